@@ -185,8 +185,10 @@ def next_commands(kind: str, alert: str, monitor: str, status: str, examples: Se
         return [*found, f"tidemill monitor run {monitor}", "tidemill status"]
     if kind == "health":
         return [*found, "tidemill status"]
-    if kind in ("feature_drift", "staleness"):
+    if kind == "staleness":  # only what is looked up in a feature store can be stale
         return [*found, f"tidemill monitor run {monitor} --report", "tidemill features status"]
+    if kind == "feature_drift":
+        return [*found, f"tidemill monitor run {monitor} --report", f"tidemill monitor explain {monitor}"]
     found.append(f"tidemill monitor run {monitor} --report")
     if kind in _RETRAIN:
         found.append(f'tidemill retrain --reason "{alert}"')

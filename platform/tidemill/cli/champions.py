@@ -12,7 +12,7 @@ from tidemill.cli.models.version_arguments import (
     require_own_model,
 )
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
-from tidemill.cli.output import emit
+from tidemill.cli.output import emit, print_indented
 from tidemill.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def promote(
     def render(console: "Console") -> None:
         console.print(f"✓ {model} {done.to_version} is the champion (before: {done.from_version or 'none'})")
         for sentence in decision.reasons:
-            console.print(f"  {sentence}")
+            print_indented(console, sentence)
 
     facts = {
         "model": model,

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from tidemill.cli.command_tree import CommandTree
-from tidemill.cli.output import as_json, errors_console
+from tidemill.cli.output import as_json, errors_console, print_wrapped
 from tidemill.cli.output_streams import guard_streams
 from tidemill.errors import (
     AlertNotFound,
@@ -198,10 +198,20 @@ def _fail(error: TidemillError) -> NoReturn:
         kind = type(error).__name__
         sys.stderr.write(as_json({"error": kind, "message": str(error), "hint": error.hint}) + "\n")
     else:
-        errors_console().print(f"error: {error}", style="bold red", soft_wrap=True)
+        _say(f"error: {error}", "bold red")
         if error.hint:
-            errors_console().print(f"hint: {error.hint}", soft_wrap=True)
+            _say(f"hint: {error.hint}")
     sys.exit(exit_code(error))
+
+
+def _say(text: str, style: str | None = None) -> None:
+    """Print a message with its own line breaks; on a terminal, long lines are wrapped between words."""
+    console = errors_console()
+    for line in text.splitlines():
+        if console.is_terminal and len(line) > console.width:
+            print_wrapped(console, line, style=style)
+        else:
+            console.print(line, style=style, soft_wrap=True)
 
 
 if __name__ == "__main__":

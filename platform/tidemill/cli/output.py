@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["as_json", "emit", "errors_console", "format_moment", "out_console", "print_indented"]
+__all__ = [
+    "as_json",
+    "emit",
+    "errors_console",
+    "format_moment",
+    "out_console",
+    "print_indented",
+    "print_wrapped",
+]
 
 
 _INDENT = "  "
@@ -74,11 +82,18 @@ def emit(value: Any, as_machine: bool, render: "Callable[[Console], None]") -> N
 
 def print_indented(console: "Console", text: str) -> None:
     """Print text with all of its lines indented; what a narrow terminal breaks off, too."""
+    print_wrapped(console, _INDENT + text, _INDENT)
+
+
+def print_wrapped(console: "Console", text: str, indent: str = _INDENT, style: str | None = None) -> None:
+    """Print text in lines of the terminal's width, later ones behind ``indent``; words stay whole."""
     import textwrap
 
-    wide = max(console.width - len(_INDENT), 1)
-    for line in textwrap.wrap(text, wide, break_long_words=False, break_on_hyphens=False):
-        console.print(_INDENT + line, soft_wrap=True)
+    wide = max(console.width, len(indent) + 1)
+    for line in textwrap.wrap(
+        text, wide, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ):
+        console.print(line, soft_wrap=True, style=style)
 
 
 def format_moment(moment: datetime | None) -> str:

@@ -15,6 +15,7 @@ from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.noise_feedback import is_noise, noise_spans
 from tidemill.monitoring.window_config import LatestRows, Season
 from tidemill.monitoring.windows.time_windows import Window
+from tidemill.plurals import counted
 from tidemill.prediction_log.prediction_log import features_of, logged_days, read_predictions
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import load_reference
@@ -91,11 +92,7 @@ def calibrate_from_log(
     least = max(monitor.min_rows // 4, 1)
     blocks = cut_blocks(quiet, quiet["at"], start, half, least)
     if len(blocks) < _FEWEST:
-        raise MonitoringError(
-            f"too little of the past is usual: without alerts of monitor {monitor.name!r} the log has "
-            f"{len(blocks)} half windows ({half}) of at least {least} predictions, {_FEWEST} are needed",
-            hint="wait for more of them; `--with-alerts` takes those with alerts for usual, too",
-        )
+        raise _too_short(monitor, len(blocks), half, least, with_alerts)
     reference = load_reference(project, version)
     excluded = () if monitor.data_drift is None else monitor.data_drift.exclude
     shift = _shift(monitor, half)
@@ -116,6 +113,31 @@ def calibrate_from_log(
         rounded_up(of_scores["score"]) if "score" in of_scores else None,
         None if apart is None else min(rounded_up(apart), _MOST_CLASSES_APART),
     )  # fmt: skip
+
+
+def _too_short(
+    monitor: Monitor, blocks: int, half: timedelta, least: int, with_alerts: bool
+) -> MonitoringError:
+    without = "" if with_alerts else f", without the windows of alerts of monitor {monitor.name!r},"
+    has = f"the log{without} has {counted(blocks, 'half window')} ({_length(half)})"
+    return MonitoringError(
+        f"too little of the past is usual: {has} of at least {least:,} predictions; {_FEWEST} are needed",
+        hint="wait for more predictions, or give the monitor a shorter `window`"
+        if with_alerts
+        else "wait for more of them; `--with-alerts` takes those with alerts for usual, too",
+    )
+
+
+def _length(time: timedelta) -> str:
+    """Return a length of time in the largest unit that it has one of.
+
+    >>> _length(timedelta(days=45, hours=12)), _length(timedelta(hours=1)), _length(timedelta(minutes=90))
+    ('45.5 days', '1 hour', '1.5 hours')
+    """
+    units = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+    unit, seconds = next(u for u in units if time.total_seconds() >= u[1] or u[1] == 1)
+    many = round(time.total_seconds() / seconds, 1)
+    return f"{many:g} {unit}" if many == 1 else f"{many:,g} {unit}s"
 
 
 def _half(monitor: Monitor, rows: pl.DataFrame) -> timedelta:

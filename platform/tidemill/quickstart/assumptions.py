@@ -121,8 +121,8 @@ def _split(choices: Choices) -> str:
 
 def _features(choices: Choices) -> str:
     kinds = [feature.type for feature in choices.features.chosen]
-    parts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(sorted(kinds)))
-    return f"{len(kinds)} columns ({parts})"
+    parts = ", ".join(f"{kind}: {kinds.count(kind)}" for kind in dict.fromkeys(sorted(kinds)))
+    return f"{counted(len(kinds), 'column')} ({parts})"
 
 
 def _shown(name: str) -> str:

@@ -183,7 +183,9 @@ def _key_parts(choices: Choices, name: str) -> list[str]:
 def monitors_text(choices: Choices, name: str, found: Thresholds) -> str:
     """Return ``monitoring/monitors.yaml``."""
     by_time = choices.time is not None and choices.split.by == "time"
-    pieces = "periods of it, each compared with what came before" if by_time else "random parts of it"
+    pieces = (
+        "periods of it, each compared with what came before, stay" if by_time else "random parts of it stay"
+    )
     own = ", ".join(f"{scalar(column)}: {scalar(value)}" for column, value in found.columns.items())
     left_out = f"[{', '.join(map(scalar, found.exclude))}]   # they look broken by themselves"
     exclude = f"\n      exclude: {left_out}" if found.exclude else ""
@@ -195,7 +197,7 @@ def monitors_text(choices: Choices, name: str, found: Thresholds) -> str:
     classes = classes if choices.target.task == "multiclass" else ""
     return f"""\
 # What is watched, and when it is alarming. Every field: docs/project.md.
-# The thresholds come from the table: {found.blocks} {pieces}, stay below.
+# The thresholds come from the table: {found.blocks} {pieces} below.
 # Besides, nothing alarms that chance alone may bring to so few rows.
 {odd}monitors:
   - name: {scalar(name)}

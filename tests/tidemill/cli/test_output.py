@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tidemill.cli.listing import Listing
-from tidemill.cli.output import emit, out_console, print_indented
+from tidemill.cli.output import emit, out_console, print_indented, print_wrapped
 
 
 def test_square_brackets_in_what_people_write_are_text(capsys: pytest.CaptureFixture[str]):
@@ -107,3 +107,13 @@ def test_what_is_indented_stays_so_where_lines_are_broken(
 
 def test_an_empty_listing_shows_its_headers():
     assert shown(Listing("a", "b"), 80)[0].split() == ["a", "b"]
+
+
+def test_a_long_line_breaks_between_words_and_what_follows_is_indented():
+    console = Console(file=io.StringIO(), width=40, markup=False, highlight=False)
+    why = "the data are at fault (feature_drift of monitor repairs: note): a new model would learn from them"
+    print_wrapped(console, f"  ✗ data quality: {why}", "    ")
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 40
+    assert (lines[0][:4], [line[:4] for line in lines[1:]]) == ("  ✗ ", ["    "] * (len(lines) - 1))
+    assert " ".join(" ".join(lines).split()) == f"✗ data quality: {why}"

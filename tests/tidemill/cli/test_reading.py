@@ -298,7 +298,9 @@ def test_json_has_whole_ids_and_lists_short_ones(root: Path):
     told = json.loads(run(root, "alerts list --json").stdout)
     assert [alert["id"] for alert in told] == ["alert_01kg72zzzxyz", "alert_01kg71zzzxyz"]
     assert told[0]["raised_at"] == "2013-05-01T14:00:00+00:00"
-    assert "alert_01kg72zz\n" in run(root, "alerts list").stdout
+    listed = run(root, "alerts list").stdout
+    assert "alert_01kg72zz\n" in listed
+    assert {"severity", "monitor"} <= set(listed.split())
     jobs = json.loads(run(root, "jobs list --json").stdout)
     assert jobs["counts"] == {"queued": 0, "running": 0, "done": 1, "dead": 2, "cancelled": 0}
     assert jobs["jobs"][0]["cancel_requested"] is False

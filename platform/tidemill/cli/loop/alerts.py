@@ -74,12 +74,14 @@ def alerts_list(
 def _render_alerts(
     console: "Console", alerts: "Sequence[Any]", ids: "Mapping[str, str]", champion: str | None
 ) -> None:
-    table = Listing("id", "status", "kind", "version", "raised", "by", "message")
+    table = Listing("id", "status", "severity", "kind", "monitor", "version", "raised", "by", "message")
     for a in alerts:
         table.add_row(
             ids[a.id],
             a.status,
+            a.severity,
             a.kind,
+            a.monitor,
             _whether_it_serves(a, champion),
             format_moment(a.raised_at),
             a.acknowledged_by or "–",

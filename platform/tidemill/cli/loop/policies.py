@@ -8,10 +8,11 @@ import typer
 from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.loop import policy_answers
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
-from tidemill.cli.output import emit, format_moment
+from tidemill.cli.output import emit, format_moment, print_indented, print_wrapped
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,13 +65,13 @@ def explain(
 
     def render(console: "Console") -> None:
         for each in chosen:
-            console.print(f"{each['policy']}: {_now(each)}", soft_wrap=True)
-            console.print(f"  asks for a turn when: {each['asks_when']}", soft_wrap=True)
+            print_wrapped(console, f"{each['policy']}: {_now(each)}")
+            print_wrapped(console, f"  asks for a turn when: {each['asks_when']}", "    ")
             if each["cause"]:
-                console.print(f"  what asks: {each['cause']}", soft_wrap=True)
+                print_wrapped(console, f"  what asks: {each['cause']}", "    ")
             for rule, reason in each["rules"].items():
                 mark, said = ("✗", f": {reason}") if reason else ("✓", "")
-                console.print(f"  {mark} {rule.replace('_', ' ')}{said}", soft_wrap=True)
+                print_wrapped(console, f"  {mark} {rule.replace('_', ' ')}{said}", "    ")
 
     emit(chosen, json, render)
 
@@ -164,7 +165,7 @@ def _render_backtest(console: "Console", facts: dict[str, Any], svg: Path | None
         counts = (each[name] for name in ("retrainings", "promoted", "wrong_promotions"))
         table.add_row(each["name"], mean, *map(str, counts), f"{each['cpu_seconds']:.1f}")
     months = ", ".join(facts["strategies"][0]["periods"])
-    console.print(f"by month, {months}; {facts['fits']} fits of {facts['family']}", soft_wrap=True)
+    print_wrapped(console, f"by month, {months}; {counted(facts['fits'], 'fit')} of {facts['family']}")
     console.print(table)
     for each in facts["strategies"]:
         if each["name"] in ("never", "always", "oracle"):
@@ -173,9 +174,9 @@ def _render_backtest(console: "Console", facts: dict[str, Any], svg: Path | None
             gain = "" if turn["gain"] is None else f", {turn['gain']:+.4f} in the 30 days after"
             window = "" if turn["window"] is None else f", on the window: {turn['window']}"
             said = f"{turn['status']}{window}{gain}: {turn['reason']}"
-            console.print(f"  {turn['at']:%Y-%m-%d} {said}", soft_wrap=True)
+            print_wrapped(console, f"  {turn['at']:%Y-%m-%d} {said}", "    ")
     for note in facts["notes"]:
-        console.print(f"  {note}", soft_wrap=True)
+        print_indented(console, note)
     if svg is not None:
         console.print(f"✓ {svg}")
 

@@ -6,10 +6,11 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
-from tidemill.cli.output import emit, format_moment, print_indented
+from tidemill.cli.output import emit, format_moment, print_indented, print_wrapped
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import MonitoringError
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -177,9 +178,10 @@ def monitor_calibrate(
     declared = found.declared(monitor)
 
     def render(console: "Console") -> None:
-        console.print(
-            f"{name}: {found.windows} windows and {found.draws} drawn ones, {found.period}; "
-            f"{found.left_out:,} predictions of windows with an alert are left out"
+        print_wrapped(
+            console,
+            f"{name}: {counted(found.windows, 'window')} and {found.draws} drawn ones, {found.period}; "
+            f"{counted(found.left_out, 'prediction')} of windows with an alert left out",
         )
         if not declared:
             console.print("its thresholds are high enough")
