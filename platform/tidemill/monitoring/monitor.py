@@ -19,6 +19,7 @@ run that is killed in between leaves a file that no record names, and is made ag
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 from sqlalchemy import delete
@@ -32,7 +33,7 @@ from tidemill.ids import new_id
 from tidemill.monitoring.drift.model_impact import attributions_of
 from tidemill.monitoring.figure_history import made_of
 from tidemill.monitoring.findings import Findings
-from tidemill.monitoring.kinds.kind_table import gather, judge_window
+from tidemill.monitoring.kinds.kind_table import gather, judge_window, needs_rows
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.monitor_results import results_of
 from tidemill.monitoring.window_report import report_window
@@ -40,6 +41,7 @@ from tidemill.monitoring.windows.logged_windows import compared_window, logged_w
 from tidemill.monitoring.windows.time_windows import window_before
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
+from tidemill.prediction_log.reading.window_sketch import WindowSketch, read_window_sketch
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import champion, load_reference
 from tidemill.state import State
@@ -51,6 +53,7 @@ FAILED = "failed"
 """Verdict of a run that failed."""
 MISSED = "missed"
 """Verdict in place of the runs that a monitor should have made and did not."""
+_OF_QUALITY = ("prediction_id", "version", "at", "score", "answer")
 RecordAlerts = Callable[[Session, MonitorRun, Findings, Monitor], object]
 """Raises, sees again and resolves alerts in the transaction that records a run."""
 
@@ -88,18 +91,19 @@ def evaluate(
     where = project.predictions, project.model
     span = logged_window(*where, monitor.window, now)
     log = project.predictions, project.model, span.start, span.end
-    rows = read_predictions(*log)
-    labelled = read_labelled(*log, known_by=now).filter(pl.col("version") == serving.version)
+    given, by_version, sketch = _predictions(monitor, *log)
+    columns = None if sketch is None else _OF_QUALITY
+    labelled = read_labelled(*log, known_by=now, columns=columns).filter(pl.col("version") == serving.version)
     run = new_run(project, monitor, serving.version, now)
     run.window_start = span.start
-    run.rows, run.labelled = rows.height, labelled.height
+    run.rows, run.labelled = sum(by_version.values()), labelled.height
     run.results = {
-        "rows_by_version": _by_version(rows),
+        "rows_by_version": by_version,
         "min_rows": monitor.min_rows,
         "made_of": made_of(serving),
     }
     findings = Findings((), frozenset(), {})
-    if rows.height >= monitor.min_rows:
+    if run.rows >= monitor.min_rows:
         hidden, metrics = _hidden_fields(project), serving.metrics
         reference = load_reference(project, serving.version)
         window = WindowRows(
@@ -109,11 +113,12 @@ def evaluate(
             lambda metric: metrics.get(f"holdout_{metric}"),
             span,
             reference.without(hidden),
-            rows,
+            given,
             labelled,
             project.config.dataset.label in hidden,
             compared_window(*where, monitor.window, monitor.against, span),
             attributions=lambda names: attributions_of(project, serving.version, reference, names),
+            sketch=sketch,
         )
         findings = _judge(window, run, with_report)
     with state.transaction() as session:
@@ -170,6 +175,17 @@ def _judge(window: WindowRows, run: MonitorRun, with_report: bool) -> Findings:
     if findings.found or with_report:
         report_window(window, run, judged)
     return findings
+
+
+def _predictions(
+    monitor: Monitor, root: Path, model: str, start: datetime, end: datetime
+) -> tuple[pl.DataFrame | Callable[[], pl.DataFrame], dict[str, int], WindowSketch | None]:
+    """Return the predictions of a window, or what reads them, how many each version made, and a sketch."""
+    sketch = None if needs_rows(monitor) else read_window_sketch(root, model, start, end)
+    if sketch is None:
+        rows = read_predictions(root, model, start, end)
+        return rows, _by_version(rows), None
+    return lambda: read_predictions(root, model, start, end), sketch.rows_by_version, sketch
 
 
 def _hidden_fields(project: Project) -> frozenset[str]:

@@ -30,7 +30,7 @@ def results_of(window: WindowRows, judged: Mapping[str, Judged], findings: Findi
         "unjudged": dict(findings.unjudged),
         "sample": {
             "reference_rows": window.shown_baseline.features.height,
-            "current_rows": window.rows.height,
+            "current_rows": window.height,
         },
     }
     if window.monitor.against != "training":

@@ -58,6 +58,6 @@ def _comparison(window: WindowRows, judged: Mapping[str, Judged]) -> Comparison:
         columns.get("data_drift", ()),
         answers.get(False),
         window.shown_baseline.features.height,
-        window.rows.height,
+        window.height,
         answers.get(True),
     )

@@ -10,15 +10,27 @@ from tidemill.monitoring.drift.chance import beyond_chance, share_beyond_chance,
 from tidemill.monitoring.drift.distances import jensen_shannon, wasserstein
 from tidemill.monitoring.drift.list_values import Floats, element_matrix, is_list, list_distance, norms
 
-__all__ = ["FEW", "ColumnPair", "Method", "as_comparable"]
+__all__ = [
+    "COMMON",
+    "FEW",
+    "UNSEEN",
+    "ColumnPair",
+    "Method",
+    "as_category",
+    "as_comparable",
+    "once_share",
+    "usual_size",
+]
 
 Method = Literal["wasserstein", "jensenshannon"]
 
 FEW = 20
 """Numbers with more distinct values are compared as numbers; at most this many categories are separate."""
 # Jensen–Shannon's noise grows with the number of categories: 20 of them, at 500 rows, stay below 0.1.
-_UNSEEN = 0.1
-_COMMON = 0.8
+UNSEEN = 0.1
+"""Share of rows with new values, beyond what is expected, from which on a column is broken."""
+COMMON = 0.8
+"""A column may be constant if more of the reference's rows have that value."""
 _GLANCE = 5_000
 """Rows of a large window that are looked at first; what is plain in them needs no look at all."""
 _OTHER_UNIT = 1.0
@@ -91,7 +103,7 @@ class ColumnPair(NamedTuple):
             return list_distance(*self.elements)
         if method == "wasserstein":
             return wasserstein(self.before.to_numpy(), self.now.to_numpy())
-        return jensen_shannon(_as_category(self.before), _as_category(self.now), FEW)
+        return jensen_shannon(as_category(self.before), as_category(self.now), FEW)
 
     def far(self, method: Method | None, value: float, columns: int) -> bool:
         """Return whether rows of one source are seldom as far apart as ``value``, the distance."""
@@ -100,7 +112,7 @@ class ColumnPair(NamedTuple):
         before, now = self._sides
         if method == "wasserstein":
             return beyond_chance(_apart, before.to_numpy(), now.to_numpy(), value, columns)
-        return beyond_chance(_shares_apart, _as_category(before), _as_category(now), value, columns)
+        return beyond_chance(_shares_apart, as_category(before), as_category(now), value, columns)
 
     @property
     def empty(self) -> bool:
@@ -116,23 +128,23 @@ class ColumnPair(NamedTuple):
     def constant(self, columns: int) -> str | None:
         """Return a note if the window has a single value, which many rows of the reference have not."""
         before, now = self._sides
-        if len(now) < 2 or _as_category(now.head(10)).n_unique() > 1:  # mostly the first rows tell
+        if len(now) < 2 or as_category(now.head(10)).n_unique() > 1:  # mostly the first rows tell
             return None
-        now = _as_category(now)
+        now = as_category(now)
         if now.n_unique() > 1:
             return None
-        share = (_as_category(before) == now[0]).sum() / len(before)
-        if share > _COMMON or not unlikely(share, len(now), columns):
+        share = (as_category(before) == now[0]).sum() / len(before)
+        if share > COMMON or not unlikely(share, len(now), columns):
             return None
         value = self._sides[1][0] if before.dtype == pl.Float64 else "one value"  # text may be personal
         return f"constant: {value} in every row"
 
     def unseen(self, columns: int) -> str | None:
         """Return a note if many rows of the window have values that the reference does not have."""
-        before, now = (_as_category(side) for side in self._sides)
+        before, now = (as_category(side) for side in self._sides)
         new = _new_share(before, now)
-        excess = new - _once_share(before)
-        if excess < _UNSEEN or not beyond_chance(_new_values, before, now, excess, columns):
+        excess = new - once_share(before)
+        if excess < UNSEEN or not beyond_chance(_new_values, before, now, excess, columns):
             return None
         return f"{new:.1%} of the rows have new values".replace("%", " %")
 
@@ -144,8 +156,7 @@ class ColumnPair(NamedTuple):
         before = np.sort(_sizes(sides[0]))
         if not len(before):
             return None
-        low, high = (before[int(share * (len(before) - 1))] for share in (0.16, 0.84))
-        limit = max(_OTHER_UNIT, float(high - low))  # twice the standard deviation of a normal
+        limit = _size_limit(before)
         if len(sides[1]) > 2 * _GLANCE:
             some = _sizes(np.random.default_rng(0).choice(sides[1], _GLANCE))
             middle = before[len(before) // 2]
@@ -174,7 +185,7 @@ def _shares_apart(before: pl.Series, now: pl.Series) -> float:
     return jensen_shannon(before, now, FEW)
 
 
-def _once_share(before: pl.Series) -> float:
+def once_share(before: pl.Series) -> float:
     """Return about how many rows of another sample of the source have new values (I. J. Good)."""
     return int(before.is_unique().sum()) / len(before)
 
@@ -184,13 +195,29 @@ def _new_share(before: pl.Series, now: pl.Series) -> float:
 
 
 def _new_values(before: pl.Series, now: pl.Series) -> float:
-    return _new_share(before, now) - _once_share(before)
+    return _new_share(before, now) - once_share(before)
 
 
 def _sizes(numbers: Floats) -> Floats:
     """Return the powers of ten of numbers, without zeros."""
     sizes: Floats = np.log10(np.abs(numbers[numbers != 0]))
     return sizes
+
+
+def _size_limit(sizes: Floats) -> float:
+    """Return by how much a size must move to be another unit's, given those of the reference in order."""
+    low, high = (sizes[int(share * (len(sizes) - 1))] for share in (0.16, 0.84))
+    return max(_OTHER_UNIT, float(high - low))  # twice the standard deviation of a normal
+
+
+def usual_size(before: Floats) -> tuple[float | None, float]:
+    """Return the typical power of ten of numbers, and by how much it must move to be another unit's.
+
+    >>> usual_size(np.array([0.0, 100.0, 100.0])), usual_size(np.array([0.0]))
+    ((2.0, 1.0), (None, 1.0))
+    """
+    sizes = np.sort(_sizes(before))
+    return (float(np.median(sizes)), _size_limit(sizes)) if len(sizes) else (None, _OTHER_UNIT)
 
 
 def _sizes_apart(before: Floats, now: Floats) -> float:
@@ -224,7 +251,7 @@ def _length(column: pl.Series) -> int | None:
     return None if lengths.is_empty() else int(lengths["length"][0])
 
 
-def _as_category(column: pl.Series) -> pl.Series:
+def as_category(column: pl.Series) -> pl.Series:
     """Return fractional numbers in the precision in which an online store may keep them."""
     if column.dtype != pl.Float64:
         return column

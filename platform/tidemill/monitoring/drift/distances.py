@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["jensen_shannon", "wasserstein"]
+__all__ = ["jensen_shannon", "jensen_shannon_to_counts", "wasserstein", "wasserstein_to_counts"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,21 +32,38 @@ def wasserstein(before: Floats, now: Floats) -> float:
     >>> round(float(wasserstein(before * 1e-6, before * 1e-6 + 3e-6) * before.std()), 9)
     3.0
     """
-    if max(-before.min(), before.max(), -now.min(), now.max()) > _HUGE:
-        before, now = before / 4, now / 4
+    return _wasserstein(np.sort(before), np.sort(now), None)
+
+
+def wasserstein_to_counts(before: Floats, now: Floats, counts: npt.NDArray[np.int64]) -> float:
+    """Return the same of numbers of which there are several each.
+
+    >>> before, now = np.array([1.0, 2.0, 3.0]), np.array([2.0, 7.0])
+    >>> far = wasserstein_to_counts(before, now, np.array([2, 1]))
+    >>> bool(np.isclose(far, wasserstein(before, np.array([7.0, 2.0, 2.0]))))
+    True
+    """
+    order = np.argsort(now)
+    return _wasserstein(np.sort(before), now[order], np.cumsum(counts[order]))
+
+
+def _wasserstein(left: Floats, right: Floats, up_to: npt.NDArray[np.int64] | None) -> float:
+    """Return the distance of sorted numbers; ``up_to`` counts those on the right up to each."""
+    if max(-left[0], left[-1], -right[0], right[-1]) > _HUGE:
+        left, right = left / 4, right / 4
     # The centre is one of the numbers: subtracting it from others close to it is exact.
-    left = np.sort(before)
     centre = left[len(left) // 2]
     left = left - centre
     exponent = int(np.frexp(max(-left[0], left[-1]))[1])
     left = _scaled(left, -exponent)
     with np.errstate(over="ignore", invalid="ignore"):
-        right = _scaled(np.sort(now - centre), -exponent)
+        right = _scaled(right - centre, -exponent)
         if not np.isfinite(right[[0, -1]]).all():
             return sys.float_info.max
-        area = _area_by_sums(left, right) if len(left) + len(right) > _MANY else None
+        many = up_to is None and len(left) + len(right) > _MANY
+        area = _area_by_sums(left, right) if many else None
         if area is None or not np.isfinite(area):  # the sum of huge numbers
-            area = _area_between(left, right)
+            area = _area_between(left, right, up_to)
         distance = float(area / left.std())
     return min(distance, sys.float_info.max)
 
@@ -58,11 +75,12 @@ def _scaled(numbers: Floats, exponent: int) -> Floats:
     return numbers * 2.0**exponent  # far quicker
 
 
-def _area_between(left: Floats, right: Floats) -> float:
+def _area_between(left: Floats, right: Floats, up_to: npt.NDArray[np.int64] | None) -> float:
     """Return the area between the distributions of two sorted samples."""
     values = np.sort(np.concatenate([left, right]))
     share_left = np.searchsorted(left, values[:-1], side="right") / len(left)
-    share_right = np.searchsorted(right, values[:-1], side="right") / len(right)
+    places = np.searchsorted(right, values[:-1], side="right")
+    share_right = places / len(right) if up_to is None else np.append(0, up_to)[places] / up_to[-1]
     return float(np.sum(np.abs(share_left - share_right) * np.diff(values)))
 
 
@@ -108,10 +126,14 @@ def jensen_shannon(before: pl.Series, now: pl.Series, most: int) -> float:
     >>> round(jensen_shannon(pl.Series(["a"]), pl.Series(["b"]), 20), 2)
     0.83
     """
+    return jensen_shannon_to_counts(before, now.alias("value").value_counts(name="n"), most)
+
+
+def jensen_shannon_to_counts(before: pl.Series, now: pl.DataFrame, most: int) -> float:
+    """Return the same of values in a column ``value``, and in ``n`` how often each is there."""
     counts = before.alias("value").value_counts(name="n").sort("n", "value", descending=[True, False])
     kept = counts["value"].head(most)
-    left = _shares(counts, kept)
-    right = _shares(now.alias("value").value_counts(name="n"), kept)
+    left, right = _shares(counts, kept), _shares(now, kept)
     middle = (left + right) / 2
     divergence = (_entropy(left, middle) + _entropy(right, middle)) / 2
     return float(np.sqrt(max(divergence, 0.0)))

@@ -35,6 +35,7 @@ None of this counts while chance alone may have brought it about (`chance`): few
 more the rarer a column has values and the further they stray.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,8 @@ __all__ = [
     "compare_column",
     "compare_lists",
     "compare_scores",
+    "scores_config",
+    "threshold_of",
 ]
 
 
@@ -150,6 +153,7 @@ def compare(
     own: str,
     times: int = 1,
     served_before: pl.Series | None = None,
+    quiet: Mapping[str, ColumnDrift] | None = None,
 ) -> tuple[ColumnDrift, ...]:
     """Compare the columns that the reference has, except the excluded ones.
 
@@ -163,6 +167,7 @@ def compare(
         times: how many such comparisons are made, each of which chance must be allowed for.
         served_before: the version that answered each row of ``reference``, if those were predictions. Columns
             that none of them was made for are not compared.
+        quiet: columns that are known not to have drifted, which ``current`` need not have.
 
     >>> before = pl.DataFrame({"wind": [float(n) for n in range(100)]})
     >>> ones = pl.Series(["1"] * 100)
@@ -171,7 +176,9 @@ def compare(
     """
     found, alone = [], bool((served_by.cast(pl.String) == own).all())
     for name in reference.columns:
-        if name not in config.exclude:
+        if quiet and name in quiet and name not in config.exclude:
+            found.append(quiet[name])
+        elif name not in config.exclude:
             now = current.get_column(name, default=None)
             if now is not None:
                 now = now.alias("now")  # Polars would read a name like ^score$ as a pattern
@@ -188,8 +195,12 @@ def compare(
 
 def compare_scores(before: pl.Series, now: pl.Series, threshold: float) -> ColumnDrift:
     """Compare a version's scores with those on its reference, always as numbers, even if they are few."""
-    config = DataDriftConfig(numerical=threshold, categorical=min(threshold, 1.0))
-    return compare_column("score", before, now, config, few=1)
+    return compare_column("score", before, now, scores_config(threshold), few=1)
+
+
+def scores_config(threshold: float) -> DataDriftConfig:
+    """Return thresholds for scores."""
+    return DataDriftConfig(numerical=threshold, categorical=min(threshold, 1.0))
 
 
 def compare_lists(before: pl.Series, now: pl.Series | None, threshold: float) -> ColumnDrift:
@@ -227,8 +238,7 @@ def compare_column(
     pair = ColumnPair.of(before, now)
     method, note = pair.method(few)
     value = pair.distance(method)
-    default = config.numerical if method == "wasserstein" else config.categorical
-    threshold = config.thresholds.get(name, default)
+    threshold = threshold_of(name, method, config)
     moved = abs(pair.missing_now - pair.missing_before)
     drifted = method is None and not pair.missing_before == pair.missing_now == 1.0
     if drifted and pair.empty:
@@ -257,6 +267,12 @@ def compare_column(
         note=note or broken,
         broken=broken,
     )
+
+
+def threshold_of(name: str, method: Method | None, config: DataDriftConfig) -> float:
+    """Return the distance at which a column has drifted."""
+    default = config.numerical if method == "wasserstein" else config.categorical
+    return config.thresholds.get(name, default)
 
 
 def _mean(column: pl.Series | None) -> float | None:

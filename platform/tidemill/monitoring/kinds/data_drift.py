@@ -3,13 +3,15 @@
 from dataclasses import asdict
 
 from tidemill.monitoring.drift.column_histograms import histograms_of
-from tidemill.monitoring.drift.drift_columns import Comparison, compare
+from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare
 from tidemill.monitoring.drift.model_impact import columns_by_impact
+from tidemill.monitoring.drift.quiet_columns import quiet_columns
 from tidemill.monitoring.example_predictions import furthest_from_reference, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import DataDriftConfig
 from tidemill.monitoring.monitor_config import unknown_features
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.prediction_log.log_records import FEATURE_PREFIX
 
 __all__ = ["findings_of", "judge"]
 
@@ -19,23 +21,29 @@ _NAMED = 5
 def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
     """Compare the features with the reference's; many that drifted are alarming, and each broken one is.
 
-    Rows of a version that was made for other features do not count as missing these.
+    Rows of a version that was made for other features do not count as missing these. Of a window with a
+    sketch, only those features are read that this does not clear.
     """
-    reference = window.baseline.features
+    reference, quiet, rows = window.baseline.features, dict[str, ColumnDrift](), window
+    if window.sketch is not None:
+        quiet = quiet_columns(reference, window.sketch, window.version, config)
+        loud = [f"{FEATURE_PREFIX}{name}" for name in reference.columns if name not in quiet]
+        rows = window.only([name for name in loud if name in window.sketch.names])
     columns = compare(
         reference,
-        window.features,
+        rows.features,
         config,
-        window.rows["version"],
+        rows.rows["version"],
         window.version,
         served_before=window.baseline_versions,
+        quiet=quiet,
     )
-    columns, by_distance = columns_by_impact(window, columns)
-    drift = Comparison(columns, None, reference.height, window.rows.height)
+    columns, by_distance = columns_by_impact(rows, columns)
+    drift = Comparison(columns, None, reference.height, window.height)
     found = findings_of(drift, config, window.compared)
-    odd = furthest_from_reference(drift.by_excess, window.features) if found else None
-    pictured = histograms_of(drift, reference, window.features) if found else {}
-    ids = worst_ids(window.rows["prediction_id"], odd)
+    odd = furthest_from_reference(drift.by_excess, rows.features) if found else None
+    pictured = histograms_of(drift, reference, rows.features) if found else {}
+    ids = worst_ids(rows.rows["prediction_id"], odd)
     unknown = unknown_features(window.monitor, reference.columns)
     results = {
         "share": drift.share,

@@ -25,10 +25,10 @@ from tidemill.monitoring.kinds import (
     slice_drift,
     staleness,
 )
-from tidemill.monitoring.monitor_config import Kind
+from tidemill.monitoring.monitor_config import Kind, Monitor
 from tidemill.monitoring.windows.window_rows import WindowRows
 
-__all__ = ["TABLE", "MonitorKind", "gather", "judge_window"]
+__all__ = ["TABLE", "MonitorKind", "gather", "judge_window", "needs_rows"]
 
 log = logging.getLogger(__name__)
 _HIDDEN = "the label is personal: the log keeps pseudonyms, by which no answer is judged"
@@ -42,14 +42,16 @@ class MonitorKind(NamedTuple):
     finds: tuple[Kind, ...]
     """What its findings are called."""
     reads_labels: bool = False
+    reads_rows: bool = True
+    """Whether it looks at all rows; others look at a window's sketch, and at few columns of labelled rows."""
 
 
 TABLE: Mapping[str, MonitorKind] = {
-    "data_drift": MonitorKind(data_drift.judge, ("data_drift", "feature_drift")),
-    "prediction_drift": MonitorKind(prediction_drift.judge, ("prediction_drift",)),
-    "quality": MonitorKind(quality_decay.judge, ("quality",), True),
+    "data_drift": MonitorKind(data_drift.judge, ("data_drift", "feature_drift"), reads_rows=False),
+    "prediction_drift": MonitorKind(prediction_drift.judge, ("prediction_drift",), reads_rows=False),
+    "quality": MonitorKind(quality_decay.judge, ("quality",), True, reads_rows=False),
     "estimated_quality": MonitorKind(estimated_decay.judge, ("estimated_quality",), True),
-    "feature_skew": MonitorKind(feature_skew.judge, ("feature_skew",)),
+    "feature_skew": MonitorKind(feature_skew.judge, ("feature_skew",), reads_rows=False),
     "multivariate_drift": MonitorKind(multivariate_drift.judge, ("multivariate_drift",)),
     "slice_quality": MonitorKind(slice_decay.judge, ("slice_quality",), True),
     "slice_drift": MonitorKind(slice_drift.judge, ("slice_drift",)),
@@ -95,6 +97,12 @@ def judge_window(window: WindowRows, only: Collection[str] = TABLE) -> dict[str,
     if failures and len(failures) == len(found):
         raise failures[0]
     return found
+
+
+def needs_rows(monitor: Monitor) -> bool:
+    """Return whether the sketch of a window is not enough for a monitor."""
+    kinds = [kind for name, kind in TABLE.items() if getattr(monitor, name) is not None]
+    return monitor.against != "training" or any(kind.reads_rows for kind in kinds)
 
 
 def gather(judged: Mapping[str, Judged]) -> Findings:

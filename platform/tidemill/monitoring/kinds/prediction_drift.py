@@ -1,10 +1,11 @@
 """Judges drift of the answers: of the version's own rows, as another version's say nothing about it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from tidemill.monitoring.drift.answer_drift import compare_answers
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
+from tidemill.monitoring.drift.quiet_columns import quiet_answers
 from tidemill.monitoring.example_predictions import distance, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import PredictionDriftConfig
@@ -17,21 +18,29 @@ def judge(window: WindowRows, config: PredictionDriftConfig) -> Judged:
     """Compare scores, and predicted classes where there are some, with those on the version's hold-out."""
     if window.too_few:
         return Judged(unjudged=window.too_few)
-    nothing = Comparison((), None, window.baseline.features.height, window.rows.height)
-    drift = compare_answers(nothing, window.task, config, window.baseline_of_answers, window.own)
+    drift = Comparison((), None, window.baseline.features.height, window.height)
+    quiet, reference = None, window.baseline_of_answers
+    if window.sketch is not None:
+        quiet = quiet_answers(reference, window.sketch, window.version, config)
+        window = window.only(("score", "answer"))
+    if quiet is None:
+        drift = compare_answers(drift, window.task, config, reference, window.own)
+    else:
+        drift = replace(drift, prediction=quiet)
     scores, classes = drift.prediction, drift.categories
     if not drift.of_answers:
         told = "answers are neither numbers, text nor lists of numbers: their drift is not measured"
         return Judged(unjudged=told)
     drifted = [each for each in drift.of_answers if each.drifted]
     odd = distance(window.own["score"], scores) if drifted and scores is not None else None
+    ids = worst_ids(window.own["prediction_id"], odd) if drifted else []
     return Judged(
         found=(finding_of(drifted),) if drifted else (),
         results={
             "prediction_drift": None if scores is None else asdict(scores),
             "class_drift": None if classes is None else asdict(classes),
         },
-        examples={"prediction_drift": worst_ids(window.own["prediction_id"], odd)},
+        examples={"prediction_drift": ids},
         columns=drift.of_answers,
     )
 

@@ -1,6 +1,6 @@
 """The rows of a monitor's window and what they are compared with; what few kinds need is read when asked."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from tidemill.monitoring.window_config import LatestRows
 from tidemill.monitoring.windows.logged_windows import compared_with, logged_window
 from tidemill.monitoring.windows.time_windows import Window, window_before
 from tidemill.prediction_log.prediction_log import features_of, read_labelled, read_predictions
+from tidemill.prediction_log.reading.window_sketch import WindowSketch
 from tidemill.project import Project
 from tidemill.tasks.task import Task
 from tidemill.training.tracking.reference_rows import ReferenceRows
@@ -34,8 +35,8 @@ class WindowRows:
     span: Window
     reference: ReferenceRows
     """Of the version, without personal features."""
-    rows: pl.DataFrame
-    """All predictions, as `read_predictions` gives them."""
+    given: pl.DataFrame | Callable[[], pl.DataFrame]
+    """All predictions, as `read_predictions` gives them, or what reads them."""
     labelled: pl.DataFrame
     """The version's own whose labels were known at the end, as `read_labelled` gives them."""
     label_is_hidden: bool = False
@@ -46,11 +47,40 @@ class WindowRows:
     """Reads the predictions of another window; None: from the log."""
     attributions: Callable[[Sequence[str]], Mapping[str, float]] | None = None
     """Returns how far the answers move with each feature (`drift.impact`); None: it is not known."""
+    sketch: WindowSketch | None = None
+    """Of all predictions; None: their rows are looked at."""
 
     @cached_property
     def task(self) -> Task:
         """Return what is predicted."""
         return self.project.task
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        """Return all predictions.
+
+        Raises:
+            ServingError: the log cannot be read.
+        """
+        return self.given if isinstance(self.given, pl.DataFrame) else self.given()
+
+    @property
+    def height(self) -> int:
+        """Return how many predictions there are."""
+        return self.rows.height if self.sketch is None else self.sketch.rows
+
+    @property
+    def own_height(self) -> int:
+        """Return how many of them are the version's."""
+        return self.own.height if self.sketch is None else self.sketch.rows_by_version.get(self.version, 0)
+
+    def only(self, columns: Collection[str]) -> "WindowRows":
+        """Return a window of which only the ids, the versions and some more columns are read, if any."""
+        named = ["prediction_id", "version", *columns]
+        span = self.project.predictions, self.project.model, self.span.start, self.span.end
+        if not columns:
+            return replace(self, given=pl.DataFrame(schema=dict.fromkeys(named, pl.String)))
+        return replace(self, given=lambda: read_predictions(*span, columns=named))
 
     @cached_property
     def own(self) -> pl.DataFrame:
@@ -151,7 +181,8 @@ class WindowRows:
         return replace(
             self,
             span=span,
-            rows=read_predictions(*where),
+            given=read_predictions(*where),
+            sketch=None,
             labelled=labelled.filter(pl.col("version") == self.version),
         )
 
@@ -159,9 +190,9 @@ class WindowRows:
     def too_few(self) -> str | None:
         """Return why the version's own predictions are too few to be judged; None if they are enough."""
         least = self.monitor.min_rows
-        if self.own.height >= least:
+        if self.own_height >= least:
             return None
-        return f"{self.own.height} predictions by this version, {least} are needed"
+        return f"{self.own_height} predictions by this version, {least} are needed"
 
 
 def _too_few_before(rows: int, what: str, window: WindowRows) -> str:

@@ -11,6 +11,7 @@ from tidemill.prediction_log.storage.log_places import Place
 from tidemill.prediction_log.storage.log_schema import COLUMNS, stacked, with_types
 from tidemill.prediction_log.storage.manifests import Kind, Part
 from tidemill.prediction_log.storage.ndjson_reader import parse_lines
+from tidemill.prediction_log.storage.part_sketches import put_sketch
 
 __all__ = ["Sizes", "read_in_pieces", "write_part"]
 
@@ -50,7 +51,7 @@ def write_part(
     owner: str,
     sizes: Sizes | None = None,
 ) -> Part:
-    """Write rows as a sorted part; readers see it once a manifest names it.
+    """Write rows as a sorted part, and of predictions a sketch; readers see it once a manifest names it.
 
     Args:
         frame: at least one row, as `tidemill.prediction_log.storage.log_schema.with_types` gives them.
@@ -70,6 +71,8 @@ def write_part(
             draft, compression="zstd", row_group_size=(sizes or Sizes()).row_group, statistics=True
         )
         size = place.put(draft, f"{below}/{name}")
+        if kind == "predictions":
+            put_sketch(frame, place, f"{below}/{name}")
     finally:
         draft.unlink(missing_ok=True)
     moments, ids = frame["at"], frame["prediction_id"].drop_nulls()

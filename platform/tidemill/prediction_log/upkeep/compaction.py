@@ -29,6 +29,7 @@ from tidemill.prediction_log.storage.manifests import (
     manifest_name,
     read_manifest,
 )
+from tidemill.prediction_log.storage.part_sketches import delete_part, put_sketch, sketch_name
 from tidemill.prediction_log.storage.segments import lock_ended_segment
 from tidemill.prediction_log.upkeep.maintenance_lock import hold_maintenance_lock
 from tidemill.prediction_log.upkeep.rewriting import clear_date
@@ -144,13 +145,15 @@ class _Date:
         self._manifest = read_manifest(place, self._name)
 
     def steps(self) -> Iterator[Compacted]:
-        """Compact a group of segments at a time, then merge small parts."""
+        """Compact a group of segments at a time, then merge small parts and sketch those without one."""
         with ExitStack() as held:
             for group in self._groups(held):
                 yield self._absorb(group)
                 held.close()
         while small := self._small():
             self._merge(small)
+        if self._kind == "predictions":
+            self._sketch()
 
     def _groups(self, held: ExitStack) -> Iterator[list[Path]]:
         """Yield the segments without a writer, in groups that fill a part; ``held`` keeps them locked."""
@@ -197,7 +200,15 @@ class _Date:
         whole = self._write(stacked(frames))
         self._publish([part for part in self._manifest.parts if part not in small] + [whole])
         for part in small:
-            self._place.delete(f"{self._below}/{part.name}")
+            delete_part(self._place, f"{self._below}/{part.name}")
+
+    def _sketch(self) -> None:
+        """Make the sketches of parts that an earlier release wrote."""
+        there = set(self._place.names(f"{self._below}/part-{self._owner}-*"))
+        for part in self._manifest.parts:
+            name = f"{self._below}/{part.name}"
+            if sketch_name(name) not in there:
+                put_sketch(Located(part, self._place, name).scan().collect(), self._place, name)
 
     def _write(self, frame: pl.DataFrame) -> Part:
         return write_part(frame, self._kind, self._place, self._below, self._root, self._owner, self._sizes)

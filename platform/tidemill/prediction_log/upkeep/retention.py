@@ -10,6 +10,7 @@ from tidemill.clock import utc
 from tidemill.errors import ServingError
 from tidemill.prediction_log.storage.log_places import places_of
 from tidemill.prediction_log.storage.manifests import Kind, Partition, manifests_of, partitions
+from tidemill.prediction_log.storage.part_sketches import delete_part
 from tidemill.prediction_log.storage.segments import lock_ended_segment
 from tidemill.prediction_log.upkeep.compaction import KINDS
 from tidemill.prediction_log.upkeep.maintenance_lock import hold_maintenance_lock
@@ -103,7 +104,7 @@ def _delete(root: Path, model: str, kind: Kind, day: date) -> int:
         for place, name, manifest in manifests:
             below = name.rpartition("/")[0]
             for part in manifest.parts:
-                place.delete(f"{below}/{part.name}")
+                delete_part(place, f"{below}/{part.name}")
             place.delete(name)
     with suppress(OSError):  # other files are in it
         folder.rmdir()

@@ -18,6 +18,7 @@ from tidemill.prediction_log.storage.manifests import (
     manifests_of,
     read_manifest,
 )
+from tidemill.prediction_log.storage.part_sketches import delete_part, sketch_name
 
 __all__ = ["clear_date", "clear_log", "drop_rows"]
 
@@ -29,16 +30,15 @@ def clear_log(root: Path, model: str, kind: Kind) -> None:
 
 
 def clear_date(root: Path, model: str, kind: Kind, day: date) -> None:
-    """Delete segments whose lines are in a part, and parts that no manifest names."""
+    """Delete segments whose lines are in a part, and parts that no manifest names, with their sketches."""
     name = manifest_name(model, kind, day, owner_of(root))
     below = name.rpartition("/")[0]
     for place in places_of(root):
         manifest = read_manifest(place, name)
         for segment in manifest.absorbed:
             (root / below / segment).unlink(missing_ok=True)
-        _clear_parts(
-            place, f"{below}/part-{owner_of(root)}-*.parquet", {part.name for part in manifest.parts}
-        )
+        named = {part.name for part in manifest.parts}
+        _clear_parts(place, f"{below}/part-{owner_of(root)}-*", named | {sketch_name(each) for each in named})
     for draft in (*(root / below).glob(".part-*"), *(root / below).glob(".manifest-*")):
         draft.unlink()
 
@@ -69,7 +69,7 @@ def drop_rows(root: Path, model: str, kind: Kind, of: Callable[[pl.LazyFrame], p
                 [*(each for each in manifest.parts if each != part), *kept], manifest.absorbed
             )
             place.write(name, manifest.encoded())
-            place.delete(f"{below}/{part.name}")
+            delete_part(place, f"{below}/{part.name}")
             dropped += int(gone.sum())
     return dropped
 

@@ -195,7 +195,7 @@ def test_rows_of_a_version_without_a_feature_break_no_rule_of_it(tmp_path: Path)
         pl.when(old).then(pl.lit("0")).otherwise("version").alias("version"),
         pl.when(old).then(400.0).otherwise("feature.wind").alias("feature.wind"),
     )
-    found = shares(quality(replace(made, rows=rows)))
+    found = shares(quality(replace(made, given=rows)))
     assert found == pytest.approx({"flights.wind: in_range(0, 50)": 0.45})
-    own = quality(replace(made, rows=rows.with_columns(pl.lit("1").alias("version"))))
+    own = quality(replace(made, given=rows.with_columns(pl.lit("1").alias("version"))))
     assert "flights.origin: not null" in shares(own), "the version's own rows lack what it was made for"

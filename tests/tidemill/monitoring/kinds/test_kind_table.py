@@ -72,7 +72,7 @@ def test_a_decay_names_the_hold_out_and_the_floor():
 
 def test_one_broken_feature_is_alarming_and_named_with_the_reason(tmp_path: Path):
     made = window(tmp_path)
-    broken = replace(made, rows=made.rows.with_columns(pl.lit(None, pl.Float64).alias("feature.f3")))
+    broken = replace(made, given=made.rows.with_columns(pl.lit(None, pl.Float64).alias("feature.f3")))
     judged = judge_window(broken)
     (finding,) = gather(judged).found
     assert finding.kind == "feature_drift"
@@ -138,7 +138,7 @@ def test_examples_of_drifted_answers_are_the_versions_own(tmp_path: Path):
     made = window(tmp_path, shift=0.2, prediction_drift={})
     far = made.rows.with_columns(pl.lit("0").alias("version"), pl.col("score") + 5.0)
     far = far.with_columns(prediction_id="other-" + pl.col("prediction_id"))
-    judged = judge_window(replace(made, rows=pl.concat([far, made.rows])))["prediction_drift"]
+    judged = judge_window(replace(made, given=pl.concat([far, made.rows])))["prediction_drift"]
     (ids,) = judged.examples.values()
     assert len(ids) > 0
     assert set(ids) <= set(made.rows["prediction_id"])

@@ -190,7 +190,7 @@ def test_rows_of_a_version_without_a_new_feature_are_no_drift_of_it(
     one = replace(
         made,
         reference=reference_of(TASK, answers, labels, features),
-        rows=two_versions(2, 450, 700),
+        given=two_versions(2, 450, 700),
         past=lambda _: earlier,
     )
     judged = judge_window(one)
@@ -202,7 +202,7 @@ def test_rows_of_a_version_without_a_new_feature_are_no_drift_of_it(
     )
     gone = one.rows.with_columns(pl.lit(None, pl.Float64).alias("feature.fog"))
     if before != (900, 0):
-        kinds = {each.kind for each in gather(judge_window(replace(one, rows=gone))).found}
+        kinds = {each.kind for each in gather(judge_window(replace(one, given=gone))).found}
         assert kinds >= {"multivariate_drift", "feature_drift"}
 
 

@@ -26,10 +26,12 @@ from tidemill.prediction_log.prediction_log import (
     read_labelled,
     read_predictions,
 )
+from tidemill.prediction_log.reading.window_sketch import read_window_sketch
 from tidemill.prediction_log.storage import manifests
 from tidemill.prediction_log.storage.log_parts import Sizes
 from tidemill.prediction_log.storage.log_places import Folder, current_place, owner_of
 from tidemill.prediction_log.storage.manifests import Manifest, manifest_name, partitions, read_manifest
+from tidemill.prediction_log.storage.part_sketches import sketch_name
 from tidemill.prediction_log.storage.segments import SegmentLimits
 from tidemill.prediction_log.upkeep.compaction import _Date, compact
 from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse, hold_maintenance_lock
@@ -170,6 +172,7 @@ def test_segments_that_a_forked_child_inherited_are_compacted(tmp_path):
 COMPACTOR = """
 import sys
 from pathlib import Path
+from tidemill.prediction_log.reading.window_sketch import read_window_sketch
 from tidemill.prediction_log.storage import manifests
 from tidemill.prediction_log.upkeep.compaction import _Date, compact
 from tidemill.prediction_log.storage.log_parts import Sizes
@@ -231,14 +234,14 @@ def test_no_row_is_ever_seen_twice_or_missed_whenever_a_compaction_is_killed(tmp
         for located in each.parts
     }
     there = {path.name for path in (tmp_path / "m/predictions/date=2013-04-01").iterdir()}
-    assert there == named | {f"manifest-{owner_of(tmp_path)}.json"}
+    assert there == named | {*map(sketch_name, named), f"manifest-{owner_of(tmp_path)}.json"}
 
 
 class _Cut(Exception):
     pass
 
 
-@pytest.mark.parametrize("at", range(1, 12))
+@pytest.mark.parametrize("at", range(1, 13))
 def test_a_compaction_cut_short_at_any_step_reads_the_same(tmp_path, monkeypatch, at):
     fill(tmp_path, 60, 1)
     before = everything(tmp_path)
@@ -343,6 +346,9 @@ def test_two_machines_share_a_store(tmp_path, bucket, s3_endpoint):
         compact(tmp_path / machine, "m", place, SMALL)
     for machine in "ab":
         assert read_predictions(tmp_path / machine, "m", *ALWAYS)["prediction_id"].to_list() == ["a", "b"]
+        sketch = read_window_sketch(tmp_path / machine, "m", *ALWAYS)
+        assert sketch is not None
+        assert sketch.rows == 2
 
 
 @pytest.mark.engine
