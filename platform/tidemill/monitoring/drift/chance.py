@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["above_limit", "beyond_chance", "rare_deviation", "share_beyond_chance", "unlikely"]
+__all__ = ["above_limit", "beyond_chance", "rare_deviation", "rareness", "share_beyond_chance", "unlikely"]
 
 _ALARMS = 0.01
 """Share of windows in which chance alone may make any column of a project drift."""
@@ -59,7 +59,7 @@ def beyond_chance(
     for _ in range(_SHUFFLES):
         places = draw.permutation(len(rows))
         found.append(distance(rows[places[len(now) :]], rows[places[: len(now)]]))
-    return _tail(value, np.array(found)) >= rare_deviation(columns)
+    return rareness(value, np.array(found)) >= rare_deviation(columns)
 
 
 def share_beyond_chance(before: float, now: float, rows: tuple[int, int], columns: int) -> bool:
@@ -103,8 +103,13 @@ def rare_deviation(columns: int) -> float:
     return NormalDist().inv_cdf(1 - _ALARMS / max(columns, 1))
 
 
-def _tail(value: float, shuffled: npt.NDArray[np.float64]) -> float:
-    """Return by how many standard deviations of a normal ``value`` is as rare among the shuffled."""
+def rareness(value: float, shuffled: npt.NDArray[np.float64]) -> float:
+    """Return by how many standard deviations of a normal ``value`` is as rare among the shuffled.
+
+    >>> draws = np.random.default_rng(0).gamma(2.0, size=2000)
+    >>> [round(rareness(value, draws), 1) for value in (2.0, 7.4)]
+    [0.2, 2.5]
+    """
     mean, spread = float(shuffled.mean()), float(shuffled.std(ddof=1))
     if not spread:
         return math.inf if value > mean else 0.0

@@ -1,16 +1,24 @@
-"""Judges whether probabilities are frequencies, and whether intervals hold their share of the labels."""
+"""Judges whether probabilities are frequencies, and whether intervals hold their share of the labels.
+
+What chance brings is measured with labels as the hold-out had them for such answers. Rows of one day resemble
+each other, so the hold-out is drawn by parts of rows that follow each other, and what the window's labels
+stray from that is given a weight of its own in each such part (wild bootstrap: Wu, Annals of Statistics 14,
+1986).
+"""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tidemill.monitoring.drift.chance import rareness
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import CalibrationConfig
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut
-from tidemill.monitoring.quality.label_draws import as_classes, draw_classes
+from tidemill.monitoring.quality.label_draws import as_classes, draw_chances
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.tasks.task import Answers
 
@@ -19,6 +27,7 @@ __all__ = ["calibration_error", "judge"]
 Floats = npt.NDArray[np.float64]
 _BINS = 10
 _DRAWS = 100
+_BLOCKS = 20
 _RARELY = 2.6
 """Standard deviations that chance exceeds once in two hundred windows."""
 
@@ -27,8 +36,8 @@ def judge(window: WindowRows, config: CalibrationConfig) -> Judged:
     """Compare probabilities with frequencies; of custom tasks, count the labels that intervals hold."""
     if window.task.kind == "custom":
         return _intervals(window, config)
-    task = window.task
-    truth, answers = task.truth_of_log(window.labelled), task.given_in_log(window.labelled)
+    task, rows = window.task, window.labelled.sort("at", "prediction_id")
+    truth, answers = task.truth_of_log(rows), task.given_in_log(rows)
     usable = np.isfinite(truth) & task.sound(answers)
     if usable.sum() < window.monitor.min_labelled:
         return Judged(unjudged=f"{usable.sum()} labels, {window.monitor.min_labelled} are needed")
@@ -64,6 +73,8 @@ class _Measured:
     """What it would be on average if labels were as the hold-out's were for such probabilities."""
     error: float
     """The standard deviation of that."""
+    rareness: float
+    """Of the value, in standard deviations of a normal."""
     mean: float
     frequency: float
     of: str | None
@@ -72,7 +83,7 @@ class _Measured:
     @property
     def beyond_chance(self) -> bool:
         """Return whether labels as on the hold-out seldom bring as much."""
-        return self.value > self.chance + _RARELY * self.error
+        return self.rareness > _RARELY
 
 
 def _measured(window: WindowRows, known: HeldOut, truth: Floats, answers: Answers) -> _Measured:
@@ -80,28 +91,51 @@ def _measured(window: WindowRows, known: HeldOut, truth: Floats, answers: Answer
 
     Of several classes the one whose probabilities are furthest off counts, here and there.
     """
-    before, now = as_classes(known.answers), as_classes(answers)
+    now = as_classes(answers)
     judged = range(1, 2) if now.shape[1] == 2 else range(now.shape[1])
-
-    def errors(labels: npt.NDArray[Any]) -> list[float]:
-        return [calibration_error(now[:, place], (labels == place).astype(np.float64)) for place in judged]
-
-    labelled, found = known.truth.astype(np.int64), errors(truth)
-    drawn = [
-        max(errors(labels))
-        for labels in draw_classes(before, labelled, now, _DRAWS, np.random.default_rng(0))
-    ]
+    found = [calibration_error(now[:, place], (truth == place).astype(np.float64)) for place in judged]
+    drawn = _drawn(known, truth, now, judged)
     worst = judged[int(np.argmax(found))]
     classes = getattr(window.task, "classes", ())
     return _Measured(
         max(found),
         len(truth),
-        float(np.mean(drawn)),
-        float(np.std(drawn, ddof=1)),
+        float(drawn.mean()),
+        float(drawn.std(ddof=1)),
+        rareness(max(found), drawn),
         float(now[:, worst].mean()),
         float((truth == worst).mean()),
         str(classes[worst]) if len(judged) > 1 else None,
     )
+
+
+def _drawn(known: HeldOut, truth: Floats, now: Floats, judged: Sequence[int]) -> Floats:
+    """Return what the error would be with labels as on the hold-out, for each draw."""
+    rng, rows, bins = np.random.default_rng(0), len(truth), [_bins(now[:, place]) for place in judged]
+    off, usual = list[list[Floats]](), np.zeros(now.shape)
+    before, labels = as_classes(known.answers), known.truth.astype(np.int64)
+    for chances in draw_chances(before, labels, now, _DRAWS, rng, _BLOCKS):
+        usual += chances / _DRAWS
+        gaps = now - chances
+        each = [np.bincount(bins[n], gaps[:, place], _BINS) for n, place in enumerate(judged)]
+        off.append([np.asarray(one, dtype=np.float64) for one in each])
+    block = np.arange(rows) * _BLOCKS // rows
+    weights = rng.normal(size=(_DRAWS, _BLOCKS)) * math.sqrt(_BLOCKS / (_BLOCKS - 1))
+    errors = []
+    for number, place in enumerate(judged):
+        strayed = (truth == place) - usual[:, place]
+        sums = np.bincount(block * _BINS + bins[number], strayed, _BLOCKS * _BINS).reshape(_BLOCKS, _BINS)
+        by_chance = weights @ (sums - sums.mean(axis=0))
+        errors.append(np.abs(np.array([each[number] for each in off]) - by_chance).sum(axis=1) / rows)
+    drawn: Floats = np.max(errors, axis=0)
+    return drawn
+
+
+def _bins(probability: Floats) -> npt.NDArray[np.int64]:
+    """Return for each row the number of its bin, of ten of as many rows each."""
+    places = np.empty(len(probability), dtype=np.int64)
+    places[np.argsort(probability, kind="stable")] = np.arange(len(probability)) * _BINS // len(probability)
+    return places
 
 
 def calibration_error(probability: Floats, came_true: Floats) -> float:

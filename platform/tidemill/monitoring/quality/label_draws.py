@@ -18,7 +18,7 @@ import polars as pl
 
 from tidemill.monitoring.drift.feature_matrices import feature_matrices
 
-__all__ = ["as_classes", "draw_classes", "draw_numbers"]
+__all__ = ["as_classes", "draw_chances", "draw_classes", "draw_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,20 +46,43 @@ def draw_classes(
         draws: how many.
         rng: chance.
     """
+    for chances in draw_chances(reference, truth, window, draws, rng):
+        sums = np.cumsum(chances, axis=1)
+        yield (rng.random((len(sums), 1)) * sums[:, -1:] > sums).sum(axis=1)
+
+
+def draw_chances(
+    reference: Floats,
+    truth: npt.NDArray[np.int64],
+    window: Floats,
+    draws: int,
+    rng: np.random.Generator,
+    blocks: int | None = None,
+) -> Iterator[Floats]:
+    """Yield, ``draws`` times, how often each class comes true for such answers, shape (rows, classes).
+
+    Args:
+        reference: probability of each class, shape (rows, classes), for rows the model was not fitted on.
+        truth: number of the class of these rows.
+        window: probability of each class, shape (rows, classes).
+        draws: how many samples of the reference are taken.
+        rng: chance.
+        blocks: how many parts, in the reference's order, are drawn whole; None: single rows.
+    """
     classes = reference.shape[1]
     judged = range(1, 2) if classes == 2 else range(classes)  # of two classes one says all
     before, now = [_evidence(reference[:, k]) for k in judged], [_evidence(window[:, k]) for k in judged]
     is_true = [(truth == k).astype(np.float64) for k in judged]
     every = np.ones(len(truth))
+    parts = len(truth) if blocks is None else blocks
+    part = np.arange(len(truth)) * parts // len(truth)
     fitted = [_fitted(x, y, every, _START, _STEPS) for x, y in zip(before, is_true, strict=True)]
     for _ in range(draws):
-        weights = np.bincount(rng.integers(len(truth), size=len(truth)), minlength=len(truth)).astype(float)
+        weights = np.bincount(rng.integers(parts, size=parts), minlength=parts).astype(float)[part]
         found = []
         for x, y, start, shown in zip(before, is_true, fitted, now, strict=True):
             found.append(_sigmoid(shown @ _fitted(x, y, weights, start, _LATER_STEPS)))
-        chances = np.column_stack([1 - found[0], found[0]] if classes == 2 else found)
-        sums = np.cumsum(chances, axis=1)
-        yield (rng.random((len(sums), 1)) * sums[:, -1:] > sums).sum(axis=1)
+        yield np.column_stack([1 - found[0], found[0]] if classes == 2 else found)
 
 
 def draw_numbers(

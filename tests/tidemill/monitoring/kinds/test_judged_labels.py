@@ -111,6 +111,27 @@ def test_probabilities_that_are_no_frequencies_any_more_are_found(tmp_path: Path
     assert "more than on the hold-out (allowed: 0.05)" in finding.message
 
 
+def test_days_whose_labels_resemble_each_other_are_not_taken_for_wrong_probabilities(tmp_path: Path):
+    days, task, project = 14, TASKS["binary"], project_of(tmp_path)
+
+    def labels(rng: np.random.Generator, shift: float) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        answers = np.array([0.2, 0.4, 0.6])[rng.integers(0, 3, 100 * days)]
+        odds = np.log(answers / (1 - answers)) + rng.normal(size=days).repeat(100) + shift
+        return answers, (rng.random(len(odds)) < 1 / (1 + np.exp(-odds))).astype(int)
+
+    def alarms(seed: int, shift: float) -> bool:
+        rng = np.random.default_rng(seed)
+        (before, known), (now, given) = labels(rng, 0.0), labels(rng, shift)
+        rows = logged(task, now, given, {"wind": now})
+        made = window_of(
+            project, monitor_of(calibration={}), reference_of(task, before, known, {"wind": before}), rows
+        )
+        return bool(judge_window(made)["calibration"].found)
+
+    assert sum(alarms(seed, 0.0) for seed in range(12)) == 0
+    assert sum(alarms(seed, 2.0) for seed in range(4)) >= 3
+
+
 def test_a_ceiling_judges_probabilities_that_never_were_frequencies(tmp_path: Path):
     task, rng = TASKS["binary"], np.random.default_rng(0)
     answers = rng.uniform(0.6, 0.9, ROWS)
