@@ -1,6 +1,6 @@
-"""Writes a number with its noun in the right form."""
+"""Writes a number with its noun, and the verb that goes with it, in the right form."""
 
-__all__ = ["counted"]
+__all__ = ["agreeing", "counted"]
 
 
 def counted(count: int, noun: str, nouns: str | None = None) -> str:
@@ -10,3 +10,12 @@ def counted(count: int, noun: str, nouns: str | None = None) -> str:
     ('1 label', '2,000 labels', '0 entries')
     """
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def agreeing(count: int, one: str, several: str) -> str:
+    """Return the form of a word that goes with ``count``.
+
+    >>> [f"{counted(n, 'row')} {agreeing(n, 'was', 'were')} rejected" for n in (1, 2)]
+    ['1 row was rejected', '2 rows were rejected']
+    """
+    return one if count == 1 else several

@@ -149,7 +149,10 @@ def _beside_the_champion(records: AlertRecords) -> list[dict[str, Any]]:
 
 
 def _of_versions(records: AlertRecords) -> list[dict[str, Any]]:
-    """Return what differs in the version from the one before it: data, feature definitions, code."""
+    """Return what differs in the version from the one before it: data, feature definitions, code, parameters.
+
+    Runs of older releases have only the commit, which each turn moves: it is not compared with files.
+    """
     of = records.alert.version
     own = next((run.results.get("made_of") for run in records.runs[::-1] if run.version == of), None)
     others = [run for run in records.runs if run.version != of and run.results.get("made_of")]
@@ -160,11 +163,11 @@ def _of_versions(records: AlertRecords) -> list[dict[str, Any]]:
     return [
         {
             "at": first,
-            "what": f"{name.replace('_', ' ')} {old or 'none'} → {own.get(name) or 'none'}",
+            "what": f"{name.replace('_', ' ')} {old or 'none'} → {own[name] or 'none'}",
             "why": f"version {of} after version {before.version}",
         }
         for name, old in before.results["made_of"].items()
-        if own.get(name) != old
+        if name in own and own[name] != old
     ]
 
 

@@ -14,9 +14,12 @@ from tidemill.cli.models.version_arguments import (
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit, print_indented
 from tidemill.clock import SystemClock
+from tidemill.errors import RegistryError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from tidemill.state import State
 
 __all__ = ["add_to"]
 
@@ -63,10 +66,11 @@ def promote(
     done = move(
         loaded, state, found.version, actor=loaded.settings.who, reason=reason, now=now, decision=decision
     )
+    ended = _ended_rollout(state, model, done.to_version)
 
     def render(console: "Console") -> None:
         console.print(f"✓ {model} {done.to_version} is the champion (before: {done.from_version or 'none'})")
-        for sentence in decision.reasons:
+        for sentence in (*decision.reasons, *ended):
             print_indented(console, sentence)
 
     facts = {
@@ -98,6 +102,7 @@ def rollback(
     from tidemill.project import load_project
     from tidemill.registry.promotion import rollback as back
     from tidemill.registry.versions.model_versions import get_version
+    from tidemill.rollouts.rollout import running
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -108,11 +113,29 @@ def rollback(
     require_own_model(loaded, model, "rollback")
     if to is not None and not to.isdecimal():
         to = get_version(loaded, to).version
-    done = back(loaded, state, actor=loaded.settings.who, reason=reason, now=SystemClock().now(), to=to)
-    emit(
-        {"model": model, "from": done.from_version, "to": done.to_version},
-        json,
-        lambda console: console.print(
-            f"✓ {model} {done.to_version} is the champion again (was: {done.from_version})"
-        ),
-    )
+    try:
+        done = back(loaded, state, actor=loaded.settings.who, reason=reason, now=SystemClock().now(), to=to)
+    except RegistryError as error:
+        if (going := running(state, model)) is not None:
+            error.hint = (
+                f"version {going.version} is being rolled out: `tidemill deploy stop canary` ends that"
+            )
+        raise
+    ended = _ended_rollout(state, model, done.to_version)
+
+    def render(console: "Console") -> None:
+        console.print(f"✓ {model} {done.to_version} is the champion again (was: {done.from_version})")
+        for sentence in ended:
+            print_indented(console, sentence)
+
+    emit({"model": model, "from": done.from_version, "to": done.to_version}, json, render)
+
+
+def _ended_rollout(state: "State", model: str, champion: str) -> list[str]:
+    """Return what becomes of a rollout that is under way while the champion moves, as a sentence."""
+    from tidemill.rollouts.rollout import running
+
+    found = running(state, model)
+    if found is None or found.version == champion:
+        return []
+    return [f"the rollout of version {found.version} ends with that: it was against version {found.champion}"]

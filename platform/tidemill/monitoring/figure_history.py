@@ -6,6 +6,7 @@ Imports no engine.
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidemill.tasks.task_names import loss_name
@@ -18,16 +19,26 @@ __all__ = ["figure_of", "made_of"]
 Facts = Mapping[str, Any]
 
 
-def made_of(version: "ModelVersion") -> dict[str, str]:
-    """Return what tells a version from the one before it: digests of its data, features and code."""
+def made_of(version: "ModelVersion", root: Path) -> dict[str, str]:
+    """Return what tells a version from the one before it: digests of its data, features, code and parameters.
+
+    Where git does not know the version's commit, or files were not committed, the commit stands for the code.
+
+    Args:
+        version: with its lineage.
+        root: the project's folder.
+    """
+    from tidemill.data.repository.committed_files import committed_digests
+
     made = version.lineage
     if made is None:
         return {}
     data = hashlib.sha256(json.dumps(dict(made.data), sort_keys=True).encode()).hexdigest()
+    committed = {} if made.uncommitted else committed_digests(root, made.git_commit)
     return {
         "data": data[:12],
         "feature_definitions": made.feature_definition[:12],
-        "code": made.git_commit[:12],
+        **(committed or {"code": made.git_commit[:12]}),
     }
 
 

@@ -100,7 +100,7 @@ def evaluate(
     run.results = {
         "rows_by_version": by_version,
         "min_rows": monitor.min_rows,
-        "made_of": made_of(serving),
+        "made_of": made_of(serving, project.root),
     }
     findings = Findings((), frozenset(), {})
     if run.rows >= monitor.min_rows:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tidemill.errors import DataError, UsageError
 from tidemill.files.locks import locked
+from tidemill.plurals import agreeing, counted
 from tidemill.project import Project
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import get_version, load_scorer
@@ -139,9 +140,10 @@ def _earlier(staging: Staging, request: ScoreRequest) -> Job | None:
         raise broken
     assert job is not None
     if request.existing == "refuse":
+        finished = len(staging.finished(job))
         raise UsageError(
             f"an unfinished run for {staging.output.text} began {job.started_at:%Y-%m-%d %H:%M} UTC: "
-            f"{len(staging.finished(job))} of {len(job.fragments)} parts are finished",
+            f"{finished} of {counted(len(job.fragments), 'part')} {agreeing(finished, 'is', 'are')} finished",
             hint="--resume goes on with it, --restart forgets it",
         )
     return job
@@ -235,7 +237,9 @@ def _check_rejected(staging: Staging, request: ScoreRequest, records: dict[int, 
         return
     some = next(record.number for _, record in sorted(records.items()) if record.rejected)
     raise TooManyRejected(
-        f"{rejected:,} rows were rejected, {request.max_rejected:,} are allowed: nothing was published",
+        f"{counted(rejected, 'row')} {agreeing(rejected, 'was', 'were')} rejected, "
+        f"{request.max_rejected:,} {agreeing(request.max_rejected, 'is', 'are')} allowed: "
+        "nothing was published",
         hint=f"see {staging.rejects_of(some).text} for some of them; --resume --max-rejected {rejected} "
         "publishes the others, without scoring again",
     )

@@ -22,7 +22,7 @@ from tidemill.state.tables import Alert, MonitorRun
 
 DAY = timedelta(days=1)
 START = datetime(2013, 4, 1, tzinfo=UTC)
-MADE = {"data": "d1", "feature_definitions": "f1", "code": "c1"}
+MADE = {"data": "d1", "feature_definitions": "f1", "code_files": "c1", "parameters": "p1"}
 WIND = {
     "name": "<wind>", "value": 0.5, "threshold": 0.1, "drifted": True, "broken": None, "note": None,
     "reference_mean": 1.0, "current_mean": 2.0, "reference_missing": 0.0, "current_missing": 0.0,
@@ -43,7 +43,7 @@ def run(day: int, share: float, version: str = "2", **more: Any) -> SimpleNamesp
 
 def records(kind: str = "data_drift", both: dict[str, Any] | None = None, **more: Any) -> AlertRecords:
     runs = [
-        run(0, 0.1, "1", made_of={**MADE, "feature_definitions": "f0"}),
+        run(0, 0.1, "1", made_of={**MADE, "feature_definitions": "f0", "code": "of an older release"}),
         run(1, 0.2),
         run(2, 0.5, **(both or {})),
     ]

@@ -34,7 +34,7 @@ from tidemill.registry.versions.registry_reader import (
     read_version,
 )
 from tidemill.state import open_state
-from tidemill.state.tables import Alert, ApiKey, GateDecision, Job, MonitorRun, Promotion, Turn
+from tidemill.state.tables import Alert, ApiKey, GateDecision, Job, MonitorRun, Promotion, Rollout, Turn
 
 pytestmark = pytest.mark.engine
 
@@ -362,6 +362,20 @@ def test_promote_and_rollback_mean_the_projects_model(root: Path, tmp_path: Path
     assert f"promote moves the champion of {MODEL}, this project's model" in " ".join(other.stderr.split())
     done = json.loads(back.stdout)
     assert done == {"model": MODEL, "from": "2", "to": "1"}
+    state = open_state(f"sqlite:///{copy / '.tidemill' / 'state.db'}")
+    with state.transaction() as session:
+        session.add(
+            Rollout(
+                id="roll_1", model=MODEL, version="3", champion="1", plan={}, status="running", step=0,
+                baseline={}, checks=[], decision_id="gate_1", actor="ada", reason="r", at=NOW,
+                stepped_at=NOW, requested_at=NOW,
+            )
+        )  # fmt: skip
+    state.close()
+    (again,) = run_each(copy, ["rollback 2"])
+    assert "the rollout of version 3 ends with that: it was against version 1" in " ".join(
+        again.stdout.split()
+    )
 
 
 def test_an_alert_about_a_version_that_serves_no_more_says_so(root: Path, tmp_path: Path):

@@ -186,7 +186,8 @@ def _show(outcome: Any, json: bool) -> None:
             f"in {manifest['seconds']:.1f} s" + ("" if outcome.resumed else f" ({rate:,.0f} rows/s)")
         )
         if outcome.resumed:
-            console.print(f"  {outcome.resumed} of {len(manifest['parts'])} parts were finished before")
+            parts = counted(len(manifest["parts"]), "part")
+            console.print(f"  finished before: {outcome.resumed} of {parts}")
         if outcome.rejects:
             console.print(f"  rejected: {counted(manifest['rejected'], 'row')}, see {outcome.rejects}")
         console.print(f"  {outcome.output}")

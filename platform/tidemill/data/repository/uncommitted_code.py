@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from tidemill.data.repository.git import git, own_environment
 
-__all__ = ["PATCH_LIMIT", "UncommittedCode", "find_uncommitted"]
+__all__ = ["PATCH_LIMIT", "UncommittedCode", "find_uncommitted", "is_code"]
 
 PATCH_LIMIT = 1024 * 1024
 """Largest patch, in bytes; files that would make it larger are named in its first lines instead."""
@@ -52,7 +52,7 @@ def find_uncommitted(root: Path) -> UncommittedCode:
     untracked = [
         file
         for file in _listed(git(root, "ls-files", "--others", "--exclude-standard", "-z"))
-        if _matters(file) and PurePosixPath(file).suffix.lower() in _CODE
+        if is_code(file)
     ]
     parts, left_out, size = [], [], 0
     for file in (*tracked, *untracked):
@@ -69,6 +69,15 @@ def find_uncommitted(root: Path) -> UncommittedCode:
 
 def _listed(names: str) -> list[str]:
     return [name for name in names.split("\0") if name]
+
+
+def is_code(file: str) -> bool:
+    """Return whether training may read a file as code, by its path in the project.
+
+    >>> [is_code(path) for path in ("pipelines/rows.py", "docs/conf.py", "data/raw.csv.dvc")]
+    [True, False, False]
+    """
+    return _matters(file) and PurePosixPath(file).suffix.lower() in _CODE
 
 
 def _matters(file: str) -> bool:

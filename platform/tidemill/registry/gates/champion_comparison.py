@@ -54,8 +54,8 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
     theirs, their_answers, their_speed = None, None, None
     if champion is not None:
         theirs, their_answers, their_speed = _judge(project, champion, rows, truth)
-    elif my_answers is not None:
-        notes = worse_than_constant(project.task, truth, mine.metrics)
+    if my_answers is not None:
+        notes = worse_than_constant(project.task, truth, mine.metrics, candidate.version)
         mine = replace(mine, notes=(*mine.notes, *notes))
     interval = _interval(project, rows, truth, my_answers, their_answers)
     verdict = decide(gate, mine, theirs, service=service, interval=interval)

@@ -19,7 +19,9 @@ _NAMES = {
 }
 
 
-def worse_than_constant(task: Task, truth: npt.NDArray[Any], metrics: Mapping[str, float]) -> tuple[str, ...]:
+def worse_than_constant(
+    task: Task, truth: npt.NDArray[Any], metrics: Mapping[str, float], version: str
+) -> tuple[str, ...]:
     """Return a warning for each metric that is worse than that of one answer for all rows.
 
     The metric that decides is compared, and r2 where the task has it. A custom task has no such answer.
@@ -28,10 +30,11 @@ def worse_than_constant(task: Task, truth: npt.NDArray[Any], metrics: Mapping[st
         task: the project's.
         truth: the labels of the hold-out.
         metrics: the model's, as `Task.evaluate` returns them.
+        version: the model's.
 
     >>> from tidemill.tasks.regression import Regression
-    >>> worse_than_constant(Regression("r2"), np.array([1.0, 2.0, 3.0]), {"r2": -0.15})
-    ('warning: worse than always answering the mean (r2 -0.1500 against 0.0000)',)
+    >>> worse_than_constant(Regression("r2"), np.array([1.0, 2.0, 3.0]), {"r2": -0.15}, "2")
+    ('warning: version 2 is worse than always answering the mean (r2 -0.1500 against 0.0000)',)
     """
     answers = _constant(task, truth)
     if answers is None:
@@ -42,7 +45,9 @@ def worse_than_constant(task: Task, truth: npt.NDArray[Any], metrics: Mapping[st
         if mine < theirs:  # not where one is NaN
             digits = digits_apart((mine, theirs))
             values = f"{name} {mine:.{digits}f} against {theirs:.{digits}f}"
-            found.append(f"warning: worse than always answering {_NAMES[task.kind]} ({values})")
+            found.append(
+                f"warning: version {version} is worse than always answering {_NAMES[task.kind]} ({values})"
+            )
     return tuple(found)
 
 

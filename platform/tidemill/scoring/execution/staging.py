@@ -110,7 +110,11 @@ class Staging:
         """Record a fragment with its rejected rows."""
         if record.rejected:
             lines = b"".join(
-                orjson.dumps(asdict(reject), str, orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+                orjson.dumps(
+                    {**asdict(reject), "row": reject.row + 1},
+                    str,
+                    orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS,
+                )
                 for reject in rejects
             )
             self.rejects_of(record.number).write(lines)

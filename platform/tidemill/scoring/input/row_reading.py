@@ -35,7 +35,7 @@ class Reject:
 
     file: str
     row: int
-    """Its number in the file, from 0 (a header does not count)."""
+    """Its place in the file, from 0 (a header does not count); what is written counts from 1."""
     reason: str
     values: Any
     """Its content: its columns, or its text where it could not be parsed."""

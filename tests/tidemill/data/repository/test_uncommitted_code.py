@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from tidemill.data.repository.committed_files import committed_digests
 from tidemill.data.repository.git import git
 from tidemill.data.repository.uncommitted_code import PATCH_LIMIT, find_uncommitted
 
@@ -76,3 +77,27 @@ def test_a_large_file_is_named_but_not_copied(root):
     assert b"# too large for this patch: pipelines/large.py\n" in found.patch
     assert b"+SPEED = 2" in found.patch
     assert len(found.patch) < PATCH_LIMIT
+
+
+def committed(root):
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "Next")
+    return committed_digests(root, "HEAD")
+
+
+def test_what_a_turn_writes_is_neither_another_code_nor_another_parameter(root):
+    params = "data: {as_of: null, key: null}\ntrain: {trials: 8}\n"
+    write(root / "params.yaml", params)
+    first = committed(root)
+    write(root / "params.yaml", params.replace("null", "2026-03-01", 1))
+    write(root / "dvc.lock", "schema: '2.0'\n")
+    write(root / "monitoring/monitors.yaml", "monitors: [other]\n")
+    assert committed(root) == first
+    write(root / "params.yaml", params.replace("8", "9"))
+    other = committed(root)
+    assert other["code_files"] == first["code_files"]
+    assert other["parameters"] != first["parameters"]
+    write(root / "pipelines/stage.py", "SPEED = 2\n")
+    assert committed(root) == {**other, "code_files": committed_digests(root, "HEAD")["code_files"]}
+    assert committed_digests(root, "HEAD")["code_files"] != other["code_files"]
+    assert committed_digests(root, "0" * 40) == committed_digests(root, "") == {}

@@ -30,3 +30,12 @@ def test_rows_with_other_labels_are_a_reason_to_refuse(registered, change, reaso
     verdict = compare(registered, candidate, get_version(registered, "1"))
     assert not verdict.passed
     assert re.search(reason, verdict.reasons[0])
+
+
+def test_a_later_candidate_that_is_worse_than_one_answer_for_all_is_warned_of(registered):
+    candidate, champion = get_version(registered, "2"), get_version(registered, "1")
+    assert not any("warning" in reason for reason in compare(registered, candidate, champion).reasons)
+    held = load_holdout(registered, "2").with_columns(late=1 - pl.col("late"))
+    log_table(connect(registered), candidate.run_id, held, HOLDOUT)
+    reasons = " ".join(compare(registered, candidate, champion).reasons)
+    assert "warning: version 2 is worse than always answering the share of the positive class" in reasons

@@ -37,6 +37,6 @@ SEVERAL = Multiclass("neg_log_loss", classes=("a", "b"))
     ],
 )
 def test_what_is_worse_than_a_constant_is_said(task, truth, metrics, says):
-    found = worse_than_constant(task, truth, metrics)
+    found = worse_than_constant(task, truth, metrics, "2")
     assert len(found) == len(says)
     assert all(one in text for one, text in zip(says, found, strict=True))
