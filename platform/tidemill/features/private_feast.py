@@ -82,6 +82,7 @@ _DEFINED: tuple[Any, ...] = (
 NAMES = (
     ("feast.data_source.typechecked", "is how Feast checks types, which takes seconds at each import"),
     ("feast.FeatureStore._make_inferences", "infers the types that definitions leave out, as applying does"),
+    ("feast.feature_server.start_server", "is a server of Feast's, which `tidemill.features` puts off"),
     ("feast.feature_view.DUMMY_ENTITY_ID", "is the key column of a view without entities"),
     ("feast.feature_view.DUMMY_ENTITY_NAME", "is the entity of such a view, which no definition names"),
     ("feast.feature_view.DUMMY_ENTITY_VAL", "is the one value of its key"),
@@ -105,6 +106,7 @@ NAMES = (
     ("feast.torch_wrapper.get_torch", "is where PyTorch is imported, which `tidemill.features` puts off"),
     ("feast.type_map.feast_value_type_to_python_type", "makes of a value what Python has"),
     ("feast.type_map.python_values_to_proto_values", "makes a value of what Python has"),
+    ("feast.ui_server.start_server", "is a server of Feast's, which `tidemill.features` puts off"),
     ("feast.utils.compute_non_entity_date_range", "is the span of time of a retrieval without entity rows"),
 )
 """Dotted path, and why it is needed."""

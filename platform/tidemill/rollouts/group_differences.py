@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats  # type: ignore[import-untyped]
 
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.weighted_metrics import Measure
@@ -122,6 +121,8 @@ def mean(name: str, ours: Arm, theirs: Arm, values: tuple[Floats, Floats] | None
     >>> found.gain, found.low, found.high
     (0.25, 0.25, 0.25)
     """
+    from scipy import stats  # type: ignore[import-untyped] # here: its import takes half a second
+
     first, second = values or (ours.scores, theirs.scores)
     if min(ours.clusters, theirs.clusters) < 2 or not np.isfinite([first.sum(), second.sum()]).all():
         return None
@@ -208,6 +209,8 @@ def ratio_mismatch(keys: tuple[int, int], shares: tuple[float, float]) -> Sample
     total = sum(keys)
     if not total or min(shares) <= 0:
         return None
+    from scipy import stats
+
     meant = tuple(total * share / sum(shares) for share in shares)
     return SampleRatioCheck(keys, (meant[0], meant[1]), float(stats.chisquare(keys, meant).pvalue))
 
@@ -247,6 +250,8 @@ def _from_resamples(
         return None
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(gains, [tail, 1 - tail])
+    from scipy import stats
+
     # Resamples of few keys vary too little and have no tails: widen the interval as for a mean of keys.
     keys = min(ours.clusters, theirs.clusters)
     z, t = stats.norm.ppf(1 - tail), stats.t.ppf(1 - tail, keys - 1)

@@ -6,13 +6,13 @@ are corrected for the number of groups (Benjamini and Hochberg 1995).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
 from typing import Any, Literal
 
 import polars as pl
 from polars.exceptions import PolarsError
-from scipy import stats  # type: ignore[import-untyped]
 
 from tidemill.data.expectations.rules import BiasConfig, Edges, sql
 from tidemill.data.personal.pseudonyms import Pseudonymiser
@@ -106,8 +106,8 @@ def find_bias(
         for column, of_column in counts.items()
     }
     judged = [g for groups in found.values() for g in groups if g.p_value is not None]
-    corrected = stats.false_discovery_control([g.p_value for g in judged]) if judged else []
-    q_values = {id(g): float(q) for g, q in zip(judged, corrected, strict=True)}
+    corrected = _corrected([g.p_value for g in judged if g.p_value is not None])
+    q_values = {id(g): q for g, q in zip(judged, corrected, strict=True)}
     return BiasReport(
         label=config.label,
         rows=rows,
@@ -134,8 +134,10 @@ def proportion(part: int, whole: int, confidence: float = 0.95) -> Proportion:
     """
     if not whole:
         return Proportion(None)
-    interval = stats.binomtest(part, whole).proportion_ci(confidence, method="wilson")
-    return Proportion(part / whole, float(interval.low), float(interval.high))
+    z = _two_sided(confidence)
+    middle, half = 2 * part + z**2, z * math.sqrt(z**2 + 4 * part * (whole - part) / whole)
+    low, high = ((middle + side) / (2 * (whole + z**2)) for side in (-half, half))
+    return Proportion(part / whole, low if part else 0.0, high if part < whole else 1.0)
 
 
 def compare(
@@ -157,12 +159,31 @@ def compare(
         return Proportion(None), None
     pooled = (a + b) / (n + m)
     spread = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-    p_value = float(2 * stats.norm.sf(abs(a / n - b / m) / spread)) if spread else 1.0
+    p_value = math.erfc(abs(a / n - b / m) / spread / math.sqrt(2)) if spread else 1.0
     if not a or not b:
         return Proportion(0.0 if b else None), p_value
     ratio = (a / n) / (b / m)
-    width = stats.norm.ppf((1 + confidence) / 2) * math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
-    return Proportion(ratio, float(ratio * math.exp(-width)), float(ratio * math.exp(width))), p_value
+    width = _two_sided(confidence) * math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
+    return Proportion(ratio, ratio * math.exp(-width), ratio * math.exp(width)), p_value
+
+
+def _two_sided(confidence: float) -> float:
+    """Return how many standard deviations around a mean hold this share of a normal distribution."""
+    return -NormalDist().inv_cdf((1 - confidence) / 2)
+
+
+def _corrected(p_values: Sequence[float]) -> list[float]:
+    """Return the p values, corrected for their number, in their order.
+
+    >>> _corrected([0.01, 0.5, 0.02])
+    [0.03, 0.5, 0.03]
+    """
+    found, least = [0.0] * len(p_values), 1.0
+    falling = sorted(range(len(p_values)), key=p_values.__getitem__, reverse=True)
+    for rank, place in zip(range(len(p_values), 0, -1), falling, strict=True):
+        least = min(least, p_values[place] * len(p_values) / rank)
+        found[place] = least
+    return found
 
 
 def _label(table: pl.LazyFrame, text: str, name: str) -> pl.Expr:

@@ -140,7 +140,7 @@ def retry_while_locked(
 def _run(root: Path, arguments: tuple[str, ...], on_line: Callable[[str], None]) -> CommandResult:
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     # -P: the project's folders (`serving`, `monitoring`, …) must not shadow modules of ours or of DVC.
-    dvc = [sys.executable, "-P", "-m", "dvc", *arguments]
+    dvc = [sys.executable, "-P", "-m", "tidemill.data.repository.dvc_process", *arguments]
     process = start_command(dvc, root, _environment(root))
     with process:
         assert process.stdout is not None
