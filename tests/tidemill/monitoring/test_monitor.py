@@ -169,7 +169,7 @@ def assert_same_by_sketches(
     found: MonitorRun, project: Project, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The verdict from sketches is that from rows; of rows only the columns that drifted are read."""
-    compact(project.predictions, project.model, Folder(project.predictions), Sizes().all_of_it())
+    compact(project.predictions, project.model, Folder(project.predictions), Sizes(sketched=1).all_of_it())
     drifted = found.results["data_drift"]["drifted"]
     looked = {f"feature.{name}" for name in drifted}
     if found.results["prediction_drift"]["drifted"]:
@@ -478,7 +478,7 @@ def test_a_feature_may_have_any_name_of_ours(project: Project, state: State, sto
         log.append_labels([LabelRecord(name, late, at + timedelta(hours=1), at)])
     log.close()
     if store == "parts":
-        compact(project.predictions, "delay", Folder(project.predictions), Sizes().all_of_it())
+        compact(project.predictions, "delay", Folder(project.predictions), Sizes(sketched=1).all_of_it())
     read = features_of(read_predictions(project.predictions, "delay", NOW - 2 * DAY, NOW))
     assert read[names].sort("wind").equals(now.sort("wind"))
     found = run(project, state)

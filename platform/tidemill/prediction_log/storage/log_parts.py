@@ -36,6 +36,8 @@ class Sizes:
     """… or one of them was written to this long ago."""
     merge: int = 8
     """Small parts of a date that are merged into one."""
+    sketched: int = 5_000
+    """Rows from which on a part has a sketch: fewer are read as quickly as theirs."""
 
     def all_of_it(self) -> "Sizes":
         """Return sizes with which every segment is compacted and any two small parts are merged."""
@@ -51,7 +53,7 @@ def write_part(
     owner: str,
     sizes: Sizes | None = None,
 ) -> Part:
-    """Write rows as a sorted part, and of predictions a sketch; readers see it once a manifest names it.
+    """Write rows as a sorted part, and a sketch of many predictions; readers see it once a manifest names it.
 
     Args:
         frame: at least one row, as `tidemill.prediction_log.storage.log_schema.with_types` gives them.
@@ -71,7 +73,7 @@ def write_part(
             draft, compression="zstd", row_group_size=(sizes or Sizes()).row_group, statistics=True
         )
         size = place.put(draft, f"{below}/{name}")
-        if kind == "predictions":
+        if kind == "predictions" and frame.height >= (sizes or Sizes()).sketched:
             put_sketch(frame, place, f"{below}/{name}")
     finally:
         draft.unlink(missing_ok=True)

@@ -207,7 +207,7 @@ class _Date:
         there = set(self._place.names(f"{self._below}/part-{self._owner}-*"))
         for part in self._manifest.parts:
             name = f"{self._below}/{part.name}"
-            if sketch_name(name) not in there:
+            if part.rows >= self._sizes.sketched and sketch_name(name) not in there:
                 put_sketch(Located(part, self._place, name).scan().collect(), self._place, name)
 
     def _write(self, frame: pl.DataFrame) -> Part:
