@@ -2,11 +2,12 @@
 
 Two signs, each enough: errors have become larger (from a moment of the window on), and the window's errors
 can be foretold from the features by a model that has seen other rows of the window. The second finds a change
-that leaves the size of the errors as it was.
+that leaves the size of the errors as it was. What either finds counts if it is so for inputs that the
+hold-out has, too: errors grow by themselves where inputs move to what the model knows less of.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import ConceptDriftConfig
 from tidemill.monitoring.quality.error_changes import ErrorRise, Explained, error_rise, explained_errors
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut
+from tidemill.monitoring.quality.like_inputs import LikeInputs, like_inputs
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.prediction_log.prediction_log import features_of
 from tidemill.tasks.task import Answers, Task
@@ -27,6 +29,12 @@ __all__ = ["judge"]
 Floats = npt.NDArray[np.float64]
 _MOST_ROWS = 20_000
 _MOST_CLASSES = 5
+_LEAST_ALIKE = 50
+"""Rows of either side that are like some of the other."""
+_NEW_INPUTS = (
+    "errors are larger, and inputs such as the hold-out hardly has: whether labels depend on them in another "
+    "way cannot be told"
+)
 
 
 def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
@@ -41,16 +49,27 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
     if known is None:
         return Judged(unjudged=f"{LEAST} held-out rows with labels are needed, of a version of this release")
     truth, answers = task.truth_of_log(rows), task.given_in_log(rows)
-    rise = error_rise(task.losses(known.truth, known.answers), task.losses(truth, answers))
-    explained = _explained(task, known, features, truth, answers)
-    since = rows["at"][rise.since]
+    compared = _compared(task, known, features, truth, answers)
+    places = np.arange(rows.height)
+    rise = error_rise(compared.losses[0], compared.losses[1])
+    explained = compared.explained()
+    if _far(rise, config) or _near(explained, config):
+        like = compared.like()
+        if min(like.known.sum(), len(like.holdout)) < _LEAST_ALIKE:
+            return Judged(unjudged=_NEW_INPUTS)
+        if _far(rise, config):
+            rise, places = error_rise(like.holdout, like.window), compared.places[like.known]
+        if _near(explained, config):
+            explained = compared.explained(like.known)
+    since = rows["at"][int(places[rise.since])]
     said = []
-    if rise.significant and rise.share >= config.max_rise:
+    if _far(rise, config):
         said.append(
             f"errors are {rise.share:.0%} larger since {since:%Y-%m-%d %H:%M} UTC (mean loss "
-            f"{rise.after:.4g}, {rise.before:.4g} on the hold-out; allowed: {config.max_rise:.0%})"
+            f"{rise.after:.4g}, {rise.before:.4g} on the hold-out for such inputs; allowed: "
+            f"{config.max_rise:.0%})"
         )
-    if explained.significant and explained.share >= config.explained:
+    if _near(explained, config):
         said.append(
             f"the window's own labels explain {explained.share:.0%} of what the errors vary "
             f"(alert at {config.explained:.0%}): the same rows have other labels than in training"
@@ -65,10 +84,43 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
     )
 
 
-def _explained(
+def _far(rise: ErrorRise, config: ConceptDriftConfig) -> bool:
+    return rise.significant and rise.share >= config.max_rise
+
+
+def _near(explained: Explained, config: ConceptDriftConfig) -> bool:
+    return explained.significant and explained.share >= config.explained
+
+
+class _Compared(NamedTuple):
+    """The hold-out and the window as numbers, of each the hold-out first."""
+
+    inputs: tuple[Floats, Floats]
+    losses: tuple[Floats, Floats]
+    """The window's of all its rows."""
+    errors: tuple[Floats, Floats]
+    categories: list[int]
+    places: npt.NDArray[np.intp]
+    """Of the window's rows that are looked at closely."""
+
+    def explained(self, known: npt.NDArray[np.bool_] | None = None) -> Explained:
+        """Return how much the window's own rows say about its errors; ``known``: by some of them."""
+        (before, now), (errors_before, errors) = self.inputs, self.errors
+        if known is not None:
+            now, errors = now[known], errors[known]
+        return explained_errors(before, errors_before, now, errors, self.categories)
+
+    def like(self) -> LikeInputs:
+        """Return the losses as they would be for the same inputs."""
+        before, now = self.inputs
+        return like_inputs(before, self.losses[0], now, self.losses[1][self.places], self.categories)
+
+
+def _compared(
     task: Task, known: HeldOut, features: pl.DataFrame, truth: Floats, answers: Answers
-) -> Explained:
+) -> _Compared:
     features = features.select(known.features.columns)
+    losses = task.losses(known.truth, known.answers), task.losses(truth, answers)
     places = np.arange(features.height)
     if features.height > _MOST_ROWS:
         places = np.sort(np.random.default_rng(0).permutation(features.height)[:_MOST_ROWS])
@@ -77,8 +129,9 @@ def _explained(
     before = np.column_stack([coded.before, _numbers(known.answers)])
     now = np.column_stack([coded.now, _numbers(answers)])
     chosen = _classes(truth) if answers.ndim == 2 else None
-    errors = [_errors(*pair, chosen) for pair in ((known.truth, known.answers), (truth, answers))]
-    return explained_errors(before, errors[0], now, errors[1], list(coded.categories))
+    sides = (known.truth, known.answers), (truth, answers)
+    errors = _errors(*sides[0], chosen), _errors(*sides[1], chosen)
+    return _Compared((before, now), losses, errors, list(coded.categories), places)
 
 
 def _numbers(answers: Answers) -> Floats:

@@ -97,6 +97,29 @@ def test_a_change_within_the_window_is_dated(tmp_path: Path, kind: str):
     assert f"since {since[:10]}" in finding.message
 
 
+@pytest.mark.parametrize(("by", "times", "turned"), [(2.0, 1.0, False), (0.0, 2.0, False), (1.0, 1.0, True)])
+def test_errors_that_inputs_alone_make_larger_are_no_changed_labels(
+    tmp_path: Path, by: float, times: float, turned: bool
+):
+    task, rng = TASKS["regression"], np.random.default_rng(7)
+
+    def rows(by: float, times: float, sign: float) -> tuple[Any, npt.NDArray[Any], npt.NDArray[Any]]:
+        wind, rain = times * rng.normal(size=ROWS) + by, rng.normal(size=ROWS)
+        known = 12 * wind + 5 * rain  # the model says eight tenths of it
+        return {"wind": wind, "rain": rain}, 0.8 * known, sign * known + 5 * rng.normal(size=ROWS)
+
+    features, answers, labels = rows(0.0, 1.0, 1.0)
+    reference = reference_of(task, answers, labels, features)
+    features, answers, labels = rows(by, times, 0.4 if turned else 1.0)
+    made = window_of(
+        project_of(tmp_path, "regression"),
+        monitor_of(concept_drift={}),
+        reference,
+        logged(task, answers, labels, features),
+    )
+    assert list(found(made)) == ["concept_drift"] * turned
+
+
 def test_a_change_that_leaves_the_errors_as_large_as_they_were_is_found(tmp_path: Path):
     (finding,) = found(window(tmp_path, "binary", {"concept_drift": {}}, shift=1.5)).values()
     assert finding.message.startswith("the window's own labels explain")
