@@ -1,6 +1,6 @@
-"""For fast tests: leaves files aside that have none, as importing them takes most of the time.
+"""Leaves files aside that have no test of those asked for, as importing them takes most of the time.
 
-For all: garbage is looked for among what tests make, not among the half million objects of the engines.
+Garbage is looked for among what tests make, not among the half million objects of the engines.
 """
 
 import gc
@@ -13,12 +13,14 @@ _MARKS = re.compile(r"^pytestmark = (\[.*?^\]|.*?$)", re.MULTILINE | re.DOTALL)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With ``-m "not engine"``: ignore modules without a doctest, and files without a selected test."""
-    if "not engine" not in config.option.markexpr or collection_path.suffix != ".py":
+    """Ignore modules without a doctest and, with ``-m "not engine"``, files without a selected test."""
+    if collection_path.suffix != ".py":
         return None
     text = collection_path.read_text()
     if not collection_path.name.startswith("test_"):
         return None if ">>> " in text else True
+    if "not engine" not in config.option.markexpr:
+        return None
     marks = "".join(_MARKS.findall(text))
     unwanted = re.findall(r"not (\w+)", config.option.markexpr)
     return True if any(f"mark.{name}" in marks for name in unwanted) else None
