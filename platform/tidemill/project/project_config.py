@@ -155,6 +155,8 @@ class TrainConfig(Section):
     """Train on only the latest this many rows (without time: on a random sample); null for all."""
     search_rows: int | None = Field(default=None, ge=1000)
     """Fit trials on a random sample of this many rows, the chosen model on all; null: fit all on all rows."""
+    refit: bool = False
+    """Fit what serves once more, on all labelled rows, after a twin was judged on the hold-out."""
     max_concurrent: int = Field(default=0, ge=0)
     """Trials that run at once; 0 for as many as there are CPUs."""
     seed: int = 0

@@ -1,7 +1,10 @@
-"""Three trained versions of a small model, made once; every test works on a copy of their records."""
+"""Three trained versions of a small model, made once; every test works on a copy of their records.
+
+The second was fitted once more on all rows, after its twin had been judged.
+"""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -17,9 +20,10 @@ class Trained:
 
     family: str
     as_of: int
+    refit: bool = False
 
 
-RUNS = (Trained("line", 70), Trained("trees", 100), Trained("constant", 130))
+RUNS = (Trained("line", 70), Trained("trees", 100, refit=True), Trained("constant", 130))
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +44,9 @@ def template(tmp_path_factory):
     params = {one["family"]: one["params"] for one in candidates(spec, 3, seed=0)}
     made = []
     for one in RUNS:
-        rows = read_split(project, FEATURES, day(one.as_of))
+        train = project.config.train.model_copy(update={"refit": one.refit})
+        settings = replace(project, config=project.config.model_copy(update={"train": train}))
+        rows = read_split(settings, FEATURES, day(one.as_of))
         lineage = Lineage(
             Data().revision, Data().outputs, "small_service", "77c2", rows.split, day(one.as_of), installed()
         )

@@ -130,7 +130,7 @@ def test_a_finished_training_of_the_turn_is_not_made_again(searched):
 
 
 def test_a_recipe_keeps_the_parameters_and_chooses_the_window(new_project):
-    project = new_project()
+    project = new_project(refit=True)
     basis = Basis("line", {"c": 0.5}, rounds=2)
     windows = tuple(map(parse_window, ("all", {"last": "30d"}, {"season": "365d"})))
     trained = run(project, plan=SearchPlan("same", windows, basis))
@@ -141,6 +141,8 @@ def test_a_recipe_keeps_the_parameters_and_chooses_the_window(new_project):
     assert "validation_roc_auc" not in trained.metrics
     (found,) = runs_of(project, turn="turn_1")
     assert found.data.params["chosen_window"] == "all"
+    rows = read_split(project, FEATURES, day(100))
+    assert trained.refitted_on == rows.known.height > rows.fit.height + rows.holdout.height
     assert run(project, plan=SearchPlan("same", windows, basis)) == trained  # it was read back
 
 

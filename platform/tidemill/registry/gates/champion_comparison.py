@@ -16,7 +16,7 @@ from tidemill.project import Project
 from tidemill.registry.gates.constant_answer import worse_than_constant
 from tidemill.registry.gates.gate_rules import Evaluation, Verdict, decide
 from tidemill.registry.versions.loaded_model import Scorer
-from tidemill.registry.versions.model_versions import load_holdout, load_scorer
+from tidemill.registry.versions.model_versions import load_holdout, load_judged, load_scorer
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.tasks.paired_bootstrap import Interval, gain_interval
 from tidemill.tasks.task import Answers
@@ -31,6 +31,9 @@ _LONGEST = 1000  # characters of an error, which may name hundreds of features
 
 def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | None) -> Verdict:
     """Judge both versions on the candidate's hold-out and decide by the project's gate.
+
+    A version that was fitted once more on all rows is judged by its twin, which did not learn from its own
+    hold-out: so are both as old as each other, whatever became of them later.
 
     A problem that prevents a fair comparison is recorded as a reason to refuse, and raises no error.
     """
@@ -62,6 +65,7 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
     times = _times(project, rows)
     about: dict[str, Any] = {
         "period": [str(times[0]), str(times[-1])] if times is not None and len(times) else None,
+        "twins": [one.version for one in (candidate, champion) if one is not None and _has_twin(one)],
         "rows_known_to_champion": all_rows.height - rows.height,
         "milliseconds_per_row": {"candidate": my_speed, "champion": their_speed},
     }
@@ -92,13 +96,18 @@ def _judge(
     except RegistryError as error:
         return replace(nothing, problems=(shortened(str(error), _LONGEST),)), None, None
     try:
-        answers, speed = scorer.predict(frame), milliseconds_per_row(scorer, frame)
+        answers = load_judged(project, version).predict(frame)
+        speed = milliseconds_per_row(scorer, frame)
     except RegistryError as error:
         return replace(nothing, problems=(shortened(str(error), _LONGEST),)), None, None
     except Exception as error:  # noqa: BLE001 — a model can raise anything
         said = f"its predict fails: {type(error).__name__}: {error}"
         return replace(nothing, problems=(shortened(said, _LONGEST),)), None, None
     return replace(nothing, metrics=project.task.evaluate(truth, answers)), answers, speed
+
+
+def _has_twin(version: ModelVersion) -> bool:
+    return version.trained is not None and version.trained.refitted_on is not None
 
 
 def _notes(version: ModelVersion) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 from mlflow.exceptions import MlflowException
@@ -23,7 +24,8 @@ from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_loading import read_scorer, read_uncompiled
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.training.tracking.reference_rows import ReferenceRows
-from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
+from tidemill.training.tracking.run_files import fetch_file
+from tidemill.training.tracking.training_result import HOLDOUT, JUDGED, REFERENCE
 
 __all__ = [
     "CHAMPION",
@@ -35,6 +37,7 @@ __all__ = [
     "get_version",
     "list_versions",
     "load_holdout",
+    "load_judged",
     "load_original",
     "load_reference",
     "load_scorer",
@@ -127,6 +130,25 @@ def load_scorer(project: Project, version: str, model: str | None = None) -> Sco
     found = get_version(project, version, model)
     with files_of(project, found) as folder:
         return read_scorer(project, found, folder)
+
+
+def load_judged(project: Project, found: ModelVersion) -> Scorer:
+    """Load what was judged on a version's hold-out: the twin that did not learn from it, or the version.
+
+    Raises:
+        RegistryError: like `load_scorer`.
+    """
+    if found.trained is None or found.trained.refitted_on is None:
+        return load_scorer(project, found.version)
+    with TemporaryDirectory() as folder:
+        try:
+            files = fetch_file(connect_registry(project), found.run_id, JUDGED, folder)
+        except (MlflowException, OSError) as error:
+            raise RegistryError(
+                f"the judged twin of {found.model} {found.version} cannot be read: {error}",
+                hint=f"the folder {JUDGED} of run {found.run_id} has it: restore that from a backup",
+            ) from error
+        return read_uncompiled(project, found, files)
 
 
 def load_original(project: Project, version: str) -> Scorer:

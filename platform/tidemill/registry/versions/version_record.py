@@ -116,7 +116,11 @@ def describe(trained: TrainedModel, lineage: Lineage, metric: str) -> str:
         on, fitted = "the rows held out", f"{split}"
     else:
         on, fitted = f"{split.holdout}", f"{split.fit}"
-    held = f", {metric} {found:.4f} on {on}" if found is not None else ""
+    whose = ""
+    if trained.refitted_on is not None:
+        whose = f" of its twin, which was fitted on {fitted}"
+        fitted = f"all {trained.refitted_on:,} rows with a label"
+    held = f", {metric} {found:.4f}{whose} on {on}" if found is not None else ""
     family = shortened(trained.family, 100)
     changed = " with uncommitted changes" if lineage.uncommitted else ""
     return (

@@ -56,6 +56,13 @@ class Fitted:
     """The candidate window whose rows it learnt from."""
     windows: tuple[Window, ...] = (ALL,)
     """Those it was chosen from."""
+    twin: Callable[[pl.DataFrame], Answers] | None = field(default=None, repr=False)
+    """With ``train.refit``: the answers of the model that did not learn from the hold-out."""
+
+    @property
+    def judged(self) -> Callable[[pl.DataFrame], Answers]:
+        """The answers by which the gate judges it."""
+        return self.twin or self.answer
 
     @property
     def key(self) -> tuple[datetime, tuple[Window, ...]]:
@@ -116,9 +123,11 @@ class FittedModels:
             name: known_before(known, getattr(split, name), dataset)
             for name in ("train", "validation", "fit")
         }
-        train, fit = (sides[name].tail(config.train.max_rows or known.height) for name in ("train", "fit"))
+        newest = config.train.max_rows or known.height
+        train, fit = (sides[name].tail(newest) for name in ("train", "fit"))
         holdout = known.filter(pl.col(literal_name(dataset.time_column)) >= split.holdout.start)
-        parts = SplitRows(self._features, split, train, sides["validation"], fit, holdout, without_label=0)
+        again = known.tail(newest) if config.train.refit else None
+        parts = SplitRows(self._features, split, train, sides["validation"], fit, holdout, 0, known=again)
         found = self._made(moment, parts, windows)
         self._fitted[known.height, windows] = found
         return found
@@ -133,13 +142,17 @@ class FittedModels:
             spent += seconds
             return lambda others: self._project.task.answers(estimator, as_features(others, self._features))
 
-        window, some = ALL, rows.fit
+        window, some, again = ALL, rows.fit, rows.known
         if windows != (ALL,):
             sides = rows.train, rows.validation, rows.fit
             choice = choose_window(self._project, windows, self._features, sides, fit)
             window, some = choice.window, choice.rows
+            if again is not None:
+                again = choice.newest(again, self._project.config.dataset.time_column)
         rows = replace(rows, fit=self._sampled(some))
         found = self._judged(moment, rows, fit(some), spent)
+        if again is not None:
+            found = replace(found, answer=fit(again), twin=found.answer, rows=self._sampled(again).height)
         return replace(found, seconds=spent, window=window, windows=windows)
 
     def _sampled(self, rows: pl.DataFrame) -> pl.DataFrame:

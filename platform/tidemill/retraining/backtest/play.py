@@ -220,11 +220,11 @@ def _candidate(
     except TrainingError as error:
         return "failed", None, str(error)
     task, label = past.project.task, past.project.config.dataset.label
-    truth, answers = task.truth(model.holdout, label), champion.answer(model.holdout)
+    truth, answers = task.truth(model.holdout, label), champion.judged(model.holdout)
     gate, rows, interval = past.project.config.gate, model.holdout.height, None
     if gate.by == "interval":
         days = model.holdout[past.project.config.dataset.time_column].dt.date().to_numpy()
-        interval = gain_interval(task, truth, model.answer(model.holdout), answers, days)
+        interval = gain_interval(task, truth, model.judged(model.holdout), answers, days)
     verdict = pass_gate(
         gate,
         Evaluation("candidate", model.metrics, rows),

@@ -17,9 +17,9 @@ from tidemill.tasks.task import Answers, Task
 from tidemill.training.candidate_windows import ALL, Window
 from tidemill.training.feature_table import as_features, example_rows, lengths_of
 from tidemill.training.fitting.judgement import log_judged
-from tidemill.training.fitting.packaging import log_model, trusted_types
+from tidemill.training.fitting.packaging import log_model, log_twin, trusted_types
 from tidemill.training.fitting.split_rows import SplitRows
-from tidemill.training.fitting.window_choice import choose_window
+from tidemill.training.fitting.window_choice import WindowChoice, choose_window
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.search.tuning import SearchResult
 from tidemill.training.tracking import mlflow_tracking
@@ -40,13 +40,13 @@ def finish(
 ) -> TrainedModel:
     """Fit the final model, evaluate it on the hold-out, and log it with its results to the run.
 
-    With several candidate windows, one is chosen by the validation rows (`choose_window`).
+    With several candidate windows, one is chosen by the validation rows (`choose_window`). With
+    ``train.refit`` what was judged is the twin of a model that is then fitted on all labelled rows.
 
     Raises:
         TrainingError: it cannot be fitted, or cannot be saved without becoming able to execute code.
     """
-    task = project.task
-    choice = None
+    task, choice = project.task, None
     if windows != (ALL,):
         choice = choose_window(
             project,
@@ -55,42 +55,54 @@ def finish(
             (rows.train, rows.validation, rows.fit),
             lambda some: _answerer(project, spec, rows, found, some),
         )
-        rows = replace(rows, fit=choice.rows)
-    estimator = _fit(project, spec, rows, found)
-    trusted = trusted_types(estimator, spec.trusted_types)
-    model_uri = log_model(
-        client,
+        rows = _of_window(rows, choice, project)
+    twin = estimator = _fit(project, spec, rows, found)
+    if rows.known is not None:
+        estimator = _fit(project, spec, replace(rows, fit=rows.known), found)
+    trusted = sorted({name for one in (twin, estimator) for name in trusted_types(one, spec.trusted_types)})
+    saved: dict[str, Any] = {"run_id": run_id, "task": task, "trusted": trusted}
+    saved["example"] = example_rows(rows.fit, rows.features)
+    model_uri = log_model(client, name=project.model, estimator=estimator, **saved)
+    if rows.known is not None:
+        log_twin(client, estimator=twin, **saved)
+    judged = log_judged(project, client, rows, run_id, lambda some: _answers(task, twin, some, rows.features))
+    trained = _summary(project, rows, run_id, found, choice)
+    values = {f"validation_{task.metric}": found.value, **judged}
+    metrics = {name: value for name, value in values.items() if np.isfinite(value)}
+    trained = replace(trained, model_uri=model_uri, metrics=metrics, trusted_types=tuple(trusted))
+    _log_trained(client, rows, trained)
+    return trained
+
+
+def _of_window(rows: SplitRows, choice: WindowChoice, project: Project) -> SplitRows:
+    """Return the sides with the rows of the chosen window to fit on."""
+    if rows.known is None or project.config.dataset.time is None:
+        return replace(rows, fit=choice.rows)
+    return replace(rows, fit=choice.rows, known=choice.newest(rows.known, project.config.dataset.time))
+
+
+def _summary(
+    project: Project, rows: SplitRows, run_id: str, found: SearchResult, choice: WindowChoice | None
+) -> TrainedModel:
+    """Return the result but for the model, its metrics and its types."""
+    return TrainedModel(
         run_id=run_id,
-        name=project.model,
-        estimator=estimator,
-        task=task,
-        example=example_rows(rows.fit, rows.features),
-        trusted=trusted,
-    )
-    judged = log_judged(
-        project, client, rows, run_id, lambda some: _answers(task, estimator, some, rows.features)
-    )
-    metrics = {f"validation_{task.metric}": found.value, **judged}
-    trained = TrainedModel(
-        run_id=run_id,
-        model_uri=model_uri,
-        metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
+        model_uri="",
+        metrics={},
         trials=found.trials,
         failed_trials=found.failed,
         family=found.best.family,
         params=dict(found.best.params),
         rounds=found.rounds,
         features=rows.features,
-        trusted_types=tuple(trusted),
-        task=task.kind,
-        classes=tuple(getattr(task, "classes", ())),
+        task=project.task.kind,
+        classes=tuple(getattr(project.task, "classes", ())),
         lists=lengths_of(rows.fit.schema, rows.features),
         cpu_seconds=found.cpu_seconds,
+        refitted_on=None if rows.known is None else rows.known.height,
         window=None if choice is None else str(choice.window),
         windows=() if choice is None else choice.recorded,
     )
-    _log_trained(client, rows, trained)
-    return trained
 
 
 def _log_trained(client: MlflowClient, rows: SplitRows, trained: TrainedModel) -> None:
@@ -103,6 +115,7 @@ def _log_trained(client: MlflowClient, rows: SplitRows, trained: TrainedModel) -
             "family": trained.family,
             "rounds": trained.rounds,
             **({} if trained.window is None else {"chosen_window": trained.window}),
+            **({} if trained.refitted_on is None else {"rows_refit": trained.refitted_on}),
             **rows.sizes(),
         },
     )

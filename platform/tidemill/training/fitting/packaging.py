@@ -21,8 +21,10 @@ from tidemill.tasks.task import Task
 from tidemill.training.fitting.private_skops import UnsupportedTypeException, dumps, types_in
 from tidemill.training.fitting.trusted_types import untrusted
 from tidemill.training.tracking.private_mlflow import requirements_as_given
+from tidemill.training.tracking.run_files import log_folder
+from tidemill.training.tracking.training_result import JUDGED
 
-__all__ = ["log_model", "log_saved", "requirements", "save_estimator", "trusted_types"]
+__all__ = ["log_model", "log_saved", "log_twin", "requirements", "save_estimator", "trusted_types"]
 
 _NEEDED = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
 
@@ -81,6 +83,26 @@ def log_model(
         path = Path(folder) / "model"
         save_estimator(path, estimator, task, example, trusted)
         return log_saved(client, run_id, name, path)
+
+
+def log_twin(
+    client: MlflowClient,
+    *,
+    run_id: str,
+    estimator: Any,
+    task: Task,
+    example: pd.DataFrame,
+    trusted: list[str],
+) -> None:
+    """Keep what was judged in place of a model in the run's folder `JUDGED`; arguments as of `log_model`.
+
+    Raises:
+        TrainingError: MLflow cannot save it.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / JUDGED
+        save_estimator(path, estimator, task, example, trusted)
+        log_folder(client, run_id, path, JUDGED)
 
 
 def save_estimator(

@@ -41,6 +41,8 @@ class SplitRows:
     """Rows that are in none of them, because their label is null."""
     wrong_label: int = 0
     """Rows that are in none of them, because the task does not have their label."""
+    known: pl.DataFrame | None = None
+    """All labelled rows, those held out among them, where the model is fitted once more on them."""
 
     def sizes(self) -> dict[str, int]:
         """Rows of each."""
@@ -63,9 +65,9 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
     split, sides = _sides(project, rows, features, as_of)
     seed = project.config.train.seed
     if newest is not None and isinstance(split, HashedSplit):  # without time no rows are the newest
-        train, fit = (sample_rows(side, newest, seed) for side in (sides.train, sides.fit))
+        train, fit, known = (sample_rows(side, newest, seed) for side in (sides.train, sides.fit, rows))
     else:
-        train, fit = (side.tail(newest or side.height) for side in (sides.train, sides.fit))
+        train, fit, known = (side.tail(newest or side.height) for side in (sides.train, sides.fit, rows))
     found = SplitRows(
         features=features,
         split=split,
@@ -75,6 +77,7 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         holdout=sides.holdout,
         without_label=without_label,
         wrong_label=labels.wrong_rows,
+        known=known if project.config.train.refit else None,
     )
     _require_learnable(found, task, dataset, rows)
     return found

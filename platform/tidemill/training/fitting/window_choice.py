@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,13 @@ class WindowChoice:
     window: Window
     rows: pl.DataFrame
     compared: tuple[Compared, ...]
+    change: datetime | None = None
+    """Since when the world is another one; None: no change was found."""
+
+    def newest(self, known: pl.DataFrame, time: str) -> pl.DataFrame:
+        """Return the window's rows among all that are known; all where it has none."""
+        found = rows_in(self.window, known, time, self.change)
+        return known if isinstance(found, str) else found
 
     @property
     def recorded(self) -> tuple[dict[str, Any], ...]:
@@ -86,7 +94,7 @@ def choose_window(
     found = rows_in(windows[best], whole, dataset.time, change)
     rows = whole if isinstance(found, str) else found
     compared = tuple(replace(each, chosen=number == best) for number, each in enumerate(results))
-    return WindowChoice(windows[best], rows, compared)
+    return WindowChoice(windows[best], rows, compared, change)
 
 
 def _compare(

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 
 from tidemill.training.tracking.private_mlflow import artifact_repository
 
-__all__ = ["fetch_file", "log_table", "read_file", "read_table", "write_file"]
+__all__ = ["fetch_file", "log_folder", "log_table", "read_file", "read_table", "write_file"]
 
 
 def write_file(client: MlflowClient, run_id: str, path: str, content: bytes) -> None:
@@ -17,6 +17,11 @@ def write_file(client: MlflowClient, run_id: str, path: str, content: bytes) -> 
         file = Path(folder) / Path(path).name
         file.write_bytes(content)
         _put(client, run_id, file, path)
+
+
+def log_folder(client: MlflowClient, run_id: str, folder: Path, path: str) -> None:
+    """Keep the files of ``folder`` as the run's folder ``path``."""
+    artifact_repository(_address(client, run_id), client.tracking_uri).log_artifacts(str(folder), path)
 
 
 def read_file(client: MlflowClient, run_id: str, path: str) -> bytes:

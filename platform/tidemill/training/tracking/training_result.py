@@ -9,12 +9,15 @@ from tidemill.errors import RegistryError
 from tidemill.tasks.task_choice import Target
 from tidemill.tasks.task_names import TaskName
 
-__all__ = ["HOLDOUT", "REFERENCE", "TrainedModel"]
+__all__ = ["HOLDOUT", "JUDGED", "REFERENCE", "TrainedModel"]
 
 REFERENCE = "reference/reference.parquet"
 """Artifact of the run: what monitors compare with (`reference_rows`)."""
 HOLDOUT = "holdout/holdout.parquet"
 """Artifact of the run: the rows held out, for the gate."""
+
+JUDGED = "judged"
+"""Folder of the run: the twin of a model that was fitted once more, as an MLflow model."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class TrainedModel:
     """CPU time of the search's trials."""
     window: str | None = None
     """The candidate window whose rows it learnt from, in words; None: there was no choice."""
+    refitted_on: int | None = None
+    """Rows that it learnt from, those held out among them, once a twin had been judged on these: all metrics
+    are the twin's, which is in `JUDGED`. None: it was judged itself."""
     windows: tuple[Mapping[str, Any], ...] = ()
     """How each candidate window did (`tidemill.training.fitting.window_choice.Compared`)."""
 

@@ -1,12 +1,14 @@
 """The candidate and the champion score the same rows."""
 
 import re
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
+from tidemill.errors import RegistryError
 from tidemill.registry.gates.champion_comparison import compare
-from tidemill.registry.versions.model_versions import get_version, load_holdout
+from tidemill.registry.versions.model_versions import get_version, load_holdout, load_judged, load_scorer
 from tidemill.training.tracking.mlflow_tracking import connect
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.training_result import HOLDOUT
@@ -39,3 +41,20 @@ def test_a_later_candidate_that_is_worse_than_one_answer_for_all_is_warned_of(re
     log_table(connect(registered), candidate.run_id, held, HOLDOUT)
     reasons = " ".join(compare(registered, candidate, champion).reasons)
     assert "warning: version 2 is worse than always answering the share of the positive class" in reasons
+
+
+def test_a_version_that_learnt_from_its_hold_out_is_judged_by_the_twin_that_did_not(registered):
+    version, held = get_version(registered, "2"), load_holdout(registered, "2")
+    truth = registered.task.truth(held, "late")
+    judged, serving = (
+        registered.task.evaluate(truth, one.predict(held.to_pandas()[list(one.features)]))["roc_auc"]
+        for one in (load_judged(registered, version), load_scorer(registered, "2"))
+    )
+    assert judged == pytest.approx(version.metrics["holdout_roc_auc"]) != pytest.approx(serving)
+    assert version.trained.refitted_on > held.height
+    assert f"fitted on all {version.trained.refitted_on:,} rows with a label" in version.description
+    verdict = compare(registered, version, get_version(registered, "1"))
+    assert verdict.numbers["candidate"]["roc_auc"] == pytest.approx(judged)
+    assert verdict.numbers["twins"] == ["2"]
+    with pytest.raises(RegistryError, match="the judged twin of small-model 2 cannot be read"):
+        load_judged(registered, replace(version, run_id="0" * 32))

@@ -1,5 +1,6 @@
 """A year of a small table is played: a world that turns over in July, and labels that are ten days late."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -114,6 +115,22 @@ def test_models_are_fitted_once(project: Project, rows: pl.DataFrame):
     assert of.models.count == count == 8
     with pytest.raises(RetrainingError, match="more than 3 fits"):
         play_always(past(project, rows, most_fits=3))
+
+
+def test_a_refitted_model_is_judged_by_its_twin_and_knows_the_newest_rows(
+    project: Project, rows: pl.DataFrame
+):
+    train = project.config.train.model_copy(update={"refit": True, "max_rows": None})
+    again = replace(project, config=project.config.model_copy(update={"train": train}))
+    of = past(again, rows)
+    model = of.models.at(TURN)
+    known = rows.filter(pl.col("label_known_at") <= TURN).height
+    assert of.models.count == 2
+    assert known - 1 <= model.rows <= known
+    judged, serving = model.judged(model.holdout), model.answer(model.holdout)
+    assert (judged != serving).any()
+    found = project.task.evaluate(model.holdout["y"].to_numpy(), judged)
+    assert found["roc_auc"] == model.metrics["roc_auc"]
 
 
 def test_a_turn_that_fails_is_counted(project: Project, rows: pl.DataFrame):
