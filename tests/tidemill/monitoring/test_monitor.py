@@ -63,6 +63,7 @@ monitors:
     data_drift: {share: 0.5}
     prediction_drift: {}
     quality: {max_drop: 0.05}
+    health: {}
 """
 
 
@@ -171,7 +172,7 @@ def assert_same_by_sketches(
     """The verdict from sketches is that from rows; of rows only the columns that drifted are read."""
     compact(project.predictions, project.model, Folder(project.predictions), Sizes(sketched=1).all_of_it())
     drifted = found.results["data_drift"]["drifted"]
-    looked = {f"feature.{name}" for name in drifted}
+    looked = {"milliseconds", "flags", *(f"feature.{name}" for name in drifted)}
     if found.results["prediction_drift"]["drifted"]:
         looked |= {"score", "answer"}
 

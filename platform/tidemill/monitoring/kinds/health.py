@@ -15,7 +15,7 @@ _FALLBACK = "fallback:"
 
 def judge(window: WindowRows, config: HealthConfig) -> Judged:
     """Count slow answers and those with a flag ``fallback:…``, of all versions."""
-    rows = window.rows
+    rows = window.only(("milliseconds", "flags")).rows
     took = rows["milliseconds"].fill_null(0.0)
     p99 = float(took.quantile(1 - _SLOWEST) or 0.0)
     slow = float((took > config.p99_ms).mean() or 0.0)  # type: ignore[arg-type]

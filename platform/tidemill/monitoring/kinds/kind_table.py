@@ -43,7 +43,7 @@ class MonitorKind(NamedTuple):
     """What its findings are called."""
     reads_labels: bool = False
     reads_rows: bool = True
-    """Whether it looks at all rows; others look at a window's sketch, and at few columns of labelled rows."""
+    """Whether it looks at all columns; others look at a window's sketch, and at answers and few columns."""
 
 
 TABLE: Mapping[str, MonitorKind] = {
@@ -59,9 +59,9 @@ TABLE: Mapping[str, MonitorKind] = {
     "calibration": MonitorKind(answer_calibration.judge, ("calibration",), True),
     "fairness": MonitorKind(fairness.judge, ("fairness",), True),
     "data_quality": MonitorKind(data_quality.judge, ("data_quality",)),
-    "staleness": MonitorKind(staleness.judge, ("staleness",)),
+    "staleness": MonitorKind(staleness.judge, ("staleness",), reads_rows=False),
     "kpi": MonitorKind(kpi.judge, ("kpi",), True),
-    "health": MonitorKind(health.judge, ("health",)),
+    "health": MonitorKind(health.judge, ("health",), reads_rows=False),
 }
 """By the name of the section, in the order of findings."""
 

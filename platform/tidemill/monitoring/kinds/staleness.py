@@ -20,16 +20,15 @@ def judge(window: WindowRows, config: StalenessConfig) -> Judged:
         ConfigError: the project has no feature store.
     """
     window.project.require_store()
-    flags = window.rows.select("prediction_id", pl.col("flags").alias("flag")).explode("flag")
+    rows = window.only(("flags",)).rows
+    flags = rows.select("prediction_id", pl.col("flags").alias("flag")).explode("flag")
     expired = flags.filter(pl.col("flag").str.starts_with(_EXPIRED)).with_columns(
         view=pl.col("flag").str.strip_prefix(_EXPIRED)
     )
     counts = dict(expired["view"].value_counts(sort=True).iter_rows())
-    shares = {str(view): count / window.rows.height for view, count in counts.items()}
+    shares = {str(view): count / rows.height for view, count in counts.items()}
     stale = [
-        view
-        for view, share in shares.items()
-        if above_limit(share, config.share, window.rows.height, len(shares))
+        view for view, share in shares.items() if above_limit(share, config.share, rows.height, len(shares))
     ]
     listed = "; ".join(f"{view} in {shares[view]:.1%} of the rows" for view in stale)
     worst = max(shares.items(), key=lambda pair: pair[1], default=None)
@@ -38,7 +37,7 @@ def judge(window: WindowRows, config: StalenessConfig) -> Judged:
         if worst is None
         else f"{worst[0]} had expired in {worst[1]:.1%} of the rows"
     )
-    ids = window.rows["prediction_id"]
+    ids = rows["prediction_id"]
     odd = ids.is_in(expired.filter(pl.col("view").is_in(stale))["prediction_id"].implode()).cast(pl.Float64)
     details = {"share": config.share, "views": shares, "about": stale, "faults": stale}
     message = f"features were older than their view allows (alert at {config.share:.1%}): {listed}"

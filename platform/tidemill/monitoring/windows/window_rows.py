@@ -75,7 +75,12 @@ class WindowRows:
         return self.own.height if self.sketch is None else self.sketch.rows_by_version.get(self.version, 0)
 
     def only(self, columns: Collection[str]) -> "WindowRows":
-        """Return a window of which only the ids, the versions and some more columns are read, if any."""
+        """Return a window with a sketch so that only these columns, ids and versions are read of its rows.
+
+        Nothing is read if there are no columns. A window without a sketch has all of its rows.
+        """
+        if self.sketch is None:
+            return self
         named = ["prediction_id", "version", *columns]
         span = self.project.predictions, self.project.model, self.span.start, self.span.end
         if not columns:
