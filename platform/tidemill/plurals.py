@@ -1,6 +1,8 @@
 """Writes a number with its noun, and the verb that goes with it, in the right form."""
 
-__all__ = ["agreeing", "counted"]
+from datetime import timedelta
+
+__all__ = ["agreeing", "counted", "said_days"]
 
 
 def counted(count: int, noun: str, nouns: str | None = None) -> str:
@@ -12,10 +14,20 @@ def counted(count: int, noun: str, nouns: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
-def agreeing(count: int, one: str, several: str) -> str:
+def agreeing(count: float, one: str, several: str) -> str:
     """Return the form of a word that goes with ``count``.
 
     >>> [f"{counted(n, 'row')} {agreeing(n, 'was', 'were')} rejected" for n in (1, 2)]
     ['1 row was rejected', '2 rows were rejected']
     """
     return one if count == 1 else several
+
+
+def said_days(time: timedelta) -> str:
+    """Return a length of time in days.
+
+    >>> said_days(timedelta(days=1)), said_days(timedelta(hours=36))
+    ('1 day', '1.5 days')
+    """
+    many = time.total_seconds() / 86400
+    return f"{many:g} {agreeing(many, 'day', 'days')}"

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from tidemill.alerting.alert_pictures import pictures_of
+from tidemill.plurals import counted
 
 __all__ = ["page_of", "section_of"]
 
@@ -45,7 +46,7 @@ def _pictures(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _about(facts: Mapping[str, Any]) -> dict[str, str]:
-    seen = f"{facts['rows']:,} rows, {facts['labelled']:,} labels"
+    seen = f"{counted(facts['rows'], 'row')}, {counted(facts['labelled'], 'label')}"
     return {
         "monitor": facts["monitor"],
         "version": f"{facts['model']} {facts['version']}",

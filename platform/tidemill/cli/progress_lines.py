@@ -21,6 +21,12 @@ _EVERY = 30.0
 """Seconds between two lines about the same step."""
 _QUIET = 2.0
 """Work that is done within so many seconds writes no line."""
+_WIDE = 110
+"""Terminals from so many columns on have room for long bars."""
+_STEP = 10
+"""Columns of the name of a step, at least."""
+_FIXED = 13
+"""Columns of the mark, the time, and the spaces between all."""
 
 
 @contextmanager
@@ -111,27 +117,49 @@ def _bars() -> Iterator[Tell]:
 
     bars = Progress(
         SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("{task.description:<10}", markup=False),
-        BarColumn(bar_width=24),
+        TextColumn(f"{{task.description:<{_STEP}}}", markup=False),
+        BarColumn(bar_width=_bar(errors_console().width)),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[message]}", style="dim", markup=False),
         console=errors_console(),
     )
     tasks: dict[str, Any] = {}
+    widest = 0
 
     def tell(step: str, message: str, done: int | None, total: int | None) -> None:
+        nonlocal widest
+        widest = max(widest, 2 * len(str(total or 1)) + 1, len(str(done or 0)) + 2)
         if step not in tasks:
             for finished in tasks.values():
                 _finish(bars, finished)
             tasks[step] = bars.add_task(step, total=None, message="")
-        room = max(20, bars.console.width - 70)
-        bars.update(tasks[step], completed=done, total=total, message=message[:room])
+        wide = bars.console.width
+        steps = max(_STEP, *map(len, tasks))
+        room = wide - _bar(wide) - steps - widest - _FIXED
+        bars.update(tasks[step], completed=done, total=total, message=_fitted(message, room))
 
     with bars:
         yield tell
         for task in tasks.values():
             _finish(bars, task)
+
+
+def _bar(wide: int) -> int:
+    """Return the width of a bar on a terminal of so many columns: what is said comes first."""
+    return 24 if wide >= _WIDE else 8
+
+
+def _fitted(message: str, room: int) -> str:
+    """Return a message that fits into ``room`` columns, cut between words.
+
+    >>> _fitted("8 trials, 0 failed; the best is linear", 24), _fitted("version 1", 24)
+    ('8 trials, 0 failed; the…', 'version 1')
+    """
+    if len(message) <= room:
+        return message
+    kept = message[: max(room, 1)].rpartition(" ")[0] or message[: max(room - 1, 0)]
+    return f"{kept.rstrip(' ,;:')}…"
 
 
 def _finish(bars: "Progress", task: Any) -> None:

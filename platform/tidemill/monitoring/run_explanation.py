@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidemill.digits import digits_apart
+from tidemill.plurals import counted
 from tidemill.tasks.task_names import loss_name
 
 __all__ = ["explain_run"]
@@ -24,7 +25,7 @@ def explain_run(verdict: str, rows: int, results: Facts) -> dict[str, str]:
     >>> drift = {"share": 0.0, "threshold": 0.3, "drifted": [], "columns": [{"name": "wind", "value": 0.02,
     ...          "threshold": 0.1, "broken": None, "note": None}]}
     >>> explain_run("ok", 900, {"data_drift": drift, "unjudged": {"quality": "12 labels, 500 are needed"}})
-    {'data_drift': 'none of 1 features has drifted, alert at 30%; nearest: wind 0.02 of 0.1', \
+    {'data_drift': 'none of 1 feature has drifted, alert at 30%; nearest: wind 0.02 of 0.1', \
 'quality': 'not judged: 12 labels, 500 are needed'}
     """
     if verdict in ("failed", "missed"):
@@ -32,7 +33,7 @@ def explain_run(verdict: str, rows: int, results: Facts) -> dict[str, str]:
     if verdict == "too_few":
         least = results.get("min_rows")
         needed = f", {least:,} are needed" if isinstance(least, int) else ""
-        return {"run": f"nothing was judged: {rows:,} predictions in the window{needed}"}
+        return {"run": f"nothing was judged: {counted(rows, 'prediction')} in the window{needed}"}
     said = {
         "data_drift": _of_data(results.get("data_drift")),
         "prediction_drift": _of_answers(results),
@@ -51,7 +52,7 @@ def _of_data(drift: Facts | None) -> str | None:
     if not drift or not drift.get("columns"):
         return None
     columns, many = drift["columns"], len(drift["drifted"])
-    said = f"{many or 'none'} of {len(columns)} features {'have' if many > 1 else 'has'} drifted"
+    said = f"{many or 'none'} of {counted(len(columns), 'feature')} {'have' if many > 1 else 'has'} drifted"
     share = f" ({drift['share']:.0%})" if many else ""
     said += f"{share}, alert at {drift['threshold']:.0%}"
     near = sorted(filter(_has_value, columns), key=_nearness, reverse=True)

@@ -14,6 +14,7 @@ from tidemill.clock import FIRST_YEAR, LAST_YEAR, Clock, parse_moment, utc
 from tidemill.data.tables.frames import batches, open_table
 from tidemill.errors import DataError
 from tidemill.features.project_features import hidden_fields, lookup_columns
+from tidemill.plurals import agreeing, counted
 from tidemill.prediction_log.labels.label_cells import LabelReader
 from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
 from tidemill.prediction_log.log_records import LabelRecord
@@ -164,9 +165,10 @@ def _require_labels(file: Path, table: pl.LazyFrame, reader: LabelReader) -> Non
     if counts:
         listed = ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(_NAMED))
         more = f" and {len(counts) - _NAMED} other values" if len(counts) > _NAMED else ""
+        wrong = sum(counts.values())
         raise DataError(
-            f"{file}: {sum(counts.values()):,} of {rows:,} labels are not {reader.meant}: {listed}{more}; "
-            f"the first is in row {first:,}",
+            f"{file}: {wrong:,} of {counted(rows, 'label')} {agreeing(wrong, 'is', 'are')} not "
+            f"{reader.meant}: {listed}{more}; the first is in row {first:,}",
             hint="leave those rows out, then import it again; none was imported",
         )
 

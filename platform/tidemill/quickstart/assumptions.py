@@ -18,7 +18,7 @@ def assumptions(choices: Choices, source: str) -> list[Assumption]:
     lines = [
         Assumption(
             "data",
-            f"{source}: {profile.rows:,} rows, {len(profile.columns)} columns",
+            f"{source}: {counted(profile.rows, 'row')}, {counted(len(profile.columns), 'column')}",
             "params.yaml: data.source",
         ),
         Assumption("target", _target(choices), "params.yaml: project.task, dataset"),
@@ -111,8 +111,8 @@ def _split(choices: Choices) -> str:
     split = choices.split
     if (found := split.periods) is not None:
         return (
-            f"the last {found.holdout_days} days ({found.holdout_rows:,} rows) judge versions, "
-            f"the {found.validation_days} before them ({found.validation_rows:,} rows) trials"
+            f"the last {found.holdout_days} days ({counted(found.holdout_rows, 'row')}) judge versions, "
+            f"the {found.validation_days} before them ({counted(found.validation_rows, 'row')}) trials"
         )
     how = {"random": "at random", "stratified": "at random, by class", "group": f"by {choices.key}"}[split.by]
     why = f"; not by time: {split.not_by_time}" if split.not_by_time else ""

@@ -188,9 +188,13 @@ def _traffic(facts: Facts) -> Text:
     failed = "[green]none failed[/]" if not traffic["failed"] else f"[red]{traffic['failed']} failed[/]"
     seconds = facts["seconds"]
     refused = "".join(f"  {error}\n" for error in traffic["errors"][:2])
+    swapping = traffic["sent"] - traffic["replayed"]
+    both = (
+        f" ({traffic['replayed']:,} replayed, {swapping:,} more while versions changed)" if swapping else ""
+    )
     phases = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if name != "total")
     return Text.from_markup(
-        f"Traffic: {counted(traffic['sent'], 'request')} over HTTP, {failed}; "
+        f"Traffic: {counted(traffic['sent'], 'request')} over HTTP{both}, {failed}; "
         f"{traffic['logged']:,} in the log; "
         f"{counted(traffic['labels'], 'label')} came.\n{escape(refused)}"
         f"Watching: {counted(len(facts['monitor_runs']), 'monitor run')}, {counted(len(alerts), 'alert')}.\n"

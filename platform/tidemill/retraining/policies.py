@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import read_declaration
 from tidemill.monitoring.monitor_config import Duration, Kind
+from tidemill.plurals import counted, said_days
 from tidemill.project import ProjectFolder
 from tidemill.retraining.recipes import Action, Ask, Recipe
 from tidemill.retraining.triggers.cron import check_cron
@@ -57,9 +58,9 @@ class Condition(_Section):
         if self.webhook is not None:
             return f"webhook {self.webhook}"
         if self.new_labels is not None:
-            return f"{self.new_labels:,} new labels"
+            return counted(self.new_labels, "new label")
         assert self.age is not None
-        return f"data older than {self.age.total_seconds() / 86400:g} days"
+        return f"data older than {said_days(self.age)}"
 
     @model_validator(mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from tidemill.plurals import agreeing, counted, said_days
 from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import (
     DRIFT,
@@ -228,7 +229,8 @@ def _refused_in_a_row(case: _Case) -> str | None:
     if len(row) < case.policy.refused_in_a_row or _differs(case, row[0]):
         return None
     return (
-        f"the last {len(row)} turns were refused: it waits for other data, other code or parameters, or for "
+        f"the last {counted(len(row), 'turn')} {agreeing(len(row), 'was', 'were')} refused: it waits for "
+        "other data, other code or parameters, or for "
         "`tidemill retrain` by a person"
     )
 
@@ -239,10 +241,10 @@ def _over_budget(case: _Case) -> str | None:
         return None
     begun = [turn for turn in case.turns if turn.policy is not None and turn.as_of > case.now - budget.period]
     begun.sort(key=lambda turn: turn.as_of, reverse=True)
-    days = f"{budget.period.total_seconds() / 86400:g} days"
+    days = said_days(budget.period)
     if budget.turns is not None and len(begun) >= budget.turns:
         free_at = begun[budget.turns - 1].as_of + budget.period
-        said = f"{budget.turns} turns in {days}"
+        said = f"{counted(budget.turns, 'turn')} in {days}"
         return f"the budget of {said} is used up until {free_at:%Y-%m-%d %H:%M} UTC"
     if budget.cpu_hours is None:
         return None
@@ -250,7 +252,7 @@ def _over_budget(case: _Case) -> str | None:
     for turn in begun:  # the latest first: the turn with which they reach the limit must leave the period
         spent += turn.cpu_seconds / 3600
         if spent >= budget.cpu_hours:
-            said = f"{budget.cpu_hours:g} CPU hours in {days}"
+            said = f"{budget.cpu_hours:g} CPU {agreeing(budget.cpu_hours, 'hour', 'hours')} in {days}"
             free_at = turn.as_of + budget.period
             return f"the budget of {said} is used up until {free_at:%Y-%m-%d %H:%M} UTC"
     return None
@@ -260,7 +262,7 @@ def _too_few_labels(case: _Case) -> str | None:
     least, found = case.policy.min_new_labels, case.situation.new_labels or 0
     if last_turn(case.turns) is None or found >= least:
         return None
-    return f"{found:,} labels became known since the last turn, {least:,} are needed"
+    return f"{counted(found, 'label')} became known since the last turn, {least:,} are needed"
 
 
 def _quiet(case: _Case) -> str | None:

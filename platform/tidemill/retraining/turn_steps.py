@@ -13,6 +13,7 @@ from tidemill.data.repository.uncommitted_code import find_uncommitted
 from tidemill.data.versioning.data_versions import current, reproduce
 from tidemill.errors import FeatureError
 from tidemill.features.project_features import feature_names, feature_source, features_digest
+from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
 from tidemill.registry.promotion import earlier_decision, evaluate_gate
@@ -100,7 +101,7 @@ def search_model(context: StepContext) -> StepResult:
         ),
     )
     learnt = "" if trained.window is None else f"; it learnt from the window: {trained.window}"
-    said = f"{trained.trials} trials, {trained.failed_trials} failed; the best is {trained.family}"
+    said = f"{counted(trained.trials, 'trial')}, {trained.failed_trials} failed; the best is {trained.family}"
     if not trained.trials:
         said = f"{trained.family} with the champion's parameters, without a search"
     return StepResult(

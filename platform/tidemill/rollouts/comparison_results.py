@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tidemill.plurals import agreeing, counted
 from tidemill.rollouts.group_differences import Difference, SampleRatioCheck
 
 __all__ = ["Agreement", "Comparison", "agreement_conclusions", "conclusions"]
@@ -61,8 +62,8 @@ def conclusions(found: Comparison, metric: str) -> list[str]:
     quality = found.quality
     if quality is None:
         says.append(
-            f"{metric} cannot be compared yet: {found.labelled[0]:,} answers of version {found.version} and "
-            f"{found.labelled[1]:,} of the champion have labels"
+            f"{metric} cannot be compared yet: {counted(found.labelled[0], 'answer')} of version "
+            f"{found.version} and {found.labelled[1]:,} of the champion have labels"
         )
     elif quality.certain:
         better = "better" if quality.gain > 0 else "worse"
@@ -88,11 +89,11 @@ def agreement_conclusions(found: Agreement) -> list[str]:
     """Return what an agreement shows, in sentences."""
     if not found.answers:
         return ["there is nothing to compare yet"]
-    says = [f"{found.answers:,} requests were answered by both"]
+    says = [f"{counted(found.answers, 'request')} {agreeing(found.answers, 'was', 'were')} answered by both"]
     if found.mean_difference is not None and found.largest_difference is not None:
         says = [
-            f"on {found.answers:,} requests the scores differ by {found.mean_difference:.4f} on average, "
-            f"by {found.largest_difference:.4f} at most"
+            f"on {counted(found.answers, 'request')} the scores differ by {found.mean_difference:.4f} on "
+            f"average, by {found.largest_difference:.4f} at most"
         ]
     if found.other_class is not None:
         says.append(f"{found.other_class * 100:.1f} % of the answers would have been another class")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from tidemill.digits import digits_apart
+from tidemill.plurals import agreeing, counted
 from tidemill.rollouts.group_differences import Difference
 from tidemill.serving.observability.version_counters import Count, quantile
 
@@ -88,9 +89,10 @@ def _missing(minutes: float, requests: int, facts: CanaryMetrics) -> str:
     if not facts.replicas:
         return "no replica is alive"
     if facts.loaded < facts.replicas:
-        return f"{facts.loaded} of {facts.replicas} replicas have loaded it"
+        have = agreeing(facts.loaded, "has", "have")
+        return f"{facts.loaded} of {counted(facts.replicas, 'replica')} {have} loaded it"
     if facts.canary.answered < requests:
-        return f"{facts.canary.answered:,} of {requests:,} rows answered"
+        return f"{facts.canary.answered:,} of {counted(requests, 'row')} answered"
     if facts.minutes < minutes:
         return f"{facts.minutes:.1f} of {minutes:g} minutes over"
     return ""
@@ -99,14 +101,15 @@ def _missing(minutes: float, requests: int, facts: CanaryMetrics) -> str:
 def _loads(facts: CanaryMetrics) -> tuple[bool | None, str]:
     if facts.unloadable is not None:
         return False, f"a replica cannot load it: {facts.unloadable}"
-    return None, f"{facts.loaded} of {facts.replicas} replicas answer with it"
+    verb = agreeing(facts.loaded, "answers", "answer")
+    return None, f"{facts.loaded} of {counted(facts.replicas, 'replica')} {verb} with it"
 
 
 def _errors(plan: "RolloutConfig", facts: CanaryMetrics) -> tuple[bool | None, str]:
     count = facts.canary
     asked = count.answered + count.failed
     said = (
-        f"it could not score {count.failed:,} of {asked:,} rows ({count.error_rate * 100:.1f} %, "
+        f"it could not score {count.failed:,} of {counted(asked, 'row')} ({count.error_rate * 100:.1f} %, "
         f"allowed are {plan.max_errors * 100:.1f} %)"
     )
     if count.failed >= _FEW_FAILURES and count.error_rate > plan.max_errors:

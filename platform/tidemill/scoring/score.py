@@ -208,7 +208,7 @@ def _score_the_rest(
 
             stack.enter_context(ray_session(project))
             finished = on_ray(project, job, staging, scorer, waiting, request.workers)
-        tell("scoring", f"{len(waiting)} parts", done, job.rows)
+        tell("scoring", counted(len(waiting), "part"), done, job.rows)
         for record in stack.enter_context(closing(finished)):
             records[record.number] = record
             done += record.rows

@@ -1,6 +1,7 @@
 """Stage 2: sets bad rows aside with their reasons, as ``expectations.yaml`` declares it."""
 
 from tidemill.data.validation.project_validation import write_checked
+from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.project.feature_columns import read_columns
 from tidemill.project.moments import declared_moment
@@ -21,7 +22,8 @@ def validate_table(project: Project) -> None:
     for name, report in write_checked(project, declared_moment(project), personal=personal).items():
         if report.failing:
             say(
-                f"{name}: {report.failing:,} of {report.rows:,} rows set aside; data/validation.json says why"
+                f"{name}: {report.failing:,} of {counted(report.rows, 'row')} set aside; "
+                "data/validation.json says why"
             )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from tidemill.clock import utc
 from tidemill.errors import DataError
+from tidemill.plurals import agreeing, counted
 from tidemill.tasks.answer_fields import truth_classes
 
 __all__ = [
@@ -65,13 +66,15 @@ class Labels(NamedTuple):
         """
         if self.wrong:
             raise DataError(
-                f"{where}: {self.wrong_rows:,} of {self.values.len():,} labels are not {meant}: "
+                f"{where}: {self.wrong_rows:,} of {counted(self.values.len(), 'label')} "
+                f"{agreeing(self.wrong_rows, 'is', 'are')} not {meant}: "
                 f"{self.described()}",
                 hint=hint,
             )
-        if self.values.null_count():
+        if empty := self.values.null_count():
             raise DataError(
-                f"{where}: {self.values.null_count():,} of {self.values.len():,} labels are null",
+                f"{where}: {empty:,} of {counted(self.values.len(), 'label')} "
+                f"{agreeing(empty, 'is', 'are')} null",
                 hint="leave out the rows that have no label",
             )
         return self.values

@@ -10,6 +10,7 @@ from polars.exceptions import PolarsError
 from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.data.tables.known_rows import known_at
 from tidemill.errors import DataError, TrainingError
+from tidemill.plurals import agreeing, counted
 from tidemill.project import Project
 from tidemill.project.feature_columns import COLUMNS_FILE, ColumnType, read_columns
 from tidemill.tasks.target_labels import Labels
@@ -71,7 +72,8 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
     rows = known.with_columns(*typed, written).filter(written.is_not_null())
     empty = known.height - rows.height - labels.wrong_rows
     if rows.is_empty():
-        nulls = f"; {empty:,} rows have null for a label" if empty else ""
+        have = agreeing(empty, "has", "have")
+        nulls = f"; {counted(empty, 'row')} {have} null for a label" if empty else ""
         raise TrainingError(
             f"{path} has no row whose label is known at {as_of:%Y-%m-%d %H:%M}{nulls}", hint=hint
         )
@@ -129,7 +131,8 @@ def _labels(project: Project, column: pl.Series, where: str) -> Labels:
     found = task.labels(column)
     if found.wrong_rows > _MOST_WRONG * column.len():
         raise DataError(
-            f"{where}: {found.wrong_rows:,} of {column.len():,} labels are not {task.meant}: "
+            f"{where}: {found.wrong_rows:,} of {counted(column.len(), 'label')} "
+            f"{agreeing(found.wrong_rows, 'is', 'are')} not {task.meant}: "
             f"{found.described()}",
             hint=f"project.task in params.yaml is {task.kind}: change it, or dataset.classes, or what makes "
             "the labels",

@@ -128,7 +128,7 @@ def test_custom_labels_in_csv_are_of_the_type_that_they_had_in_training(project,
     assert Custom("m:f").truth_of_log(found).tolist() == truth
     if not isinstance(truth[0], str):
         (tmp_path / "labels.csv").write_text("prediction_id,label\np0,many\n")
-        with pytest.raises(DataError, match=r"1 of 1 labels are not any value, as JSON: 'many' \(1\)"):
+        with pytest.raises(DataError, match=r"1 of 1 label is not any value, as JSON: 'many' \(1\)"):
             import_label_file(project(Custom("m:f")), tmp_path / "labels.csv", SystemClock())
 
 
@@ -140,9 +140,9 @@ def test_custom_labels_in_csv_are_of_the_type_that_they_had_in_training(project,
             ["yes", "maybe", "1"],
             "2 of 3 labels are not no or yes: 'maybe' (1), '1' (1); the first",
         ),
-        (SEVERAL, ["storm", "gale", "2"], "1 of 3 labels are not one of 1, 2, storm: 'gale' (1)"),
+        (SEVERAL, ["storm", "gale", "2"], "1 of 3 labels is not one of 1, 2, storm: 'gale' (1)"),
         (Regression("neg_mae"), ["1.5", "many", "nan"], "2 of 3 labels are not a finite number: 'many' (1)"),
-        (Custom("m:f"), ["a", None, "b"], "1 of 3 labels are not any value: None (1); the first is in row 2"),
+        (Custom("m:f"), ["a", None, "b"], "1 of 3 labels is not any value: None (1); the first is in row 2"),
     ],
     ids=["named", "several", "regression", "custom"],
 )
@@ -175,7 +175,7 @@ def test_custom_labels_that_are_dates_are_text_as_in_training(project, tmp_path,
     assert Custom("m:f").truth_of_log(found).tolist() == [truth]
     if trained is not None:
         (tmp_path / "labels.csv").write_text("prediction_id,label\np0,soon\n")
-        with pytest.raises(DataError, match=r"1 of 1 labels are not (dates|moments) .*: 'soon' \(1\)"):
+        with pytest.raises(DataError, match=r"1 of 1 label is not (dates|moments) .*: 'soon' \(1\)"):
             import_label_file(project(Custom("m:f")), tmp_path / "labels.csv", SystemClock())
 
 

@@ -147,11 +147,11 @@ LAST = datetime(9999, 12, 31, 23, tzinfo=UTC)
             {"label": [2, 1, 0, 2, 3], "prediction_id": list("pqrst")},
             "3 of 5 labels are not 0 or 1: 2 (2), 3 (1)",
         ),
-        ({"label": [0.5, 1.0], "prediction_id": ["p", "q"]}, "1 of 2 labels are not 0 or 1: 0.5 (1)"),
-        ({"label": [None, 1], "prediction_id": ["p", "q"]}, "1 of 2 labels are not 0 or 1: None (1)"),
+        ({"label": [0.5, 1.0], "prediction_id": ["p", "q"]}, "1 of 2 labels is not 0 or 1: 0.5 (1)"),
+        ({"label": [None, 1], "prediction_id": ["p", "q"]}, "1 of 2 labels is not 0 or 1: None (1)"),
         (
             {"label": ["1", "yes"], "prediction_id": ["p", "q"]},
-            "1 of 2 labels are not 0 or 1: 'yes' (1); the first is in row 2",
+            "1 of 2 labels is not 0 or 1: 'yes' (1); the first is in row 2",
         ),
         ({"label": [1, 1], "prediction_id": ["p", None]}, "wrong.parquet: row 2 has no prediction_id"),
         (

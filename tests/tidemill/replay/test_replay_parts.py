@@ -155,14 +155,23 @@ def test_the_summary_speaks_of_the_metric_of_the_task_and_shows_what_failed():
         "alerts": [],
         "monitor_runs": [],
         "periods": periods(task, spans, answered, [], [], []),
-        "traffic": {"sent": 2, "failed": 1, "logged": 1, "labels": 1, "errors": ["422 [wind] is text"]},
+        "traffic": {
+            "sent": 2,
+            "replayed": 1,
+            "failed": 1,
+            "logged": 1,
+            "labels": 1,
+            "errors": ["422 [wind] is text"],
+        },
         "seconds": {"total": 1.0},
     }
     console = Console(file=io.StringIO(), width=80)
     render_summary(facts, console)
     shown = console.file.getvalue()
     assert "f1_macro" in shown
-    assert "1 failed" in shown
+    assert "2 requests over HTTP (1 replayed, 1 more while versions changed), 1 failed" in " ".join(
+        shown.split()
+    )
     assert "422 [wind] is text" in shown
     assert "…" not in shown
     assert "AUC" not in shown

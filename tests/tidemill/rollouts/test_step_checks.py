@@ -46,7 +46,7 @@ def test_what_does_well_for_long_enough_goes_on():
     [
         ({"minutes": 9}, "9.0 of 10 minutes over"),
         ({"canary": count(99)}, "99 of 100 rows answered"),
-        ({"loaded": 1}, "1 of 2 replicas have loaded it"),
+        ({"loaded": 1}, "1 of 2 replicas has loaded it"),
         ({"replicas": 0, "loaded": 0}, "no replica is alive"),
         ({"canary": count(100, failed=2)}, "some rows failed, too few to tell"),
     ],

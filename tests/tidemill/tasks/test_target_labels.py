@@ -82,7 +82,7 @@ def test_rows_without_a_label_are_counted_and_told(project, caplog):
         split = read_split(project, FEATURES, day(100))
     known = pl.read_parquet(project.dataset_path).filter(pl.col("label_known_at") <= day(100))
     assert split.sizes()["rows_without_label"] == known["late"].null_count() > 0
-    assert f"{known['late'].null_count()} rows of the training set are left out" in caplog.text
+    assert f"{known['late'].null_count()} rows of the training set left out" in caplog.text
 
 
 def test_a_training_set_without_any_label_says_so(project):
@@ -92,7 +92,7 @@ def test_a_training_set_without_any_label_says_so(project):
 
 
 def test_rows_without_a_label_of_the_task_are_an_error_where_all_must_have_one():
-    with pytest.raises(DataError, match="1 of 3 labels are null"):
+    with pytest.raises(DataError, match="1 of 3 labels is null"):
         TASK.truth(pl.DataFrame({"late": [0, 1, None]}), "late")
     with pytest.raises(DataError, match="no column late: the columns are delay"):
         TASK.truth(pl.DataFrame({"delay": [1]}), "late")
@@ -103,7 +103,7 @@ def test_a_few_wrong_labels_are_set_aside_counted_and_told(project, caplog):
     with caplog.at_level(logging.WARNING):
         split = read_split(project, FEATURES, day(100))
     assert split.sizes()["rows_with_wrong_label"] == 1
-    assert "1 rows of the training set are left out: their label is not 0 or 1: 7 (1 row)" in caplog.text
+    assert "1 row of the training set left out, with a label that is not 0 or 1: 7 (1 row)" in caplog.text
 
 
 @pytest.mark.parametrize(

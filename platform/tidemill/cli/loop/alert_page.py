@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill.cli.output import format_moment, print_indented
 from tidemill.errors import NotWritable
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +19,7 @@ def render_alert(console: "Console", facts: Mapping[str, Any]) -> None:
     console.print(f"{facts['id']}  {facts['status']} · {facts['severity']} · {facts['kind']}")
     print_indented(console, facts["message"])
     console.print()
-    seen_in = f"{facts['rows']:,} rows, {facts['labelled']:,} labels"
+    seen_in = f"{counted(facts['rows'], 'row')}, {counted(facts['labelled'], 'label')}"
     about = {
         "monitor": facts["monitor"],
         "version": f"{facts['model']} {facts['version']}",

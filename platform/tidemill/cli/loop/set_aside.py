@@ -44,7 +44,8 @@ def said_set_aside(name: str, found: Mapping[str, Any]) -> str:
     reasons = ", ".join(f"{rule} ({rows:,})" for rule, rows in most[:_REASONS])
     more = f", {len(most) - _REASONS} more reasons" if len(most) > _REASONS else ""
     place = f" · {found['file']}" if found["file"] else ""
-    return f"! {name}: {found['rejected']:,} of {found['rows']:,} rows set aside: {reasons}{more}{place}"
+    rows = f"{found['rejected']:,} of {counted(found['rows'], 'row')}"
+    return f"! {name}: {rows} set aside: {reasons}{more}{place}"
 
 
 def read_later(project: "Project") -> int:

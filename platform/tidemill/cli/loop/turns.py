@@ -80,6 +80,7 @@ def _turn(
     from tidemill.registry.history.serving_history import read_decision
     from tidemill.retraining.turn import TurnRequest, make_turn, moment_by_hand
     from tidemill.serving.runtime.local_stack import attach
+    from tidemill.serving.runtime.stack_record import status_in
     from tidemill.state import open_state
 
     project = attach(project)
@@ -104,6 +105,8 @@ def _turn(
             console.print(f"! trained with code that is not committed: {', '.join(changed)}", soft_wrap=True)
         if turn.status == "registered":
             console.print(f"  next: tidemill promote {turn.model} {turn.version}")
+        if turn.status == "promoted" and status_in(project.root) is None:
+            console.print("  next: tidemill up")
 
     emit({**_facts(turn, decision, changed), "set_aside": aside, "later_rows": later}, json, render)
     if turn.status == "refused":

@@ -10,6 +10,7 @@ from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
 from tidemill.clock import SystemClock
 from tidemill.errors import JobNotFound, UsageError
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -138,7 +139,7 @@ def jobs_dead(project: ProjectDir = None, limit: Limit = _LIMIT, json: AsJson = 
     def render(console: "Console") -> None:
         for job in found:
             console.print(
-                f"{job.id}  {job.rows_done:,} of {job.rows:,} rows, {format_moment(job.finished_at)}"
+                f"{job.id}  {job.rows_done:,} of {counted(job.rows, 'row')}, {format_moment(job.finished_at)}"
             )
             console.print(f"  {job.error}")
         console.print("try one again: tidemill jobs retry ID" if found else "no dead jobs")

@@ -25,6 +25,7 @@ from tidemill.data.validation.dataset_checks import (
 from tidemill.data.validation.pandera_checks import RowRules, as_moments, coerced, comparable, row_rules
 from tidemill.data.validation.row_validation import REASON, examine, reasons
 from tidemill.data.validation.validation_report import CheckOutcome, Kind, SetReport
+from tidemill.plurals import agreeing, counted
 
 __all__ = ["CheckInputs", "Writer", "WriterFactories", "examine_set"]
 
@@ -278,7 +279,10 @@ def _unknown(check: str, kind: Kind, column: str) -> CheckOutcome:
 def _share(limit: float, tally: _RunningCounts) -> CheckOutcome:
     share = tally.bad / tally.rows if tally.rows else 0.0
     bad = share > limit
-    detail = f"{tally.bad} of {tally.rows} rows are bad ({share:.1%}; at most {limit:.1%} may be)"
+    verb = agreeing(tally.bad, "is", "are")
+    detail = (
+        f"{tally.bad} of {counted(tally.rows, 'row')} {verb} bad ({share:.1%}; at most {limit:.1%} may be)"
+    )
     return CheckOutcome(
         "share of bad rows",
         "share of bad rows",

@@ -23,6 +23,7 @@ from tidemill.data.validation.pandera_checks import coerced, comparable, is_cast
 from tidemill.data.validation.validation_report import SetReport
 from tidemill.errors import ConfigError, DataError
 from tidemill.files.drafts import discard_draft
+from tidemill.plurals import counted
 from tidemill.project import Project
 
 __all__ = ["check_project", "failures", "open_declared", "raise_for", "write_checked"]
@@ -196,7 +197,7 @@ def failures(reports: Mapping[str, SetReport]) -> list[str]:
             lines.append(f"{name}: {check.check}" + (f": {check.detail}" if check.detail else ""))
             if check.kind == "share of bad rows":
                 most = sorted(report.broken.items(), key=lambda item: -item[1])
-                lines += [f"    {rule}: {count} rows" for rule, count in most]
+                lines += [f"    {rule}: {counted(count, 'row')}" for rule, count in most]
     return lines
 
 

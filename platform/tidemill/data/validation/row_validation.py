@@ -19,6 +19,7 @@ from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors, SchemaWarning
 
 from tidemill.errors import DataError
+from tidemill.plurals import agreeing, counted
 
 __all__ = ["REASON", "Examined", "Validated", "ValidationReport", "examine", "reasons", "validate"]
 
@@ -191,7 +192,7 @@ def _uncoerced_values(key: str, column: pa.Column, found: pl.DataType, values: o
     problem = f"column {key!r} must be {column.dtype}; its {found} cannot be made that"
     if isinstance(values, pl.DataFrame) and values.height:
         examples = ", ".join(repr(value) for value in values.to_series().unique(maintain_order=True).head(3))
-        problem += f" in {values.height} rows, such as {examples}"
+        problem += f" in {counted(values.height, 'row')}, such as {examples}"
         if column.dtype.type.is_numeric() and values.to_series().cast(pl.String).str.contains(r"\d,\d").any():
             problem += " (numbers are written as 1234.5, with a point)"
     return problem
@@ -288,9 +289,10 @@ def _raise_for(problems: tuple[str, ...], name: str) -> None:
 def _raise_for_share(report: ValidationReport, limit: float) -> None:
     if report.rows and report.rejected / report.rows > limit:
         broken = sorted(report.broken.items(), key=lambda item: -item[1])
-        listed = "".join(f"\n  - {rule}: {count} rows" for rule, count in broken)
+        listed = "".join(f"\n  - {rule}: {counted(count, 'row')}" for rule, count in broken)
         raise DataError(
-            f"{report.name}: {report.rejected} of {report.rows} rows are bad "
+            f"{report.name}: {report.rejected} of {counted(report.rows, 'row')} "
+            f"{agreeing(report.rejected, 'is', 'are')} bad "
             f"({report.rejected / report.rows:.1%}; at most {limit:.1%} may be):{listed}",
             hint="correct the source or the schema: one of them is wrong for so many rows to be bad",
         )

@@ -20,6 +20,7 @@ from tidemill.monitoring.kind_sections import CalibrationConfig
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut
 from tidemill.monitoring.quality.label_draws import as_classes, draw_chances
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.plurals import counted
 from tidemill.tasks.task import Answers
 
 __all__ = ["calibration_error", "judge"]
@@ -40,7 +41,9 @@ def judge(window: WindowRows, config: CalibrationConfig) -> Judged:
     truth, answers = task.truth_of_log(rows), task.given_in_log(rows)
     usable = np.isfinite(truth) & task.sound(answers)
     if usable.sum() < window.monitor.min_labelled:
-        return Judged(unjudged=f"{usable.sum()} labels, {window.monitor.min_labelled} are needed")
+        return Judged(
+            unjudged=f"{counted(int(usable.sum()), 'label')}, {window.monitor.min_labelled:,} are needed"
+        )
     known = HeldOut.of(window.reference, task)
     if known is None:
         return Judged(unjudged=f"{LEAST} held-out rows with labels are needed, of a version of this release")

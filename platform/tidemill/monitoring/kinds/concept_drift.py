@@ -21,6 +21,7 @@ from tidemill.monitoring.quality.error_changes import ErrorRise, Explained, erro
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut
 from tidemill.monitoring.quality.like_inputs import LikeInputs, like_inputs
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.plurals import counted
 from tidemill.prediction_log.prediction_log import features_of
 from tidemill.tasks.task import Answers, Task
 
@@ -43,7 +44,7 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
     rows = window.labelled.sort("at", "prediction_id")
     rows = rows.filter(pl.Series(np.isfinite(task.truth_of_log(rows)) & task.sound(task.given_in_log(rows))))
     if rows.height < window.monitor.min_labelled:
-        return Judged(unjudged=f"{rows.height} labels, {window.monitor.min_labelled} are needed")
+        return Judged(unjudged=f"{counted(rows.height, 'label')}, {window.monitor.min_labelled:,} are needed")
     features = features_of(rows)
     known = HeldOut.of(window.reference, task, features.columns)
     if known is None:

@@ -11,6 +11,7 @@ from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import DataDriftConfig
 from tidemill.monitoring.monitor_config import unknown_features
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.plurals import agreeing, counted
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
 
 __all__ = ["findings_of", "judge"]
@@ -77,7 +78,8 @@ def _many(drift: Comparison, threshold: float) -> Finding:
     listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     return Finding(
         "data_drift",
-        f"{len(names)} of {len(drift.columns)} features have drifted "
+        f"{len(names)} of {counted(len(drift.columns), 'feature')} "
+        f"{agreeing(len(names), 'has', 'have')} drifted "
         f"({drift.share:.0%}, alert at {threshold:.0%}): {listed}",
         {"share": drift.share, "threshold": threshold, "drifted": list(names)},
     )
@@ -87,10 +89,10 @@ def _broken(drift: Comparison, compared: str) -> Finding:
     broken = drift.broken
     listed = "; ".join(f"{each.name} ({each.broken})" for each in broken[:_NAMED])
     more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-    verb = "is" if len(broken) == 1 else "are"
     return Finding(
         "feature_drift",
-        f"{len(broken)} of {len(drift.columns)} features {verb} far from {compared}: {listed}{more}",
+        f"{len(broken)} of {counted(len(drift.columns), 'feature')} {agreeing(len(broken), 'is', 'are')} far "
+        f"from {compared}: {listed}{more}",
         {
             "features": {each.name: each.broken for each in broken},
             "faults": [each.name for each in broken if each.at_fault],

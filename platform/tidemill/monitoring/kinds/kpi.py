@@ -12,6 +12,7 @@ from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import KpiConfig
 from tidemill.monitoring.quality.error_changes import clustering
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.plurals import counted
 from tidemill.prediction_log.prediction_log import features_of
 from tidemill.tasks.task import Task
 
@@ -93,12 +94,12 @@ def _measured(config: KpiConfig, function: Any, window: WindowRows) -> tuple[flo
         values = np.asarray(function(decisions, labels, features_of(rows)), dtype=np.float64)
     except Exception as error:  # the project's own code may raise anything
         raise ConfigError(
-            f"{config.function} failed for {rows.height:,} rows: {type(error).__name__}: {error}",
+            f"{config.function} failed for {counted(rows.height, 'row')}: {type(error).__name__}: {error}",
             hint="mend the function; it takes decisions, labels and a frame of features, and returns numbers",
         ) from error
     if values.shape != (rows.height,):
         raise ConfigError(
-            f"{config.function} returned shape {values.shape} for {rows.height:,} rows",
+            f"{config.function} returned shape {values.shape} for {counted(rows.height, 'row')}",
             hint="return one number a row; NaN for rows that do not count",
         )
     return _mean(values[np.isfinite(values)])

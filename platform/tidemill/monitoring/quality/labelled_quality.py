@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tidemill.monitoring.kind_sections import QualityConfig
+from tidemill.plurals import counted
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import metric_name
 from tidemill.training.tracking.reference_rows import ReferenceRows
@@ -139,7 +140,7 @@ def _judge(
     noise: float,
 ) -> tuple[bool | None, str | None]:
     if overall.rows < min_labelled:
-        return None, f"{overall.rows} labels, {min_labelled} are needed"
+        return None, f"{counted(overall.rows, 'label')}, {min_labelled:,} are needed"
     if value is None:
         return None, overall.note or f"{metric} is undefined on these labels"
     too_low = config.floor is not None and value < config.floor

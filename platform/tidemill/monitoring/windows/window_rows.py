@@ -11,6 +11,7 @@ from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.window_config import LatestRows
 from tidemill.monitoring.windows.logged_windows import compared_with, logged_window
 from tidemill.monitoring.windows.time_windows import Window, window_before
+from tidemill.plurals import counted
 from tidemill.prediction_log.prediction_log import features_of, read_labelled, read_predictions
 from tidemill.prediction_log.reading.window_sketch import WindowSketch
 from tidemill.project import Project
@@ -197,7 +198,7 @@ class WindowRows:
         least = self.monitor.min_rows
         if self.own_height >= least:
             return None
-        return f"{self.own_height} predictions by this version, {least} are needed"
+        return f"{counted(self.own_height, 'prediction')} by this version, {least:,} are needed"
 
 
 def _too_few_before(rows: int, what: str, window: WindowRows) -> str:

@@ -34,6 +34,7 @@ from functools import partial
 from pathlib import Path
 
 from tidemill.errors import ServingError
+from tidemill.plurals import agreeing, counted
 from tidemill.prediction_log.log_records import LabelRecord, LogHealth, PredictionRecord
 from tidemill.prediction_log.storage.segments import SegmentLimits, SegmentPosition, SegmentWriter
 from tidemill.prediction_log.writing.log_lines import Piece, pieces_of, valid_labels
@@ -140,7 +141,10 @@ class PredictionLog:
             self._drain()
             if self._backlog:
                 lost = sum(piece.records for piece in self._backlog)
-                _log.error("%s: %d predictions could not be written and are lost", self.root, lost)
+                are = agreeing(lost, "is", "are")
+                _log.error(
+                    "%s: %s could not be written and %s lost", self.root, counted(lost, "prediction"), are
+                )
                 self._backlog.clear()
                 self._health = replace(
                     self._health, waiting=0, waiting_bytes=0, lost=self._health.lost + lost

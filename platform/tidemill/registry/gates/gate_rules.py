@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tidemill.digits import digits_apart
+from tidemill.plurals import counted
 from tidemill.tasks.task_names import is_perfect
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def decide(
 def _check_rows(config: "GateConfig", candidate: Evaluation) -> tuple[bool, str]:
     enough = candidate.rows >= config.min_rows
     where = "" if enough else " (gate.min_rows in params.yaml)"
-    return enough, f"the hold-out has {candidate.rows:,} rows, needed are {config.min_rows:,}{where}"
+    return enough, f"the hold-out has {counted(candidate.rows, 'row')}, needed are {config.min_rows:,}{where}"
 
 
 def _check_fairness(
@@ -115,7 +116,12 @@ def _check_metric(
     if candidate.problems or (champion and champion.problems):
         return []
     if not math.isfinite(mine):
-        return [(False, f"{name} of version {candidate.version} is not a number on {candidate.rows:,} rows")]
+        return [
+            (
+                False,
+                f"{name} of version {candidate.version} is not a number on {counted(candidate.rows, 'row')}",
+            )
+        ]
     checks = []
     if config.floor is not None:
         digits = digits_apart((mine, config.floor))
@@ -131,7 +137,7 @@ def _check_metric(
         ]
     theirs = champion.metrics.get(name, math.nan)
     if not math.isfinite(theirs):
-        reason = f"{name} of champion {champion.version} is not a number on {champion.rows:,} rows"
+        reason = f"{name} of champion {champion.version} is not a number on {counted(champion.rows, 'row')}"
         return [*checks, (False, reason)]
     return [*checks, _check_gain(config, candidate.version, champion.version, mine, theirs)]
 

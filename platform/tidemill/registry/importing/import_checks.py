@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.errors import DataError, UsageError
+from tidemill.plurals import counted
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.feature_table import element_names
@@ -119,7 +120,7 @@ def check_output(output: Any, rows: int, task: Task, places: Sequence[int], sums
         answers = len(task.from_output(output))
         if answers != rows:
             raise DataError(
-                f"the model gives {answers} answers to {rows} rows", hint="it must give one a row"
+                f"the model gives {answers} answers to {counted(rows, 'row')}", hint="it must give one a row"
             )
         return
     try:
@@ -135,8 +136,8 @@ def check_output(output: Any, rows: int, task: Task, places: Sequence[int], sums
     if found.ndim == 0 or len(found) != rows or width not in widths:
         needed = " or ".join(map(str, sorted(widths)))
         raise DataError(
-            f"the model gives shape {found.shape} for {rows} rows: a {task.kind} task needs {needed} "
-            "numbers a row",
+            f"the model gives shape {found.shape} for {counted(rows, 'row')}: a {task.kind} task needs "
+            f"{needed} numbers a row",
             hint="import it into a project of its task, or export the output with the "
             + ("value" if task.kind == "regression" else "probability of each class"),
         )
@@ -176,7 +177,7 @@ class OutputParity:
         return self.max_difference <= self.threshold
 
     def __str__(self) -> str:
-        return f"the largest difference on {self.rows:,} rows is {self.max_difference:.2g}"
+        return f"the largest difference on {counted(self.rows, 'row')} is {self.max_difference:.2g}"
 
 
 def compare_outputs(original: Answers, served: Answers, task: Task) -> OutputParity:

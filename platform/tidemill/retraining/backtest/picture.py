@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import isfinite
 
+from tidemill.plurals import counted
 from tidemill.retraining.backtest.play import Played
 
 __all__ = ["as_svg"]
@@ -48,7 +49,7 @@ def as_svg(title: str, played: Sequence[Played]) -> str:
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="2"/>')
         y = _TOP + row * _LINE
-        told = f"{each.name}: {each.mean:.4g}, {len(each.turns)} turns"
+        told = f"{each.name}: {each.mean:.4g}, {counted(len(each.turns), 'turn')}"
         parts.append(f'<text x="{_WIDTH - 190}" y="{y + 10}" fill="{colour}">{escape(told)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from tidemill.plurals import counted
 from tidemill.retraining.policies import Condition, Policy
 from tidemill.retraining.policy_facts import DRIFT, AlertFact, Cause, Situation, alert_cause
 from tidemill.retraining.triggers.cron import last_moment
@@ -64,7 +65,7 @@ def _holds(
         return None if oldest is None else alert_cause(oldest)
     if condition.new_labels is not None:
         found = situation.new_labels or 0
-        said = f"{found:,} labels became known since the last turn"
+        said = f"{counted(found, 'label')} became known since the last turn"
         return Cause("new_labels", said, "new_labels") if found >= condition.new_labels else None
     if condition.cron is not None:
         return _passed(condition.cron, condition.zone, now, situation)

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import iterate_in_threadpool
 
 from tidemill.errors import JobNotFound
+from tidemill.plurals import counted
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles
@@ -116,7 +117,7 @@ def _add_result(router: APIRouter, jobs: Jobs, task: Task) -> None:
             why = "it named somebody whose data was erased; submit the other instances anew"
             raise Refused(Failure("gone", f"the result of job {job.id} was erased: {why}"))
         if job.status != "done":
-            detail = f"job {job.id} is {job.status}: {job.rows_done} of {job.rows} rows"
+            detail = f"job {job.id} is {job.status}: {job.rows_done:,} of {counted(job.rows, 'row')}"
             raise Refused(Failure("conflict", detail))
         return StreamingResponse(_stream(job, jobs.files(job.id)), media_type="application/json")
 

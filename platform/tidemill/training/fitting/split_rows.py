@@ -85,20 +85,20 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
 
 def _tell_left_out(task: Task, without_label: int, labels: Labels, infinite: Mapping[str, int]) -> None:
     if infinite:
-        counts = ", ".join(f"{name} in {count:,} rows" for name, count in list(infinite.items())[:_SHOWN])
+        counts = ", ".join(
+            f"{name} in {counted(count, 'row')}" for name, count in list(infinite.items())[:_SHOWN]
+        )
         counts += f", and {len(infinite) - _SHOWN} more features" if len(infinite) > _SHOWN else ""
         _log.warning("infinite values of features count as missing: %s", counts)
     if labels.wrong:
         _log.warning(
-            "%s rows of the training set are left out: their label is not %s: %s",
-            f"{labels.wrong_rows:,}",
+            "%s of the training set left out, with a label that is not %s: %s",
+            counted(labels.wrong_rows, "row"),
             task.meant,
             labels.described(),
         )
     if without_label:
-        _log.warning(
-            "%s rows of the training set are left out, because their label is null", f"{without_label:,}"
-        )
+        _log.warning("%s of the training set left out, with null for a label", counted(without_label, "row"))
 
 
 def _require_learnable(found: SplitRows, task: Task, dataset: DatasetConfig, rows: pl.DataFrame) -> None:

@@ -124,11 +124,11 @@ def test_all_failures_of_all_data_sets_are_told_and_nothing_is_written(project):
     with pytest.raises(DataError) as caught:
         write_checked(loaded, AS_OF)
     assert str(caught.value).splitlines()[1:] == [
-        "  - planes: share of bad rows: 1 of 3 rows are bad (33.3%; at most 0.0% may be)",
-        "    seats: greater_than_or_equal_to(1): 1 rows",
+        "  - planes: share of bad rows: 1 of 3 rows is bad (33.3%; at most 0.0% may be)",
+        "    seats: greater_than_or_equal_to(1): 1 row",
         "  - flights: share of bad rows: 2 of 3 rows are bad (66.7%; at most 30.0% may be)",
         "    n: less_than_or_equal_to(100): 2 rows",
-        "    plane: in planes (tail): 1 rows",
+        "    plane: in planes (tail): 1 row",
     ]
     assert files_below(loaded.root) == before
 

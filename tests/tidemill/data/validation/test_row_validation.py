@@ -119,7 +119,7 @@ def test_every_column_that_cannot_be_coerced_is_named_and_no_other() -> None:
     problems = str(caught.value).splitlines()[1:]
     assert problems == [
         "  - column 'a' must be Int64; its String cannot be made that in 2 rows, such as 'one', 'uno'",
-        "  - column 'b' must be Float64; its String cannot be made that in 1 rows, such as '3,14' "
+        "  - column 'b' must be Float64; its String cannot be made that in 1 row, such as '3,14' "
         "(numbers are written as 1234.5, with a point)",
     ]
 

@@ -139,7 +139,7 @@ def test_closing_on_a_broken_disk_says_what_is_lost(tmp_path, caplog):
     assert not log.append([record("lost")])
     log.close()
     assert log.health().lost == 1
-    assert "1 predictions could not be written and are lost" in caplog.text
+    assert "1 prediction could not be written and is lost" in caplog.text
 
 
 def test_a_thread_flushes_and_none_waits_for_it(tmp_path, monkeypatch):

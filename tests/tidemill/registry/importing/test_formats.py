@@ -371,7 +371,7 @@ def test_a_class_answers_by_the_method_of_its_task(project_of, imported, rows, t
     (project.root / "values_of_class.py").write_text(code)
     with pytest.raises(UsageError, match="no class with a method predict"):
         imported(project, "values_of_class:Chance", **given)
-    with pytest.raises(DataError, match=r"gives shape \(\) for 1 rows"):
+    with pytest.raises(DataError, match=r"gives shape \(\) for 1 row:"):
         imported(project, "values_of_class:Single", **given)
 
 
