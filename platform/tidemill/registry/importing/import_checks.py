@@ -1,5 +1,6 @@
 """Check a model from elsewhere against the project: its features, its task, and what it answers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -188,14 +189,34 @@ def compare_outputs(original: Answers, served: Answers, task: Task) -> OutputPar
     'the largest difference on 2 rows is 0.5'
     """
     if task.kind == "custom":
-        same = [task.logged(one) for one in original] == [task.logged(one) for one in served]
-        return OutputParity(len(original), 0.0 if same else float("inf"), 0.0)
+        differences = (_apart(one, other) for one, other in zip(original, served, strict=True))
+        return OutputParity(len(original), max(differences, default=0.0), task.tolerance(original))
     known = np.isfinite(original)
     if original.shape != served.shape or (known != np.isfinite(served)).any():
         worst = float("inf")
     else:
         worst = float(np.abs(original[known] - served[known]).max(initial=0.0))
     return OutputParity(len(original), worst, task.tolerance(original))
+
+
+def _apart(one: Any, other: Any) -> float:
+    """Return the largest difference of two answers' numbers, beyond 1 in parts of the number.
+
+    It is infinite if they differ in anything else.
+
+    >>> _apart({"at": [0.5, 200.0]}, {"at": [0.5, 200.02]}), _apart(["a", 7], ["a", 8])
+    (0.0001, inf)
+    """
+    match one, other:
+        case list(), list() if len(one) == len(other):
+            return max(map(_apart, one, other), default=0.0)
+        case dict(), dict() if one.keys() == other.keys():
+            return max((_apart(one[name], other[name]) for name in one), default=0.0)
+        case float(), float() if math.isfinite(one) and math.isfinite(other):
+            return round(abs(one - other) / max(1.0, abs(one)), 12)
+        case float(), float() if math.isnan(one) and math.isnan(other):
+            return 0.0
+    return 0.0 if type(one) is type(other) and one == other else float("inf")
 
 
 def _whole_lists(names: Sequence[str], lists: Mapping[str, int]) -> list[str]:

@@ -1,6 +1,7 @@
 """Read MLflow models of any flavour: from a folder, a run, a registry."""
 
 import importlib
+import math
 import re
 import shutil
 import warnings
@@ -28,8 +29,10 @@ from tidemill.registry.versions.boosted_models import BOOSTERS
 from tidemill.registry.versions.model_description import read_description, readable_folder
 from tidemill.registry.versions.model_signature import (
     LISTS,
+    TENSOR,
     array_inputs,
     column_types,
+    row_tensor,
     with_arrays,
     with_types,
 )
@@ -212,24 +215,34 @@ def of_pyfunc(folder: Path, model: Any, what: str) -> ForeignModel:
         model: loaded from it, with ``predict``.
         what: its flavour, for people.
     """
-    arrays, types = array_inputs(read_description(folder)), column_types(read_description(folder))
+    description = read_description(folder)
+    arrays, types, tensor = array_inputs(description), column_types(description), row_tensor(description)
 
     def save(target: Path, task: Task, example: pd.DataFrame, output: Any) -> None:
         shutil.copytree(folder, target)
         described = read_description(target)
         whole = with_arrays(example, arrays)
-        if lists := {name: len(whole[name].iloc[0]) for name in arrays if name not in example}:
+        if tensor is not None:
+            described.metadata = {**(described.metadata or {}), TENSOR: list(map(str, example.columns))}
+        elif lists := {name: len(whole[name].iloc[0]) for name in arrays if name not in example}:
             described.metadata = {**(described.metadata or {}), LISTS: lists}
         elif list(_input_names(described)) != list(map(str, example.columns)):
             described.signature = infer_signature(example, output)
         described.saved_input_example_info = None
         described.save(str(target / MLMODEL_FILE_NAME))
 
+    def answer(rows: pd.DataFrame, task: Task) -> Any:
+        return model.predict(
+            with_types(with_arrays(rows, arrays), types) if tensor is None else tensor.of(rows)
+        )
+
+    sizes = () if tensor is None else tensor.inner
     return ForeignModel(
         kind=f"MLflow {what}",
-        answer=lambda rows, task: model.predict(with_types(with_arrays(rows, arrays), types)),
+        answer=answer,
         save=save,
-        features=_input_names(read_description(folder)),
+        features=_input_names(description),
+        width=math.prod(sizes) if sizes and min(sizes) > 0 else None,
         runs_code=True,
         unsafe=True,
     )

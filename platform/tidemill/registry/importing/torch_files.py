@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tidemill.errors import RegistryError
+from tidemill.errors import DataError, RegistryError
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.registry.importing.onnx_files import of_onnx
 from tidemill.tasks.task import Task
@@ -83,14 +83,24 @@ def _as_onnx(torch: Any, module: Any, content: bytes, kind: str, file: Path) -> 
     """Return a model whose original answers in PyTorch, and that is served as ONNX."""
     made = of_onnx(content, kind, str(file))
     precision = _precision(torch, module)
-    [taken] = start(content).get_inputs()
+    session = start(content)
+    [taken] = session.get_inputs()
+    names = [one.name for one in session.get_outputs()]
     inner = [size for size in taken.shape[1:] if isinstance(size, int)]
 
     def answer(rows: pd.DataFrame, task: Task) -> Any:
         values = np.ascontiguousarray(rows.to_numpy(np.float64))
         shaped = values if len(inner) < 2 else values.reshape(len(values), *inner)
         with torch.no_grad():
-            return module(torch.from_numpy(shaped).to(precision)).double().numpy()
+            found = module(torch.from_numpy(shaped).to(precision))
+        if isinstance(found, torch.Tensor):
+            return found.detach().double().numpy()
+        if task.kind != "custom":
+            raise DataError(
+                f"{file} gives {len(found)} tensors, {', '.join(names)}: a {task.kind} task has one",
+                hint="export it with the output that answers alone; a custom task takes all of them, by name",
+            )
+        return {name: one.detach().double().numpy() for name, one in zip(names, found, strict=True)}
 
     return replace(made, answer=answer, unsafe=True)
 
@@ -138,6 +148,10 @@ def _errors_as_ours(what: str, hint: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except ImportError as error:
+        raise RegistryError(
+            f"{what}: the package {error.name} is not installed", hint="pip install 'tidemill[torch]'"
+        ) from error
     except Exception as error:  # PyTorch's own
         raise RegistryError(f"{what}: {_first_line(error)}", hint=hint) from error
 

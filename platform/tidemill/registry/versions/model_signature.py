@@ -15,10 +15,13 @@ from tidemill.training.feature_table import element_names
 
 __all__ = [
     "LISTS",
+    "TENSOR",
     "Kind",
     "ModelSignature",
+    "RowTensor",
     "array_inputs",
     "column_types",
+    "row_tensor",
     "whole",
     "with_arrays",
     "with_types",
@@ -27,6 +30,8 @@ __all__ = [
 Kind = Literal["onnx", "skops", "native", "pyfunc"]
 LISTS = "tidemill.lists"
 """Metadata of an MLflow model: the inputs that it takes as arrays, and the length of each."""
+TENSOR = "tidemill.tensor"
+"""Metadata of an MLflow model: the columns that its only input, a tensor without a name, is made of."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,46 @@ def with_arrays(frame: pd.DataFrame, arrays: Mapping[str, Any]) -> pd.DataFrame:
             made[name] = pd.Series(list(frame[columns].to_numpy(kind)), index=frame.index, dtype=object)
             frame = frame.drop(columns=columns)
     return frame.assign(**made) if made else frame
+
+
+@dataclass(frozen=True)
+class RowTensor:
+    """A tensor that holds all features of each row, as PyTorch and Keras take them.
+
+    >>> RowTensor(np.dtype("float32"), (2, 1)).of(pd.DataFrame({"a": [1.0, 3.0], "b": [2.0, 4.0]})).tolist()
+    [[[1.0], [2.0]], [[3.0], [4.0]]]
+    """
+
+    kind: np.dtype[Any]
+    inner: tuple[int, ...]
+    """Its shape without the rows; one of the numbers may be -1."""
+
+    def of(self, frame: pd.DataFrame) -> Any:
+        """Return the tensor of some rows.
+
+        Raises:
+            ValueError: a value is no number of the tensor's type, such as a gap among whole numbers.
+        """
+        values = frame.to_numpy(np.float64)
+        found = values if self.kind.kind == "f" else np.nan_to_num(values)
+        found = found.astype(self.kind)
+        if self.kind.kind != "f" and not np.array_equal(found, values):
+            raise ValueError(f"a gap, or a number that {self.kind} does not have, is among the features")
+        return found.reshape(len(values), *self.inner)
+
+
+def row_tensor(described: Model) -> RowTensor | None:
+    """Return the tensor that is a model's only input; None if it has other inputs.
+
+    >>> from mlflow.models import ModelSignature
+    >>> from mlflow.types import Schema, TensorSpec
+    >>> row_tensor(Model(signature=ModelSignature(Schema([TensorSpec(np.dtype("float32"), (-1, 2))]))))
+    RowTensor(kind=dtype('float32'), inner=(2,))
+    """
+    inputs = list(getattr(described.signature, "inputs", None) or ())
+    if len(inputs) != 1 or inputs[0].name is not None or not hasattr(inputs[0], "shape"):
+        return None
+    return RowTensor(np.dtype(inputs[0].type), tuple(map(int, inputs[0].shape[1:])))
 
 
 def column_types(described: Model) -> dict[str, Any]:

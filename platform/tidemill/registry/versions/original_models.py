@@ -20,10 +20,12 @@ from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_description import read_description, readable_folder
 from tidemill.registry.versions.model_signature import (
     LISTS,
+    TENSOR,
     Kind,
     ModelSignature,
     array_inputs,
     column_types,
+    row_tensor,
     with_arrays,
     with_types,
 )
@@ -88,8 +90,9 @@ def read_original(
         flavors: dict[str, Any] = described.flavors
         inputs = described.signature.inputs
         lists = dict((described.metadata or {}).get(LISTS, {}))
-        names = tuple(map(str, inputs.input_names()))
-        types = zip(names, inputs.input_types(), strict=True)
+        tensor = tuple(map(str, (described.metadata or {}).get(TENSOR, ())))
+        names = tensor or tuple(map(str, inputs.input_names()))
+        types = () if tensor else zip(names, inputs.input_types(), strict=True)
         words = tuple(name for name, kind in types if getattr(kind, "name", None) in _WORDS)
         given = ModelSignature(column_names(names, lists), words, task, tuple(places))
     except (OSError, YamlError, KeyError, TypeError, AttributeError, MlflowException) as error:
@@ -98,6 +101,8 @@ def read_original(
             f"nor any other that can be served: {error!r}",
             hint="register models by `tidemill run`, or log them with a signature",
         ) from error
+    if tensor:
+        return replace(_by_tensor(folder, version, given, described, trusted), reason=reason)
     if inputs.is_tensor_spec() and not lists:
         raise RegistryError(
             f"the signature of version {version} is a tensor's, which has no names for the features",
@@ -187,6 +192,20 @@ def _by_arrays(folder: Path, version: str, given: ModelSignature, described: Mod
         return given.answers(model.predict(with_types(with_arrays(rows, arrays), types)))
 
     return given.scorer(version, answers, "pyfunc", model)
+
+
+def _by_tensor(folder: Path, version: str, given: ModelSignature, described: Model, trusted: bool) -> Scorer:
+    """Return a scorer for a model that takes all features of the rows as one tensor."""
+    if not trusted:
+        raise _refusal(version, described.flavors)
+    tensor = row_tensor(described)
+    if tensor is None:
+        raise RegistryError(
+            f"version {version} in {folder} says that it takes a tensor, and its signature has none",
+            hint="restore the files, or import the model again",
+        )
+    model = _pickled(folder, version, given, {}).estimator
+    return given.scorer(version, lambda rows: given.answers(model.predict(tensor.of(rows))), "pyfunc", model)
 
 
 def _by_module(version: str, given: ModelSignature, module: Any) -> Scorer:

@@ -338,6 +338,37 @@ def test_a_list_goes_as_one_array_where_the_signature_says_so(project_of, rows, 
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_tensor_of_all_features_goes_in_its_type_and_shape(project_of, rows, tmp_path):
+    """As MLflow logs PyTorch's and Keras's models: one tensor without a name."""
+
+    class Mean(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            assert (model_input.dtype, model_input.shape[1:]) == (np.float32, (2, 2))
+            return model_input @ [1.0, 2.0] @ [[1.0], [10.0]]
+
+    signature = ModelSignature(Schema([TensorSpec(np.dtype("float32"), (-1, 2, 2))]))
+    mlflow.pyfunc.save_model(
+        tmp_path / "model", python_model=Mean(), signature=signature, pip_requirements=[]
+    )
+    project, lists = project_of("regression"), np.random.default_rng(0).normal(size=(len(rows), 3))
+    given = rows.with_columns(e=pl.Series(lists.tolist()))
+    given.write_parquet(project.dataset_path)
+    now = ProjectState(Data(), (*FEATURES, "e"), "small_service", "77c2", ())
+    request = ImportRequest(str(tmp_path / "model"), day(70), tmp_path / "rows.parquet", allow_code=True)
+    given.head(9).select("delay", "hour", "e").write_parquet(request.examples)
+    with pytest.raises(DataError, match="takes 4 features, but --examples has 5 columns"):
+        import_version(project, request, now)
+    given.head(9).select("delay", "e").write_parquet(request.examples)
+    done = import_version(project, request, now)
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text() + f"\nserve: {{trust_pickled: [small-model/{done.version}]}}\n")
+    scorer = load_scorer(load_project(project.root, project.settings), done.version)
+    assert (scorer.features, scorer.lists) == (("delay", "e"), {"e": 3})
+    one = pd.DataFrame({"delay": [1.0], "e": [[2.0, 3.0, 4.0]]})
+    assert scorer.predict(one).tolist() == [115.0]
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_signature_with_types_and_parameters_stays(project_of, rows, tmp_path):
     class Scaled(mlflow.pyfunc.PythonModel):
         def predict(self, context, model_input, params=None):
