@@ -64,6 +64,10 @@ def _torch_when_asked() -> ModuleType:
     return wrapper
 
 
+_OF_SERVERS = ("get_app", "start_server")
+"""What others use of Feast's servers."""
+
+
 class _LaterLoader(Loader):
     """Makes a module in place of another one, which imports that one when it is used."""
 
@@ -71,7 +75,7 @@ class _LaterLoader(Loader):
         name, module = spec.name, ModuleType(spec.name)
 
         def get(attribute: str) -> Any:
-            if attribute.startswith("__"):  # what Python asks of every module
+            if attribute not in _OF_SERVERS:  # skops and pickle ask all modules for the names of others
                 raise AttributeError(attribute)
             if sys.modules.get(name) is module:
                 del sys.modules[name]

@@ -14,7 +14,7 @@ from tidemill.serving.runtime.local_stack import status
 from tidemill.settings import Settings
 
 
-def wait_for(condition, seconds=30.0, every=0.05):
+def wait_for(condition, seconds=120.0, every=0.05):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -53,5 +53,5 @@ def end_by_ctrl_c(project, process):
     assert marked_processes(mark)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to everybody in the group
     assert process.wait(60) == 0
-    wait_for(lambda: not marked_processes(mark), 15)
+    wait_for(lambda: not marked_processes(mark))
     assert status(project) is None

@@ -100,7 +100,7 @@ def test_a_replica_comes_and_goes_beside_another_stack_and_all_vanish_with_their
     os.kill(info.pid, signal.SIGKILL)
 
     wait_for(lambda: status(scaled) is None)
-    wait_for(lambda: not marked_processes(info.mark), 15)
+    wait_for(lambda: not marked_processes(info.mark))
     with pytest.raises(StackNotRunning):
         down(scaled)
     assert read(scaled) is None
