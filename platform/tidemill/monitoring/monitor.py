@@ -43,7 +43,7 @@ from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
 from tidemill.prediction_log.reading.window_sketch import WindowSketch, read_window_sketch
 from tidemill.project import Project
-from tidemill.registry.versions.model_versions import champion, load_reference
+from tidemill.registry.versions.model_versions import champion, get_version, load_reference
 from tidemill.state import State
 from tidemill.state.tables import MonitorRun
 
@@ -65,6 +65,7 @@ def evaluate(
     now: datetime,
     record_alerts: RecordAlerts,
     with_report: bool = False,
+    version: str | None = None,
 ) -> MonitorRun:
     """Evaluate a monitor over the window that ends at ``now``; labels known later do not count.
 
@@ -75,6 +76,7 @@ def evaluate(
         now: event time, aware; also the end of the window.
         record_alerts: called in the transaction that records the run.
         with_report: whether to make a report even if nothing is alarming.
+        version: the one to judge; default: the champion.
 
     Returns:
         The recorded run. Verdict ``too_few``: fewer rows than ``min_rows``; nothing was judged, and there is
@@ -85,7 +87,7 @@ def evaluate(
         RegistryError: the version has no reference.
         ServingError: the log cannot be read. After any of these errors nothing is recorded.
     """
-    now, serving = utc(now), champion(project)
+    now, serving = utc(now), get_version(project, version) if version else champion(project)
     if serving is None:
         raise nothing_serves(project)
     where = project.predictions, project.model

@@ -38,6 +38,7 @@ def evaluate_all(
     record_alerts: RecordAlerts,
     with_report: bool = False,
     listen: Callable[[MonitorRun], None] | None = None,
+    version: str | None = None,
 ) -> list[MonitorRun]:
     """Evaluate monitors, each for its moment; a failure is recorded, and the other monitors run.
 
@@ -48,6 +49,7 @@ def evaluate_all(
         record_alerts: as of `monitor.evaluate`.
         with_report: whether to make reports even if nothing is alarming.
         listen: called with each run.
+        version: the one to judge; default: the champion.
 
     Raises:
         MonitoringError: no version serves.
@@ -55,15 +57,15 @@ def evaluate_all(
     runs: list[MonitorRun] = []
     if not due:
         return runs
-    version = champion_version(project)
-    if version is None:
+    serving = version or champion_version(project)
+    if serving is None:
         raise nothing_serves(project)
     for monitor, now in due:
         try:
             judging = with_noise(state, project.model, monitor, utc(now))
-            run = evaluate(project, state, judging, now, record_alerts, with_report)
+            run = evaluate(project, state, judging, now, record_alerts, with_report, version)
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - on record, and logged
-            run = _record_failure(state, new_run(project, monitor, version, utc(now)), error)
+            run = _record_failure(state, new_run(project, monitor, serving, utc(now)), error)
         runs.append(run)
         if listen is not None:
             listen(run)

@@ -38,6 +38,7 @@ class AlertFact:
     """What is alarming, where that tells one cause from another: features, or the metric."""
     faults: tuple[str, ...] = ()
     """Features whose values are at fault (missing, constant, not comparable, or served with other values)."""
+    severity: str = "warning"
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,11 @@ from tidemill.retraining.triggers.policy_causes import causes_of, recent
 
 __all__ = ["RULES", "decide", "explain", "foremost", "judge", "last_turn"]
 
-_OUTAGES = frozenset({"no_run", "health", "staleness", "external"})
-"""Kinds of alert that tell of a part that is down: what is measured meanwhile tells little of the world."""
+_OUTAGES = frozenset({"no_run", "health", "staleness"})
+"""Kinds of alert that tell of a part that is down: what is measured meanwhile tells little of the world.
+
+So do critical alerts from elsewhere.
+"""
 _NAMED = 3
 _IDLE = ("failed", "running")
 """Turns that came to no end of their own."""
@@ -174,13 +177,17 @@ def _outage(case: _Case) -> str | None:
         return None
     asks = {condition.webhook for condition in case.policy.mentioned}
     told = (alert for alert in case.alerts if alert.monitor.partition("/")[2] not in asks)
-    down = next((alert for alert in told if alert.kind in _OUTAGES), None)
+    down = next((alert for alert in told if _tells_of_outage(alert)), None)
     if down is None:
         return None
     return (
         f"a part of the system is down ({down.kind} of monitor {down.monitor}: {down.message}), which can "
         "look like drift; it waits until that alert is resolved"
     )
+
+
+def _tells_of_outage(alert: AlertFact) -> bool:
+    return alert.kind in _OUTAGES or (alert.kind == "external" and alert.severity == "critical")
 
 
 def _harmless(case: _Case) -> str | None:

@@ -49,9 +49,8 @@ def gather(
         TidemillError: the records or the prediction log cannot be read.
     """
     with state.transaction() as session:
-        outage = (Alert.kind == EXTERNAL) & (Alert.severity == "critical")  # whatever served as it began
-        of_version = (Alert.kind != EXTERNAL) & (Alert.version == serving)
-        of_model = Alert.model == project.model, or_(outage, of_version)
+        told = Alert.kind == EXTERNAL  # whatever served as it began
+        of_model = Alert.model == project.model, or_(told, Alert.version == serving)
         alerts = [
             alert_fact(each)
             for each in session.scalars(select(Alert).where(*of_model, Alert.status.in_(_ACTIVE)))
@@ -113,6 +112,7 @@ def alert_fact(alert: Alert) -> AlertFact:
         alert.last_seen_at,
         tuple(filter(None, about)),
         tuple(faults),
+        alert.severity,
     )
 
 

@@ -11,6 +11,7 @@ from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import AlertFact, EstimateFact, Hold, Retrain, Situation, TurnFact
 from tidemill.retraining.policy_rules import RULES, decide, explain
 from tidemill.retraining.situation import gather
+from tidemill.retraining.triggers.policy_causes import too_old
 from tidemill.state import open_state
 from tidemill.state.external_alerts import ExternalAlert, record_external
 
@@ -113,9 +114,19 @@ def test_an_outage_that_alertmanager_tells_holds_too_if_it_is_critical_whatever_
     record_external(state, "delay", [told, replace(told, fingerprint="f2", severity="warning")], NOW)
     facts = gather(SimpleNamespace(model="delay"), state, [], "7", NOW)  # type: ignore[arg-type]
     state.close()
-    (down,) = facts.alerts
+    (down,) = (each for each in facts.alerts if each.severity == "critical")
+    (minor,) = (each for each in facts.alerts if each.severity == "warning")
     assert (down.kind, down.message) == ("external", "Redis is down")
-    assert outcome(policy(), alerts=(ALERT, down)) == "outage"
+    assert [outcome(policy(), alerts=(ALERT, each)) for each in (down, minor)] == ["outage", "retrain"]
+    called = policy(alerts=None, any=[{"webhook": "RedisDown"}])
+    assert outcome(called, alerts=(minor,)) == "retrain", "of any severity"
+
+
+def test_an_alert_that_is_too_old_for_a_policy_is_named():
+    old = replace(ALERT, last_seen_at=NOW - 15 * DAY)
+    others = replace(old, kind="kpi"), replace(old, monitor="other")
+    assert outcome(policy(), alerts=(old,)) is None
+    assert too_old(policy(monitors=["delay"]), [old, ALERT, *others], NOW) == [old]
 
 
 def test_a_schedule_counts_from_the_last_turn():

@@ -69,6 +69,8 @@ def explain(
             print_wrapped(console, f"  asks for a turn when: {each['asks_when']}", "    ")
             if each["cause"]:
                 print_wrapped(console, f"  what asks: {each['cause']}", "    ")
+            for late in each["too_old"]:
+                print_wrapped(console, f"  does not count: {late}", "    ")
             for rule, reason in each["rules"].items():
                 mark, said = ("✗", f": {reason}") if reason else ("✓", "")
                 print_wrapped(console, f"  {mark} {rule.replace('_', ' ')}{said}", "    ")
@@ -200,6 +202,7 @@ def _judged(folder: Any, now: "datetime") -> list[dict[str, Any]]:
     from tidemill.retraining.policy_facts import Hold
     from tidemill.retraining.policy_rules import explain, judge
     from tidemill.retraining.situation import gather
+    from tidemill.retraining.triggers.policy_causes import too_old
     from tidemill.state import open_state
 
     project = load_project(folder)
@@ -220,6 +223,12 @@ def _judged(folder: Any, now: "datetime") -> list[dict[str, Any]]:
                 "reason": verdict.reason if verdict else None,
                 "cause": verdict.cause.message if verdict else None,
                 "rules": explain(policy, *seen),
+                "too_old": [
+                    f"{each.kind} of monitor {each.monitor}, last confirmed "
+                    f"{format_moment(each.last_seen_at)} UTC, is too old "
+                    f"(max_age: {policy.max_age.total_seconds() / 86400:g} days)"
+                    for each in too_old(policy, facts.alerts, now)
+                ],
             }
         )
     return told

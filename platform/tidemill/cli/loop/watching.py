@@ -39,7 +39,8 @@ def monitor_run(
 ) -> None:
     """Evaluate the monitors now, whether they are due or not.
 
-    Each looks at the window that ends now, or at --as-of. One that fails does not stop the others.
+    Each looks at the window that ends now, or at --as-of, and judges the version that was champion then.
+    One that fails does not stop the others.
     """
     from tidemill.monitoring.monitor_config import chosen_monitors
     from tidemill.project import load_project
@@ -54,13 +55,16 @@ def monitor_run(
         tell("monitors", "reading the prediction log", 0, len(monitors))
         from tidemill.alerting.alert_states import record_alerts
         from tidemill.monitoring.monitoring_round import evaluate_all
+        from tidemill.registry.history.serving_history import champion_at
 
         def listen(run: Any) -> None:
             nonlocal done
             done += 1
             tell("monitors", run.monitor, done, len(monitors))
 
-        runs = evaluate_all(loaded, state, [(each, now) for each in monitors], record_alerts, report, listen)
+        due = [(each, now) for each in monitors]
+        served = champion_at(state, loaded.model, now) if as_of else None
+        runs = evaluate_all(loaded, state, due, record_alerts, report, listen, served)
     _show_runs(runs, json)
     if failed := [run for run in runs if run.verdict == "failed"]:
         told = "; ".join(f"{run.monitor}: {run.results['error']}" for run in failed)

@@ -21,6 +21,10 @@ __all__ = ["above_limit", "beyond_chance", "rare_deviation", "rareness", "share_
 _ALARMS = 0.01
 """Share of windows in which chance alone may make any column of a project drift."""
 _SHUFFLES = 40
+_MORE_SHUFFLES = 160
+"""Where the first leave it near the limit: of so few the spread is known to a tenth only."""
+_CLEARLY = 2.0
+_FEW = 100
 _ENOUGH_ROWS = 2_000
 _PLAIN = 10.0
 """A distance this many times the noise of one number's mean needs no shuffling."""
@@ -46,20 +50,33 @@ def beyond_chance(
     >>> [beyond_chance(apart, rows, rows[:50] + by, by, 20) for by in (0.2, 1.0)]
     [False, True]
     """
-    if min(len(before), len(now)) >= _ENOUGH_ROWS and value >= _PLAIN * math.sqrt(
-        1 / len(before) + 1 / len(now)
-    ):
+    noise = math.sqrt(1 / len(before) + 1 / len(now))
+    if min(len(before), len(now)) >= _ENOUGH_ROWS and value >= _PLAIN * noise and not _strays(before):
         return True
     draw = np.random.default_rng(len(now))
     most = max(_ENOUGH_ROWS, 4 * len(now))
     if len(before) > most:
         before = before[np.sort(draw.choice(len(before), most, replace=False))]
     rows: Any = pl.concat([before, now]) if isinstance(before, pl.Series) else np.concatenate([before, now])
-    found = []
-    for _ in range(_SHUFFLES):
-        places = draw.permutation(len(rows))
-        found.append(distance(rows[places[len(now) :]], rows[places[: len(now)]]))
-    return rareness(value, np.array(found)) >= rare_deviation(columns)
+    found, limit = list[float](), rare_deviation(columns)
+    for shuffles in (_SHUFFLES, _MORE_SHUFFLES):
+        for _ in range(shuffles):
+            places = draw.permutation(len(rows))
+            found.append(distance(rows[places[len(now) :]], rows[places[: len(now)]]))
+        rare = rareness(value, np.array(found))
+        if not limit <= rare < _CLEARLY * limit:
+            break
+    return rare >= limit
+
+
+def _strays(sample: Any) -> bool:
+    """Return whether few numbers hold most of the variance, so that means are far from normal."""
+    if isinstance(sample, pl.Series) or sample.ndim > 1:
+        return False
+    most = float(np.abs(sample).max()) or 1.0  # squares of huge numbers are none
+    squares = (sample / most - np.median(sample / most)) ** 2
+    few = len(squares) // _FEW
+    return bool(np.partition(squares, -few)[-few:].sum() > squares.sum() / 2)
 
 
 def share_beyond_chance(before: float, now: float, rows: tuple[int, int], columns: int) -> bool:

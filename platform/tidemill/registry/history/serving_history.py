@@ -1,6 +1,7 @@
 """Read from the records which version was champion when, who moved the alias, and why."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import select
 
@@ -8,7 +9,7 @@ from tidemill.registry.history.service_periods import Service, service_periods
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Promotion
 
-__all__ = ["decisions_for", "history", "past_champions", "previous_champion", "read_decision"]
+__all__ = ["champion_at", "decisions_for", "history", "past_champions", "previous_champion", "read_decision"]
 
 
 def history(state: State, model: str) -> list[Service]:
@@ -21,6 +22,12 @@ def history(state: State, model: str) -> list[Service]:
             .order_by(Promotion.requested_at, Promotion.id)
         ).all()
     return service_periods([(move, decision) for move, decision in moves])
+
+
+def champion_at(state: State, model: str, moment: datetime) -> str | None:
+    """Return the version that was champion at a moment, event time; None if none was, by the records."""
+    served = [each for each in history(state, model) if each.since <= moment]
+    return served[-1].version if served else None
 
 
 def read_decision(state: State, decision_id: str) -> GateDecision:

@@ -8,7 +8,7 @@ from tidemill.retraining.policies import Condition, Policy
 from tidemill.retraining.policy_facts import DRIFT, AlertFact, Cause, Situation, alert_cause
 from tidemill.retraining.triggers.cron import last_moment
 
-__all__ = ["causes_of", "recent"]
+__all__ = ["causes_of", "recent", "too_old"]
 
 _EXTERNAL = "external"
 """The kind of alerts that something else told; their monitor is ``<who>/<name>``."""
@@ -54,6 +54,18 @@ def _says_little(cause: Cause) -> int:
 def recent(policy: Policy, alerts: Sequence[AlertFact], now: datetime) -> list[AlertFact]:
     """Return the alerts that a monitor confirmed lately enough for a policy."""
     return [alert for alert in alerts if now - alert.last_seen_at <= policy.max_age]
+
+
+def too_old(policy: Policy, alerts: Sequence[AlertFact], now: datetime) -> list[AlertFact]:
+    """Return the alerts that a policy names, and that no monitor has confirmed lately enough."""
+    late = [alert for alert in alerts if now - alert.last_seen_at > policy.max_age]
+    named = [each for each in policy.mentioned if each.alert is not None or each.webhook is not None]
+    of_monitors = [
+        alert
+        for alert in late
+        if policy.monitors is None or alert.monitor in policy.monitors or alert.kind == _EXTERNAL
+    ]
+    return [alert for alert in of_monitors if any(_meets(condition, alert) for condition in named)]
 
 
 def _holds(

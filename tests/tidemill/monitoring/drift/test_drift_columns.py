@@ -302,3 +302,13 @@ def test_scores_are_numbers_however_few_they_are():
         0.1 / np.std([0.1, 0.2, 0.3])
     )
     assert compare_scores(pl.Series([0.2] * 9), pl.Series([0.2] * 9), 0.1).value == 0.0
+
+
+def test_numbers_of_which_few_stray_far_do_not_drift_by_these_few():
+    def drifted(seed: int, times: float) -> bool:
+        rng = np.random.default_rng(seed)
+        before, now = pl.Series(rng.pareto(1.2, 2000)), pl.Series(times * rng.pareto(1.2, 3000))
+        return compare_column("x", before, now, DataDriftConfig(), columns=9).drifted
+
+    assert [drifted(seed, 1.0) for seed in (16, 17)] == [False, False]
+    assert drifted(0, 4.0)

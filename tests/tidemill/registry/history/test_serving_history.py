@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.registry.history.serving_history import (
+    champion_at,
     decisions_for,
     history,
     past_champions,
@@ -42,6 +43,13 @@ def move(number, version, before=None, **others):
             **others,
         }
     )
+
+
+def test_who_was_champion_at_a_moment(state):
+    with state.transaction() as session:
+        session.add_all([move(1, "1"), move(3, "2", "1"), move(4, "3", "2", status="pending")])
+    moments = [NOW, *(NOW + timedelta(days=days) for days in (1, 2.9, 3, 9))]
+    assert [champion_at(state, "small", each) for each in moments] == [None, "1", "1", "2", "2"]
 
 
 def test_each_serves_until_the_next(state):
