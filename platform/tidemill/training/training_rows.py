@@ -52,6 +52,11 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
     about = tuple(
         name for name in (dataset.time, dataset.label, dataset.label_known, dataset.group) if name is not None
     )
+    if dataset.time in features:
+        raise TrainingError(
+            f"{dataset.time} is a feature, and dataset.time: rows are sorted and split by it",
+            hint="let a stage write what it tells, such as the hour, as columns of their own",
+        )
     try:
         scan = pl.scan_parquet(path, glob=False)
         schema = scan.collect_schema()

@@ -287,6 +287,8 @@ def test_infinite_values_of_features_count_as_missing_and_are_counted(new_projec
     assert not whole["wind"].is_infinite().any()
     assert whole["delay"].arr.get(0).is_null().sum() == 59
     assert "infinite values of features count as missing: wind in 60 rows, delay in 60 rows" in caplog.text
+    with pytest.raises(TrainingError, match=r"event_timestamp is a feature, and dataset\.time"):
+        read_split(project, (*FEATURES, "event_timestamp"), day(100))
 
 
 def test_a_missing_or_broken_training_set_is_named(new_project):
