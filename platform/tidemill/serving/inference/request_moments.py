@@ -10,12 +10,16 @@ from tidemill.clock import FIRST_YEAR, LAST_YEAR, is_number
 
 __all__ = ["Moment"]
 
+_GIVEN = {type(None): "null", bool: "a truth value", list: "a list", dict: "an object"}
+
 
 def _no_number(value: object) -> object:
     # Pydantic takes numbers, and digits as text, for seconds or milliseconds since 1970, by their size.
     if not isinstance(value, str | datetime) or (isinstance(value, str) and is_number(value)):
         raise PydanticCustomError(
-            "datetime_type", "Input should be a moment such as 2013-04-01T10:15:00Z, not a number"
+            "datetime_type",
+            "Input should be a moment such as 2013-04-01T10:15:00Z, not {given}",
+            {"given": _GIVEN.get(type(value), "a number")},
         )
     return value
 

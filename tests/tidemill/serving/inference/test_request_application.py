@@ -58,7 +58,8 @@ def test_every_type_becomes_what_a_model_takes():
         ({"engines": "2"}, "engines", "valid integer"),
         ({"engines": True}, "engines", "valid integer"),
         ({"copy": 1}, "copy", "valid boolean"),
-        ({"booked": 3600}, "booked", "a moment such as"),
+        ({"booked": 3600}, "booked", "a moment such as 2013-04-01T10:15:00Z, not a number"),
+        ({"booked": [1]}, "booked", "a moment such as 2013-04-01T10:15:00Z, not a list"),
         ({"booked": "2013-04-01T10:00:00"}, "booked", "timezone"),
         ({"origin": 7}, "origin", "valid string"),
         (
