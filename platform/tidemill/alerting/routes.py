@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from tidemill.alerting.known_kinds import KINDS, unknown_kind
 from tidemill.alerting.label_matchers import LABELS
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
@@ -34,6 +35,8 @@ def _known_labels(matchers: dict[str, str | tuple[str, ...]]) -> dict[str, str |
     for name in matchers:
         if name not in LABELS:
             raise ValueError(f"{name!r} is not a label of alerts, which are {', '.join(LABELS)}")
+    if (wrong := unknown_kind(matchers.get("kind", ()))) is not None:
+        raise ValueError(f"{wrong!r} is no kind of alert, which are {', '.join(KINDS)}")
     return matchers
 
 

@@ -42,6 +42,7 @@ def silence(
 
     The labels are model, version, monitor, kind and severity.
     """
+    from tidemill.alerting.known_kinds import KINDS, unknown_kind
     from tidemill.alerting.label_matchers import parse_matchers
     from tidemill.alerting.silences import add_silence
     from tidemill.project import open_folder
@@ -49,6 +50,8 @@ def silence(
 
     folder, now = open_folder(project), SystemClock().now()
     matchers, who = parse_matchers(match), folder.settings.who
+    if (wrong := unknown_kind(matchers.get("kind", ()))) is not None:
+        raise UsageError(f"{wrong!r} is no kind of alert", hint=f"the kinds are: {', '.join(KINDS)}")
     row = add_silence(
         open_state(folder.state_url), folder.model, matchers, who, reason, now, _end(until, now)
     )
