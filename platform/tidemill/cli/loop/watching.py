@@ -142,7 +142,7 @@ def monitor_explain(
             for said in (*one["noise"], *one["warnings"]):
                 print_indented(console, said)
             for each in one["alerts"]:
-                print_indented(console, f"{each['status']}: tidemill alerts route {each['id']}")
+                print_indented(console, f"alert, {each['status']}: tidemill alerts show {each['id']}")
         if not facts:
             console.print("no monitor has run yet: tidemill monitor run")
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tidemill.cli.listing import Listing
+from tidemill.cli.output import print_indented
 from tidemill.cli.serving.shares import as_percent
 from tidemill.plurals import counted
 from tidemill.rollouts.comparison_results import Agreement, Comparison
@@ -29,7 +30,7 @@ def render_comparison(console: "Console", name: str, found: Comparison | Agreeme
     if table.row_count:
         console.print(table)
     for sentence in found.says:
-        console.print(f"  {sentence}")
+        print_indented(console, sentence)
 
 
 def _add(table: object, found: Difference | None) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
-from tidemill.cli.output import emit, format_moment
+from tidemill.cli.output import emit, format_moment, print_wrapped
 from tidemill.cli.serving.rollout import rollout
 from tidemill.cli.serving.shares import as_percent, read_share
 from tidemill.clock import SystemClock
@@ -167,7 +167,8 @@ def show(project: ProjectDir = None, json: AsJson = False) -> None:
             console.print(f"! {problem}")
         rollout = found["rollout"]
         if rollout:
-            console.print(f"rollout {rollout['id']} of version {rollout['version']}: {rollout['says']}")
+            said = f"rollout {rollout['id']} of version {rollout['version']}: {rollout['says']}"
+            print_wrapped(console, said)
 
     emit(found, json, render)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import emit
+from tidemill.cli.output import emit, print_wrapped
 from tidemill.cli.progress_lines import progress
 from tidemill.cli.serving.shares import as_percent, read_share
 from tidemill.clock import SystemClock
@@ -100,7 +100,7 @@ def _running(state: Any, model: str) -> Any:
 def _render(console: "Console", begun: Any) -> None:
     shares = ", ".join(as_percent(step["share"]) for step in begun.plan["steps"])
     under_way = f"version {begun.version} is being rolled out: {shares}; `tidemill deploy show` follows it"
-    console.print(f"✓ {begun.outcome or under_way}")
+    print_wrapped(console, f"✓ {begun.outcome or under_way}")
 
 
 def _plan(plan: Any, steps: str | None, minutes: float | None, requests: int | None) -> Any:

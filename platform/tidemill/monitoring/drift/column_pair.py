@@ -146,7 +146,7 @@ class ColumnPair(NamedTuple):
         excess = new - once_share(before)
         if excess < UNSEEN or not beyond_chance(_new_values, before, now, excess, columns):
             return None
-        return f"{new:.1%} of the rows have new values".replace("%", " %")
+        return f"{new:.1%} of the rows have new values"
 
     def rescaled(self, columns: int) -> str | None:
         """Return a note if the size of numbers has moved by a power of ten, as in another unit."""

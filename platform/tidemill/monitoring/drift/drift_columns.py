@@ -233,7 +233,7 @@ def compare_column(
 
     >>> column = compare_column("a", pl.Series([1.0, 2.0] * 9), pl.Series([2.0, None] * 9), DataDriftConfig())
     >>> column.method, column.drifted, column.note
-    ('jensenshannon', True, 'missing: 0.0 % before, 50.0 % now')
+    ('jensenshannon', True, 'missing: 0.0% before, 50.0% now')
     """
     pair = ColumnPair.of(before, now)
     method, note = pair.method(few)
@@ -244,8 +244,7 @@ def compare_column(
     if drifted and pair.empty:
         drifted = pair.gone(columns)
     if method is not None and moved >= config.missing and pair.gone(columns):
-        missing = f"missing: {pair.missing_before:.1%} before, {pair.missing_now:.1%} now"
-        drifted, note = True, missing.replace("%", " %")
+        drifted, note = True, f"missing: {pair.missing_before:.1%} before, {pair.missing_now:.1%} now"
     broken = note if drifted and (method is None or moved >= config.severe * config.missing) else None
     if value is not None:
         broken = broken or pair.constant(columns)

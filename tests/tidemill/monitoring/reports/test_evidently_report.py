@@ -128,7 +128,7 @@ def test_scores_that_are_no_numbers_count_as_missing(tmp_path: Path):
     now = rows(3000, 2).with_columns(score=pl.when(pl.int_range(pl.len()) < 1000).then("score"))
     score = look(rows(4000, 1), now, tmp_path / "r.html").prediction
     assert score.value == pytest.approx(0.0, abs=0.06)
-    assert score.note == "missing: 0.0 % before, 66.7 % now"
+    assert score.note == "missing: 0.0% before, 66.7% now"
     assert score.drifted
 
 
