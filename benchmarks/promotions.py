@@ -8,7 +8,9 @@ share of candidates that pass is printed, with ``gate.by: gain`` and with ``inte
 
 With ``--flights``, a project with the training set of the whole year: models are fitted at the beginning of
 each fortnight, each is a candidate against each earlier one on the fortnight before it, and the truth is how
-the two do over the next 30 days.
+the two do over the next 30 days. That is uncertain itself: a promotion is surely wrong where the whole 90 %
+interval of what came of it (a paired bootstrap over days) lies below zero. Both counts are printed, and so is
+how many would be surely wrong if candidates were drawn by lot.
 """
 
 import argparse
@@ -90,27 +92,31 @@ def on_flights(folder: Path) -> None:
     moments = [datetime(2013, 3, 16, tzinfo=UTC) + timedelta(days=14 * number) for number in range(19)]
     fitted = [(at, models.at(at)) for at in moments]
     tally = {name: [0, 0, 0, 0.0] for name in RULES}
-    gains = []
+    gains, sure = [], 0
     for (_, old), (at, new) in combinations(fitted, 2):
         later = rows.filter((pl.col(time) >= at) & (pl.col(time) < at + LATER))
         gain = _auc(project.task, later, label, new) - _auc(project.task, later, label, old)
         truth = project.task.truth(new.holdout, label)
         days = new.holdout[time].dt.date().to_numpy()
-        passed = passes(project.task, truth, new.answer(new.holdout), old.answer(new.holdout), days)
+        passed = passes(project.task, truth, new.judged(new.holdout), old.judged(new.holdout), days)
+        known, after = project.task.truth(later, label), later[time].dt.date().to_numpy()
+        between = gain_interval(project.task, known, new.answer(later), old.answer(later), after)
+        surely = between is not None and between.high < 0
         gains.append(gain)
+        sure += surely
         for name, each in passed.items():
             tally[name][0] += each
             tally[name][1] += each and gain < 0
-            tally[name][2] += each and gain < -0.002
+            tally[name][2] += each and surely
             tally[name][3] += gain if each else 0.0
     worse = sum(gain < 0 for gain in gains)
     print(
         f"\nflights: {len(gains)} pairs, {worse} candidates worse over the next 30 days, "
-        f"mean gain {np.mean(gains):+.4f}"
+        f"{sure} surely; mean gain {np.mean(gains):+.4f}"
     )
     for name, (promoted, wrong, much, sum_) in tally.items():
         print(
-            f"{name:>16}: {promoted} promoted, wrong {interval(wrong, promoted)}, by more than 0.002 "
+            f"{name:>16}: {promoted} promoted, wrong {interval(wrong, promoted)}, surely "
             f"{interval(much, promoted)}; of the worse {interval(wrong, worse)} passed; "
             f"mean gain of the promoted {sum_ / max(promoted, 1):+.4f}"
         )
