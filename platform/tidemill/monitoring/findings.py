@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from tidemill.monitoring.drift.drift_columns import ColumnDrift
 from tidemill.monitoring.monitor_config import Kind
+
+if TYPE_CHECKING:
+    from tidemill.monitoring.drift.drift_columns import ColumnDrift
 
 __all__ = ["KINDS", "NO_RUN", "Finding", "Findings", "Judged"]
 
@@ -42,7 +44,7 @@ class Judged:
     """What is wrong in the declaration."""
     notes: tuple[str, ...] = ()
     """Lines for the report, in Markdown."""
-    columns: tuple[ColumnDrift, ...] = ()
+    columns: "tuple[ColumnDrift, ...]" = ()
     """Drift that the report draws."""
 
 
