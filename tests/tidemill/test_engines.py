@@ -8,7 +8,11 @@ import pytest
 
 LIBRARY = Path(__file__).parents[2] / "platform" / "tidemill"
 PLACES = {
-    ("dvc", "dvc_data", "dvc_objects"): ["data/repository/private_dvc.py", "data/versioning/checkout.py"],
+    ("dvc", "dvc_data", "dvc_objects"): [
+        "data/repository/private_dvc.py",
+        "data/repository/dvc_process.py",
+        "data/versioning/checkout.py",
+    ],
     ("feast",): ["features"],
     ("pandera",): ["data/validation"],
     ("ray",): [
@@ -36,6 +40,7 @@ PLACES = {
         "serving/inference/column_origins.py",
         "monitoring/drift/domain_classifier.py",
         "monitoring/quality/error_changes.py",
+        "monitoring/quality/like_inputs.py",
         "monitoring/quality/label_draws.py",
     ],
     ("onnx", "onnxmltools", "skl2onnx"): ["training/compiling", "registry/importing/model_kinds.py"],

@@ -84,7 +84,7 @@ def test_outputs_in_the_project_are_rewritten_and_others_named(project, tmp_path
     assert pl.read_csv(root / "scores.csv")["depot"].to_list() == ["south"]
     assert pl.read_parquet(part)["depot"].to_list() == ["south"]
     for rejects in (root / "scores.csv.rejects.ndjson", root / "scores" / "_rejects.ndjson"):
-        assert [json.loads(line)["row"] for line in rejects.read_text().splitlines()] == [3]
+        assert [json.loads(line)["row"] for line in rejects.read_text().splitlines()] == [4]
     assert "north" in "".join(path.read_text("latin-1") for path in schedule_folder.rglob("_rejects.ndjson"))
     shown = CliRunner().invoke(
         app, ["data", "erase", "--entity", "depot=north", "--dry-run", "--project", str(root)]

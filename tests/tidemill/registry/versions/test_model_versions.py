@@ -24,6 +24,7 @@ from tidemill.registry.versions.model_versions import (
     get_version,
     list_versions,
     load_holdout,
+    load_judged,
     load_reference,
     load_scorer,
 )
@@ -122,10 +123,14 @@ def test_a_scorer_gives_probabilities_whatever_the_order_of_columns(registered):
         assert milliseconds_per_row(scorer, frame) > 0
 
 
-def test_a_loaded_model_scores_as_when_it_was_trained(registered):
-    reference = load_reference(registered, "2")
-    scores = load_scorer(registered, "2").predict(reference.held_out.to_pandas())
-    assert scores == pytest.approx(reference.scores.to_numpy())
+def test_a_loaded_model_scores_as_when_it_was_judged(registered):
+    for version in ("1", "2"):  # of the second, which was fitted once more, its twin
+        reference = load_reference(registered, version)
+        judged = load_judged(registered, get_version(registered, version))
+        scores = judged.predict(reference.held_out.to_pandas())
+        assert scores == pytest.approx(reference.scores.to_numpy())
+    refitted = load_scorer(registered, "2").predict(reference.held_out.to_pandas())
+    assert np.abs(refitted - scores).max() > 0.01
     holdout = load_holdout(registered, "2")
     assert {"event_timestamp", "late", "label_known_at", *FEATURES} == set(holdout.columns)
 
