@@ -215,6 +215,8 @@ class HealthConfig(Section):
     fallbacks: float = Field(default=0.01, ge=0, lt=1)
     """Alert when more of the answers had to do without a part of the platform, or came from the champion
     because another version failed."""
+    refused: float = Field(default=0.05, ge=0, lt=1)
+    """Alert when more of the requests since the monitor's last run got no predictions (422, 429, 503, …)."""
 
 
 class StalenessConfig(Section):

@@ -30,6 +30,7 @@ from tidemill.errors import MonitoringError
 from tidemill.features.feast_session import has_repository
 from tidemill.features.project_features import hidden_fields
 from tidemill.ids import new_id
+from tidemill.monitoring.counted_requests import count_requests, judge_without_rows
 from tidemill.monitoring.drift.model_impact import attributions_of
 from tidemill.monitoring.figure_history import made_of
 from tidemill.monitoring.findings import Findings
@@ -79,8 +80,8 @@ def evaluate(
         version: the one to judge; default: the champion.
 
     Returns:
-        The recorded run. Verdict ``too_few``: fewer rows than ``min_rows``; nothing was judged, and there is
-        no report. ``alert``: at least one kind is alarming. ``ok``: no judged kind is alarming.
+        The recorded run. Verdict ``too_few``: fewer rows than ``min_rows``; nothing was judged but refused
+        requests, and there is no report. ``alert``: at least one kind is alarming. ``ok``: no judged kind is.
 
     Raises:
         MonitoringError: no version serves.
@@ -99,13 +100,16 @@ def evaluate(
     run = new_run(project, monitor, serving.version, now)
     run.window_start = span.start
     run.rows, run.labelled = sum(by_version.values()), labelled.height
+    requests, kept = count_requests(project, state, monitor, now)
     run.results = {
         "rows_by_version": by_version,
         "min_rows": monitor.min_rows,
         "made_of": made_of(serving, project.root),
+        **kept,
     }
-    findings = Findings((), frozenset(), {})
-    if run.rows >= monitor.min_rows:
+    if run.rows < monitor.min_rows:
+        findings = judge_without_rows(run, monitor, requests)
+    else:
         hidden, metrics = _hidden_fields(project), serving.metrics
         reference = load_reference(project, serving.version)
         window = WindowRows(
@@ -121,6 +125,7 @@ def evaluate(
             compared_window(*where, monitor.window, monitor.against, span),
             attributions=lambda names: attributions_of(project, serving.version, reference, names),
             sketch=sketch,
+            requests=requests,
         )
         findings = _judge(window, run, with_report)
     with state.transaction() as session:

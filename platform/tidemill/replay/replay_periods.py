@@ -101,7 +101,7 @@ def _drift(runs: Sequence[MonitorRun]) -> Facts | None:
     judged = [run.results for run in runs if "findings" in run.results]
     if not judged:
         return None
-    features = [results["data_drift"] for results in judged if results["data_drift"] is not None]
+    features = [drift for results in judged if (drift := results.get("data_drift")) is not None]
     most = max(features, key=lambda drift: len(drift["drifted"]), default=None)
     kinds = {finding["kind"] for results in judged for finding in results["findings"]}
     return {

@@ -1,4 +1,5 @@
 import json
+import math
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,9 @@ from tidemill.prediction_log.storage.log_places import Folder
 from tidemill.prediction_log.upkeep.compaction import compact
 from tidemill.project import Project, load_project
 from tidemill.registry.versions.model_versions import CHAMPION, champion
+from tidemill.serving.observability import request_counts
+from tidemill.serving.observability.metrics_sharing import SharedMetrics
+from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.state import State, open_state
 from tidemill.state.tables import MonitorRun
 from tidemill.tasks.binary import Binary
@@ -309,6 +313,47 @@ def test_too_few_rows_judge_nothing_and_resolve_nothing(project: Project, state:
     later = run(project, state, NOW + 13 * DAY)
     assert (later.verdict, later.report_path) == ("too_few", None)
     assert [alert.kind for alert in list_alerts(state)] == ["quality"]
+
+
+def test_requests_that_replicas_refused_are_counted_since_the_last_run(
+    project: Project, state: State, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(request_counts, "SILENCE", math.inf)  # however slow the machine is
+    register(project)
+    serve(project, draw(1400, 1, 0.0))
+    metrics = Metrics(list, "r1", SharedMetrics(project.home, "r1"))
+
+    def requests(answered: int, refused: int) -> None:
+        for _ in range(answered):
+            metrics.answered("http", "champion", "1", 1, 0.001)
+        for _ in range(refused):
+            metrics.failed("http", "malformed")
+        metrics.stop()
+        metrics.start()
+
+    try:
+        requests(1000, 10)
+        assert run(project, state).verdict == "ok"
+        requests(500, 120)
+        found = run(project, state, NOW + DAY)
+        assert found.results["health"]["requests"] == {"requests": 620, "refused": {"malformed": 120}}
+        (alert,) = list_alerts(state)
+        said = "19.4% of 620 requests got no predictions (alert at 5.0%): malformed 120"
+        assert (alert.kind, alert.message) == ("health", said)
+        requests(400, 0)
+        assert run(project, state, NOW + 2 * DAY).verdict == "ok"
+        assert list_alerts(state) == []
+        requests(0, 300)
+        refused = run(project, state, NOW + 30 * DAY)
+        assert (refused.rows, refused.verdict) == (0, "alert"), "none is in the log where all are refused"
+        (again,) = list_alerts(state)
+        said = "100.0% of 300 requests got no predictions (alert at 5.0%): malformed 300"
+        assert again.message == said
+        told = explain_run(refused.verdict, refused.rows, refused.results)
+        assert told == {"health": f"alert: {said}"}
+    finally:
+        metrics.stop()
+    assert run(project, state, NOW + 31 * DAY).verdict == "too_few"
 
 
 def test_test_traffic_is_not_looked_at(project: Project, state: State):

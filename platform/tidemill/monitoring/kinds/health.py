@@ -1,4 +1,6 @@
-"""Judges the service itself: latency, and answers that had to do without a part of the platform."""
+"""Judges the service itself: latency, answers without a part of the platform, and refused requests."""
+
+from dataclasses import asdict
 
 import polars as pl
 
@@ -6,15 +8,17 @@ from tidemill.monitoring.drift.chance import above_limit
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import HealthConfig
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.plurals import counted
+from tidemill.serving.observability.request_counts import RequestCounts
 
-__all__ = ["judge"]
+__all__ = ["judge", "judge_requests"]
 
 _SLOWEST = 0.01
 _FALLBACK = "fallback:"
 
 
 def judge(window: WindowRows, config: HealthConfig) -> Judged:
-    """Count slow answers and those with a flag ``fallback:…``, of all versions."""
+    """Count slow answers and those with a flag ``fallback:…``, of all versions, and refused requests."""
     rows = window.only(("milliseconds", "flags")).rows
     took = rows["milliseconds"].fill_null(0.0)
     p99 = float(took.quantile(1 - _SLOWEST) or 0.0)
@@ -24,18 +28,44 @@ def judge(window: WindowRows, config: HealthConfig) -> Judged:
     ).to_series()
     fallbacks = float((flags.list.len().fill_null(0) > 0).mean() or 0.0)  # type: ignore[arg-type]
     said = []
-    if above_limit(slow, _SLOWEST, rows.height, 2):
+    if above_limit(slow, _SLOWEST, rows.height, 3):
         said.append(f"one answer in a hundred took {p99:.0f} ms or longer (alert at {config.p99_ms:g} ms)")
-    if above_limit(fallbacks, config.fallbacks, rows.height, 2):
+    if above_limit(fallbacks, config.fallbacks, rows.height, 3):
         counts = flags.explode().drop_nulls().value_counts(sort=True)
         named = ", ".join(f"{name} {count:,}" for name, count in counts.iter_rows())
         said.append(
             f"{fallbacks:.1%} of the answers were made without a part of the platform "
             f"(alert at {config.fallbacks:.1%}): {named}"
         )
+    if (refusals := judge_requests(window.requests, config)) is not None:
+        said.append(refusals)
+    figure = f"p99 {p99:.3g} ms of {config.p99_ms:g}; fallbacks {fallbacks:.1%} of {config.fallbacks:.1%}"
     details = {"p99_ms": p99, "slow": slow, "fallbacks": fallbacks, "limits": config.model_dump()}
+    if window.requests is not None:
+        details["requests"] = asdict(window.requests)
+        figure += f"; refused {_refused(window.requests):.1%} of {config.refused:.1%}"
     return Judged(
         found=(Finding("health", "; ".join(said), details),) if said else (),
         results={"health": details},
-        said=f"p99 {p99:.3g} ms of {config.p99_ms:g}; fallbacks {fallbacks:.1%} of {config.fallbacks:.1%}",
+        said=figure,
     )
+
+
+def judge_requests(requests: RequestCounts | None, config: HealthConfig) -> str | None:
+    """Return in words that too many requests got no predictions, or None.
+
+    >>> judge_requests(RequestCounts(500, {"malformed": 60, "overloaded": 15}), HealthConfig())
+    '15.0% of 500 requests got no predictions (alert at 5.0%): malformed 60, overloaded 15'
+    >>> judge_requests(RequestCounts(500, {"malformed": 27}), HealthConfig())
+    """
+    if requests is None or not above_limit(_refused(requests), config.refused, requests.requests, 3):
+        return None
+    by_kind = sorted(requests.refused.items(), key=lambda pair: -pair[1])
+    return (
+        f"{_refused(requests):.1%} of {counted(requests.requests, 'request')} got no predictions "
+        f"(alert at {config.refused:.1%}): {', '.join(f'{kind} {count:,}' for kind, count in by_kind)}"
+    )
+
+
+def _refused(requests: RequestCounts) -> float:
+    return sum(requests.refused.values()) / max(requests.requests, 1)

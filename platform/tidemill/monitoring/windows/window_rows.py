@@ -15,6 +15,7 @@ from tidemill.plurals import counted
 from tidemill.prediction_log.prediction_log import features_of, read_labelled, read_predictions
 from tidemill.prediction_log.reading.window_sketch import WindowSketch
 from tidemill.project import Project
+from tidemill.serving.observability.request_counts import RequestCounts
 from tidemill.tasks.task import Task
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
@@ -50,6 +51,8 @@ class WindowRows:
     """Returns how far the answers move with each feature (`drift.impact`); None: it is not known."""
     sketch: WindowSketch | None = None
     """Of all predictions; None: their rows are looked at."""
+    requests: RequestCounts | None = None
+    """Those that replicas counted since the monitor's last run, refused ones included; None: not known."""
 
     @cached_property
     def task(self) -> Task:

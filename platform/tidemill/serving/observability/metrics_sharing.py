@@ -19,10 +19,11 @@ from tidemill.files.atomic import replace_file
 from tidemill.serving.observability.metrics_families import Buckets, Family
 from tidemill.threads import BackgroundThread
 
-__all__ = ["SharedMetrics"]
+__all__ = ["SILENCE", "SharedMetrics"]
 
 _EVERY = 1.0  # seconds between two writes
-_SILENCE = 10.0  # seconds after which a replica is gone
+SILENCE = 10.0
+"""Seconds after which a replica that has not written is gone."""
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +59,7 @@ class SharedMetrics:
             if file == self._path:
                 continue
             try:
-                if time.time() - file.stat().st_mtime > _SILENCE:
+                if time.time() - file.stat().st_mtime > SILENCE:
                     file.unlink(missing_ok=True)
                     continue
                 families += map(_family, orjson.loads(file.read_bytes()))

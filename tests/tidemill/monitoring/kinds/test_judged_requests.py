@@ -23,6 +23,7 @@ from tidemill.monitoring.kinds import data_quality, health, staleness
 from tidemill.monitoring.monitor_config import load_monitors
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.project import load_project
+from tidemill.serving.observability.request_counts import RequestCounts
 from tidemill.tasks.binary import Binary
 
 TASK, ROWS = Binary("roc_auc"), 1000
@@ -145,6 +146,25 @@ def test_slow_answers_and_fallbacks_are_found(tmp_path: Path):
     assert finding.message == (
         "5.0% of the answers were made without a part of the platform (alert at 1.0%): fallback:features 50"
     )
+
+
+def test_refused_requests_count_beside_answers(tmp_path: Path):
+    made = window(tmp_path, {"health": {"refused": 0.1}})
+    assert made.monitor.health is not None
+    few = RequestCounts(1100, {"malformed": 60, "unavailable": 40})
+    judged = health.judge(replace(made, requests=few), made.monitor.health)
+    assert judged.found == ()
+    assert judged.said is not None
+    assert judged.said.endswith("; refused 9.1% of 10.0%")
+    many = RequestCounts(1400, {"unavailable": 120, "malformed": 280})
+    (finding,) = health.judge(replace(made, requests=many), made.monitor.health).found
+    assert finding.message == (
+        "28.6% of 1,400 requests got no predictions (alert at 10.0%): malformed 280, unavailable 120"
+    )
+    assert finding.details["requests"] == {
+        "requests": 1400,
+        "refused": {"unavailable": 120, "malformed": 280},
+    }
 
 
 def test_views_whose_values_had_expired_are_named(tmp_path: Path):
