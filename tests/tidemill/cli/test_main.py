@@ -205,6 +205,24 @@ def test_output_that_cannot_be_encoded_is_shown_with_marks():
     assert (done.stdout, done.stderr) == (b"to ?\n", b"")
 
 
+@pytest.mark.engine
+@pytest.mark.parametrize(("given", "taken"), [(None, "PASSIVE"), ("active", "ACTIVE")])
+def test_threads_of_engines_wait_without_spinning_unless_the_environment_says_so(given, taken):
+    code = (
+        "from tidemill.cli import main\n"
+        "def work(): import sklearn.utils._openmp_helpers\n"
+        "main.app = work; main.main()"
+    )
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "true"}
+    environment.pop("OMP_WAIT_POLICY", None)
+    if given is not None:
+        environment["OMP_WAIT_POLICY"] = given
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert re.findall(r"OMP_WAIT_POLICY *= *'(\w+)'", done.stderr) == [taken]
+
+
 @pytest.mark.parametrize("replaced", [False, True], ids=["as it is", "replaced, as Ray does"])
 def test_sigterm_is_one_plain_line_and_exit_code_143(replaced):
     code = (
