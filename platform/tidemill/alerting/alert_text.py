@@ -1,7 +1,7 @@
 """Says what a message about alerts says. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidemill.alerting.alert_evidence import next_commands
@@ -27,6 +27,8 @@ class AlertText:
     resolved_at: datetime | None
     at: datetime
     """When it was decided to tell it."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """All of its labels; those of an alert from elsewhere are beside our own."""
 
 
 def title_of_message(alerts: Sequence[AlertText]) -> str:

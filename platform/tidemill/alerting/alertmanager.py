@@ -25,7 +25,11 @@ def as_alertmanager(alert: AlertText) -> dict[str, Any]:
     labels = ("model", "version", "monitor", "kind", "severity")
     ends = alert.resolved_at if alert.status == "resolved" else alert.at + _KEPT
     return {
-        "labels": {"alertname": f"tidemill_{alert.kind}", **{name: getattr(alert, name) for name in labels}},
+        "labels": {
+            **alert.labels,
+            "alertname": f"tidemill_{alert.kind}",
+            **{name: getattr(alert, name) for name in labels},
+        },
         "annotations": {"summary": alert.message, "tidemill_alert": alert.id},
         "startsAt": _rfc3339(alert.fired_at),
         "endsAt": _rfc3339(ends or alert.fired_at),

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from tidemill.errors import UsageError
+from tidemill.state.record_queries import EXTERNAL
 
 __all__ = ["LABELS", "Matchers", "labels_of", "matches", "parse_matchers"]
 
@@ -15,29 +16,38 @@ Matchers = Mapping[str, str | Sequence[str]]
 
 
 def labels_of(alert: Any) -> dict[str, str]:
-    """Return the labels of a record of an alert."""
-    return {name: getattr(alert, name) for name in LABELS}
+    """Return the labels of a record of an alert; those of one from elsewhere are beside our own."""
+    own = alert.details.get("labels", {}) if alert.kind == EXTERNAL else {}
+    return {**own, **{name: getattr(alert, name) for name in LABELS}}
 
 
 def matches(matchers: Matchers, labels: Mapping[str, str]) -> bool:
     """Return whether every label matches; no matchers match everything.
 
+    A label that the alert does not have matches the empty pattern only.
+
     >>> matches({"kind": ["data_*", "quality"]}, {"kind": "data_drift"})
     True
     >>> matches({"kind": "quality", "monitor": "weekly"}, {"kind": "quality", "monitor": "daily"})
     False
+    >>> matches({"team": "*"}, {"kind": "quality"}), matches({"team": ""}, {"kind": "quality"})
+    (False, True)
     """
     return all(
-        any(fnmatchcase(labels.get(name, ""), one) for one in ((given,) if isinstance(given, str) else given))
+        any(_matches(labels.get(name), one) for one in ((given,) if isinstance(given, str) else given))
         for name, given in matchers.items()
     )
+
+
+def _matches(label: str | None, pattern: str) -> bool:
+    return not pattern if label is None else fnmatchcase(label, pattern)
 
 
 def parse_matchers(given: Sequence[str]) -> dict[str, str]:
     """Read matchers such as ``kind=data_drift`` from a command line.
 
     Raises:
-        UsageError: one is not of that form, or names no label of alerts.
+        UsageError: one is not of that form, or a label is given twice.
 
     >>> parse_matchers(["kind=data_*", "monitor=weekly"])
     {'kind': 'data_*', 'monitor': 'weekly'}
@@ -45,10 +55,10 @@ def parse_matchers(given: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for each in given:
         name, equals, pattern = each.partition("=")
-        if not equals or not pattern or name not in LABELS:
+        if not equals or not pattern or not name.strip():
             raise UsageError(
-                f"{each!r} matches no label of alerts",
-                hint=f"write LABEL=PATTERN with one of: {', '.join(LABELS)}; as in kind=data_drift",
+                f"{each!r} is not LABEL=PATTERN",
+                hint=f"as in kind=data_drift; all alerts have {', '.join(LABELS)}, those from elsewhere more",
             )
         if name in found:
             raise UsageError(f"{name} is given twice", hint="give each label once; * stands for anything")

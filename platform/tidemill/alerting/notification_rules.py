@@ -120,7 +120,9 @@ def decide_messages(
             last = [each for each in before if (each.receiver, each.step) == (receiver, step)][-1:]
             if why is not None and any((each.status, each.reason) == ("withheld", why) for each in last):
                 continue
-            group = ",".join(f"{name}={alert.labels[name]}" for name in (route.group_by if route else ()))
+            group = ",".join(
+                f"{name}={alert.labels.get(name, '')}" for name in (route.group_by if route else ())
+            )
             found.append(Message(alert.id, alert.occurrence, receiver, step, group, why))
     return found
 
@@ -202,7 +204,9 @@ def _inhibited_by(alert: AlertState, alerts: Sequence[AlertState], routes: Route
         if not matches(rule.mute, alert.labels) or matches(rule.when, alert.labels):
             continue
         for other in alerts:
-            alike = all(other.labels[name] == alert.labels[name] for name in rule.same)
+            alike = all(
+                name in alert.labels and alert.labels[name] == other.labels.get(name) for name in rule.same
+            )
             if alike and other.status != "resolved" and matches(rule.when, other.labels):
                 return other
     return None

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from tidemill.alerting.alert_text import AlertText
+from tidemill.alerting.label_matchers import labels_of
 from tidemill.alerting.notification_rules import SilenceFact, Told, alert_state, decide_messages
 from tidemill.alerting.routes import Receiver, Routes
 from tidemill.errors import TidemillError
@@ -195,6 +196,7 @@ def _text(alert: Alert, note: Notification) -> AlertText:
         fired_at=alert.fired_at or alert.raised_at,
         resolved_at=alert.resolved_at,
         at=note.at,
+        labels=labels_of(alert),
     )
 
 

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tidemill.alerting.known_kinds import KINDS, unknown_kind
-from tidemill.alerting.label_matchers import LABELS
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import Declaration, read_declaration
@@ -31,10 +30,7 @@ _HINT = "docs/alerting.md describes every field"
 _DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-def _known_labels(matchers: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
-    for name in matchers:
-        if name not in LABELS:
-            raise ValueError(f"{name!r} is not a label of alerts, which are {', '.join(LABELS)}")
+def _known_kinds(matchers: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
     if (wrong := unknown_kind(matchers.get("kind", ()))) is not None:
         raise ValueError(f"{wrong!r} is no kind of alert, which are {', '.join(KINDS)}")
     return matchers
@@ -55,10 +51,11 @@ def _time_of_day(given: object) -> object:
         raise ValueError(f'{given!r} is no time of day: write it in quotes, as in "22:00"') from error
 
 
-Labels = Annotated[dict[str, str | tuple[str, ...]], AfterValidator(_known_labels)]
+Labels = Annotated[dict[str, str | tuple[str, ...]], AfterValidator(_known_kinds)]
+"""By the names of labels, any that an alert has or that one from elsewhere may bring."""
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Label = Literal["model", "version", "monitor", "kind", "severity"]
+Label = Annotated[str, Field(min_length=1)]
 
 
 class _Section(BaseModel):
@@ -139,7 +136,7 @@ class Inhibition(_Section):
     when: Labels = Field(min_length=1)
     mute: Labels = Field(min_length=1)
     same: tuple[Label, ...] = ("model",)
-    """Labels in which both must be alike."""
+    """Labels that both must have, and in which they must be alike."""
 
 
 EXPLAINED_DRIFT = Inhibition(

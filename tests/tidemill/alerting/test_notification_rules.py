@@ -166,6 +166,25 @@ def test_the_end_of_an_alert_is_withheld_while_another_one_about_the_same_fires(
     assert ends == [[same], [same], [None], [None], [None]]
 
 
+def test_labels_of_an_alert_from_elsewhere_are_matched_like_ours():
+    told = alert("external", team="platform", region="north")
+    rules = routes(
+        {"match": {"team": ["plat*"]}, "receivers": ["lead"], "group_by": ["region", "owner"]},
+        {"match": {"team": ""}, "receivers": ["team"]},
+        inhibit=[{"when": {"team": "platform"}, "mute": {"region": "*"}, "same": ["region"]}],
+    )
+    found = decide_messages([told, alert()], [], [], rules, NOW)
+    assert [(each.receiver, each.group_key, each.withheld) for each in found] == [
+        ("lead", "region=north,owner=", None),
+        ("team", "", None),
+    ]
+    more = [alert("data_drift", region=region) for region in ("north", "south")]
+    inhibited = [each.withheld for each in decide_messages([told, *more], [], [], rules, NOW)[1:]]
+    assert inhibited == ["inhibited by alert_external (external)", None]
+    silence = SilenceFact("silence_1", {"team": "*"}, "ann", "moving", NOW, NOW + HOUR)
+    assert [silence.covers(each.labels, NOW) for each in (told, alert())] == [True, False]
+
+
 def test_a_clock_that_went_back_far_delays_no_repeat():
     told = [as_told(Message("alert_quality", 1, "team", "firing", "", None), NOW + 300 * HOUR)]
     (found,) = decide_messages([alert()], told, [], routes(), NOW)

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email import message_from_string
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.tidemill.alerting.local_receivers import http_receiver, smtp_receiver
 from tests.tidemill.alerting.test_alert_states import START, findings, run_monitor
 from tests.tidemill.recorded import list_alerts
 from tidemill.alerting.alert_actions import resolve
+from tidemill.alerting.alertmanager import as_alertmanager
 from tidemill.alerting.delivery import sender_of
 from tidemill.alerting.notification_rules import FLAPS
 from tidemill.alerting.notifying import decide_due, deliver_due, notify
@@ -24,9 +26,10 @@ from tidemill.alerting.routes import Routes
 from tidemill.alerting.silences import add_silence, end_silence
 from tidemill.errors import NotDelivered, UsageError
 from tidemill.state import State, open_state
+from tidemill.state.external_alerts import ExternalAlert, record_external
 from tidemill.state.tables import Notification
 
-MINUTE = timedelta(minutes=1)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 ROUTES = Routes.model_validate(
     {
         "receivers": [{"name": "team", "url_env": "TEAM_URL"}],
@@ -62,6 +65,26 @@ def test_a_group_is_one_message_and_its_end_another(state: State):
         lambda _, texts: sent.append([t.status for t in texts]),
     )
     assert [sorted(each) for each in sent] == [["data_drift", "quality"], ["resolved", "resolved"]]
+
+
+def test_an_alert_from_elsewhere_is_routed_silenced_and_passed_on_by_its_own_labels(state: State):
+    labels = {"alertname": "DiskFull", "team": "platform", "severity": "page", "kind": "disk"}
+    disk = ExternalAlert("alertmanager", "DiskFull", "f1", True, "warning", "full", labels, START)
+    record_external(state, "delay", [disk, replace(disk, fingerprint="f2", labels={})], START)
+    run_monitor(state, findings("quality"), day=0)
+    declared = {**ROUTES.model_dump(), "routes": [{"match": {"team": "platform"}, "receivers": ["team"]}]}
+    routes = Routes.model_validate(declared)
+    sent = []
+    notify(state, "delay", routes, START, lambda _, texts: sent.extend(texts))
+    (told,) = sent
+    assert as_alertmanager(told)["labels"] == {
+        "alertname": "tidemill_external",
+        **{"model": "delay", "version": "none", "monitor": "alertmanager/DiskFull"},
+        **{"kind": "external", "severity": "warning", "team": "platform"},
+    }
+    add_silence(state, "delay", {"team": "platform"}, "ann", "moved", START, START + 90 * DAY)
+    notify(state, "delay", routes, START + 30 * DAY, lambda _, texts: sent.extend(texts))
+    assert len(sent) == 1
 
 
 def test_a_receiver_that_is_down_for_an_hour_is_told_then(state: State):

@@ -320,7 +320,7 @@ def test_silences_are_kept_and_a_route_is_explained(root: Path):
         "alerts silence kind=qual* --until 2d --reason moving --json",
         "alerts silences",
         "alerts route alert_01kg72 --json",
-        "alerts silence owner=ada --until 2d --reason moving",
+        "alerts silence =ada --until 2d --reason moving",
         "alerts silence kind=quality --until yesterday --reason moving",
     ]
     made, listed, explained, *refused = run_each(root, commands)

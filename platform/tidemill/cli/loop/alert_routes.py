@@ -40,7 +40,7 @@ def silence(
 ) -> None:
     """Send nothing about certain alerts for a while. They still fire, and policies still heed them.
 
-    The labels are model, version, monitor, kind and severity.
+    All have the labels model, version, monitor, kind and severity; alerts from elsewhere have their own, too.
     """
     from tidemill.alerting.known_kinds import KINDS, unknown_kind
     from tidemill.alerting.label_matchers import parse_matchers
