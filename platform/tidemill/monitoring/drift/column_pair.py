@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from tidemill.monitoring.drift.chance import beyond_chance, share_beyond_chance, unlikely
-from tidemill.monitoring.drift.distances import jensen_shannon, wasserstein
+from tidemill.monitoring.drift.distances import jensen_shannon, shuffled_wasserstein, wasserstein
 from tidemill.monitoring.drift.list_values import Floats, element_matrix, is_list, list_distance, norms
 
 __all__ = [
@@ -91,7 +91,7 @@ class ColumnPair(NamedTuple):
             return None, f"no value in {' and '.join(empty)}"
         if self.before.dtype != self.now.dtype:
             return None, f"{_kind(self.before)} in the reference, {_kind(self.now)} in the window"
-        if self.elements is not None or (self.before.dtype == pl.Float64 and self.before.n_unique() > few):
+        if self.elements is not None or (self.before.dtype == pl.Float64 and _has_more(self.before, few)):
             return "wasserstein", None
         return "jensenshannon", None
 
@@ -111,7 +111,8 @@ class ColumnPair(NamedTuple):
             return beyond_chance(list_distance, *self.elements, value, columns)
         before, now = self._sides
         if method == "wasserstein":
-            return beyond_chance(_apart, before.to_numpy(), now.to_numpy(), value, columns)
+            sides = before.to_numpy(), now.to_numpy()
+            return beyond_chance(wasserstein, *sides, value, columns, at_once=shuffled_wasserstein)
         return beyond_chance(_shares_apart, as_category(before), as_category(now), value, columns)
 
     @property
@@ -128,7 +129,7 @@ class ColumnPair(NamedTuple):
     def constant(self, columns: int) -> str | None:
         """Return a note if the window has a single value, which many rows of the reference have not."""
         before, now = self._sides
-        if len(now) < 2 or as_category(now.head(10)).n_unique() > 1:  # mostly the first rows tell
+        if len(now) < 2 or len(set(as_category(now.head(10)).to_list())) > 1:  # mostly the first rows tell
             return None
         now = as_category(now)
         if now.n_unique() > 1:
@@ -177,8 +178,9 @@ class ColumnPair(NamedTuple):
         return self.before, self.now
 
 
-def _apart(before: Floats, now: Floats) -> float:
-    return wasserstein(before, now) if before.min() < before.max() else 0.0
+def _has_more(numbers: pl.Series, few: int) -> bool:
+    """Return whether there are more than a few different numbers; mostly the first rows tell."""
+    return len(np.unique(numbers.head(4 * few).to_numpy())) > few or numbers.n_unique() > few
 
 
 def _shares_apart(before: pl.Series, now: pl.Series) -> float:

@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["jensen_shannon", "jensen_shannon_to_counts", "wasserstein", "wasserstein_to_counts"]
+__all__ = [
+    "jensen_shannon",
+    "jensen_shannon_to_counts",
+    "shuffled_wasserstein",
+    "wasserstein",
+    "wasserstein_to_counts",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,6 +51,33 @@ def wasserstein_to_counts(before: Floats, now: Floats, counts: npt.NDArray[np.in
     """
     order = np.argsort(now)
     return _wasserstein(np.sort(before), now[order], np.cumsum(counts[order]))
+
+
+def shuffled_wasserstein(rows: Floats, places: npt.NDArray[np.intp], right: int) -> Floats:
+    """Return the same, up to rounding, of several splits of finite numbers; 0 where the left are all one.
+
+    Args:
+        rows: the numbers, sorted once for all splits.
+        places: their order in each split, shape (splits, rows).
+        right: so many of the first are the split's right side, the others its left one.
+
+    >>> rows, places = np.array([5.0, 1.0, 3.0]), np.array([[0, 1, 2], [2, 0, 1]])
+    >>> shuffled_wasserstein(rows, places, 1).tolist() == [wasserstein(rows[1:], rows[:1]), 1.0]
+    True
+    """
+    order = np.argsort(rows)
+    values = rows[order] / 4 if np.abs(rows).max() > _HUGE else rows[order]
+    values = values - values[len(values) // 2]
+    values = _scaled(values, -int(np.frexp(np.abs(values).max())[1]))
+    on_right = np.zeros(places.shape, dtype=bool)
+    np.put_along_axis(on_right, places[:, :right], True, axis=1)
+    on_right = on_right[:, order]
+    up_to = np.cumsum(on_right[:, :-1], axis=1)
+    left = places.shape[1] - right
+    shares = up_to / right - (np.arange(1, len(values)) - up_to) / left
+    area = np.abs(shares) @ np.diff(values)
+    spread = np.broadcast_to(values, on_right.shape)[~on_right].reshape(len(places), left).std(axis=1)
+    return np.divide(area, spread, out=np.zeros(len(places)), where=spread > 0)
 
 
 def _wasserstein(left: Floats, right: Floats, up_to: npt.NDArray[np.int64] | None) -> float:

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from tidemill.monitoring.drift import distances
-from tidemill.monitoring.drift.distances import wasserstein
+from tidemill.monitoring.drift.distances import shuffled_wasserstein, wasserstein
 
 SHAPES = {
     "numbers": lambda random, rows: random.normal(0.1, 1, rows),
@@ -31,3 +31,16 @@ def test_the_sum_of_many_huge_numbers_is_no_obstacle(monkeypatch):
     monkeypatch.setattr(distances, "_MANY", 0)
     before, now = np.array([0.0, 1.0, 2.0]), np.full(400, 1e306)
     assert wasserstein(before, now) == pytest.approx(1e306 / before.std(), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e307])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("rows", "window"), [(30, 500), (500, 30), (7, 7), (2, 60)])
+def test_shuffles_measured_together_have_the_distances_that_each_has(shape, rows, window, scale):
+    random = np.random.default_rng(rows)
+    known = np.append(SHAPES["numbers"](random, rows), SHAPES[shape](random, window))
+    known *= scale / np.abs(known).max()
+    places = np.array([random.permutation(len(known)) for _ in range(9)])
+    sides = [(known[each[window:]], known[each[:window]]) for each in places]
+    expected = [wasserstein(*each) if np.ptp(each[0]) else 0.0 for each in sides]
+    assert shuffled_wasserstein(known, places, window) == pytest.approx(expected, rel=1e-9)
