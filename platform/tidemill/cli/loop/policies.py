@@ -118,7 +118,8 @@ def backtest(
         typer.Option(
             "--from",
             metavar="WHEN",
-            help="The first model learns what was known by then (default: after a quarter of the time).",
+            help="The first model learns what was known by then (default: after a quarter of the time, or "
+            "when enough is known to split).",
             show_default=False,
         ),
     ] = None,

@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from tidemill.clock import utc
-from tidemill.errors import ConfigError, RetrainingError
+from tidemill.errors import ConfigError, RetrainingError, TrainingError
 from tidemill.features.project_features import feature_names
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import champion
-from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe
+from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe, known_by
 from tidemill.retraining.backtest.play import (
     Past,
     Played,
@@ -26,9 +27,10 @@ from tidemill.retraining.backtest.play import (
 from tidemill.retraining.policies import Policy, load_policies
 from tidemill.training.search.tuning import candidates
 from tidemill.training.spec_loading import load_spec
+from tidemill.training.splits import split_by_time
 from tidemill.training.training_rows import read_labelled
 
-__all__ = ["FAST_ROWS", "Backtest", "BacktestRequest", "run_backtest"]
+__all__ = ["FAST_ROWS", "Backtest", "BacktestRequest", "run_backtest", "span_of"]
 
 FAST_ROWS = 20_000
 """Rows that each model learns from with ``fast``."""
@@ -40,7 +42,8 @@ class BacktestRequest:
     """What to play."""
 
     start: datetime | None = None
-    """When the first model is made; default: the first day of a month after a quarter of the time."""
+    """When the first model is made; default: the first day of a month after a quarter of the time by which
+    enough is known to train, validate and hold out."""
     end: datetime | None = None
     policies: tuple[str, ...] = ()
     """Names; default: all."""
@@ -91,7 +94,7 @@ def run_backtest(project: Project, request: BacktestRequest, tell: Tell) -> Back
     features = feature_names(project)
     tell("rows", "reading the training set")
     rows = read_labelled(project, features, datetime.max.replace(tzinfo=UTC)).rows
-    start, end = _span(rows[project.config.dataset.time_column], request)
+    start, end = span_of(project, rows, request)
     recipe = _recipe(project)
     strategy = ""
 
@@ -142,11 +145,18 @@ def _chosen(project: Project, names: Sequence[str]) -> tuple[Policy, ...]:
     return tuple(policy for policy in declared if not names or policy.name in names)
 
 
-def _span(times: Any, request: BacktestRequest) -> tuple[datetime, datetime]:
+def span_of(project: Project, rows: pl.DataFrame, request: BacktestRequest) -> tuple[datetime, datetime]:
+    """Return when the first model is made, and the end, given the training set in order of time.
+
+    Raises:
+        RetrainingError: there are no such rows.
+    """
+    times = rows[project.config.dataset.time_column]
     first, last = utc(times[0]), utc(times[-1])
     end = min(request.end or last, last) + timedelta(microseconds=1)
     quarter = first + (end - first) / 4
-    start = request.start or next((begin for begin, _ in months_of(quarter, end)[1:]), quarter)
+    begins = [begin for begin, _ in months_of(quarter, end)[1:]] or [quarter]
+    start = request.start or next((each for each in begins if _enough(project, rows, each)), begins[0])
     if not first < start < end:
         raise RetrainingError(
             f"the training set has rows from {first:%Y-%m-%d} to {last:%Y-%m-%d}: nothing can be played from "
@@ -154,6 +164,15 @@ def _span(times: Any, request: BacktestRequest) -> tuple[datetime, datetime]:
             hint="choose other moments with --from and --to, or make a training set of a longer time",
         )
     return start, end
+
+
+def _enough(project: Project, rows: pl.DataFrame, moment: datetime) -> bool:
+    """Return whether what was known at a moment can be split."""
+    times = known_by(project, rows, moment)[project.config.dataset.time_column]
+    try:
+        return len(times) > 0 and bool(split_by_time(moment, times[0], times[-1], project.config.split))
+    except TrainingError:
+        return False
 
 
 def _recipe(project: Project) -> Recipe:

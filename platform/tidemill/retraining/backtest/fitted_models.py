@@ -25,7 +25,7 @@ from tidemill.training.model_spec import Family
 from tidemill.training.splits import known_before, split_by_time
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
-__all__ = ["Fitted", "FittedModels", "Recipe"]
+__all__ = ["Fitted", "FittedModels", "Recipe", "known_by"]
 
 
 @dataclass(frozen=True)

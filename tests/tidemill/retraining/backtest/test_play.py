@@ -14,6 +14,7 @@ from tests.tidemill.retraining.test_policies import PROJECT
 from tidemill.errors import RetrainingError, TrainingError
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.project import Project, load_project
+from tidemill.retraining.backtest.backtest import BacktestRequest, span_of
 from tidemill.retraining.backtest.fitted_models import Fitted, FittedModels, Recipe
 from tidemill.retraining.backtest.past_monitors import PastMonitors
 from tidemill.retraining.backtest.picture import as_svg
@@ -79,6 +80,19 @@ def past(project: Project, rows: pl.DataFrame, most_fits: int = 60, end: datetim
 
 def play(of: Past) -> Played:
     return play_policies("decay", of, [POLICY], [MONITOR], lambda _now: None)
+
+
+@pytest.mark.parametrize(("days", "month"), [(7, 4), (40, 5), (60, 6)])
+def test_play_begins_when_enough_is_known_for_the_split(
+    project: Project, rows: pl.DataFrame, days: int, month: int
+):
+    """A quarter of the time ends in March; labels are known ten days late."""
+    split = project.config.split.model_copy(update={"validation_days": days, "holdout_days": days})
+    of = replace(project, config=project.config.model_copy(update={"split": split}))
+    start, _ = span_of(of, rows, BacktestRequest())
+    assert start == datetime(2013, month, 1, tzinfo=UTC)
+    models = FittedModels(of, rows, ("x",), Recipe(Family("line", {}, fit, 1), {}, 1), None, 1, print)
+    assert models.at(start).holdout.height >= 20
 
 
 def test_strategies_are_in_the_order_that_they_must_be(project: Project, rows: pl.DataFrame):
