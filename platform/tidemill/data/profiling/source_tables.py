@@ -3,10 +3,13 @@
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tidemill.data.profiling.database_tables import read_database
 from tidemill.data.profiling.object_stores import fetch_table, is_object_store
@@ -22,6 +25,7 @@ _KINDS = (
     ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".ndjson", ".jsonl", ".arrow", ".feather", ".ipc",
     ".parquet", ".pq",
 )  # fmt: skip
+_PARQUET = (".parquet", ".pq")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _SHOWN = 5
 
@@ -84,7 +88,7 @@ def _of_files(path: Path) -> pl.LazyFrame:
     folder = path if path.is_dir() else None
     if folder is not None:
         path = _pattern(folder)
-    opened = _csv if is_csv(path) else open_table
+    opened = _csv if is_csv(path) else _parquet if path.suffix.lower() in _PARQUET else open_table
     return opened(path) if folder is None else _with_folders(path, folder, opened)
 
 
@@ -94,6 +98,14 @@ def _csv(path: Path) -> pl.LazyFrame:
     with opening(path):
         tables = [scan_csv_as_text([file], separator=separator_of(file)) for file in files]
         return _under_each_other(files, [_plainly_named(table) for table in tables])
+
+
+def _parquet(path: Path) -> pl.LazyFrame:
+    """Open parquet files, which must have the same columns, in whatever order."""
+    files = table_files(path)
+    with suppress(pa.ArrowException, OSError):  # a broken one: opening it says so
+        _check_columns(files, [pq.read_schema(str(file)).names for file in files])
+    return open_table(path)
 
 
 def _plainly_named(table: pl.LazyFrame) -> pl.LazyFrame:
@@ -107,15 +119,18 @@ def _under_each_other(files: Sequence[Path], tables: Sequence[pl.LazyFrame]) -> 
     Raises:
         DataError: two do not have the same columns.
     """
-    first, *others = tables
-    names = first.collect_schema().names()
-    for file, table in zip(files[1:], others, strict=True):
-        there = table.collect_schema().names()
+    columns = [table.collect_schema().names() for table in tables]
+    _check_columns(files, columns)
+    return pl.concat([table.select(literal_names(columns[0])) for table in tables])
+
+
+def _check_columns(files: Sequence[Path], columns: Sequence[Sequence[str]]) -> None:
+    names = columns[0]
+    for file, there in zip(files[1:], columns[1:], strict=True):
         if missing := [name for name in names if name not in there]:
             raise _other_columns(files[0], missing, file)
         if more := [name for name in there if name not in names]:
             raise _other_columns(file, more, files[0])
-    return pl.concat([table.select(literal_names(names)) for table in tables]) if others else first
 
 
 def _other_columns(has: Path, names: Sequence[str], lacks: Path) -> DataError:

@@ -110,6 +110,11 @@ def unreadable(path: Path, error: Exception) -> DataError:
             f"{path} cannot be read: {found}",
             hint="correct that line; a value with a separator in it stands in quotes",
         )
+    if "data type mismatch for column" in said:
+        return DataError(
+            f"{path} cannot be read: its files differ in a type: {said.partition('mismatch for ')[2]}",
+            hint="write that column with the same type into each file",
+        )
     return DataError(
         f"{path} cannot be read: {said}",
         hint="check that it is complete, and that its suffix names its format",

@@ -2,11 +2,11 @@
 
 import codecs
 import glob
-import io
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import polars as pl
 import pyarrow as pa
@@ -75,7 +75,7 @@ def scan_csv_as_text(files: Sequence[Path], *, separator: str = ",") -> pl.LazyF
 
 
 def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
-    """Read files of newline-delimited JSON lazily; with a mark of UTF-8 before the first line, at once.
+    """Read files of newline-delimited JSON lazily; of one with a mark of UTF-8, a copy without it on disk.
 
     A field that a file lacks is null there; one that is a whole number in a file and another number in
     another is a number.
@@ -93,8 +93,11 @@ def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
 
 def _scan_ndjson(file: Path) -> pl.LazyFrame:
     if _has_mark(file):  # which Polars takes for a part of the first line
-        content: IO[bytes] = io.BytesIO(file.read_bytes().removeprefix(codecs.BOM_UTF8))
-        return pl.scan_ndjson(content, infer_schema_length=None)
+        with file.open("rb") as stream, tempfile.TemporaryFile() as copy:
+            stream.seek(len(codecs.BOM_UTF8))
+            shutil.copyfileobj(stream, copy)
+            copy.seek(0)
+            return pl.scan_ndjson(copy, infer_schema_length=None)  # which keeps it open
     literal = glob.escape(str(file))  # this reader of Polars always reads wildcards
     return pl.scan_ndjson(literal, infer_schema_length=None)
 

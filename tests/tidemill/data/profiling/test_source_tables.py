@@ -139,6 +139,26 @@ def test_the_files_of_a_folder_are_read_whole_or_refused(tmp_path: Path):
         (parts / other).unlink()
 
 
+def test_parquet_files_with_other_columns_are_named_with_the_way_out(tmp_path: Path):
+    (tmp_path / "parts").mkdir()
+    ROWS.write_parquet(tmp_path / "parts" / "a.parquet")
+    ROWS.select("n", "name").write_parquet(tmp_path / "parts" / "b.parquet")
+    assert read("parts", tmp_path).rows() == ROWS.rows() * 2
+    for other, says in (
+        (ROWS.with_columns(more=1), r"c\.parquet has a column 'more' that .*a\.parquet lacks"),
+        (ROWS.drop("n"), r"a\.parquet has a column 'n' that .*c\.parquet lacks"),
+    ):
+        other.write_parquet(tmp_path / "parts" / "c.parquet")
+        for address in ("parts", "parts/*.parquet"):
+            with pytest.raises(DataError, match=says) as raised:
+                read(address, tmp_path)
+            assert "the same columns" in str(raised.value.hint)
+    ROWS.cast({"n": pl.Float64}).write_parquet(tmp_path / "parts" / "c.parquet")
+    with pytest.raises(DataError, match="differ in a type: column n: ") as raised:
+        draft_project("x", "parts", tmp_path, InitOptions("n"))
+    assert "the same type" in str(raised.value.hint)
+
+
 def test_fields_that_only_later_files_of_json_have_are_read(tmp_path: Path):
     (tmp_path / "js").mkdir()
     (tmp_path / "js" / "a.jsonl").write_text('{"x": 1, "y": 2}\n')

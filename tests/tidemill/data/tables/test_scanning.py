@@ -155,7 +155,8 @@ def test_a_mark_of_utf_8_before_lines_of_json_is_no_part_of_them(tmp_path: Path,
     file.write_text(text, encoding="utf-8-sig")
     other.write_text(text)
     assert open_table(file).collect().rows(named=True) == rows
-    assert open_table(tmp_path / "*.ndjson").collect().rows(named=True) == rows + rows
+    table = open_table(tmp_path / "*.ndjson")
+    assert [table.collect().rows(named=True) for _ in range(2)] == [rows + rows] * 2
     assert scan("a.ndjson", [file]).collect().rows(named=True) == rows
     (found,) = find_files(locate(str(file), tmp_path))
     shape = examine([found])[0]
