@@ -77,7 +77,7 @@ def shuffled_wasserstein(rows: Floats, places: npt.NDArray[np.intp], right: int)
     shares = up_to / right - (np.arange(1, len(values)) - up_to) / left
     area = np.abs(shares) @ np.diff(values)
     spread = np.broadcast_to(values, on_right.shape)[~on_right].reshape(len(places), left).std(axis=1)
-    return np.divide(area, spread, out=np.zeros(len(places)), where=spread > 0)
+    return np.asarray(np.divide(area, spread, out=np.zeros(len(places)), where=spread > 0))
 
 
 def _wasserstein(left: Floats, right: Floats, up_to: npt.NDArray[np.int64] | None) -> float:
