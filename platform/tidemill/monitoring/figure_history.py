@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidemill.monitoring.kind_figures import FIGURES, kind_figures
 from tidemill.tasks.task_names import loss_name
 
 if TYPE_CHECKING:
@@ -56,13 +57,8 @@ def figure_of(kind: str, results: Facts) -> tuple[float, float | None] | None:
         "prediction_drift": _of_answers,
         "quality": _of_metric,
         "estimated_quality": _of_metric,
-        "feature_skew": _of_skew,
-        "slice_drift": _of_slices,
-        "data_quality": _of_rules,
-        "staleness": _of_views,
-        "health": _of_latency,
-        "concept_drift": _of_errors,
-    }.get(kind, _of_share)
+        "kpi": _of_business,
+    }.get(kind, _of_threshold if kind in FIGURES else _of_share)
     found = of_kind(kind, results)
     return None if found is None or not isinstance(found[0], int | float) else found
 
@@ -97,37 +93,16 @@ def _of_metric(kind: str, results: Facts) -> tuple[float, float | None] | None:
     return sign * value, limit
 
 
-def _of_slices(kind: str, results: Facts) -> tuple[float, float | None] | None:
+def _of_business(kind: str, results: Facts) -> tuple[float, float | None] | None:
     found = results.get(kind) or {}
-    shares = [each["share"] for each in (found.get("slices") or {}).values()]
-    return (max(shares), found.get("threshold")) if shares else None
+    value, before, allowed = found.get("value"), found.get("before"), found.get("allowed")
+    if value is None:
+        return None
+    limits = [each for each in (found.get("floor"), found.get("ceiling")) if each is not None]
+    if before is not None and allowed is not None:
+        limits.append(before - allowed)
+    return value, min(limits, key=lambda limit: abs(value - limit), default=None)
 
 
-def _of_rules(kind: str, results: Facts) -> tuple[float, float | None] | None:
-    found = results.get(kind) or {}
-    shares = [max(each["share"] - (each.get("in_training") or 0.0), 0.0) for each in found.get("rules", ())]
-    return (max(shares), found.get("share")) if shares else None
-
-
-def _of_views(kind: str, results: Facts) -> tuple[float, float | None] | None:
-    found = results.get(kind) or {}
-    shares = list((found.get("views") or {}).values())
-    return (max(shares), found.get("share")) if shares else None
-
-
-def _of_latency(kind: str, results: Facts) -> tuple[float, float | None] | None:
-    found = results.get(kind) or {}
-    p99 = found.get("p99_ms")
-    return None if p99 is None else (p99, found["limits"]["p99_ms"])
-
-
-def _of_errors(kind: str, results: Facts) -> tuple[float, float | None] | None:
-    found = results.get(kind) or {}
-    rise = found.get("rise")
-    return None if rise is None else (rise, found.get("max_rise"))
-
-
-def _of_skew(_: str, results: Facts) -> tuple[float, float | None] | None:
-    found = results.get("feature_skew") or {}
-    shares = [each.get("share") or 0.0 for each in found.get("features", ())]
-    return (max(shares), found.get("threshold")) if shares else None
+def _of_threshold(kind: str, results: Facts) -> tuple[float, float | None] | None:
+    return next(((figure, limit) for _, figure, limit in kind_figures(kind, results)), None)

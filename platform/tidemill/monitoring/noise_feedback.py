@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tidemill.monitoring.figure_history import figure_of
+from tidemill.monitoring.kind_figures import FIGURES, kind_figures
 from tidemill.plurals import counted
 
 if TYPE_CHECKING:
@@ -33,15 +33,6 @@ __all__ = [
 NOISE = "noise"
 """The step of an alert by which a person marks it as noise."""
 _MARGIN = 1.1
-_FIELDS = {
-    "feature_skew": "share",
-    "data_quality": "share",
-    "staleness": "share",
-    "slice_drift": "share",
-    "health": "p99_ms",
-    "concept_drift": "max_rise",
-}
-"""The one threshold of kinds that have one figure."""
 Facts = Mapping[str, Any]
 
 
@@ -89,7 +80,7 @@ def proposals_of(marks: Sequence[NoiseMark], now: Facts | None = None) -> list[P
         for field, figure, threshold in _figures(mark.kind, mark.results):
             figures.setdefault(field, []).append((figure, threshold))
     found = [
-        Proposal(field, len(marked), marked[0][1], _rounded_up(_MARGIN * max(one for one, _ in marked)))
+        Proposal(field, len(marked), marked[0][1], _beyond(field, max(one for one, _ in marked)))
         for field, marked in figures.items()
     ]
     allowed = _thresholds(now or {})
@@ -115,7 +106,8 @@ def raised(monitor: "Monitor", proposals: Sequence[Proposal]) -> "Monitor":
                 field: {**thresholds, column[0]: max(value, thresholds.get(column[0], each.threshold))}
             }
         else:
-            update = {field: max(value, getattr(declared, field) or value)}
+            is_set = field in declared.model_fields_set
+            update = {field: max(value, (is_set and getattr(declared, field)) or each.threshold)}
         monitor = monitor.model_copy(update={section: declared.model_copy(update=update)})
     return monitor
 
@@ -199,10 +191,10 @@ def _figures(kind: str, results: Facts) -> Iterator[tuple[str, float, float]]:
             return
         if expected - best > allowed:
             yield f"{kind}.max_drop", expected - best, allowed
-    elif kind in _FIELDS:
-        figure, limit = figure_of(kind, results) or (0.0, None)
-        if limit and figure >= limit:
-            yield f"{kind}.{_FIELDS[kind]}", figure, limit
+    else:
+        for field, figure, limit in kind_figures(kind, results):
+            if limit and figure >= limit:
+                yield f"{kind}.{field}", figure, limit
 
 
 def _of_columns(kind: str, columns: Sequence[Facts]) -> Iterator[tuple[str, float, float]]:
@@ -231,11 +223,21 @@ def _thresholds(results: Facts) -> dict[str, float]:
     for part in ("quality", "estimated_quality"):
         if (allowed := (results.get(part) or {}).get("max_drop")) is not None:
             found[f"{part}.max_drop"] = allowed
-    for kind, field in _FIELDS.items():
-        _, limit = figure_of(kind, results) or (None, None)
-        if limit is not None:
-            found[f"{kind}.{field}"] = limit
+    for kind in FIGURES:
+        limits = kind_figures(kind, results)
+        found |= {f"{kind}.{field}": limit for field, _, limit in limits if limit is not None}
     return found
+
+
+def _beyond(field: str, figure: float) -> float:
+    """Return a tenth more than a figure; of an area under a curve, a tenth nearer to 1.
+
+    >>> _beyond("kpi.ceiling", 12.0), round(_beyond("multivariate_drift.auc", 0.8), 3)
+    (14.0, 0.82)
+    """
+    if field == "multivariate_drift.auc":
+        return figure + (1 - figure) * (_MARGIN - 1)
+    return _rounded_up(_MARGIN * figure)
 
 
 def _rounded_up(figure: float) -> float:

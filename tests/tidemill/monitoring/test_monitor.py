@@ -17,6 +17,8 @@ from tests.tidemill.recorded import list_alerts
 from tidemill.alerting.alert_states import record_alerts
 from tidemill.cli.main import app
 from tidemill.errors import ConfigError, MonitoringError
+from tidemill.monitoring.figure_history import figure_of
+from tidemill.monitoring.kinds.kind_table import TABLE
 from tidemill.monitoring.monitor import evaluate
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.monitoring.monitoring_round import run_due
@@ -291,6 +293,9 @@ def test_every_other_kind_judges_the_log_says_its_figure_and_what_it_found(
     assert {each.kind for each in list_alerts(state)} == {
         *("concept_drift", "calibration", "data_quality", "kpi"),
     }
+    assert all(
+        figure_of(kind, later.results) for kind in TABLE if later.results.get(kind) and kind != "staleness"
+    )
     assert later.results["concept_drift"]["since"] < (NOW + DAY).isoformat()
     shown = CliRunner().invoke(
         app, ["monitor", "explain", "--project", str(project.root)], env={"COLUMNS": "200"}

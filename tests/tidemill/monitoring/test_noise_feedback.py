@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 
 from tidemill.alerting.alert_actions import mark_as_noise
+from tidemill.monitoring.figure_history import figure_of
+from tidemill.monitoring.kind_figures import kind_figures
+from tidemill.monitoring.kinds.kind_table import TABLE
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.noise_feedback import (
     NoiseMark,
@@ -63,7 +66,6 @@ QUALITY = {"metric": "roc_auc", "value": 0.7, "expected": 0.75, "max_drop": 0.03
         ("quality", {"quality": QUALITY}, "quality.max_drop", 0.03, 0.055),
         ("feature_skew", {"feature_skew": SKEW}, "feature_skew.share", 0.01, 0.055),
         ("data_quality", {"data_quality": RULES}, "data_quality.share", 0.01, 0.022),
-        ("health", {"health": {"p99_ms": 300.0, "limits": {"p99_ms": 250.0}}}, "health.p99_ms", 250, 330),
     ],
 )  # fmt: skip
 def test_what_was_marked_would_not_alarm_again(kind, results, field, threshold, proposed):
@@ -74,6 +76,95 @@ def test_what_was_marked_would_not_alarm_again(kind, results, field, threshold, 
     section, name, *column = field.split(".", 2)
     value = getattr(getattr(calm, section), name)
     assert (value[column[0]] if column else value) == pytest.approx(proposed)
+
+
+QUALITY_OF_SLICES = {
+    "max_drop": 0.05,
+    "slices": [
+        {"value": 0.7, "expected": 0.8},
+        {"value": None, "expected": 0.8},
+        {"value": 0.7, "expected": 0.7},
+    ],
+}
+GAPS = [
+    {"what": "roc_auc", "value": 0.6, "others": 0.8, "allowed": 0.1},
+    {"what": "roc_auc", "value": 0.9, "others": 0.6, "allowed": 0.1},
+    {"what": "positive_rate", "value": 0.3, "others": 0.15, "allowed": 0.1},
+]
+SERVICE = {
+    **{"p99_ms": 300.0, "fallbacks": 0.05, "limits": {"p99_ms": 250.0, "fallbacks": 0.01, "refused": 0.05}},
+    "requests": {"requests": 100, "refused": {"malformed": 30, "timeout": 10}},
+}
+KPI = {"value": 7.0, "before": 10.0, "allowed": 1.0, "floor": None, "ceiling": 5.0}
+CALIBRATION = {"value": 0.2, "chance": 0.05, "max_rise": 0.05, "ceiling": 0.1}
+CONCEPT = {"rise": 0.2, "max_rise": 0.1, "explained": 0.1, "alert_at": 0.05}
+PROPOSED: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
+    "data_drift": (
+        {"data_drift": {**data(drifted("wind", 0.125))["data_drift"], "share": 0.4, "threshold": 0.3}},
+        {"data_drift.thresholds.wind": 0.14},
+    ),
+    "feature_drift": (
+        data(drifted("wind", 0.8, broken="distance 0.8, alert at 0.4")),
+        {"data_drift.thresholds.wind": 0.22},
+    ),
+    "prediction_drift": (
+        {"prediction_drift": drifted("score", 0.2)}, {"prediction_drift.threshold": 0.22},
+    ),
+    "quality": ({"quality": QUALITY}, {"quality.max_drop": 0.055}),
+    "estimated_quality": (
+        {"estimated_quality": {**QUALITY, "high": 0.7}}, {"estimated_quality.max_drop": 0.055},
+    ),
+    "feature_skew": ({"feature_skew": SKEW}, {"feature_skew.share": 0.055}),
+    "multivariate_drift": (
+        {"multivariate_drift": {"auc": 0.8, "threshold": 0.6}}, {"multivariate_drift.auc": 0.82},
+    ),
+    "slice_quality": ({"slice_quality": QUALITY_OF_SLICES}, {"slice_quality.max_drop": 0.11}),
+    "slice_drift": (
+        {"slice_drift": {"threshold": 0.3, "slices": {"a": {"share": 0.5}, "b": {"share": 0.1}}}},
+        {"slice_drift.share": 0.55},
+    ),
+    "concept_drift": (
+        {"concept_drift": CONCEPT}, {"concept_drift.max_rise": 0.22, "concept_drift.explained": 0.11},
+    ),
+    "calibration": (
+        {"calibration": CALIBRATION}, {"calibration.max_rise": 0.17, "calibration.ceiling": 0.22},
+    ),
+    "fairness": ({"fairness": {"groups": GAPS}}, {"fairness.max_gap": 0.22, "fairness.max_rate_gap": 0.17}),
+    "data_quality": ({"data_quality": RULES}, {"data_quality.share": 0.022}),
+    "staleness": (
+        {"staleness": {"share": 0.05, "views": {"weather": 0.2, "carrier": 0.1}}}, {"staleness.share": 0.22},
+    ),
+    "kpi": ({"kpi": KPI}, {"kpi.max_drop": 3.3, "kpi.ceiling": 7.7}),
+    "health": (
+        {"health": SERVICE}, {"health.p99_ms": 330, "health.fallbacks": 0.055, "health.refused": 0.44},
+    ),
+}  # fmt: skip
+"""Of each kind that a monitor can find: results that alarm, and the thresholds that would not have."""
+
+
+@pytest.mark.parametrize("kind", [kind for section in TABLE.values() for kind in section.finds])
+def test_every_kind_has_a_figure_and_a_proposal(kind):
+    results, proposed = PROPOSED[kind]
+    found = figure_of(kind, results)
+    assert found is not None
+    assert found[1] is not None
+    proposals = proposals_of([NoiseMark(kind, results)])
+    assert {each.field: each.proposed for each in proposals} == pytest.approx(proposed)
+    for each in proposals:
+        section, field, *_ = each.field.split(".")
+        declared = {"by": ["origin"]} if section == "fairness" else {}
+        declared |= {"function": "own:hits"} if section == "kpi" else {}
+        calm = raised(monitor(raise_on_noise=10, slices=[{"by": "origin"}], **{section: declared}), [each])
+        value = getattr(getattr(calm, section), field)
+        assert (value["wind"] if field == "thresholds" else value) == pytest.approx(each.proposed)
+
+
+def test_the_figure_of_the_business_is_beside_its_nearest_limit():
+    found = [figure_of("kpi", {"kpi": {**KPI, "value": value, "floor": 0.0}}) for value in (1.0, 6.0, 8.5)]
+    assert found == [(1.0, 0.0), (6.0, 5.0), (8.5, 9.0)]
+    assert kind_figures("kpi", {"kpi": {**KPI, "before": None, "ceiling": None, "floor": 8.0}}) == [], (
+        "a floor would have to fall, and noise only raises"
+    )
 
 
 def test_what_no_threshold_can_allow_is_not_proposed():

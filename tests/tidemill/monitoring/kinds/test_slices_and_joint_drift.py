@@ -10,6 +10,7 @@ import pytest
 
 from tests.tidemill.monitoring.made_windows import logged, monitor_of, project_of, reference_of, window_of
 from tidemill.errors import MonitoringError
+from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.kinds.kind_table import gather, judge_window
 from tidemill.monitoring.monitor_results import results_of
 from tidemill.monitoring.run_explanation import explain_run
@@ -76,6 +77,7 @@ def test_a_segment_whose_answers_lost_their_sense_is_named(tmp_path: Path):
     results = results_of(one, judged, gather(judged))
     assert "slices name 'tail', not a feature of the version" in results["warnings"][0]
     assert results["slice_quality"]["searched"] > 5
+    assert figure_of("slice_quality", results)[0] > results["slice_quality"]["max_drop"]
     (worst, *_) = results["slice_quality"]["slices"]
     assert worst["p_value"] < 0.01
 
