@@ -1,13 +1,17 @@
 """Leaves files aside that have no test of those asked for, as importing them takes most of the time.
 
-Garbage is looked for among what tests make, not among the half million objects of the engines.
+Garbage is looked for among what tests make, not among the half million objects of the engines, and threads of
+OpenMP wait without spinning, as those of each command do.
 """
 
 import gc
+import os
 import re
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the first engine is imported
 
 _MARKS = re.compile(r"^pytestmark = (\[.*?^\]|.*?$)", re.MULTILINE | re.DOTALL)
 
