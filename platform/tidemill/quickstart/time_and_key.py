@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from tidemill.clock import SystemClock
+from tidemill.data.profiling.cell_values import cell_value
 from tidemill.data.profiling.moment_formats import moment_formats, no_moments
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.tables.column_names import is_pattern, literal_name
@@ -176,7 +177,7 @@ def _time(
 ) -> TimeChoice:
     name, form = column.name, formats.get(column.name)
     if not column.is_moment:
-        found = moment_formats(table, name)
+        found = moment_formats(table, name) or moment_formats(_digits_as_numbers(table, name), name)
         if not found:
             _refuse_time(table, name)
         form = found[0]
@@ -201,6 +202,15 @@ def _time(
     first, last, later, zeros = asked.collect(engine="streaming").row(0)
     zoned = bool(getattr(dtype, "time_zone", None))
     return TimeChoice(name, form, first, last, assumed, zoned, later, zeros if last.year > zero.year else 0)
+
+
+def _digits_as_numbers(table: pl.LazyFrame, name: str) -> pl.LazyFrame:
+    """Return the table with a column of text as whole numbers, if all are: CSV files hold only text."""
+    number = cell_value(name).cast(pl.Int64, strict=False)
+    others = table.select((number.is_null() & cell_value(name).is_not_null()).any()).collect(
+        engine="streaming"
+    )
+    return table if others.item() else table.with_columns(number.alias(name))
 
 
 def _refuse_time(table: pl.LazyFrame, name: str) -> None:

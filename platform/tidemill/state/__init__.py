@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tidemill.state.store import State, expect_state, open_state
+    from tidemill.state.store import State, expect_state, open_state, read_state
 
-__all__ = ["State", "expect_state", "open_state"]
+__all__ = ["State", "expect_state", "open_state", "read_state"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 """Turns database errors into messages that say where, which process holds a lock, and what to do."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ def translated(address: URL) -> Iterator[None]:
             f"the records at {_shown(address)} need a driver: {error}",
             hint="pip install 'tidemill[postgres]'",
         ) from error
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         if _is_locked(error):
             raise _locked(address) from error
         raise StateError(

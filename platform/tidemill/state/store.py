@@ -21,9 +21,11 @@ from sqlalchemy.orm import Session
 
 from tidemill.errors import StateError
 from tidemill.files.locks import locked
+from tidemill.files.read_only_sqlite import can_change, copy_database
+from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
 from tidemill.state.state_errors import said_plainly, translated
 
-__all__ = ["State", "expect_state", "open_state"]
+__all__ = ["State", "expect_state", "open_state", "read_state"]
 
 _WAIT_SECONDS = 30.0
 _IDLE_SECONDS = 60.0
@@ -110,6 +112,26 @@ def open_state(url: str) -> State:
     engine = _engine(address, _WAIT_SECONDS)
     _bring_up(address, engine)
     return State(engine)
+
+
+def read_state(url: str) -> State:
+    """Open the records at ``url`` to read them: where nothing can be written, a copy of them.
+
+    Args:
+        url: as of `open_state`.
+
+    Raises:
+        StateError: the database cannot be opened, copied or migrated.
+
+    >>> read_state("sqlite://").engine.dialect.name
+    'sqlite'
+    """
+    path = sqlite_file(url)
+    if path is None or not path.exists() or can_change(path):
+        return open_state(url)
+    with translated(make_url(url)):
+        copy = copy_database(path)
+    return open_state(sqlite_url(copy))
 
 
 def _engine(address: URL, wait_seconds: float) -> Engine:

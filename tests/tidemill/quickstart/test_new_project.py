@@ -200,6 +200,22 @@ def test_what_is_assumed_of_moments_and_numbers_is_said(tmp_path: Path):
     assert "UTC" not in " ".join(one.text for one in draft(zoned, tmp_path).assumptions)
 
 
+@pytest.mark.parametrize(
+    ("shown", "form"),
+    [(pl.col("at").dt.epoch("s"), "seconds"), (pl.col("at").dt.to_string("%Y%m%d"), "%Y%m%d")],
+)
+def test_whole_numbers_in_a_csv_are_moments_where_they_are_named_as_the_time(
+    tmp_path: Path, shown: pl.Expr, form: str
+):
+    TIMED.with_columns(at=shown).write_csv(tmp_path / "t.csv")
+    made = draft_project("m", "t.csv", tmp_path, InitOptions("left", time="at"), assume)
+    assert params(made)["data"]["formats"] == {"at": form}
+    assert made.choices.time.first == TIMED["at"].min().replace(tzinfo=made.choices.time.first.tzinfo)
+    TIMED.with_columns(at=pl.lit("12").cast(pl.String)).write_csv(tmp_path / "t.csv")
+    with pytest.raises(UsageError, match="cannot be read as moments"):
+        draft_project("m", "t.csv", tmp_path, InitOptions("left", time="at"), assume)
+
+
 def test_moments_that_are_yet_to_come_or_stand_for_none_are_said(tmp_path: Path):
     now, hours = datetime.now(UTC).replace(microsecond=0), [timedelta(hours=n) for n in range(400)]
 

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from tidemill.errors import StateError, TidemillError
-from tidemill.state import open_state
+from tidemill.state import open_state, read_state
 from tidemill.state.record_reader import open_records
 from tidemill.state.tables import Table, Turn
 
@@ -163,6 +163,26 @@ def test_transactions_take_turns(any_state_url: str):
         list(pool.map(count, range(20)))
     with state.transaction() as session:
         assert session.get_one(Turn, "turn_1").seconds == {"n": 20}
+
+
+def test_records_are_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    state = open_state(url)
+    with state.transaction() as session:
+        session.add(turn(1))
+    state.close()
+    (tmp_path / "state.db.migrate.lock").unlink()
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr("tidemill.state.store.can_change", lambda path: path.parent != tmp_path)
+    reading = read_state(url)
+    with reading.transaction() as session:
+        assert session.get_one(Turn, "turn_1").reason == "r"
+    reading.close()
+    assert not (tmp_path / "state.db.migrate.lock").exists()
+    assert [path for path in tmp_path.iterdir() if not path.name.endswith(("-wal", "-shm"))] == before
+    (tmp_path / "state.db").write_bytes(b"no database" * 200)
+    with pytest.raises(StateError, match="cannot be opened"):
+        read_state(url)
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path):

@@ -204,10 +204,10 @@ def _judged(folder: Any, now: "datetime") -> list[dict[str, Any]]:
     from tidemill.retraining.policy_rules import explain, judge
     from tidemill.retraining.situation import gather
     from tidemill.retraining.triggers.policy_causes import too_old
-    from tidemill.state import open_state
+    from tidemill.state import read_state
 
     project = load_project(folder)
-    policies, state = load_policies(project), open_state(project.state_url)
+    policies, state = load_policies(project), read_state(project.state_url)
     facts = gather(project, state, policies, read_champion(project), now)
     state.close()
     seen = facts.alerts, facts.turns, now, facts.situation

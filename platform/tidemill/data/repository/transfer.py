@@ -11,6 +11,7 @@ from tidemill.data.repository.dvc_command import Tell, retry_while_locked
 from tidemill.data.repository.private_dvc import DvcException, HashInfo, Repo
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.errors import DataError
+from tidemill.plurals import counted
 
 __all__ = ["bring_to_cache", "copy_to_remote", "remote_errors"]
 
@@ -52,7 +53,7 @@ def copy_to_remote(root: Path, revision: str, tell: Callable[[str], None], patie
     ):
         pushed = retry_while_locked(root, repo.push, tell, patience)
     if pushed:
-        tell(f"{pushed} new files copied to the remote")
+        tell(f"{counted(pushed, 'new file')} copied to the remote")
 
 
 def bring_to_cache(repo: Repo, hashes: Sequence[HashInfo], tell: Tell, size: int | None) -> None:

@@ -13,7 +13,7 @@ from tidemill.project import Project
 from tidemill.registry.history.service_periods import Service
 from tidemill.registry.history.serving_history import history
 from tidemill.registry.versions.version_record import ModelVersion
-from tidemill.state import State, open_state
+from tidemill.state import State, read_state
 from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
 
 __all__ = ["ChainRecords", "Reports"]
@@ -43,7 +43,7 @@ class ChainRecords:
     @cached_property
     def state(self) -> State:
         """The platform's own records."""
-        return open_state(self.project.state_url)
+        return read_state(self.project.state_url)
 
     @cached_property
     def definitions(self) -> "Definitions | None":
