@@ -1,15 +1,21 @@
 """Undocumented names of MLflow that Tidemill uses, each with the reason."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 __all__ = [
     "NAMES",
     "address_columns",
     "artifact_repository",
+    "import_gateway_late",
     "local_path",
     "requirements_as_given",
     "server_application",
@@ -18,6 +24,9 @@ __all__ = [
 
 _MOVED = "MLflow records absolute addresses, and has no way to change them when a project was moved or copied"
 _SERVER = "MLflow's command keeps a second process, as large as the one that serves, which only waits for it"
+_GATEWAY = "MLflow imports its gateway's package everywhere, and that FastAPI, which only servers need"
+_OF_GATEWAY = {"get_gateway_uri": "utils", "set_gateway_uri": "utils"}
+"""What the package ``mlflow.gateway`` has, and the module of it that defines it."""
 _SERVER_VARIABLES = (
     "BACKEND_STORE_URI",
     "REGISTRY_STORE_URI",
@@ -41,6 +50,7 @@ NAMES = (
     ("mlflow.server.fastapi_app.app", _SERVER),
     ("mlflow.server.handlers.initialize_backend_stores", _SERVER),
     *((f"mlflow.server.constants.{name}_ENV_VAR", _SERVER) for name in _SERVER_VARIABLES),
+    *((f"mlflow.gateway.{module}.{name}", _GATEWAY) for name, module in _OF_GATEWAY.items()),
     (
         "mlflow.telemetry.set_telemetry_client",
         "the environment variable that switches usage statistics off is read when MLflow is imported, which "
@@ -53,6 +63,40 @@ NAMES = (
     ),
 )
 """Dotted paths, and why each is used."""
+
+
+class _LateGateway(MetaPathFinder, Loader):
+    """Imports ``mlflow.gateway`` without its modules: each is imported when it is asked for."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != "mlflow.gateway":
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None:
+            spec.loader = self
+        return spec
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Have it look for what is asked of it when that is asked."""
+
+        def get(name: str) -> Any:
+            if name in _OF_GATEWAY.values():
+                return import_module(f"{module.__name__}.{name}")
+            if name not in _OF_GATEWAY:  # skops and pickle ask all modules for the names of others
+                raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+            return getattr(import_module(f"{module.__name__}.{_OF_GATEWAY[name]}"), name)
+
+        vars(module).update(__getattr__=get, __all__=[*_OF_GATEWAY])
+
+
+def import_gateway_late() -> None:
+    """Spare processes that import MLflow from now on FastAPI, unless they use MLflow's gateway."""
+    late = any(isinstance(finder, _LateGateway) for finder in sys.meta_path)
+    if not late and "mlflow" not in sys.modules:
+        sys.meta_path.insert(0, _LateGateway())
 
 
 def artifact_repository(address: str, tracking_uri: str) -> Any:
