@@ -109,6 +109,16 @@ def test_list_and_explain_say_what_would_happen_now(
     assert "a turn is due: it drifts" in " ".join(listed.output.split()), listed.output
     told = run.invoke(app, ["policies", "explain", "decay", "--as-of", "2013-04-12", "-p", str(project.root)])
     assert "✗ cooldown: cooling down until 2013-04-18" in told.output
+    assert "? unchanged: whether what the stages read has changed cannot be seen" in told.output
+    with state.transaction() as session:
+        session.add(_turn("turn_2", NOW - 40 * DAY, inputs={"sources": "same", "data": "d"}))
+    monkeypatch.setattr("tidemill.retraining.situation._sources", lambda *_: "same")
+    arguments = ["policies", "explain", "decay", "--as-of", "2013-05-02", "-p", str(project.root)]
+    for moments, said in ((False, "? unchanged: files and parameters are"), (True, "✗ unchanged: neither")):
+        monkeypatch.setattr("tidemill.retraining.situation.tell_all", lambda _, known=moments: known)
+        assert said in run.invoke(app, arguments).output
+    monkeypatch.setattr("tidemill.retraining.situation._sources", lambda *_: "other")
+    assert "✓ unchanged" in run.invoke(app, arguments).output
     assert on_record(state) == []
     wrong = run.invoke(app, ["policies", "explain", "other", "-p", str(project.root)])
     assert "there is no policy 'other'" in str(wrong.exception)

@@ -73,6 +73,8 @@ def explain(
                 print_wrapped(console, f"  does not count: {late}", "    ")
             for rule, reason in each["rules"].items():
                 mark, said = ("✗", f": {reason}") if reason else ("✓", "")
+                if not reason and rule == "unchanged" and each["untold"]:
+                    mark, said = "?", f": {each['untold']}"
                 print_wrapped(console, f"  {mark} {rule.replace('_', ' ')}{said}", "    ")
 
     emit(chosen, json, render)
@@ -204,6 +206,7 @@ def _judged(folder: Any, now: "datetime") -> list[dict[str, Any]]:
     from tidemill.retraining.policy_rules import explain, judge
     from tidemill.retraining.situation import gather
     from tidemill.retraining.triggers.policy_causes import too_old
+    from tidemill.retraining.triggers.untold_changes import untold_change
     from tidemill.state import read_state
 
     project = load_project(folder)
@@ -224,6 +227,7 @@ def _judged(folder: Any, now: "datetime") -> list[dict[str, Any]]:
                 "reason": verdict.reason if verdict else None,
                 "cause": verdict.cause.message if verdict else None,
                 "rules": explain(policy, *seen),
+                "untold": untold_change(policy.name, facts.turns, facts.situation),
                 "too_old": [
                     f"{each.kind} of monitor {each.monitor}, last confirmed "
                     f"{format_moment(each.last_seen_at)} UTC, is too old "
