@@ -132,7 +132,7 @@ class Batcher:
                 waiting.popleft()
             elif first.deadline < now:
                 waiting.popleft()
-                first.future.set_exception(_too_late())
+                first.future.set_exception(_too_late(first.call))
             elif batch and (rows + first.call.rows > self._max_rows or first.call.explain):
                 break
             else:
@@ -147,7 +147,10 @@ class Batcher:
         wanted = [not waiting.future.done() for waiting in batch]
         calls = [waiting.call for waiting, is_wanted in zip(batch, wanted, strict=True) if is_wanted]
         answers = iter(self._work(calls) if calls else ())
-        return [next(answers) if is_wanted else _too_late() for is_wanted in wanted]
+        return [
+            next(answers) if is_wanted else _too_late(waiting.call)
+            for waiting, is_wanted in zip(batch, wanted, strict=True)
+        ]
 
     def _work(self, calls: Sequence[Call]) -> Answers:
         try:
@@ -170,8 +173,11 @@ def _settle(batch: Sequence[_Waiting], answers: Answers) -> None:
 def _expire(batch: Sequence[_Waiting]) -> None:
     for waiting in batch:
         if not waiting.future.done():
-            waiting.future.set_exception(_too_late())
+            waiting.future.set_exception(_too_late(waiting.call))
 
 
-def _too_late() -> TimedOut:
-    return TimedOut("there was no answer in time", hint="serve.timeout_seconds in params.yaml says how long")
+def _too_late(call: Call) -> TimedOut:
+    said = "there was no answer in time"
+    if call.explain:
+        said += "; the first explanation of a version takes seconds, later ones do not: ask again"
+    return TimedOut(said, hint="serve.timeout_seconds in params.yaml says how long")

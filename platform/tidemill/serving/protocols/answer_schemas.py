@@ -14,6 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from tidemill.serving.protocols.json_bodies import type_given
 from tidemill.serving.protocols.predict_schema import (
     Feedback,
     LabelIn,
@@ -78,7 +79,8 @@ def feedback_schema(task: Task) -> type[Feedback]:
         try:
             return task.label_given(value)
         except (ValueError, OverflowError, RecursionError) as error:
-            raise PydanticCustomError("label", "Input {why}", {"why": str(error)}) from None
+            said = {"why": str(error), "given": type_given(value)}
+            raise PydanticCustomError("label", "Input {why}, and {given} was given", said) from None
 
     kind = Annotated[Any, WithJsonSchema(task.label_schema), AfterValidator(given)]
     label = create_model("LabelIn", __base__=LabelIn, __doc__=LabelIn.__doc__, label=(kind, ...))

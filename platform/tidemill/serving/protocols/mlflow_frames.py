@@ -15,6 +15,7 @@ import polars as pl
 
 from tidemill.clock import utc
 from tidemill.data.profiling.cell_values import read_cells
+from tidemill.data.profiling.number_notations import is_notation
 from tidemill.data.tables.csv_headers import plain_names
 from tidemill.project.gap_words import GAPS_BESIDE_NUMBERS, is_gap
 from tidemill.serving.protocols.json_bodies import malformed
@@ -174,13 +175,28 @@ def _width(form: str, rows: object) -> int:
 
 
 def _formatted(name: str, form: str, texts: Sequence[str]) -> list[Any]:
-    """Return a column's numbers, or its moments in ISO 8601; those without an offset are UTC."""
+    """Return a column's numbers, or its moments in ISO 8601; those without an offset are UTC.
+
+    Moments may be written as in the table, or as in JSON: in ISO 8601, with their offset.
+    """
     cells = pl.DataFrame({"text": texts}, schema={"text": pl.String})
     found = cells.select(read_cells(pl.col("text"), pl.Float64(), form)).to_series().to_list()
     for row, (text, value) in enumerate(zip(texts, found, strict=True)):
         if value is None and text.strip().lower() not in _MISSING:
-            raise malformed(f"row {row} of the CSV, {name}: {text!r} is not written as {form}")
+            found[row] = None if is_notation(form) else _moment(text)
+            if found[row] is None:
+                more = "" if is_notation(form) else ", nor as 2013-04-01T10:15:00Z"
+                raise malformed(f"row {row} of the CSV, {name}: {text!r} is not written as {form}{more}")
     return [utc(value).isoformat() if isinstance(value, datetime) else value for value in found]
+
+
+def _moment(text: str) -> datetime | None:
+    """Return a moment in ISO 8601 with its offset; None if it is none."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else moment
 
 
 def _value(name: str, kind: str | None, row: int, text: str) -> Any:

@@ -20,6 +20,9 @@ _MOST_MEANT = 10
 """Names for which the nearest field is looked for in one body: a comparison of texts takes time."""
 _MOST_NAMED = 40
 _LONGEST = 100
+_OBJECTS = {"dict_type", "mapping_type", "model_attributes_type", "model_type"}
+_UNREADABLE = {"datetime_from_date_parsing", "datetime_parsing"}
+_A_MOMENT = "Input should be a moment such as 2013-04-01T10:15:00Z"
 
 
 class PlainErrors:
@@ -167,10 +170,17 @@ def _which_field(name: str, names: Sequence[str]) -> str:
 
 
 def _message(item: Mapping[str, Any]) -> str:
-    kind = str(item["type"])
+    kind, said = str(item["type"]), str(item["msg"])
+    if kind in _UNREADABLE:
+        return f"{_A_MOMENT}, and text was given: {said.partition(', ')[2]}"
+    if kind == "timezone_aware":
+        return f"{_A_MOMENT}, and one without its offset from UTC was given"
     if "input" not in item or not kind.endswith("_type") or kind == "datetime_type":
-        return str(item["msg"])
-    return f"{item['msg']}, and {type_given(item['input'])} was given"
+        return said
+    given = type_given(item["input"])
+    if kind == "int_type" and isinstance(item["input"], float):
+        given += " with a fraction"
+    return f"{'Input should be an object' if kind in _OBJECTS else said}, and {given} was given"
 
 
 def _shown(prediction: Prediction) -> dict[str, Any]:

@@ -171,6 +171,16 @@ def test_what_came_too_late_is_not_worked_on(rows):
     assert run(scenario, timeout_seconds=10).batches == []
 
 
+def test_an_explanation_that_comes_too_late_says_that_later_ones_are_quicker():
+    async def scenario(engine):
+        with pytest.raises(TimedOut, match=r"first explanation of a version takes seconds.*: ask again"):
+            await engine.submit(call("old")._replace(explain=True), time.perf_counter() - 11)
+        with pytest.raises(TimedOut, match=r"in time$"):
+            await engine.submit(call("old"), time.perf_counter() - 11)
+
+    run(scenario, timeout_seconds=10)
+
+
 def test_an_answer_that_takes_too_long_is_given_up():
     async def scenario(engine):
         began = time.perf_counter()

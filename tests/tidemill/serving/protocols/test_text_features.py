@@ -148,6 +148,23 @@ def test_csv_is_read_as_training_reads_tables():
         codec.parse(b"wind,sky,rain\n1.5,grey,1\n", {b"content-type": b"text/csv"}, b"")
 
 
+def test_moments_in_csv_are_written_as_in_the_table_or_as_in_json():
+    formats = {"wind": "%d.%m.%Y %H:%M"}
+    codec = MlflowScoring(
+        Inputs("parcels", Parcel, 3, lambda: Features(NAMES, NAMES, NAMES), formats=formats)
+    )
+    csv = {b"content-type": b"text/csv"}
+    body = b"wind,sky,rain\n31.12.2024 10:00,a,b\n2024-12-31T11:00:00+01:00,a,b\n2024-12-31T10:00:00Z,a,b\n"
+    assert [row[0] for row in plain(codec.parse(body, csv, b"").features)] == [
+        "2024-12-31T10:00:00+00:00"
+    ] * 3
+    for wrong in (b"2024-12-31T10:00:00", b"31/12/2024", b"3.5"):
+        with pytest.raises(
+            Refused, match=r"row 0 .*, wind: .* not written as %d.* nor as 2013-04-01T10:15:00Z"
+        ):
+            codec.parse(b"wind,sky,rain\n" + wrong + b",a,b\n", csv, b"")
+
+
 def test_words_for_gaps_are_gaps_in_features_that_are_given_directly():
     column = FeatureColumn("sky", "text", False, ("grey", "n/a"), has_gap_words=True)
     store = SimpleNamespace(features=(("weather", "wind"),), keys=("depot",), inputs=(), truths=frozenset())

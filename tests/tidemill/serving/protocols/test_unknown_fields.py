@@ -9,6 +9,8 @@ from tidemill.serving.inference.calls import Refused, sentence
 from tidemill.serving.inference.request_application import request_model
 from tidemill.serving.protocols.predict_codec import PredictCodec
 
+MOMENT = "Input should be a moment such as 2013-04-01T10:15:00Z"
+
 
 class Forecast(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -49,3 +51,33 @@ def test_many_unknown_fields_of_a_wide_project_take_no_time():
     told = said(instance, {"instances": rows})
     assert time.process_time() - began < 2.0
     assert told.endswith("There is no such field")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ([], "body: Input should be an object, and a list was given"),
+        ({"instances": [[1]]}, "row 0: Input should be an object, and a list was given"),
+    ],
+)
+def test_what_is_no_object_is_refused_in_plain_words(body, expected):
+    assert said(Forecast, body) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("seats", 2.5, "Input should be a valid integer, and a number with a fraction was given"),
+        ("seats", "2", "Input should be a valid integer, and text was given"),
+        ("booked", "soon", f"{MOMENT}, and text was given: input is too short"),
+        ("booked", "31.12.2024 10:00", f"{MOMENT}, and text was given: invalid character in year"),
+        ("booked", "2024-12-31T10:00", f"{MOMENT}, and one without its offset from UTC was given"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_expected_and_what_was_given(field, value, expected):
+    columns = [
+        FeatureColumn("seats", "integer", required=False),
+        FeatureColumn("booked", "moment", required=False),
+    ]
+    told = said(request_model(columns), {"instances": [{field: value}]})
+    assert told == f"row 0, {field}: {expected}"
