@@ -8,7 +8,7 @@ from tidemill.clock import utc
 from tidemill.errors import FeatureError
 from tidemill.project.feature_columns import REFUSED, UNSEEN, FeatureColumn, FeatureValue
 
-__all__ = ["REQUEST", "FeatureRow", "RequestFeatures", "StoreAndRequest", "StoredFeatures", "as_value"]
+__all__ = ["REQUEST", "FeatureRow", "RequestFeatures", "StoreAndRequest", "StoredFeatures"]
 
 REQUEST = "request"
 """Name of the view of features that come in the request, and begin of the flag that names one of them."""
@@ -171,18 +171,6 @@ class _Reader:
         return self._seen is not None and given is not None and given not in self._seen
 
 
-def as_value(column: FeatureColumn, given: object) -> FeatureValue:
-    """Return a value as a model takes it: a number, text or a list; moments in seconds since 1970.
-
-    Raises:
-        FeatureError: it is not of the column's type.
-
-    >>> as_value(FeatureColumn("booked", "moment"), "1970-01-01T00:01:00Z")
-    60.0
-    """
-    return _Reader(column).value(given)
-
-
 def _number(given: Any) -> float:
     if isinstance(given, str):
         raise TypeError("text is not a number")
@@ -196,6 +184,11 @@ def _text(given: Any) -> str:
 
 
 def _seconds(given: Any) -> float:
+    """Return a moment as a model takes it, in seconds since 1970.
+
+    >>> _seconds("1970-01-01T00:01:00Z")
+    60.0
+    """
     moment = datetime.fromisoformat(given) if isinstance(given, str) else given
     if not isinstance(moment, datetime):
         raise TypeError("it is not a moment")

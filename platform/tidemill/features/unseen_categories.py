@@ -15,9 +15,9 @@ from feast import FeatureService, FeatureView, Field, OnDemandFeatureView
 from feast.types import String
 
 from tidemill.errors import FeatureError
-from tidemill.project.feature_columns import REFUSED, UNSEEN, FeatureColumn, Unseen
+from tidemill.project.feature_columns import REFUSED, UNSEEN, Unseen
 
-__all__ = ["Categories", "categories_of_columns", "check_categories", "declared_categories"]
+__all__ = ["Categories", "check_categories", "declared_categories"]
 
 _KNOWN, _UNSEEN = "categories", "unseen"
 
@@ -30,20 +30,10 @@ class Categories(NamedTuple):
     """Of a row with another value: ``unseen:<feature>``, or ``refused:<feature>`` where it gets no answer."""
 
 
-def categories_of_columns(columns: Iterable[FeatureColumn]) -> dict[str, Categories]:
-    """Return the categories of columns that do more with other values than taking them as unknown.
-
-    >>> categories_of_columns([FeatureColumn("gate", "text", categories=("A1",), unseen="flag")])["gate"].flag
-    'unseen:gate'
-    """
-    found = ((column.name, _categories(column.name, column.categories, column.unseen)) for column in columns)
-    return {name: one for name, one in found if one is not None}
-
-
 def declared_categories(
     service: FeatureService, views: Iterable[FeatureView | OnDemandFeatureView]
 ) -> dict[str, Categories]:
-    """Return the categories that a service's views declare, likewise: feature → categories.
+    """Return the categories that a service's views declare, where other values are not just taken as unknown.
 
     Args:
         service: the service.
