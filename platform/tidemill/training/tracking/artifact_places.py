@@ -15,6 +15,7 @@ from tidemill.training.tracking.private_mlflow import address_columns, local_pat
 __all__ = ["artifact_location", "move_addresses"]
 
 _ENDING = "/.tidemill/artifacts"
+_DEFAULT = 0  # number of the experiment "Default", which MLflow makes, with files wherever it was started
 
 
 def artifact_location(project: Project) -> str | None:
@@ -38,6 +39,11 @@ def move_addresses(uri: str, home: Path, experiment: str, *, own: bool) -> None:
     engine = create_engine(uri)
     try:
         with engine.begin() as connection:
+            if own:
+                elsewhere = ~first.endswith(_ENDING, autoescape=True) & (
+                    first.class_.experiment_id == _DEFAULT
+                )
+                connection.execute(update(first.class_).where(elsewhere).values({first.key: here.as_uri()}))
             recorded = select(first).where(first.endswith(_ENDING, autoescape=True), first != here.as_uri())
             if not own:
                 recorded = recorded.where(first.class_.name == experiment)

@@ -105,6 +105,9 @@ def test_a_copy_reads_and_writes_its_own(tmp_path, empty_mlflow):
     assert files(original.root) == before
     assert (copy.home / "artifacts" / mine / "artifacts" / "notes" / "a.txt").exists()
     assert (copy.home / "artifacts" / "models" / model / "artifacts" / "MLmodel").exists()
+    for project in (original, copy):
+        default = connect(project).get_experiment("0")
+        assert default.artifact_location == (project.home / "artifacts").as_uri()
 
 
 def test_a_project_seen_by_another_name_stays_as_it_is(tmp_path, empty_mlflow):
