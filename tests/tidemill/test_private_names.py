@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.engine  # it imports them all
+
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "platform" / "tidemill"
 PYTHONS_OWN = {"_replace", "_asdict", "_fields", "_exit"}  # underscores against clashes, documented
