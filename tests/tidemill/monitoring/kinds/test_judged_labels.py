@@ -78,6 +78,7 @@ def found(made: WindowRows) -> dict[str, Finding]:
     return {each.kind: each for each in findings.found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TASKS)
 def test_labels_that_depend_on_features_otherwise_are_found_and_a_stationary_window_is_not(
     tmp_path: Path, kind: str
@@ -88,6 +89,7 @@ def test_labels_that_depend_on_features_otherwise_are_found_and_a_stationary_win
     assert "the same rows have other labels than in training" in turned.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TASKS)
 def test_a_change_within_the_window_is_dated(tmp_path: Path, kind: str):
     (finding,) = found(window(tmp_path, kind, {"concept_drift": {}}, sign=-1.0, first=1000)).values()
@@ -97,6 +99,7 @@ def test_a_change_within_the_window_is_dated(tmp_path: Path, kind: str):
     assert f"since {since[:10]}" in finding.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by", "times", "turned"), [(2.0, 1.0, False), (0.0, 2.0, False), (1.0, 1.0, True)])
 def test_errors_that_inputs_alone_make_larger_are_no_changed_labels(
     tmp_path: Path, by: float, times: float, turned: bool
@@ -120,6 +123,7 @@ def test_errors_that_inputs_alone_make_larger_are_no_changed_labels(
     assert list(found(made)) == ["concept_drift"] * turned
 
 
+@pytest.mark.slow
 def test_a_change_that_leaves_the_errors_as_large_as_they_were_is_found(tmp_path: Path):
     (finding,) = found(window(tmp_path, "binary", {"concept_drift": {}}, shift=1.5)).values()
     assert finding.message.startswith("the window's own labels explain")
@@ -285,6 +289,7 @@ def test_a_business_figure_without_labels_is_judged_where_the_label_is_personal(
     assert "the label is personal" in (kpi(tmp_path, 0.3, hidden=True, floor=0.5).unjudged or "")
 
 
+@pytest.mark.slow
 def test_errors_are_judged_while_a_feature_is_missing_in_the_whole_window(tmp_path: Path):
     made = window(tmp_path, "binary", {"concept_drift": {}}, sign=-1.0)
     none = pl.lit(None, pl.Float64).alias("feature.rain")

@@ -38,6 +38,7 @@ def found(task, reference, window, labelled=NOTHING, expected=None, **config):
     return estimate(reference, window, labelled, task, QualityConfig(**config), lambda _: expected, 500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("world", "task"), WORLDS, ids=lambda it: getattr(it, "metric", ""))
 def test_the_truth_lies_in_the_interval_though_inputs_have_moved(world, task):
     random, hits = np.random.default_rng(7), 0
@@ -71,6 +72,7 @@ def test_inputs_that_the_model_is_worse_on_are_alarming_and_the_same_inputs_are_
     assert true_quality(task, Predictions(later, moved)) < before - worse.max_drop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("world", "task"), [WORLDS[0], WORLDS[3], WORLDS[5]], ids=lambda it: getattr(it, "metric", "")
 )
