@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from tidemill.alerting.alert_evidence import describe
 from tidemill.alerting.alert_html import page_of
@@ -87,7 +88,9 @@ def _by_apprise(name: str, address: str, alerts: Sequence[AlertText], page: str 
     worst = any(each.severity == "critical" for each in alerts)
     kind = apprise.NotifyType
     shade = kind.SUCCESS if over else kind.FAILURE if worst else kind.WARNING
-    with apprise.LogCapture(level=logging.WARNING) as said:  # type: ignore[no-untyped-call]
+    logging.getLogger("apprise").propagate = False  # what it says may name a part of the address
+    form_of_line = "%(message)s"
+    with apprise.LogCapture(level=logging.WARNING, fmt=form_of_line) as said:  # type: ignore[no-untyped-call]
         if not target.add(address):
             raise NotDelivered(
                 f"receiver {name!r}: its address is none that Apprise knows",
@@ -110,6 +113,7 @@ def without_address(text: str, address: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     said = lines[-1] if lines else ""
     pieces = [piece for piece in re.split(r"[:/@?&=,]+", address) if len(piece) > 2]
-    for piece in sorted(pieces[1:] or pieces, key=len, reverse=True):
+    pieces = pieces[1:] or pieces
+    for piece in sorted({*pieces, *map(unquote, pieces)}, key=len, reverse=True):
         said = said.replace(piece, "…")
     return said[:300]

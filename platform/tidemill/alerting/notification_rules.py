@@ -28,6 +28,7 @@ __all__ = [
     "alert_state",
     "decide_messages",
     "route_of",
+    "stopped_messages",
     "withheld_by",
 ]
 
@@ -63,6 +64,7 @@ class Told:
     status: str
     reason: str | None
     at: datetime
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,29 @@ def decide_messages(
                 f"{name}={alert.labels.get(name, '')}" for name in (route.group_by if route else ())
             )
             found.append(Message(alert.id, alert.occurrence, receiver, step, group, why))
+    return found
+
+
+def stopped_messages(
+    alerts: Sequence[AlertState],
+    told: Sequence[Told],
+    silences: Sequence[SilenceFact],
+    routes: Routes,
+    now: datetime,
+) -> dict[str, str]:
+    """Return why messages that wait for another attempt are not to be sent at ``now``, by their ids.
+
+    Their alert was acknowledged or silenced since they were due, say. They are due again when that ends.
+    """
+    firing = {(each.id, each.occurrence): each for each in alerts if each.status != "resolved"}
+    found: dict[str, str] = {}
+    for each in told:
+        alert = firing.get((each.alert_id, each.occurrence)) if each.status == "due" else None
+        route = None if alert is None else route_of(alert.labels, routes)
+        if alert is None or route is None:
+            continue
+        if (why := withheld_by(alert, "firing", alerts, silences, route, routes, now)) is not None:
+            found[each.id] = why
     return found
 
 

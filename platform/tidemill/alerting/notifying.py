@@ -16,7 +16,13 @@ from sqlalchemy.orm import Session
 
 from tidemill.alerting.alert_text import AlertText
 from tidemill.alerting.label_matchers import labels_of
-from tidemill.alerting.notification_rules import SilenceFact, Told, alert_state, decide_messages
+from tidemill.alerting.notification_rules import (
+    SilenceFact,
+    Told,
+    alert_state,
+    decide_messages,
+    stopped_messages,
+)
 from tidemill.alerting.routes import Receiver, Routes
 from tidemill.errors import TidemillError
 from tidemill.ids import new_id
@@ -51,21 +57,22 @@ def notify(state: State, model: str, routes: Routes, now: datetime, send: Send) 
 
 
 def decide_due(state: State, model: str, routes: Routes, now: datetime) -> int:
-    """Record what is due at ``now`` and what is withheld, in one transaction; return how many."""
+    """Record what is due at ``now`` and what is withheld, in one transaction; return how many.
+
+    What waits for another attempt is withheld, too, if something stops it by now.
+    """
     with state.transaction() as session:
         alerts = session.scalars(select(Alert).where(Alert.model == model, _open_end())).all()
         ids = [each.id for each in alerts]
-        told = session.scalars(
-            select(Notification).where(Notification.alert_id.in_(ids)).order_by(Notification.id)
-        )
+        about = select(Notification).where(Notification.alert_id.in_(ids)).order_by(Notification.id)
+        notes = {each.id: each for each in session.scalars(about)}
         silences = session.scalars(select(Silence).where(Silence.model == model, Silence.ends_at > now))
-        messages = decide_messages(
-            [alert_state(each, _times_fired(session, each)) for each in alerts],
-            list(map(_told, told)),
-            list(map(_silence, silences)),
-            routes,
-            now,
-        )
+        states = [alert_state(each, _times_fired(session, each)) for each in alerts]
+        quiet = list(map(_silence, silences))
+        stopped = stopped_messages(states, list(map(_told, notes.values())), quiet, routes, now)
+        for name, why in stopped.items():
+            notes[name].status, notes[name].reason = "withheld", why
+        messages = decide_messages(states, list(map(_told, notes.values())), quiet, routes, now)
         for each in messages:
             session.add(
                 Notification(
@@ -166,20 +173,17 @@ def _claim(
 
 
 def _settle(state: State, notes: Sequence[str], error: str | None, now: datetime) -> None:
+    open_ends = ("due", "withheld") if error is None else ("due",)  # what stops it may come while it is sent
     with state.transaction() as session:
-        for each in _notes(session, notes):
+        for each in session.scalars(
+            select(Notification).where(Notification.id.in_(notes), Notification.status.in_(open_ends))
+        ):
             if error is None:
-                each.status, each.sent_at, each.error = "sent", now, None
+                each.status, each.sent_at, each.error, each.reason = "sent", now, None, None
             else:
                 each.error = error
                 if now - each.at >= GIVE_UP_AFTER and each.attempts >= _LEAST_ATTEMPTS:
                     each.status = "failed"
-
-
-def _notes(session: Session, ids: Sequence[str]) -> Sequence[Notification]:
-    return session.scalars(
-        select(Notification).where(Notification.id.in_(ids), Notification.status == "due")
-    ).all()
 
 
 def _text(alert: Alert, note: Notification) -> AlertText:
@@ -202,7 +206,7 @@ def _text(alert: Alert, note: Notification) -> AlertText:
 
 def _told(note: Notification) -> Told:
     facts = note.receiver, note.step, note.status, note.reason, note.at
-    return Told(note.alert_id, note.occurrence, *facts)
+    return Told(note.alert_id, note.occurrence, *facts, note.id)
 
 
 def _silence(row: Silence) -> SilenceFact:

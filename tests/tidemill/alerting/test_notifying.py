@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email import message_from_string
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,8 @@ from sqlalchemy import select
 from tests.tidemill.alerting.local_receivers import http_receiver, smtp_receiver
 from tests.tidemill.alerting.test_alert_states import START, findings, run_monitor
 from tests.tidemill.recorded import list_alerts
-from tidemill.alerting.alert_actions import resolve
+from tidemill.alerting.alert_actions import acknowledge, resolve
+from tidemill.alerting.alert_text import AlertText
 from tidemill.alerting.alertmanager import as_alertmanager
 from tidemill.alerting.delivery import sender_of
 from tidemill.alerting.notification_rules import FLAPS
@@ -102,6 +104,40 @@ def test_a_receiver_that_is_down_for_an_hour_is_told_then(state: State):
         now += MINUTE
     assert [(each - START) // MINUTE for each in tried] == [0, 1, 3, 7, 15, 30, 45, 60]
     assert notes(state) == [("firing", "sent", 8)]
+
+
+def test_what_waits_for_a_receiver_is_stopped_by_who_acknowledges_and_by_a_silence(state: State):
+    sent, down = [], [True]
+
+    def send(_: object, texts: list[AlertText]) -> None:
+        if down[0]:
+            raise NotDelivered("it is down")
+        sent.extend(each.kind for each in texts)
+
+    run_monitor(state, findings("quality", "data_drift"), day=0)
+    notify(state, "delay", ROUTES, START, send)
+    ids = {each.kind: each.id for each in list_alerts(state)}
+    acknowledge(state, ids["quality"], "ann", START + MINUTE)
+    silence = add_silence(state, "delay", {"kind": "data_drift"}, "ann", "why", START + MINUTE, START + DAY)
+    down[0] = False
+    for minutes in (1, 3, 60):
+        notify(state, "delay", ROUTES, START + minutes * MINUTE, send)
+    assert sent == []
+    assert sorted(notes(state)) == [("firing", "withheld", 1)] * 2
+    end_silence(state, silence.id, START + 61 * MINUTE)
+    notify(state, "delay", ROUTES, START + 61 * MINUTE, send)
+    assert sent == ["data_drift"]
+
+
+def test_what_is_stopped_while_it_is_sent_is_sent(state: State):
+    def send(*_: object) -> None:
+        (alert,) = list_alerts(state)
+        acknowledge(state, alert.id, "ann", START)
+        decide_due(state, "delay", ROUTES, START)  # another controller, meanwhile
+
+    run_monitor(state, findings("quality"), day=0)
+    notify(state, "delay", ROUTES, START, send)
+    assert (notes(state), reasons(state)) == ([("firing", "sent", 1)], [("firing", None)])
 
 
 def test_it_is_given_up_after_a_day_and_said_so(state: State, caplog: pytest.LogCaptureFixture):
@@ -293,6 +329,26 @@ def test_an_address_that_nothing_knows_is_said_without_it(
     error = told(state, tmp_path)
     assert "none that Apprise knows" in error
     assert "hidden-loft" not in error
+
+
+def test_what_apprise_says_of_a_key_reaches_no_log(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Apprise's pager names the key when the pager cannot be reached, as it cannot through a closed port."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    run_monitor(state, findings("quality"), day=0)
+    monkeypatch.setenv("TEAM_URL", "pagerduty://s3cretapi@s3cretkey")
+    said, root = StringIO(), logging.getLogger()
+    handler = logging.StreamHandler(said)
+    root.addHandler(handler)  # as the controller's log; pytest's own hears more than that
+    try:
+        error = told(state, tmp_path)
+    finally:
+        root.removeHandler(handler)
+    assert error.endswith("A Connection error occurred sending Pager Duty notification to ….")
+    assert "a message to team was not sent" in said.getvalue()
+    assert "s3cret" not in error + said.getvalue()
 
 
 def test_an_alertmanager_is_pushed_to(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
