@@ -94,11 +94,12 @@ def decide_changes(
     fired: list[str] = []
     resolved: list[str] = []
     for alert in unresolved:
+        ahead = present is not None and alert.last_seen_at > present
         if alert.kind == NO_RUN and alert.kind not in found:
-            if alert.version != version or at > alert.last_seen_at - monitor.every:
+            if alert.version != version or ahead or at > alert.last_seen_at - monitor.every:
                 resolved.append(alert.id)  # a late run is about an earlier moment than the alert
             continue
-        if alert.last_seen_at > at and (present is None or alert.last_seen_at <= present):
+        if alert.last_seen_at > at and not ahead:
             continue
         if alert.version != version:
             resolved.append(alert.id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import or_, select
@@ -24,6 +24,9 @@ from tidemill.state.tables import Alert, MonitorRun, Turn
 __all__ = ["Facts", "alert_fact", "gather", "judge_all"]
 
 _ACTIVE = ("firing", "acknowledged")
+_UNDER_WAY = ("running", "rollout", "asked")
+_AHEAD = timedelta(days=1)
+"""A turn of a moment so far ahead was made before the clock went back, or is not known yet at that moment."""
 _ENDED = {"promoted": "promoted", "rolled_back": "refused", "stopped": "refused"}
 """How a turn ended, by how its rollout did."""
 
@@ -68,7 +71,8 @@ def gather(
                 )
             )
         )
-    turns = tuple(_turn_fact(each, state) for each in rows)
+    facts = (_turn_fact(each, state) for each in rows)
+    turns = tuple(each for each in facts if each.as_of <= now + _AHEAD or each.status in _UNDER_WAY)
     latest = last_turn(turns)
     since = max((each.as_of for each in rows if each.version == serving), default=None)
     had = next((each.data_revision for each in rows if latest is not None and each.id == latest.id), None)

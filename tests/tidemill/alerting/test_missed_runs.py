@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,3 +64,10 @@ def test_a_late_run_resolves_it_though_its_moment_is_earlier(state: State):
     (over,) = [each for each in list_alerts(state, include_resolved=True) if each.kind == "no_run"]
     assert (over.status, over.resolved_at) == ("resolved", START + 16 * DAY)
     assert missed(state, 17) == []
+
+
+def test_one_that_was_raised_before_the_clock_went_back_is_resolved_by_the_next_run(state: State):
+    far_ahead = (datetime.now(UTC) - START) // DAY + 400
+    missed(state, far_ahead)
+    run_monitor(state, findings(), day=7)
+    assert list_alerts(state) == []

@@ -95,6 +95,21 @@ def test_a_hold_is_on_record_once_and_the_turn_with_what_came_of_it(project: Pro
     assert "decay holds since 2013-05-01 01:00" in told
 
 
+def test_a_turn_that_was_made_before_the_clock_went_back_holds_none_for_as_long(
+    project: Project, state: State
+):
+    with state.transaction() as session:
+        session.add(_turn("turn_2", NOW + 300 * DAY, status="refused", policy="decay"))
+    due, facts = a_round(project, state, NOW)
+    assert isinstance(due, Retrain)
+    assert [each.id for each in facts.turns] == ["turn_1"]
+    with state.transaction() as session:
+        session.add(_turn("turn_3", NOW + timedelta(hours=1)))  # a clock that was set right by an hour
+        session.add(_turn("turn_4", NOW + 200 * DAY, status="asked"))  # still waits for its answer
+    assert a_round(project, state, NOW)[0].code == "under_way"
+    assert [each.id for each in a_round(project, state, NOW)[1].turns] == ["turn_1", "turn_3", "turn_4"]
+
+
 def test_about_another_version_nothing_is_asked(project: Project, state: State):
     facts = gather(project, state, load_policies(project), "2", NOW)
     assert (facts.alerts, judge_all(load_policies(project), facts, NOW)) == ((), [])
