@@ -150,6 +150,8 @@ class Controller:
 
     def _action(self, declared: Action | None, now: datetime) -> Action:
         """Return what becomes of a version: by default a rollout, where that can begin, and can end."""
+        if declared == "shadow" and not self._rolls_out:
+            return "record"
         if declared is not None and declared != "rollout":
             return declared
         if not self._rolls_out or not is_served(self._state, self._project.model):

@@ -10,7 +10,7 @@ from tidemill.training.candidate_windows import ALL, Window, parse_window
 
 __all__ = ["Action", "Ask", "Recipe", "question_of"]
 
-Action = Literal["record", "ask", "promote", "rollout"]
+Action = Literal["record", "shadow", "ask", "promote", "rollout"]
 """What a turn does with a version that the gate passed."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 
 from tidemill.errors import DecisionOutdated, GateRefused, RegistryError
+from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.promotion import check_decision, promote
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.retraining.step_context import StepContext, StepResult
@@ -25,6 +26,8 @@ def end_turn(context: StepContext) -> StepResult:
     try:
         if turn.action == "rollout" and champion_version(context.project) is not None:
             return _roll_out(context, decision)
+        if turn.action == "shadow" and champion_version(context.project) is not None:
+            return _shadow(context, decision)
         if turn.action in ("record", "ask"):
             check_decision(context.project, decision, turn.version, champion_version(context.project))
             return _ask(turn) if turn.action == "ask" else _keep(turn)
@@ -70,6 +73,23 @@ def _actor(turn: Turn) -> str:
 
 def _keep(turn: Turn) -> StepResult:
     return StepResult(status="registered", message=f"version {turn.version} passed the gate; it is on record")
+
+
+def _shadow(context: StepContext, decision: GateDecision) -> StepResult:
+    """Let the version answer beside the champion, unseen; the one that did so before ends."""
+    turn, project = context.turn, context.project
+    assert turn.version is not None
+    check_decision(project, decision, turn.version, champion_version(project))
+    wanted = DeployRequest("shadow", turn.version, 1.0, turn.actor, turn.reason)
+    try:
+        deploy(project, context.state, wanted, datetime.now(UTC))
+    except RegistryError as error:
+        if isinstance(error, GateRefused | DecisionOutdated):
+            raise
+        said = f"version {turn.version} is registered, but does not answer as the shadow: {error}"
+        return StepResult(status="registered", error=said, message=said)
+    said = f"version {turn.version} passed the gate; it answers as the shadow: `tidemill deploy report`"
+    return StepResult(status="registered", message=said)
 
 
 def _ask(turn: Turn) -> StepResult:

@@ -100,4 +100,5 @@ def test_what_becomes_of_a_version(tmp_path: Path):
         session.add(ReplicaState(id="r1", model=project.model, seen_at=datetime.now(UTC)))
     assert (live._action("rollout", NOW), live._action(None, NOW)) == ("rollout", "promote")  # no traffic
     assert replay._action("rollout", NOW) == "promote"
+    assert (live._action("shadow", NOW), replay._action("shadow", NOW)) == ("shadow", "record")
     state.close()

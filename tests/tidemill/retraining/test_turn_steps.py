@@ -25,7 +25,7 @@ from tidemill.retraining.recipes import Ask, question_of
 from tidemill.retraining.situation import gather
 from tidemill.retraining.turn import resume_turns
 from tidemill.retraining.turn_steps import STEPS, StepContext
-from tidemill.state.tables import Promotion, Rollout, Turn
+from tidemill.state.tables import Deployment, Promotion, Rollout, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -172,6 +172,22 @@ def test_a_version_that_is_only_recorded_passes_the_gate_and_stays(easy, state):
     put_turn(state, "promote", decision_id=decision.id, action="record")
     turn, _ = resume(easy, state)
     assert (turn.status, champion_version(easy)) == ("registered", "1")
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_version_answers_as_the_shadow_once(easy, state):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    put_turn(state, "promote", decision_id=decision.id, action="shadow", actor="policy:p")
+    turn, said = resume(easy, state)
+    assert (turn.status, champion_version(easy)) == ("registered", "1")
+    assert said[-1] == "version 2 passed the gate; it answers as the shadow: `tidemill deploy report`"
+    with state.transaction() as session:  # as a kill before the end was recorded leaves it
+        row = session.get_one(Turn, "turn_1")
+        row.status, row.step = "running", "promote"
+    resume(easy, state)
+    with state.transaction() as session:
+        rows = [(each.kind, each.version, each.actor) for each in session.scalars(select(Deployment))]
+    assert rows == [("shadow", "2", "policy:p")]
 
 
 @pytest.mark.usefixtures("champion")
