@@ -1,6 +1,8 @@
 """The text that means a gap in a table, for stages, requests and batch scoring alike."""
 
-__all__ = ["GAPS", "GAPS_BESIDE_NUMBERS", "is_gap"]
+from collections.abc import Collection
+
+__all__ = ["GAPS", "GAPS_BESIDE_NUMBERS", "class_gaps", "is_gap"]
 
 GAPS = ("", "nan", "null", "#n/a", "n/a")
 """Text that means a gap anywhere, in lower case."""
@@ -8,6 +10,8 @@ GAPS_BESIDE_NUMBERS = (
     *GAPS, "na", "none", "?", "-", "--", ".", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!",
 )  # fmt: skip
 """Text that means a gap among numbers, truth values and moments; among words NA may be Namibia."""
+_GAPS_AMONG_CLASSES = (*GAPS, "na", "?", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!")
+"""Text that means a gap in a label: none, + and - are classes."""
 
 
 def is_gap(text: str) -> bool:
@@ -17,3 +21,13 @@ def is_gap(text: str) -> bool:
     [True, True, True, False, False]
     """
     return text.strip().lower() in GAPS
+
+
+def class_gaps(classes: Collection[str]) -> tuple[str, ...]:
+    """Return the text that means a gap in a label with these classes, in lower case.
+
+    >>> "na" in class_gaps(["FEMALE", "MALE"]), "na" in class_gaps(["EU", "NA"])
+    (True, False)
+    """
+    declared = {name.strip().lower() for name in classes}
+    return tuple(word for word in _GAPS_AMONG_CLASSES if word not in declared)

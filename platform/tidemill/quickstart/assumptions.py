@@ -1,5 +1,6 @@
 """Says in about ten lines what was found and assumed about a table, and where each is changed."""
 
+import math
 from collections.abc import Iterable
 
 from tidemill.data.profiling.number_notations import is_notation
@@ -33,6 +34,9 @@ def assumptions(choices: Choices, source: str) -> list[Assumption]:
         named = _some(f"{name} (numbers, but {value!r})" for name, value in texts.items())
         where = "change the source, or the type in expectations.yaml and features.yaml"
         lines.append(Assumption("text", f"{named}", where))
+    if mixed := choices.readings.nearly_moments:
+        named = _some(f"{name} (moments as {one!r} and as {two!r})" for name, (one, two) in mixed.items())
+        lines.append(Assumption("text", named, "write them alike in the source, and init again"))
     if twins := _alike(choices):
         lines.append(Assumption("beware", twins, "make them one in the source, and init again"))
     if left_out := choices.features.left_out:
@@ -67,13 +71,18 @@ def _alike(choices: Choices) -> str:
 
 def _target(choices: Choices) -> str:
     target = choices.target
-    missing = f"; {target.missing:,} rows without it are not learnt from" if target.missing else ""
+    gap = " (or with NA or ?)" if target.column in choices.readings.gaps else ""
+    are = "is" if target.missing == 1 else "are"
+    missing = f"; {counted(target.missing, 'row')} without it{gap} {are} not learnt from"
+    missing = missing if target.missing else ""
     assumed = f"; {target.assumed}" if target.assumed else ""
     if not target.classes:
         profile = choices.profile.columns[target.column]
         what = f"a number ({profile.low:.4g} to {profile.high:.4g})"
     else:
-        shares = _some(f"{_shown(name)} {count / target.labelled:.0%}" for name, count in target.rows.items())
+        shares = _some(
+            f"{_shown(name)} {_share(count, target.labelled)}" for name, count in target.rows.items()
+        )
         what = f"{len(target.classes)} classes ({shares})"
         if target.positive is not None:
             what += f", the probability of {target.positive} is predicted"
@@ -123,6 +132,19 @@ def _features(choices: Choices) -> str:
     kinds = [feature.type for feature in choices.features.chosen]
     parts = ", ".join(f"{kind}: {kinds.count(kind)}" for kind in dict.fromkeys(sorted(kinds)))
     return f"{counted(len(kinds), 'column')} ({parts})"
+
+
+def _share(count: int, of: int) -> str:
+    """Return a share in percent, with a digit more where it would look like none or all.
+
+    >>> _share(1, 3), _share(112, 100_000), _share(99_888, 100_000), _share(3, 1_000_000)
+    ('33%', '0.1%', '99.9%', '0.0003%')
+    """
+    share = count / of
+    if 0.01 <= share <= 0.99 or share in (0, 1):
+        return f"{share:.0%}"
+    digits = max(0, -math.floor(math.log10(min(share, 1 - share))) - 2) if share else 0
+    return f"{share:.{digits}%}"
 
 
 def _shown(name: str) -> str:

@@ -8,8 +8,8 @@ import polars as pl
 
 from tidemill.clock import SystemClock, parse_duration
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
-from tidemill.data.profiling.text_values import Readings, conformed
-from tidemill.data.tables.column_names import literal_name
+from tidemill.data.profiling.text_values import Readings, conformed, infer_readings
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.errors import DataError, UsageError
 from tidemill.plurals import counted
 from tidemill.quickstart.feature_choice import Features, choose_features
@@ -26,6 +26,8 @@ _SEARCHED = 20_000
 """Rows that a trial is fitted on, in tables that have more."""
 _CLASSES = 12
 """More different values than so many numbers are no classes."""
+_COLUMNS_WITH_UNITS = 2
+_SHOWN = 4
 _SIDES = 3
 """Training, validation and hold-out: a stratified split has rows of each class on each."""
 
@@ -106,6 +108,7 @@ def choose(
     if not profile.columns or not profile.rows:
         raise DataError("the table has no rows", hint="name a table with rows in --data")
     existing_column("--target", options.target, profile.columns)
+    _check_first_row(raw, readings)
     if options.task in (None, "regression"):
         _check_numbers(profile.columns[options.target], readings)
     target = choose_target(table, profile.columns[options.target], options, ask)
@@ -154,6 +157,24 @@ def _past(time: TimeChoice | None, options: InitOptions) -> tuple[TimeChoice | N
     )
 
 
+def _check_first_row(raw: pl.LazyFrame, readings: Readings) -> None:
+    """Refuse a first row whose text alone keeps several columns from being numbers: it says their units."""
+    odd = list(readings.nearly_numbers)
+    first = raw.select(literal_names(odd)).head(1).collect()
+    odd = [name for name in odd if first[name].item() == readings.nearly_numbers[name]]
+    if len(odd) < _COLUMNS_WITH_UNITS:
+        return
+    rest = infer_readings(raw.select(literal_names(odd)).slice(1))
+    if len(rest.types) < _COLUMNS_WITH_UNITS:
+        return
+    units = ", ".join(f"{name} {first[name].item()!r}" for name in odd[:_SHOWN])
+    raise DataError(
+        f"the row below the names holds no values but, as it seems, units: {units}"
+        + (", …" if len(odd) > _SHOWN else ""),
+        hint="remove that line of the file",
+    )
+
+
 def _check_numbers(target: ColumnProfile, readings: Readings) -> None:
     odd = readings.nearly_numbers.get(target.name)
     if odd is not None and target.distinct > _CLASSES:
@@ -183,7 +204,7 @@ def _periods(
         return None
     formats = {**readings.formats, **({time.column: time.format} if time.format else {})}
     delay = parse_duration(after) if after else timedelta(0)
-    read = conformed(raw, readings.types, formats)
+    read = conformed(raw, readings.types, formats, readings.gaps)
     return choose_periods(read, time.column, target.column, delay, SystemClock().now())
 
 

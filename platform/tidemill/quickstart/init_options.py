@@ -84,7 +84,10 @@ def columns_said(columns: Collection[str]) -> str:
     shown = ", ".join(list(columns)[:_SHOWN])
     more = f", {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
     if len(columns) == 1:
-        return f"Its only column: {shown}; values are set apart by commas, semicolons, tabs or |"
+        return (
+            f"Its only column: {shown}; values are set apart by commas, semicolons, tabs or |, "
+            "and the first line holds the names"
+        )
     values = any(is_number(one) for one in columns)
     return f"Its columns: {shown}{more}" + (
         ". Are these values? Then its first line must be one of names" if values else ""

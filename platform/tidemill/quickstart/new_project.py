@@ -31,7 +31,7 @@ from tidemill.quickstart.project_files import (
     params_text,
     pipeline_text,
 )
-from tidemill.quickstart.target_choice import can_be_target
+from tidemill.quickstart.target_choice import can_be_target, gaps_in_target
 
 __all__ = ["ProjectDraft", "draft_project", "table_exists", "write_draft"]
 
@@ -108,12 +108,18 @@ def _choose(
     conformed(raw, readings.types, formats).sink_parquet(typed)
     table = pl.scan_parquet(typed, glob=False)
     profile = profile_table(table)
-    choices = choose(raw, table, profile, readings, _with_target(options, profile, ask), ask)
+    options = _with_target(options, profile, ask)
+    if gaps := gaps_in_target(table, profile.columns.get(options.target)):
+        readings, typed = replace(readings, gaps={options.target: gaps}), scratch / "labels.parquet"
+        conformed(raw, readings.types, formats, readings.gaps).sink_parquet(typed)
+        table = pl.scan_parquet(typed, glob=False)
+        profile = profile_table(table)
+    choices = choose(raw, table, profile, readings, options, ask)
     time = choices.time
     if time is not None and time.format and time.format != formats.get(time.column):
         formats[time.column] = time.format
         typed = scratch / "final.parquet"
-        conformed(raw, readings.types, formats).sink_parquet(typed)
+        conformed(raw, readings.types, formats, readings.gaps).sink_parquet(typed)
     return choices, formats, typed
 
 

@@ -101,6 +101,7 @@ stages:
 {file}    params:
       - data.source
       - data.formats
+      - dataset
     outs:
       - {RAW}
 

@@ -1,5 +1,6 @@
 """Decides what kind of prediction a column asks for, or says why it can be none."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,17 +11,20 @@ from tidemill.clock import is_number
 from tidemill.data.profiling.table_profile import ColumnProfile
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import DataError, UsageError
+from tidemill.project.gap_words import class_gaps
 from tidemill.quickstart.init_options import Ask, InitOptions, alike
 from tidemill.tasks.target_labels import class_text
 from tidemill.tasks.task_choice import MOST_CLASSES, guess_task
 from tidemill.tasks.task_names import TaskName
 
-__all__ = ["TargetChoice", "can_be_target", "choose_target"]
+__all__ = ["TargetChoice", "can_be_target", "choose_target", "gaps_in_target"]
 
 _MOST_MISSING = 0.9
 _FEW = 20
 """A column that is called an id may be a class if it has no more values."""
 _MOST_CLASSES_EVER = 1000
+_CODE = re.compile(r"[A-Z]{2}")
+"""Of a continent, a country or a state: NA is one of these, too."""
 _POSITIVE = ("1", "true", "yes", "y", "t", "positive", "pos")
 
 
@@ -104,6 +108,25 @@ def choose_target(
         return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, assumed=assumed)
     positive, why = _positive(profile.name, rows, options.positive, ask)
     return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, positive, assumed or why)
+
+
+def gaps_in_target(table: pl.LazyFrame, profile: ColumnProfile | None) -> tuple[str, ...]:
+    """Return the text that means a gap in a target of text; none where it has no such text, or as a class.
+
+    >>> sexes = pl.LazyFrame({"sex": ["MALE", "FEMALE", "NA"]})
+    >>> from tidemill.data.profiling.table_profile import profile_table
+    >>> "na" in gaps_in_target(sexes, profile_table(sexes).columns["sex"])
+    True
+    """
+    if profile is None or not profile.is_text or profile.distinct > _MOST_CLASSES_EVER:
+        return ()
+    column = pl.col(literal_name(profile.name)).cast(pl.String)
+    values = table.select(column.drop_nulls().unique()).collect(engine="streaming").to_series().to_list()
+    words = class_gaps(())
+    classes = [value for value in values if value.strip().lower() not in words]
+    if len(classes) in (len(values), 0) or all(map(_CODE.fullmatch, classes)):
+        return ()
+    return words
 
 
 def can_be_target(profile: ColumnProfile) -> bool:

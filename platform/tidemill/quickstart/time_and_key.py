@@ -1,5 +1,6 @@
 """Decides which column is the moment of the prediction, and which says what a row is about."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ import polars as pl
 
 from tidemill.clock import SystemClock
 from tidemill.data.profiling.cell_values import cell_value
-from tidemill.data.profiling.moment_formats import moment_formats, no_moments
+from tidemill.data.profiling.moment_formats import moment_formats, no_moments, several_formats
 from tidemill.data.profiling.table_profile import ColumnProfile, TableProfile
 from tidemill.data.tables.column_names import is_pattern, literal_name
 from tidemill.errors import UsageError
@@ -18,6 +19,9 @@ from tidemill.quickstart.init_options import Ask, InitOptions, assume, existing_
 __all__ = ["KeyChoice", "TimeChoice", "choose_key", "choose_time", "moments_of"]
 
 _USUAL_TIMES = ("event_timestamp", "timestamp", "datetime", "time", "date", "created_at", "at", "day")
+_TIME_NAME = re.compile(
+    r"(^|_|\b)(ts|(unix|event|date)?_?(time|timestamp)|date|day|epoch)(_?(ms|us|s|utc))?$", re.IGNORECASE
+)
 _MOST_WITHOUT_TIME = 0.05
 
 
@@ -71,12 +75,12 @@ def choose_time(
     able = [
         one
         for one in profile.columns.values()
-        if one.is_moment
-        and not one.nulls
+        if not one.nulls
         and one.distinct > 2
         and one.personal is None
         and one.name != options.target
         and not is_pattern(one.name)
+        and (one.is_moment or _is_counted_time(table, one))
     ]
     if not able:
         return None
@@ -98,6 +102,13 @@ def choose_time(
             else None
         )
     return _time(table, chosen, formats, ask, assumed)
+
+
+def _is_counted_time(table: pl.LazyFrame, column: ColumnProfile) -> bool:
+    """Return whether a column of numbers is called a time, and counts from 1970 or has days as 20131231."""
+    if not column.dtype.is_numeric() or not _TIME_NAME.search(column.name):
+        return False
+    return bool(moment_formats(_digits_as_numbers(table, column.name), column.name))
 
 
 def choose_key(
@@ -214,6 +225,11 @@ def _digits_as_numbers(table: pl.LazyFrame, name: str) -> pl.LazyFrame:
 
 
 def _refuse_time(table: pl.LazyFrame, name: str) -> None:
+    if table.collect_schema()[name] == pl.String and (two := several_formats(table, name)):
+        raise UsageError(
+            f"--time: the moments in {name} are written in several ways, as {two[0]!r} and {two[1]!r}",
+            hint="write all alike in the source, as 2013-12-31T10:15:00+01:00; or name another column",
+        )
     shown = ", ".join(repr(value) for value in no_moments(table, name))
     raise UsageError(
         f"--time: {name} cannot be read as moments: it has values such as {shown}",

@@ -15,6 +15,7 @@ from tidemill.data.tables.frames import unreadable
 from tidemill.errors import ConfigError, DataError
 from tidemill.files.atomic import replacing
 from tidemill.project import Project
+from tidemill.project.gap_words import class_gaps
 from tidemill.stages.stage_process import run_stage
 
 __all__ = ["column_formats", "data_section", "ingest_table"]
@@ -42,7 +43,9 @@ def ingest_table(project: Project) -> None:
     with TemporaryDirectory(prefix="tidemill-ingest-") as folder:
         raw = open_source(source, project.root, Path(folder))
         try:
-            table = conformed(raw, rules.dtypes, formats)
+            dataset = project.config.dataset
+            gaps = {dataset.label: class_gaps(list(map(str, dataset.classes)))} if dataset.classes else {}
+            table = conformed(raw, rules.dtypes, formats, gaps)
             keep = keep_expression(table.collect_schema().names(), project)
             target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as draft:

@@ -216,6 +216,25 @@ def test_whole_numbers_in_a_csv_are_moments_where_they_are_named_as_the_time(
         draft_project("m", "t.csv", tmp_path, InitOptions("left", time="at"), assume)
 
 
+def test_numbers_that_are_called_a_time_are_moments(tmp_path: Path):
+    seconds = TIMED.select(pl.col("at").dt.epoch("s").alias("ts"), "size", "left")
+    for table in (seconds, seconds.cast(pl.String)):
+        time = draft(table, tmp_path).choices.time
+        assert time is not None
+        assert (time.column, time.format) == ("ts", "seconds")
+    assert draft(seconds.rename({"ts": "offset"}), tmp_path).choices.time is None
+
+
+def test_what_means_a_gap_is_no_class(tmp_path: Path):
+    def classes(*words: str) -> tuple[str, ...]:
+        rows = pl.Series(words).sample(N, with_replacement=True, seed=1)
+        return draft(TABLE.with_columns(left=rows), tmp_path).choices.target.classes
+
+    assert classes("FEMALE", "MALE", "NA", "?") == ("FEMALE", "MALE")
+    assert classes("EU", "NA", "SA") == ("EU", "NA", "SA")
+    assert classes("none", "mild") == ("mild", "none")
+
+
 def test_moments_that_are_yet_to_come_or_stand_for_none_are_said(tmp_path: Path):
     now, hours = datetime.now(UTC).replace(microsecond=0), [timedelta(hours=n) for n in range(400)]
 
@@ -375,6 +394,12 @@ def without(rows: float) -> pl.Expr:
             {"time": "at"},
             "at cannot be read as moments: it has values such as 'soon'",
             "seconds since 1970",
+        ),
+        (
+            {"at": pl.Series(["01.02.2024", "2024-02-01"] * 200)},
+            {"time": "at"},
+            "in at are written in several ways, as '2024-02-01' and '01.02.2024'",
+            "write all alike",
         ),
         ({"left": pl.struct("size")}, {}, "of type Struct", "another --target"),
         ({}, {"time": "plan"}, "cannot be read as moments: it has values such as 'free'", "31.12.2013"),

@@ -67,6 +67,17 @@ def test_the_training_set(tmp_path: Path):
     assert found["area"].null_count() == ROWS.filter(area="?", sales=pl.col("sales")).height
 
 
+@pytest.mark.parametrize(("classes", "known"), [(("F", "M"), {"F", "M"}), (("EU", "NA"), {"EU", "NA"})])
+def test_what_means_a_gap_in_a_label_is_learnt_only_where_it_is_a_class(
+    tmp_path: Path, classes: tuple[str, ...], known: set[str]
+):
+    rows = pl.DataFrame({"size": range(90), "kind": [*classes, "NA"] * 30}).with_columns(pl.col("size") % 7)
+    rows.write_csv(tmp_path / "t.csv")
+    write_draft(draft_project("kinds", "t.csv", tmp_path, InitOptions("kind")), tmp_path / "p")
+    found = run(load_project(tmp_path / "p"))
+    assert (set(found["kind"]), found.height) == (known, rows["kind"].is_in(list(known)).sum())
+
+
 def test_later_rows_of_the_source_are_read_and_wrong_ones_set_aside(tmp_path: Path):
     project = make(tmp_path)
     before = run(project).height

@@ -5,11 +5,11 @@ import polars as pl
 from tidemill.data.profiling.cell_values import EPOCHS, as_moment, cell_value
 from tidemill.data.tables.column_names import literal_name
 
-__all__ = ["moment_formats", "no_moments"]
+__all__ = ["moment_formats", "no_moments", "several_formats"]
 
 _DAYS = (
     "%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y",
-    "%d/%m/%y", "%d %B %Y", "%d-%B-%Y", "%B %d, %Y",
+    "%d/%m/%y", "%d %B %Y", "%d-%B-%Y", "%B %d, %Y", "%B %d %Y",
 )  # fmt: skip
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S%.f")
 _HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p")
@@ -71,6 +71,22 @@ def no_moments(table: pl.LazyFrame, name: str) -> list[str]:
     fails = [found.filter(_read(found, form).is_null()) for form in _FORMATS]
     fewest = min(fails, key=len, default=found)
     return (fewest if 0 < len(fewest) <= len(found) / 2 else found).head(3).to_list()
+
+
+def several_formats(table: pl.LazyFrame, name: str) -> tuple[str, str] | None:
+    """Return two values of a column of text that are moments in different formats; None if it has others.
+
+    >>> several_formats(pl.LazyFrame({"at": ["2024-01-01", "31.12.2024", "1.2.2024"]}), "at")
+    ('31.12.2024', '2024-01-01')
+    """
+    few = table.select(cell_value(name).alias("value")).drop_nulls().head(200).collect()["value"]
+    if not len(few) or not few.str.contains(r"\d.*\D.*\d").all():
+        return None
+    read = {form: values for form in _FORMATS if (values := _read(few, form).is_not_null()).any()}
+    if not read or not pl.DataFrame(read).select(pl.any_horizontal(pl.all()).all()).item():
+        return None
+    most = max(read.values(), key=lambda values: int(values.sum()))
+    return None if most.all() else (few.filter(most)[0], few.filter(~most)[0])
 
 
 def _read(values: pl.Series, form: str) -> pl.Series:

@@ -14,7 +14,7 @@ from tidemill.data.profiling.cell_values import (
     respelled,
     without_gaps,
 )
-from tidemill.data.profiling.moment_formats import moment_formats
+from tidemill.data.profiling.moment_formats import moment_formats, several_formats
 from tidemill.data.profiling.number_notations import (
     POINT,
     SIGN,
@@ -26,6 +26,7 @@ from tidemill.data.profiling.number_notations import (
     without_sign,
 )
 from tidemill.data.tables.column_names import literal_name
+from tidemill.project.gap_words import GAPS
 
 __all__ = ["Readings", "conformed", "infer_readings", "is_format", "unreadable_values"]
 
@@ -34,6 +35,9 @@ _NO_NUMBER = r"^[+-]?(0\d|\d{19})"
 _WHOLE = r"^[+-]?\d{1,18}$"
 _WITH_UNIT = rf"^[+−-]?\s*{SIGN}?\s*[+−-]?\d[\d.,' ’\u00a0\u202f]*\s*{SIGN}?$"
 _MOST_NUMBERS = 0.9
+_MANY_NUMBERS = 0.7
+_FEW_WORDS = 3
+"""Numbers beside so few different words are numbers with a word for gaps."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Readings:
     """Columns that could as well be read by another format: 03/04/2013 may be in March or April."""
     nearly_numbers: Mapping[str, str] = field(default_factory=dict)
     """Columns that stay text for a few values, or for the unit of all of them → one of these values."""
+    nearly_moments: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Columns that stay text as their moments are written in several ways → two of these values."""
+    gaps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns of text → what means a gap in them, in lower case."""
 
 
 def infer_readings(table: pl.LazyFrame) -> Readings:
@@ -100,10 +108,10 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
         elif found := moment_formats(table, name):
             formats[name] = found[0]
             others |= {name: found[1]} if len(found) > 1 else {}
-    left = [
-        name for name, of in known.items() if name not in types and name not in formats and not of["zero"]
-    ]
-    return Readings(types, formats, others, _nearly_numbers(table, left, known))
+    left = [name for name in names if name not in types and name not in formats]
+    numbers = _nearly_numbers(table, [name for name in left if not known[name]["zero"]], known)
+    mixed = {name: two for name in left if name not in numbers and (two := several_formats(table, name))}
+    return Readings(types, formats, others, numbers, mixed)
 
 
 def _nearly_numbers(
@@ -113,13 +121,19 @@ def _nearly_numbers(
     for name in names:
         value, of = cell_value(name), counts[name]
         odd = value.filter(value.cast(pl.Float64, strict=False).is_null()).drop_nulls()
-        if _MOST_NUMBERS * of["there"] <= of["unit"]:
-            asked.append(
-                pl.coalesce(odd.filter(~odd.str.contains(_WITH_UNIT)).first(), odd.first()).alias(name)
-            )
-        elif _MOST_NUMBERS * of["there"] <= of["number"] < of["there"]:
-            asked.append(odd.first().alias(name))
-    return table.select(asked).collect(engine="streaming").row(0, named=True) if asked else {}
+        word = odd.filter(~odd.str.contains(_WITH_UNIT))
+        most, many = _MOST_NUMBERS * of["there"], _MANY_NUMBERS * of["there"]
+        found = None
+        if most <= of["unit"]:
+            found = pl.coalesce(word.first(), odd.first())
+        elif most <= of["number"] < of["there"]:
+            found = odd.first()
+        elif many <= max(of["unit"], of["number"]) < of["there"]:
+            found = pl.when(word.n_unique() <= _FEW_WORDS).then(word.first())
+        if found is not None:
+            asked.append(found.alias(name))
+    odd_values = table.select(asked).collect(engine="streaming").row(0, named=True) if asked else {}
+    return {name: value for name, value in odd_values.items() if value is not None}
 
 
 def is_format(form: object) -> bool:
@@ -132,7 +146,10 @@ def is_format(form: object) -> bool:
 
 
 def conformed(
-    table: pl.LazyFrame, types: Mapping[str, pl.DataType], formats: Mapping[str, str]
+    table: pl.LazyFrame,
+    types: Mapping[str, pl.DataType],
+    formats: Mapping[str, str],
+    gaps: Mapping[str, tuple[str, ...]] | None = None,
 ) -> pl.LazyFrame:
     """Return the table with gaps as nulls, and with text read as its columns are declared.
 
@@ -144,6 +161,7 @@ def conformed(
         table: as it was read.
         types: column → declared type.
         formats: column → format of its moments or of its numbers.
+        gaps: columns that stay text → what means a gap in them; default: `GAPS`.
 
     >>> table = pl.LazyFrame({"age": ["31", "NA"], "place": ["NA", "n/a"]})
     >>> conformed(table, {"age": pl.Int64()}, {}).collect().rows()
@@ -165,7 +183,8 @@ def conformed(
             reads = respelled if failing[name] else read_cells
             columns.append(reads(pl.col(literal_name(name)), read[name], formats.get(name)).alias(name))
         elif name in text:
-            columns.append(without_gaps(pl.col(literal_name(name))).alias(name))
+            words = (gaps or {}).get(name, GAPS)
+            columns.append(without_gaps(pl.col(literal_name(name)), words).alias(name))
         elif isinstance(kind := schema[name], pl.Array):
             columns.append(pl.col(literal_name(name)).cast(pl.List(kind.inner)))
     return table.with_columns(columns)

@@ -84,6 +84,11 @@ def check_header(file: Path, separator: str = ",") -> None:
             f"{file} begins with the line {names[0]!r} of a spreadsheet, not with the names of its columns",
             hint="remove that line",
         )
+    if len(names) > 1 and not any(name.strip() for name in names[1:]):
+        raise DataError(
+            f"{file} begins with {names[0]!r}, a title as it seems, not with the names of its columns",
+            hint="remove the lines above the names",
+        )
     if twice := repeated(names):
         raise DataError(
             f"{file} has several columns of the name {', '.join(map(repr, twice))}",

@@ -44,6 +44,13 @@ def test_text_by_other_names(tmp_path: Path, name: str):
         ("t.csv", b'a,b\n1,"x\ny"\n1,2,3\n', "line 4 has 3 values where the header has 2", "quotes"),
         ("t.csv", b"a,b\r1,2\r", "end in carriage returns only", "tr "),
         ("t.csv", b"sep=;\na;b\n1;2\n", "begins with the line 'sep='", "remove that line"),
+        ("t.csv", b"Plant 7;;\n\na;b;c\n1;2;3\n", "begins with 'Plant 7', a title", "above the names"),
+        (
+            "t.csv",
+            b"a,b,c\n,bar,kW\nx,1,2\n" + b"y,2,3.5\n" * 9,
+            "units: b 'bar', c 'kW'",
+            "remove that line",
+        ),
         ("t.json", b'[{"a": 1}]', "cannot be read: .json", "one object a line"),
         ("t.xlsx", b"PK", "cannot be read: .xlsx", "save the sheet as CSV"),
     ],

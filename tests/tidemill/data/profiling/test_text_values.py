@@ -84,6 +84,15 @@ def test_text_that_is_nearly_numbers_is_named():
     assert found.formats == {"price": "1,234.56 $"}
     mixed = pl.LazyFrame({"price": [*price[:19], "on request"], "size": ["7 %", "7 €"] * 10})
     assert infer_readings(mixed).nearly_numbers == {"price": "on request", "size": "7 %"}
+    word = pl.LazyFrame({"income": ["1.828,37", "7,5", "k.A.", "9"] * 5})
+    assert infer_readings(word).nearly_numbers == {"income": "k.A."}
+
+
+def test_moments_in_several_formats_are_named():
+    table = pl.LazyFrame(
+        {"at": ["01.02.2024 10:00", "2024-02-01 11:00"] * 5, "plan": ["a", "2024-01-01"] * 5}
+    )
+    assert infer_readings(table).nearly_moments == {"at": ("2024-02-01 11:00", "01.02.2024 10:00")}
 
 
 def test_infinite_numbers_are_numbers():
