@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from tests.tidemill.serving.small_project import DEFINITIONS, KNOWN, add_model, crown, make_project
+from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
 from tidemill.errors import ConfigError
 from tidemill.features.feature_store import apply, materialise
 from tidemill.features.project_features import feature_names
@@ -29,12 +30,13 @@ from tidemill.tasks.binary import Binary
 pytestmark = pytest.mark.engine
 
 AT = KNOWN + timedelta(hours=1)
+TWO_DAYS = timedelta(days=2)
 SKY = """Field(name="sky", dtype=String, tags={"categories": '["clear", "grey"]', "unseen": "flag"})"""
 COLUMNS = """
 keys:
 - {name: depot, type: text, example: north, personal: true}
 columns:
-- {name: wind, type: number, required: false}
+- {name: wind, type: number, required: false, personal: true}
 - {name: size, type: text, categories: [S, L], unseen: refuse, example: S}
 - {name: picture, type: list, length: 2, required: false}
 """
@@ -151,7 +153,9 @@ def test_tables_are_scored_alike_and_refused_categories_set_aside(project, tmp_p
 
 def test_features_given_as_columns_are_checked_for_categories(project, tmp_path):
     rows = pl.from_pandas(FRAME.drop(columns=["picture.0", "picture.1"])).with_columns(
-        picture=pl.Series([[0, 1], [1, 1], [0, 0], [1, 0]]), size=pl.Series(["S", "L", "XL", None])
+        picture=pl.Series([[0, 1], [1, 1], [0, 0], [1, 0]]),
+        size=pl.Series(["S", "L", "XL", None]),
+        depot=pl.Series(["north", "south", "east", "west"]),
     )
     rows.write_parquet(tmp_path / "in.parquet")
     texts = pl.Series("picture", ["[0, 1]", "[1.0, 1]", "[0, 0]", " [1,0] "])
@@ -165,6 +169,8 @@ def test_features_given_as_columns_are_checked_for_categories(project, tmp_path)
             max_rejected=1,
             workers=0,
             keep=("rain",),
+            at=AT + timedelta(days=1),
+            log=True,
         )
         outcome = score(project, request)
         assert outcome.manifest["rejected"] == 1
@@ -172,6 +178,12 @@ def test_features_given_as_columns_are_checked_for_categories(project, tmp_path)
         answers[name] = read(tmp_path / name.replace("in", "out"))["probability"].to_list()
     assert len(answers["in.parquet"]) == 3
     assert answers["in.csv"] == pytest.approx(answers["in.parquet"])
+    # A person can be found in the log to be erased, and is hidden in it, as with predictions of the API.
+    logged = read_predictions(project.predictions, project.model, AT + timedelta(hours=2), AT + TWO_DAYS)
+    hide = Pseudonymiser(load_key(project)).hide
+    expected = [{"depot": hide(depot)} for depot in ("north", "south", "west")]
+    assert [json.loads(keys) for keys in logged.sort("request_id", "prediction_id")["keys"]] == expected * 2
+    assert logged["feature.wind"].null_count() == logged.height
 
 
 @pytest.mark.parametrize(

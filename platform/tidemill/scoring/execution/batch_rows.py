@@ -71,6 +71,8 @@ class Parts:
     """The project's, if rows are instances of its request."""
     columns: Sequence[FeatureColumn] = ()
     """Those of ``features.yaml``, if rows may bring features."""
+    logged_keys: Sequence[str] = ()
+    """Columns that are keys in the prediction log, where features are given."""
 
     @property
     def kinds(self) -> FeatureKinds:
@@ -117,6 +119,8 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
     keys = None
     if parts.keyed is None:
         features = given_values(batch.table, parts.kinds, wrong)
+        if parts.logged_keys:
+            keys = pl.DataFrame(batch.table.select(list(parts.logged_keys)))
     else:
         keys = _keys(parts, batch.table, instances, wrong)
         names = {column.name for column in parts.columns}

@@ -15,6 +15,7 @@ from tidemill.project.feature_columns import read_columns
 from tidemill.scoring.execution.answer_columns import number_columns
 from tidemill.scoring.execution.batch_rows import Model, Parts, Scored, output_schema, score_batch
 from tidemill.scoring.execution.feature_values import FeatureKinds
+from tidemill.scoring.execution.planning import logged_keys
 from tidemill.scoring.execution.staging import Record, Staging, part_name
 from tidemill.scoring.input.fragments import Fragment
 from tidemill.scoring.input.row_reading import BATCH_ROWS, Columns, Reject, read
@@ -57,7 +58,9 @@ class FragmentScorer:
             kinds = FeatureKinds(job.features, self.model.words, self.model.lists)
             lookup = kind(self.project, keys, kinds, [column.name for column in columns])
             keyed = SimpleNamespace(keys=keys, lookup=lookup)
-        self._parts = Parts(job, self.model, keyed, application, columns)
+        given = job.log and job.mode == "columns"
+        logged = [name for name in logged_keys(self.project) if name in job.schema.names] if given else []
+        self._parts = Parts(job, self.model, keyed, application, columns, logged)
         self._log = None
         if job.log:
             from tidemill.scoring.execution.logged_predictions import BatchLog  # likewise

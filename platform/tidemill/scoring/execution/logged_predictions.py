@@ -4,13 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
+from pydantic import BaseModel
 
 from tidemill.clock import SystemClock
 from tidemill.errors import ServingError
 from tidemill.features.project_features import hidden_fields
 from tidemill.prediction_log.prediction_log import PredictionRecord
 from tidemill.prediction_log.writing.log_writer import open_log
-from tidemill.prediction_log.writing.redaction import NO_REDACTION, redaction_for
+from tidemill.prediction_log.writing.redaction import redaction_for
 from tidemill.project import Project
 from tidemill.scoring.execution.batch_rows import Scored
 from tidemill.scoring.execution.feature_values import FeatureKinds, logged_row
@@ -30,10 +31,9 @@ class BatchLog:
     def __init__(self, project: Project, job: Job, task: Task, kinds: FeatureKinds) -> None:
         self._job, self._task, self._kinds = job, task, kinds
         self._log, self._clock = open_log(project), SystemClock()
-        self._redaction = NO_REDACTION
-        if job.mode != "columns" or job.decide:
-            application = project.load_application()
-            self._redaction = redaction_for(project, application.request, hidden_fields(project))
+        application = project.load_application()
+        request = BaseModel if application is None else application.request
+        self._redaction = redaction_for(project, request, hidden_fields(project))
 
     def append(self, scored: Scored) -> None:
         """Write the predictions of a batch.

@@ -12,7 +12,7 @@ from tidemill.clock import FIRST_YEAR, LAST_YEAR, utc
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, UsageError
 from tidemill.project import Project
-from tidemill.project.feature_columns import read_columns
+from tidemill.project.feature_columns import read_columns, read_keys
 from tidemill.scoring.execution.answer_columns import added_columns, recorded_fields
 from tidemill.scoring.execution.application_rows import request_columns
 from tidemill.scoring.execution.input_columns import (
@@ -31,7 +31,7 @@ from tidemill.stages.ingest import column_formats
 from tidemill.tasks.task import Task
 from tidemill.version import __version__
 
-__all__ = ["plan"]
+__all__ = ["logged_keys", "plan"]
 
 _AT = "event_timestamp"
 _IN_PYTHON_ROWS = 100_000
@@ -110,7 +110,8 @@ def _way(
     """Return where features come from, whether rows get decisions, the column of moments, what is read."""
     mode = _mode(project, request, features, there)
     decide, at_column = _decides(project, request, there), _at_column(request, there, mode)
-    return mode, decide, at_column, _needed(project, features, mode, at_column, decide, there, file)
+    needed = _needed(project, features, mode, at_column, decide, request.log, there, file)
+    return mode, decide, at_column, needed
 
 
 def _mode(project: Project, request: ScoreRequest, features: Sequence[str], there: Sequence[str]) -> Mode:
@@ -144,6 +145,7 @@ def _needed(
     mode: Mode,
     at_column: str | None,
     decide: bool,
+    log: bool,
     there: Sequence[str],
     file: SourceFile,
 ) -> list[str]:
@@ -155,6 +157,8 @@ def _needed(
         needed += [column.name for column in read_columns(project) if column.name in there]
     if decide:
         needed += [name for name in _request_columns(project) if name in there]
+    if mode == "columns" and log:
+        needed += [name for name in logged_keys(project) if name in there]
     return list(dict.fromkeys(needed))
 
 
@@ -222,6 +226,18 @@ def _at(request: ScoreRequest, at_column: str | None, mode: Mode, now: datetime)
     if given is not None and not FIRST_YEAR <= given.year <= LAST_YEAR:
         raise UsageError(f"{given.isoformat()} is not in the years {FIRST_YEAR} to {LAST_YEAR}")
     return utc(given) if given else (now if mode == "online" else None)
+
+
+def logged_keys(project: Project) -> list[str]:
+    """Return the columns that tell in the prediction log what a row is about, where features are given.
+
+    Raises:
+        ConfigError: ``features.yaml`` is missing or wrong.
+        FeatureError: the definitions were not applied.
+    """
+    listed = read_keys(project) if project.config.features.source != "store" else ()
+    looked_up = _keys(project) if project.has_store else []
+    return list(dict.fromkeys([*looked_up, *(column.name for column in listed)]))
 
 
 def _keys(project: Project) -> list[str]:
