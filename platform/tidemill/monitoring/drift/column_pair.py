@@ -9,6 +9,7 @@ import polars as pl
 from tidemill.monitoring.drift.chance import beyond_chance, share_beyond_chance, unlikely
 from tidemill.monitoring.drift.distances import jensen_shannon, shuffled_wasserstein, wasserstein
 from tidemill.monitoring.drift.list_values import Floats, element_matrix, is_list, list_distance, norms
+from tidemill.monitoring.drift.unit_change import other_size, unit_factor
 
 __all__ = [
     "COMMON",
@@ -19,7 +20,6 @@ __all__ = [
     "as_category",
     "as_comparable",
     "once_share",
-    "usual_size",
 ]
 
 Method = Literal["wasserstein", "jensenshannon"]
@@ -31,10 +31,6 @@ UNSEEN = 0.1
 """Share of rows with new values, beyond what is expected, from which on a column is broken."""
 COMMON = 0.8
 """A column may be constant if more of the reference's rows have that value."""
-_GLANCE = 5_000
-"""Rows of a large window that are looked at first; what is plain in them needs no look at all."""
-_OTHER_UNIT = 1.0
-"""A power of ten: unless values stray further by themselves, a size that moved by it is another unit's."""
 
 
 class ColumnPair(NamedTuple):
@@ -111,8 +107,7 @@ class ColumnPair(NamedTuple):
             return beyond_chance(list_distance, *self.elements, value, columns)
         before, now = self._sides
         if method == "wasserstein":
-            sides = before.to_numpy(), now.to_numpy()
-            return beyond_chance(wasserstein, *sides, value, columns, at_once=shuffled_wasserstein)
+            return beyond_chance(wasserstein, *self._numbers, value, columns, at_once=shuffled_wasserstein)
         return beyond_chance(_shares_apart, as_category(before), as_category(now), value, columns)
 
     @property
@@ -153,23 +148,20 @@ class ColumnPair(NamedTuple):
         """Return a note if the size of numbers has moved by a power of ten, as in another unit."""
         if self.elements is not None:
             return None
-        sides = [side.to_numpy() for side in self._sides]
-        before = np.sort(_sizes(sides[0]))
-        if not len(before):
+        factor = other_size(*self._numbers, columns)
+        return None if factor is None else f"typical size {factor:.2g} times that of the reference"
+
+    def multiplied(self, threshold: float, columns: int) -> str | None:
+        """Return a note if numbers are those of the reference times a factor, as in another unit."""
+        if self.elements is not None:
             return None
-        limit = _size_limit(before)
-        if len(sides[1]) > 2 * _GLANCE:
-            some = _sizes(np.random.default_rng(0).choice(sides[1], _GLANCE))
-            middle = before[len(before) // 2]
-            if len(some) > _GLANCE / 2 and abs(np.median(some) - middle) < limit / 2:
-                return None
-        now = _sizes(sides[1])
-        moved = float(np.median(now) - np.median(before)) if len(now) else 0.0
-        if abs(moved) < limit:
-            return None
-        if not beyond_chance(_sizes_apart, before, now, abs(moved), columns):
-            return None
-        return f"typical size {10**moved:.2g} times that of the reference"
+        factor = unit_factor(*self._numbers, threshold, columns)
+        return None if factor is None else f"spread as in the reference times {factor:.3g}: another unit?"
+
+    @property
+    def _numbers(self) -> tuple[Floats, Floats]:
+        before, now = self._sides
+        return before.to_numpy(), now.to_numpy()
 
     @property
     def _sides(self) -> tuple[pl.Series, pl.Series]:
@@ -198,32 +190,6 @@ def _new_share(before: pl.Series, now: pl.Series) -> float:
 
 def _new_values(before: pl.Series, now: pl.Series) -> float:
     return _new_share(before, now) - once_share(before)
-
-
-def _sizes(numbers: Floats) -> Floats:
-    """Return the powers of ten of numbers, without zeros."""
-    sizes: Floats = np.log10(np.abs(numbers[numbers != 0]))
-    return sizes
-
-
-def _size_limit(sizes: Floats) -> float:
-    """Return by how much a size must move to be another unit's, given those of the reference in order."""
-    low, high = (sizes[int(share * (len(sizes) - 1))] for share in (0.16, 0.84))
-    return max(_OTHER_UNIT, float(high - low))  # twice the standard deviation of a normal
-
-
-def usual_size(before: Floats) -> tuple[float | None, float]:
-    """Return the typical power of ten of numbers, and by how much it must move to be another unit's.
-
-    >>> usual_size(np.array([0.0, 100.0, 100.0])), usual_size(np.array([0.0]))
-    ((2.0, 1.0), (None, 1.0))
-    """
-    sizes = np.sort(_sizes(before))
-    return (float(np.median(sizes)), _size_limit(sizes)) if len(sizes) else (None, _OTHER_UNIT)
-
-
-def _sizes_apart(before: Floats, now: Floats) -> float:
-    return abs(float(np.median(now) - np.median(before)))
 
 
 def as_comparable(column: pl.Series) -> pl.Series:

@@ -29,7 +29,9 @@ A column is broken, and one broken column is enough for an alert, when
   compared by Jensen–Shannon. Where the reference has many values once, as many are expected to be new
   (I. J. Good, Biometrika 40, 1953), and a tenth more are needed;
 - its numbers are typically ten times as large or small as in the reference, or further apart than the
-  reference's own sizes: another unit, which a few very large values would hide from the distance.
+  reference's own sizes: another unit, which a few very large values would hide from the distance;
+- its numbers are those of the reference times a factor of 1.5 or more (or its inverse), further than the
+  threshold allows: another unit, such as miles for kilometres (`unit_change`).
 
 None of this counts while chance alone may have brought it about (`chance`): few rows differ from many, the
 more the rarer a column has values and the further they stray.
@@ -253,6 +255,8 @@ def compare_column(
             drifted = True
             if broken is None and value >= config.severe * threshold:
                 broken = f"distance {value:.3g}, alert at {config.severe * threshold:.3g}"
+        if broken is None and method == "wasserstein":
+            broken = pair.multiplied(threshold, columns)
     return ColumnDrift(
         name=name,
         method=method,

@@ -21,11 +21,11 @@ from tidemill.monitoring.drift.column_pair import (
     as_category,
     as_comparable,
     once_share,
-    usual_size,
 )
 from tidemill.monitoring.drift.distances import jensen_shannon_to_counts, wasserstein_to_counts
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, scores_config, threshold_of
 from tidemill.monitoring.drift.list_values import is_list
+from tidemill.monitoring.drift.unit_change import certain_limit
 from tidemill.monitoring.kind_sections import DataDriftConfig, PredictionDriftConfig
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
 from tidemill.prediction_log.reading.window_sketch import ColumnSketch, WindowSketch
@@ -121,7 +121,7 @@ def _of_numbers(before: pl.Series, now: ColumnSketch, threshold: float) -> float
     if max(np.abs(known).max(), -least, most) > _HUGE or np.float32(least) == np.float32(most):
         return None
     spread = float((known - known[0]).std())
-    if not spread or not _of_usual_size(known, low, high, counts):
+    if not spread or not _of_usual_size(known, low, high, counts, threshold):
         return None
     value = wasserstein_to_counts(known, mean, counts)
     return value if value + now.spread / (counts.sum() * spread) < threshold * (1 - _ROUNDING) else None
@@ -132,11 +132,12 @@ def _of_usual_size(
     low: npt.NDArray[np.float64],
     high: npt.NDArray[np.float64],
     counts: npt.NDArray[np.int64],
+    threshold: float,
 ) -> bool:
     """Return whether the unit is certainly that of the reference; no block has zero and other numbers."""
     ends = np.abs([low, high])
     some = ends.max(axis=0) > 0
-    middle, limit = usual_size(before)
+    middle, limit = certain_limit(before, low.min(), high.max(), threshold)
     if middle is None or not some.any():
         return True
     for size in (ends.min(axis=0), ends.max(axis=0)):

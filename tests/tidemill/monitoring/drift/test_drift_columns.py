@@ -15,6 +15,7 @@ from tidemill.monitoring.kind_sections import DataDriftConfig
 
 CONFIG = DataDriftConfig()
 ROOMY = DataDriftConfig(numerical=0.5)
+WIDE = DataDriftConfig(severe=100)
 MANY = [float(number) for number in range(100)]
 VECTORS = np.random.default_rng(0).normal([2.0, 0.0, 0.0], size=(200, 3))
 
@@ -254,6 +255,52 @@ def test_another_unit_is_found_where_a_few_great_values_hide_it_from_the_distanc
     assert found.broken.startswith("typical size")
     assert 0.5 < float(found.broken.split()[2]) / unit < 2
     assert found.at_fault
+
+
+OTHER_UNITS = {
+    "around zero": lambda draw, size: draw.normal(size=size),
+    "far tails": lambda draw, size: draw.lognormal(0, 1.8, size),
+    "farther tails": lambda draw, size: draw.pareto(1.5, size) * 100,
+    "mostly zero": lambda draw, size: np.where(draw.random(size) < 0.5, 0, draw.gamma(2, 20, size)),
+}
+
+
+@pytest.mark.parametrize("factor", [1.609, 2.54, 1 / 2.54])
+@pytest.mark.parametrize("kind", OTHER_UNITS)
+def test_numbers_times_a_small_factor_are_in_another_unit(kind: str, factor: float):
+    """Below the distance that alarms by itself: only the shape tells, which stays as it was."""
+    draw, made = np.random.default_rng(3), OTHER_UNITS[kind]
+    before, windows = made(draw, 4000), [made(draw, 1000) for _ in range(2)]
+    assert not any(described(before.tolist(), now.tolist()).broken for now in windows)
+    found = [described(before.tolist(), (now * factor).tolist(), WIDE).broken for now in windows]
+    assert any(note is not None and note.startswith("spread as in the reference times") for note in found)
+
+
+def test_numbers_that_grow_spread_or_lean_are_in_the_same_unit():
+    draw = np.random.default_rng(4)
+    for made in (
+        lambda size: draw.normal(0.8, 1, size),  # from around zero
+        lambda size: draw.normal(0, 1.3, size),
+        lambda size: draw.normal(0, 1, size) ** 3,
+    ):
+        found = described(draw.normal(size=4000).tolist(), made(1000).tolist(), WIDE)
+        assert found.broken is None
+        assert found.drifted
+
+
+def test_shares_double_by_themselves_and_are_in_another_unit_beyond_one():
+    draw = np.random.default_rng(5)
+    before, now = draw.beta(2, 8, 4000), draw.beta(2, 8, 1000)
+    assert described(before.tolist(), (now / 2).tolist(), WIDE).broken is None
+    assert described(before.tolist(), (now * 2.54).tolist(), WIDE).broken is not None
+
+
+def test_a_factor_within_the_threshold_is_usual():
+    draw = np.random.default_rng(6)
+    before, now = (draw.lognormal(0, 1.8, size).tolist() for size in (4000, 1000))
+    now = [2 * value for value in now]
+    assert described(before, now, DataDriftConfig(numerical=0.3, severe=100)).broken is not None
+    assert described(before, now, DataDriftConfig(numerical=0.5, severe=100)).broken is None
 
 
 SOURCES = {

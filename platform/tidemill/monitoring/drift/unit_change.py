@@ -1,0 +1,161 @@
+"""Finds that the numbers of a column are in another unit. Pure.
+
+Two signs count. Their typical size has moved by a power of ten, and further than the reference's own sizes
+lie apart. Or all are multiplied by one factor, as inches for centimetres: that moves a column by less than a
+season may, where numbers lie around zero or stray so far that their standard deviation says little. But it
+leaves the shape as it was: divided by the factor, the numbers are distributed as in the reference, which what
+grows by itself seldom is. Both are compared by the largest difference of the shares up to a value (Kolmogorov
+and Smirnov), which far tails do not move.
+
+Shares, between 0 and 1, have no unit, and double by themselves: as long as they stay there, no factor counts.
+"""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from tidemill.monitoring.drift.chance import beyond_chance, rare_deviation
+
+__all__ = ["certain_limit", "other_size", "sizes", "unit_factor"]
+
+Floats = npt.NDArray[np.float64]
+
+_POWER = 1.0
+"""A power of ten: unless values stray further by themselves, a size that moved by it is another unit's."""
+_FACTOR = math.log10(1.5)
+"""Smaller ones are as often a change of the world; units that are confused lie further apart."""
+_UNITS = (1.609344, 1.8, 1.852, 1.943844, 2.20462, 2.23694, 2.54, 3.28084, 3.6, 3.785412, 4.1868, 4.546)
+"""Kilometres a mile, °F a °C, …: tried beside what fits, because numbers on a grid need the exact factor."""
+_NEAR = math.log10(1.15)
+_REST, _MOST_REST = 0.3, 0.5
+"""The share of the difference that may be left once the factor is taken out; with chance, up to the other."""
+_GLANCE = 5_000
+"""Rows of a large window that are looked at first; what is plain in them needs no look at all."""
+
+
+def other_size(before: Floats, now: Floats, columns: int) -> float | None:
+    """Return how many times as large the typical size is, if it has moved by a power of ten; else None.
+
+    Args:
+        before: finite numbers of the reference.
+        now: those of the window.
+        columns: how many columns are compared: the more, the rarer must a difference be that counts.
+
+    >>> rows = np.random.default_rng(0).normal(7, size=1000)
+    >>> other_size(rows, rows[:500] * 2, 20), round(other_size(rows, rows[:500] * 1000, 20), -2)
+    (None, 1000.0)
+    """
+    old = np.sort(sizes(before))
+    if not len(old):
+        return None
+    limit = _size_limit(old)
+    if _plainly_below(old, now, limit):
+        return None
+    new = sizes(now)
+    moved = float(np.median(new) - np.median(old)) if len(new) else 0.0
+    if abs(moved) < limit or not beyond_chance(_sizes_apart, old, new, abs(moved), columns):
+        return None
+    return float(10**moved)
+
+
+def unit_factor(before: Floats, now: Floats, threshold: float, columns: int) -> float | None:
+    """Return by what all numbers were multiplied: 1.5 or more, or 1 / 1.5 or less; None if by nothing.
+
+    Args:
+        before: finite numbers of the reference.
+        now: those of the window.
+        threshold: the distance from which on a column has drifted, in standard deviations: of the numbers, or
+            of their logarithms. Less is usual.
+        columns: as for `other_size`.
+
+    >>> draw = np.random.default_rng(0)
+    >>> before, now = draw.normal(size=5000), draw.normal(size=500)
+    >>> [unit_factor(before, values, 0.5, 20) for values in (now, now + 1, now**3)]
+    [None, None, None]
+    >>> abs(unit_factor(before, now * 2.54, 0.5, 20) - 2.54) < 0.2
+    True
+    """
+    old = np.sort(sizes(before))
+    if len(old) < 2 or _plainly_below(old, now, _FACTOR):
+        return None
+    new = sizes(now)
+    moved = float(np.median(new) - np.median(old)) if len(new) else 0.0
+    if abs(moved) < max(_FACTOR, _usual_move(old, threshold)) or _are_shares(before, now.min(), now.max()):
+        return None
+    before, now = np.sort(before[before != 0]), np.sort(now[now != 0])
+    apart = _apart(before, now)
+    if apart < _by_chance(len(before), len(now), columns):
+        return None
+    near = [each for unit in _UNITS for each in (unit, 1 / unit) if abs(math.log10(each) - moved) < _NEAR]
+    rest = {factor: _apart(before * factor, now) for factor in (float(10**moved), *near)}
+    best = min(rest, key=lambda factor: rest[factor])
+    allowed = max(_REST * apart, min(_MOST_REST * apart, _by_chance(len(before), len(now), 1)))
+    return best if rest[best] <= allowed else None
+
+
+def certain_limit(before: Floats, least: float, most: float, threshold: float) -> tuple[float | None, float]:
+    """Return the typical power of ten of numbers, and by how much it may move without any such finding.
+
+    Args:
+        before: finite numbers of the reference.
+        least: the smallest number of the window.
+        most: the largest.
+        threshold: as for `unit_factor`.
+
+    >>> certain_limit(np.array([0.0, 100.0, 100.0]), 1.0, 200.0, 0.1), certain_limit(np.array([0.0]), 0, 1, 1)
+    ((2.0, 0.17609125905568124), (None, 1.0))
+    """
+    old = np.sort(sizes(before))
+    if not len(old):
+        return None, _POWER
+    limit = _size_limit(old)
+    if not _are_shares(before, least, most):
+        limit = min(limit, max(_FACTOR, _usual_move(old, threshold)))
+    return float(np.median(old)), limit
+
+
+def sizes(numbers: Floats) -> Floats:
+    """Return the powers of ten of numbers, without zeros."""
+    found: Floats = np.log10(np.abs(numbers[numbers != 0]))
+    return found
+
+
+def _size_limit(old: Floats) -> float:
+    """Return by how much a size must move to be another unit's, given those of the reference in order."""
+    low, high = (old[int(share * (len(old) - 1))] for share in (0.16, 0.84))
+    return max(_POWER, float(high - low))  # twice the standard deviation of a normal
+
+
+def _usual_move(old: Floats, threshold: float) -> float:
+    return threshold * float(old.std())
+
+
+def _plainly_below(old: Floats, now: Floats, limit: float) -> bool:
+    """Return whether a part of a large window shows that its size has moved by far less than a limit."""
+    if len(now) <= 2 * _GLANCE:
+        return False
+    some = sizes(np.random.default_rng(0).choice(now, _GLANCE))
+    return len(some) > _GLANCE / 2 and bool(abs(np.median(some) - old[len(old) // 2]) < limit / 2)
+
+
+def _are_shares(before: Floats, least: float, most: float) -> bool:
+    return bool(before.min() >= 0 and before.max() <= 1 and least >= 0 and most <= 1)
+
+
+def _sizes_apart(before: Floats, now: Floats) -> float:
+    return abs(float(np.median(now) - np.median(before)))
+
+
+def _apart(before: Floats, now: Floats) -> float:
+    """Return the largest difference of the shares up to a value, of sorted numbers."""
+    values = np.concatenate([before, now])
+    shares = [np.searchsorted(side, values, side="right") / len(side) for side in (before, now)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def _by_chance(before: int, now: int, columns: int) -> float:
+    """Return what that difference of so many numbers seldom exceeds (Kolmogorov's distribution)."""
+    tail = 1 - NormalDist().cdf(rare_deviation(columns))
+    return math.sqrt(math.log(2 / tail) / 2 * (1 / before + 1 / now))
