@@ -39,6 +39,8 @@ class AlertFact:
     faults: tuple[str, ...] = ()
     """Features whose values are at fault (missing, constant, not comparable, or served with other values)."""
     severity: str = "warning"
+    fired_at: datetime | None = None
+    """When it began to fire, the last time; None: when it was raised."""
 
 
 @dataclass(frozen=True)

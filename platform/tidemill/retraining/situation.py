@@ -117,6 +117,7 @@ def alert_fact(alert: Alert) -> AlertFact:
         tuple(filter(None, about)),
         tuple(faults),
         alert.severity,
+        alert.fired_at,
     )
 
 

@@ -155,6 +155,11 @@ def test_a_webhook_asks_by_its_name():
     assert outcome(one, alerts=(replace(told, monitor="alertmanager/Other"),)) is None
     assert outcome(one, alerts=(replace(ALERT, monitor="x/PricesChanged"),)) is None
     assert one.asks_when == "webhook PricesChanged"
+    assert outcome(one, alerts=(told,), last_turn_at=NOW - DAY) == "retrain"
+    asked = replace(told, raised_at=NOW - 2 * DAY, fired_at=NOW - 2 * DAY)
+    assert outcome(one, alerts=(asked,), last_turn_at=NOW - DAY) is None, "the turn that it asked for"
+    again = replace(asked, fired_at=NOW)
+    assert outcome(one, alerts=(again,), last_turn_at=NOW - DAY) == "retrain"
 
 
 @pytest.mark.parametrize("status", ["rollout", "asked"])

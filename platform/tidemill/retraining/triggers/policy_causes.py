@@ -73,6 +73,8 @@ def _holds(
 ) -> Cause | None:
     if condition.alert is not None or condition.webhook is not None:
         of_kind = [alert for alert in alerts if _meets(condition, alert)]
+        if condition.webhook is not None:
+            of_kind = [alert for alert in of_kind if _is_news(alert, situation)]
         oldest = min(of_kind, key=lambda alert: (alert.raised_at, alert.id), default=None)
         return None if oldest is None else alert_cause(oldest)
     if condition.new_labels is not None:
@@ -99,6 +101,12 @@ def _meets(condition: Condition, alert: AlertFact) -> bool:
     if condition.webhook is None:
         return alert.kind == condition.alert
     return alert.kind == _EXTERNAL and alert.monitor.partition("/")[2] == condition.webhook
+
+
+def _is_news(alert: AlertFact, situation: Situation) -> bool:
+    """Return whether an alert began to fire after the last turn: no monitor of ours says when it is over."""
+    last = situation.last_turn_at
+    return last is None or (alert.fired_at or alert.raised_at) > last
 
 
 def _passed(cron: str, zone: str, now: datetime, situation: Situation) -> Cause | None:
