@@ -23,6 +23,7 @@ from tidemill.retraining.backtest.play import (
     play_never,
     play_oracle,
     play_policies,
+    step_of,
 )
 from tidemill.retraining.policies import Policy, load_policies
 from tidemill.training.search.tuning import candidates
@@ -118,7 +119,7 @@ def run_backtest(project: Project, request: BacktestRequest, tell: Tell) -> Back
         recipe.family.name,
         models.count,
         tuple(played),
-        _notes(policies, request),
+        _notes(policies, request) + _coarse(monitors, start, end),
     )
 
 
@@ -193,6 +194,14 @@ def _notes(policies: Sequence[Policy], request: BacktestRequest) -> tuple[str, .
     if with_params := [policy.name for policy in policies if policy.params]:
         notes.append(f"the parameters that {', '.join(with_params)} would set are not played")
     return tuple(notes)
+
+
+def _coarse(monitors: Sequence[Monitor], start: datetime, end: datetime) -> tuple[str, ...]:
+    """Return a note that monitors are judged less often than declared, where they are."""
+    step = step_of(monitors, start, end)
+    if all(monitor.every >= step for monitor in monitors):
+        return ()
+    return (f"monitors are judged every {step.total_seconds() / 3600:.1f} hours, less often than declared",)
 
 
 def _as_dict(played: Played) -> dict[str, Any]:

@@ -33,8 +33,10 @@ __all__ = [
     "play_never",
     "play_oracle",
     "play_policies",
+    "step_of",
 ]
 
+_MOST_STEPS = 1_000
 _LATER = timedelta(days=30)
 """Over how long after a promotion the two versions are compared."""
 
@@ -156,6 +158,12 @@ def play_oracle(past: Past) -> Played:
     return _scored("oracle", past, served, changes, {model.key: model for _, model in served[1:]})
 
 
+def step_of(monitors: Sequence[Monitor], start: datetime, end: datetime) -> timedelta:
+    """Return how often a play looks: the shortest ``every`` of the monitors, but at most a thousand times."""
+    every = min((monitor.every for monitor in monitors), default=timedelta(days=7))
+    return max(every, (end - start) / _MOST_STEPS)
+
+
 def play_policies(
     name: str,
     past: Past,
@@ -164,7 +172,7 @@ def play_policies(
     tell: Callable[[datetime], None],
 ) -> Played:
     """Play policies: monitors and rules decide at each step, and the gate on each candidate."""
-    step = min((monitor.every for monitor in monitors), default=timedelta(days=7))
+    step = step_of(monitors, past.start, past.end)
     watched = PastMonitors(past.project, monitors, past.features)
     served = [(past.start, past.models.at(past.start))]
     turns: list[TurnFact] = [TurnFact("promoted", past.start)]

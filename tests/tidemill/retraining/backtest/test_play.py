@@ -25,6 +25,7 @@ from tidemill.retraining.backtest.play import (
     play_never,
     play_oracle,
     play_policies,
+    step_of,
 )
 from tidemill.retraining.policies import Policy
 from tidemill.training.model_spec import Family
@@ -118,6 +119,12 @@ def test_nothing_is_known_before_its_time(project: Project, rows: pl.DataFrame):
     ]
     assert made[0] == made[1] != []
     assert [turn.at for turn in before.turns] != [turn.at for turn in after.turns]
+
+
+def test_a_monitor_that_runs_each_minute_is_played_at_a_thousand_moments():
+    minutely = MONITOR.model_copy(update={"every": timedelta(minutes=1)})
+    assert step_of([MONITOR, minutely], START, END) == (END - START) / 1000
+    assert step_of([MONITOR], START, END) == timedelta(days=7)
 
 
 def test_models_are_fitted_once(project: Project, rows: pl.DataFrame):
