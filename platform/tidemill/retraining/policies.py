@@ -45,7 +45,7 @@ class Condition(_Section):
     data_version: Literal[True] | None = None
     """The data have another version than the last turn had."""
     webhook: str | None = Field(default=None, min_length=1)
-    """An alert of this name, told by something else (``POST /alerts``) since the last turn, that is not over."""
+    """An alert of this name that began after the last turn, told by something else (``POST /alerts``)."""
 
     def __str__(self) -> str:
         """Return it in words."""

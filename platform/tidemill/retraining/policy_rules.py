@@ -207,8 +207,10 @@ def _cooling_down(case: _Case) -> str | None:
 
 def _pause(case: _Case, turn: TurnFact) -> timedelta:
     """Return how long after a turn the next may begin: sooner where that one made no model."""
-    made_nothing = turn.status == "failed" or (turn.status == "unchanged" and _differs(case, turn))
-    return case.policy.retry_after if made_nothing else case.policy.cooldown
+    if turn.status == "failed":
+        return case.policy.retry_after
+    made_nothing = turn.status == "unchanged" and _differs(case, turn)
+    return min(case.policy.retry_after, case.policy.cooldown) if made_nothing else case.policy.cooldown
 
 
 def _differs(case: _Case, turn: TurnFact) -> bool:

@@ -64,6 +64,8 @@ def test_an_unchanged_turn_is_tried_again_soon_after_a_change_only():
     before = turn(2, "unchanged", sources="old")
     assert outcome(policy(), before, sources={"p": "old"}) == "cooldown"
     assert outcome(policy(), before, sources={"p": "new"}) == "retrain"
+    hourly = policy(cooldown="1h")
+    assert outcome(hourly, turn(0.5, "unchanged", sources="old"), sources={"p": "new"}) == "retrain"
 
 
 def test_three_refused_in_a_row_wait_for_something_new_or_a_person():
