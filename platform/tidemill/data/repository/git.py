@@ -5,11 +5,12 @@ import re
 import subprocess
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tidemill.errors import DataError
 
-__all__ = ["commit_staged", "git", "git_try", "own_environment", "read_blob", "read_blobs"]
+__all__ = ["commit_staged", "commits", "git", "git_try", "own_environment", "read_blob", "read_blobs"]
 
 _LOCKED = re.compile(r"Unable to create '(.+\.lock)': File exists")
 _OF_A_HOOK = frozenset({"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"})
@@ -53,6 +54,18 @@ def git_try(root: Path, *arguments: str, given: str | None = None) -> subprocess
         elif waited > _LOCK_PATIENCE:
             return result
         time.sleep(0.1)
+
+
+def commits(root: Path, *arguments: str) -> list[tuple[str, datetime, str]]:
+    """Return id, time and subject of the commits that ``git log`` with these arguments lists, newest first.
+
+    Raises:
+        DataError: git is missing or failed.
+    """
+    # A subject may hold any character but NUL; some of them end a line for Python, but not for git.
+    shown = git(root, "log", "-z", "--format=%H%x1f%ct%x1f%s", *arguments)
+    parts = [commit.split("\x1f", 2) for commit in shown.split("\0") if commit]
+    return [(revision, datetime.fromtimestamp(int(at), UTC), subject) for revision, at, subject in parts]
 
 
 def commit_staged(root: Path, message: str, *files: str) -> None:
@@ -112,7 +125,13 @@ def _run(root: Path, arguments: tuple[str, ...], given: str | None) -> subproces
     literal = [] if patterns else ["--literal-pathspecs"]
     try:
         return subprocess.run(
-            ["git", *literal, *arguments],
+            [
+                "git",
+                "-c",
+                "log.showSignature=false",
+                *literal,
+                *arguments,
+            ],  # signatures would be printed, too
             cwd=root,
             env={**own_environment(), "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},  # C: messages in English
             input=given if given is not None else "",

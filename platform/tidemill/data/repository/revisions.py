@@ -3,11 +3,11 @@
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tidemill.data.repository.git import git, git_try, read_blobs
+from tidemill.data.repository.git import commits, git, git_try, read_blobs
 from tidemill.errors import DataError, VersionNotFound
 from tidemill.files.yaml_reading import YamlError, parse_dvc_yaml
 from tidemill.project import ProjectFolder
@@ -119,17 +119,16 @@ def list_versions(project: ProjectFolder, limit: int | None = None) -> list[Data
     if git_try(root, "rev-parse", "--quiet", "--verify", "HEAD").returncode != 0:
         return []
     at_most = [] if limit is None else [f"--max-count={limit}"]
-    log = git(root, "log", *at_most, "--format=%H%x1f%ct%x1f%s", "HEAD", "--", *_VERSIONED).splitlines()
-    lines = [line.split("\x1f", 2) for line in log]
-    states = _states(root, [revision for revision, _, _ in lines])
+    log = commits(root, *at_most, "HEAD", "--", *_VERSIONED)
+    states = _states(root, [revision for revision, _, _ in log])
     return [
         DataVersionInfo(
             revision,
             {path: output.md5 for path, output in states[revision].items()},
-            datetime.fromtimestamp(int(seconds), UTC),
+            time,
             message,
         )
-        for revision, seconds, message in lines
+        for revision, time, message in log
         if revision in states  # otherwise the commit removed all data
     ]
 

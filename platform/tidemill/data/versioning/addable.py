@@ -167,6 +167,10 @@ def _bad_name(path: str, *, inside: bool = False) -> str | None:
         return "DVC reads every file of this name as its own"
     if inside:
         return None
+    if path.splitlines() != [path]:
+        return "it holds a line break, which .gitignore cannot hold"
+    if name.endswith(" "):
+        return "it ends with a space, which .gitignore leaves out"
     if name == ".gitignore":
         return "git reads every file of this name as its own"
     if size > _LONGEST_NAME:

@@ -5,11 +5,10 @@ What is on record is shown without an engine; the rest is read from the content,
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from tidemill.data.expectations.expectations_file import expectations_digest, report_path
-from tidemill.data.repository.git import git
+from tidemill.data.repository.git import commits
 from tidemill.data.repository.revisions import Output, outputs_at, repository, resolve
 from tidemill.data.tables.table_stats import is_table
 from tidemill.data.versioning.committed_report import committed_report, parse_report
@@ -57,8 +56,8 @@ def show(
         from tidemill.data.versioning.content_reading import describe_contents
 
         described = describe_contents(project, commit, outputs, path, tell, patience)
-    seconds, _, message = git(root, "log", "-1", "--format=%ct%x1f%s", commit).rstrip("\n").partition("\x1f")
-    return Shown(commit, datetime.fromtimestamp(int(seconds), UTC), message, *described)
+    [(_, time, message)] = commits(root, "--max-count=1", commit)
+    return Shown(commit, time, message, *described)
 
 
 def _on_record(project: ProjectFolder, commit: str, outputs: Mapping[str, Output]) -> _Described | None:

@@ -141,7 +141,7 @@ def read_pipeline(project: Project, commit: str) -> Pipeline | None:
 def read_commit(project: Project, commit: str) -> Commit | None:
     """Return a commit; None if git does not have it (any more)."""
     shown = git_try(project.root, "show", "--no-patch", "--format=%H%x1f%ct%x1f%an%x1f%s", commit, "--")
-    parts = shown.stdout.strip().split("\x1f")
+    parts = shown.stdout.removesuffix("\n").split("\x1f", 3)
     if shown.returncode != 0 or len(parts) != 4:
         return None
     tags = git_try(project.root, "tag", "--points-at", parts[0]).stdout.split()

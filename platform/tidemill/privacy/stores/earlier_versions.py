@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
-from tidemill.data.repository.git import git, git_try
+from tidemill.data.repository.git import commits, git, git_try
 from tidemill.data.repository.private_dvc import DvcException, Repo, remotes_of
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.errors import DataError
@@ -138,12 +138,9 @@ def earlier_versions(root: Path, contents: StoredContents) -> list[EarlierVersio
     Raises:
         DataError: git failed.
     """
-    log = git(
-        root, "log", "--all", "--format=%H%x1f%ct%x1f%s", "--", "dvc.lock", ":(glob)**/*.dvc"
-    ).splitlines()
     blobs: dict[str, dict[str, str]] = {}
     found = []
-    for revision, seconds, message in (line.split("\x1f", 2) for line in log):
+    for revision, time, message in commits(root, "--all", "--", "dvc.lock", ":(glob)**/*.dvc"):
         outputs = _outputs_at(root, revision, blobs)
         files = {
             name: contents.hold(md5, name)
@@ -153,7 +150,6 @@ def earlier_versions(root: Path, contents: StoredContents) -> list[EarlierVersio
         holding = tuple(sorted(name for name, holds in files.items() if holds))
         unknown = tuple(sorted(name for name, holds in files.items() if holds is None))
         if holding or unknown:
-            time = datetime.fromtimestamp(int(seconds), UTC)
             found.append(EarlierVersion(revision, time, message, holding, unknown))
     return found
 

@@ -1,0 +1,48 @@
+"""Commits are listed whatever their subjects hold and however git is configured."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from tidemill.data.repository.git import commits, git
+from tidemill.lineage.sources.pipeline import read_commit
+
+if TYPE_CHECKING:
+    from tidemill.project import Project
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--quiet", "--initial-branch", "main")
+    git(tmp_path, "config", "user.name", "Ada")
+    git(tmp_path, "config", "user.email", "ada@localhost")
+    return tmp_path
+
+
+def test_a_subject_may_hold_any_character(root: Path):
+    subjects = ["form\x0cfeed", "a\u2028b", "a\x85b", "a\x1fb\x1e", "", "plain"]
+    for subject in subjects:
+        git(root, "commit", "--quiet", "--allow-empty", "--allow-empty-message", "--message", subject)
+    listed = commits(root, "HEAD")
+    project = cast("Project", SimpleNamespace(root=root))
+    assert [subject for _, _, subject in listed] == subjects[::-1]
+    for revision, time, subject in listed:
+        commit = read_commit(project, revision)
+        assert commit is not None
+        assert (commit.revision, commit.time) == (revision, time)
+        assert (commit.author, commit.message) == ("Ada", subject)
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
+def test_signatures_that_git_is_told_to_show_are_left_out(root: Path):
+    key = root / ".git/key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    options = {"gpg.format": "ssh", "user.signingkey": str(key), "commit.gpgsign": "true"}
+    for name, value in {**options, "log.showSignature": "true"}.items():
+        git(root, "config", name, value)
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "signed")
+    assert [subject for _, _, subject in commits(root, "HEAD")] == ["signed"]
