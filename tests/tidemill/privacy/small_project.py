@@ -151,7 +151,8 @@ def serve_and_train(project) -> None:
     (project.logs / "serve.log").write_text(f"ERROR no features of {SUBJECT}: expired\n")
     client = connect(project)
     run = client.create_run(experiment_id(client, project)).info.run_id
-    log_table(client, run, pl.DataFrame({"event_timestamp": [NOON], "rides": [1.0], "late": [1]}), HOLDOUT)
+    held = {"event_timestamp": [NOON, NOON], "rides": [1.0, 2.0], "late": [1, 1]}
+    log_table(client, run, pl.DataFrame(held), HOLDOUT)
     lock = yaml.safe_load((project.root / "dvc.lock").read_text())["stages"]["prepare"]["outs"]
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=project.root, capture_output=True, text=True, check=True

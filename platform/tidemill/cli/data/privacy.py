@@ -204,6 +204,9 @@ def _show(console: "Console", erased: "Erased") -> None:
             if outcome.get("hint"):
                 console.print(f"  hint: {outcome['hint']}")
     _show_models(console, found["models"])
+    if rows := erased.steps.get("runs", {}).get("rows"):
+        where = counted(len(rows), "training run")
+        console.print(f"{counted(sum(rows.values()), 'row')} removed from what {where} kept")
     _show_versions(console, found["versions"], erased.steps)
     _show_elsewhere(console, found.get("elsewhere", ()))
 

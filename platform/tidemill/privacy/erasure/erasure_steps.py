@@ -24,6 +24,7 @@ from tidemill.privacy.stores.row_places import (
     remove_from_place,
     subject_by_place,
 )
+from tidemill.privacy.stores.run_samples import RunSamples
 from tidemill.privacy.stores.texts import mask_text
 from tidemill.privacy.subject import Subject
 from tidemill.project import Project
@@ -77,6 +78,13 @@ def _blank(work: StepInputs) -> dict[str, Any]:
 
 def _mask(work: StepInputs) -> dict[str, Any]:
     return {"mentions": sum(mask_text(path, work.subject) for path in texts(work.project))}
+
+
+def _clear_runs(work: StepInputs) -> dict[str, Any]:
+    """Remove its rows from what runs keep, while the contents are there that tell which rows these are."""
+    root = work.project.root
+    with open_contents(root, subject_by_place(work.subject, find_places(work.project))) as contents:
+        return {"rows": RunSamples(work.project, work.subject, contents).remove(work.line)}
 
 
 def _rewrite(work: StepInputs) -> dict[str, Any]:
@@ -154,6 +162,7 @@ STEPS: Mapping[str, Callable[[StepInputs], dict[str, Any] | None]] = {
     "jobs": _erase_jobs,
     "log": _blank,
     "texts": _mask,
+    "runs": _clear_runs,
     "files": _rewrite,
     "pipeline": _reproduce,
     "check": _check,

@@ -63,7 +63,7 @@ class StoredContents:
         """Return MD5 and path of an output's contents: one for a file, one for each file in a folder."""
         if not md5.endswith(_FOLDER):
             return [(md5, path)]
-        with self._local(md5) as copy:
+        with self.local_copy(md5) as copy:
             if copy is None:
                 return []
             return [(item["md5"], f"{path}/{item['relpath']}") for item in json.loads(copy.read_text())]
@@ -83,7 +83,7 @@ class StoredContents:
             files = self.files_in(md5, path)
             verdicts = [self.hold(each, name) for each, name in files]
             return True if True in verdicts else None if None in verdicts or not files else False
-        with self._local(md5) as copy:
+        with self.local_copy(md5) as copy:
             if copy is None:
                 return None
             try:
@@ -96,7 +96,7 @@ class StoredContents:
                 return None
 
     @contextmanager
-    def _local(self, md5: str) -> Iterator[Path | None]:
+    def local_copy(self, md5: str) -> Iterator[Path | None]:
         """Yield the path of a content in the cache, else of a copy from a remote; None if it is missing."""
         cached = Path(self.repo.cache.local.oid_to_path(md5))
         if cached.is_file():

@@ -1,23 +1,15 @@
 """Finds the model versions that were trained on a subject, and the runs that store its rows."""
 
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-
-from tidemill.errors import DataError, ModelNotFound, TidemillError
+from tidemill.errors import ModelNotFound, TidemillError
+from tidemill.plurals import counted
 from tidemill.privacy.stores.earlier_versions import StoredContents
-from tidemill.privacy.stores.table_subjects import count_rows
+from tidemill.privacy.stores.run_samples import RunSamples
 from tidemill.privacy.subject import Subject
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import list_versions
 from tidemill.registry.versions.version_record import ModelVersion
-from tidemill.training.tracking.mlflow_tracking import connect
-from tidemill.training.tracking.run_files import fetch_file
-from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
 
 __all__ = ["ModelKnowledge", "trained_on"]
 
@@ -34,8 +26,7 @@ class ModelKnowledge:
     from has; ``no``; ``unknown``: the content is missing, or Tidemill did not train the version."""
     data_revision: str | None
     samples: str
-    """About the rows that its run stores: ``features only``, ``not in them``, ``holds the subject``,
-    ``unknown``; or ``none``."""
+    """How many of its rows the run stores: ``2 rows``, ``none of it``, ``unknown``; ``none``: no run."""
 
 
 def trained_on(project: Project, subject: Subject, contents: StoredContents | None) -> list[ModelKnowledge]:
@@ -48,7 +39,7 @@ def trained_on(project: Project, subject: Subject, contents: StoredContents | No
         versions = list_versions(project)
     except ModelNotFound:
         return []
-    client = connect(project) if versions else None
+    samples = RunSamples(project, subject, contents)
     return [
         ModelKnowledge(
             model=version.model,
@@ -56,7 +47,7 @@ def trained_on(project: Project, subject: Subject, contents: StoredContents | No
             aliases=version.aliases,
             trained_on=_verdict(version, project.config.dataset.path, contents),
             data_revision=version.lineage.git_commit if version.lineage else None,
-            samples=_samples(client, version, subject) if client else "unknown",
+            samples=_samples(samples, version),
         )
         for version in versions
     ]
@@ -73,21 +64,12 @@ def _verdict(version: ModelVersion, dataset: str, contents: StoredContents | Non
     return "unknown" if None in held.values() or not held else "no"
 
 
-def _samples(client: MlflowClient, version: ModelVersion, subject: Subject) -> str:
+def _samples(samples: RunSamples, version: ModelVersion) -> str:
     """Search the sample and the hold-out rows that a run stores."""
     if not version.run_id:
         return "none"
-    found = "none"
-    for artifact in (REFERENCE, HOLDOUT):
-        try:
-            with TemporaryDirectory() as folder:
-                path = fetch_file(client, version.run_id, artifact, folder)
-                columns = pq.read_schema(path).names
-                if subject.values.keys() <= set(columns) and count_rows(path, subject):
-                    return "holds the subject"
-                found = "features only" if subject.values.keys().isdisjoint(columns) else "not in them"
-        except (MlflowException, OSError):
-            continue
-        except (pa.ArrowException, DataError, TidemillError):
-            return "unknown"
-    return found
+    try:
+        rows = samples.count(version.run_id)
+    except TidemillError:
+        return "unknown"
+    return "unknown" if rows is None else counted(rows, "row") if rows else "none of it"

@@ -32,6 +32,9 @@ from tidemill.serving.jobs.job_files import JobFiles, jobs_folder
 from tidemill.settings import Settings
 from tidemill.state import open_state
 from tidemill.state.tables import Erasure
+from tidemill.training.tracking.mlflow_tracking import connect
+from tidemill.training.tracking.run_files import read_table
+from tidemill.training.tracking.training_result import HOLDOUT
 
 pytestmark = [
     pytest.mark.engine,
@@ -137,7 +140,10 @@ def test_one_subject_is_gone_everywhere_and_all_others_are_there(erased):
     } | {place["name"]: 1 for place in done.found["places"] if place["kind"] == "draft"}
     assert sum(place["kind"] == "draft" for place in done.found["places"]) == 3
     [model] = done.found["models"]
-    assert (model["version"], model["trained_on"], model["samples"]) == ("1", "yes", "features only")
+    assert (model["version"], model["trained_on"], model["samples"]) == ("1", "yes", "1 row")
+    [(run, rows)] = done.steps["runs"]["rows"].items()
+    assert rows == 1
+    assert read_table(connect(riders), run, HOLDOUT).rows() == [(NOON, 2.0, 1)]  # another's
     assert [version["message"] for version in done.found["versions"]] == ["First data", "Add raw/rides.csv"]
     [row] = on_record(riders)
     pseudonym = Pseudonymiser(load_key(riders)).hide(SUBJECT)
