@@ -12,9 +12,11 @@ from tidemill.clock import utc
 from tidemill.errors import ConfigError, RetrainingError, TrainingError
 from tidemill.features.project_features import feature_names
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
+from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import champion
 from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe, known_by
+from tidemill.retraining.backtest.past_search import search_at
 from tidemill.retraining.backtest.play import (
     Past,
     Played,
@@ -26,7 +28,6 @@ from tidemill.retraining.backtest.play import (
     step_of,
 )
 from tidemill.retraining.policies import Policy, load_policies
-from tidemill.training.search.tuning import candidates
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.splits import split_by_time
 from tidemill.training.training_rows import read_labelled
@@ -96,13 +97,13 @@ def run_backtest(project: Project, request: BacktestRequest, tell: Tell) -> Back
     tell("rows", "reading the training set")
     rows = read_labelled(project, features, datetime.max.replace(tzinfo=UTC)).rows
     start, end = span_of(project, rows, request)
-    recipe = _recipe(project)
+    most = FAST_ROWS if request.fast else None
+    recipe, origin = _recipe(project, rows, features, start, most, tell)
     strategy = ""
 
     def on_fit(moment: datetime, count: int) -> None:
         tell(strategy, f"fitting {recipe.family.name} on {count:,} rows known at {moment:%Y-%m-%d}")
 
-    most = FAST_ROWS if request.fast else None
     models = FittedModels(project, rows, features, recipe, most, request.max_fits, on_fit)
     past = Past(project, rows, features, models, start, end)
     groups: dict[str, tuple[Policy, ...]] = {policy.name: (policy,) for policy in policies}
@@ -119,7 +120,7 @@ def run_backtest(project: Project, request: BacktestRequest, tell: Tell) -> Back
         recipe.family.name,
         models.count,
         tuple(played),
-        _notes(policies, request) + _coarse(monitors, start, end),
+        _notes(policies, request, origin) + _coarse(monitors, start, end),
     )
 
 
@@ -176,19 +177,37 @@ def _enough(project: Project, rows: pl.DataFrame, moment: datetime) -> bool:
         return False
 
 
-def _recipe(project: Project) -> Recipe:
-    """Return the champion's family and parameters; without a champion, the first that a search would try."""
+def _recipe(
+    project: Project,
+    rows: pl.DataFrame,
+    features: tuple[str, ...],
+    start: datetime,
+    most: int | None,
+    tell: Tell,
+) -> tuple[Recipe, str]:
+    """Return how to fit every model, from nothing later than the start, and where that comes from.
+
+    They are the champion's family and parameters if it was made by then, else those that a search finds.
+    """
     spec, serving = load_spec(project), champion(project)
     trained = serving.trained if serving is not None else None
+    made = serving.lineage.as_of if serving is not None and serving.lineage is not None else None
     names = {family.name for family in spec.families}
-    if trained is not None and trained.family in names:
-        return Recipe(spec.family(trained.family), trained.params, trained.rounds)
-    first = candidates(spec, 1, project.config.train.seed)[0]
-    return Recipe(spec.family(first["family"]), first["params"], first["rounds"])
+    if trained is not None and trained.family in names and made is not None and made <= start:
+        recipe = Recipe(spec.family(trained.family), trained.params, trained.rounds)
+        return recipe, "the champion's"
+    sample = min(filter(None, (most, project.config.train.search_rows)), default=None)
+    known = f"by what was known at {start:%Y-%m-%d}"
+    recipe = search_at(
+        project, spec, rows, features, start, sample,
+        lambda done, trials: tell("search", f"trial {done + 1} of {trials}, {known}"),
+    )  # fmt: skip
+    trials = counted(project.config.train.trials, "trial")
+    return recipe, f"the best of {trials} {known}"
 
 
-def _notes(policies: Sequence[Policy], request: BacktestRequest) -> tuple[str, ...]:
-    notes = ["every model has the same family and parameters: a turn's search is not played"]
+def _notes(policies: Sequence[Policy], request: BacktestRequest, origin: str) -> tuple[str, ...]:
+    notes = [f"every model has the same family and parameters, {origin}: a turn's search is not played"]
     if request.fast:
         notes.append(f"each model learnt from at most {FAST_ROWS:,} rows (--fast)")
     if with_params := [policy.name for policy in policies if policy.params]:
