@@ -1,5 +1,6 @@
 """Reads the policies that a project declares in ``monitoring/policies.yaml``. Imports no engine."""
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import time, timedelta
@@ -18,11 +19,22 @@ from tidemill.retraining.triggers.cron import check_cron
 __all__ = ["Budget", "Condition", "Policy", "QuietHours", "load_policies"]
 
 _KINDS: tuple[str, ...] = get_args(Kind)
+_SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _count_or_share(given: object) -> object:
+    """Return a number of labels as it is, and a share in one form."""
+    if isinstance(given, str) and not given.isdecimal():
+        found = _SHARE.fullmatch(given.strip())
+        if found is None or not float(found[1]):
+            raise ValueError(f"{given!r} is neither a number of labels, as 5000, nor a share, as 25%")
+        return f"{float(found[1]):g}%"
+    return given
 
 
 class Condition(_Section):
@@ -34,8 +46,11 @@ class Condition(_Section):
 
     alert: Kind | None = None
     """A kind of alert; also written as its name alone."""
-    new_labels: int | None = Field(default=None, ge=1)
-    """At least so many labels became known since the last turn."""
+    new_labels: Annotated[
+        Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern="%$")] | None,
+        BeforeValidator(_count_or_share),
+    ] = None
+    """So many labels or more became known since the last turn; ``25%``: of those that the champion's knew."""
     age: Duration | None = None
     """The champion's data end this long ago, or longer."""
     cron: str | None = None
@@ -57,10 +72,22 @@ class Condition(_Section):
             return "a new data version"
         if self.webhook is not None:
             return f"webhook {self.webhook}"
+        if isinstance(self.new_labels, str):
+            return f"{self.new_labels} more labels"
         if self.new_labels is not None:
             return counted(self.new_labels, "new label")
         assert self.age is not None
         return f"data older than {said_days(self.age)}"
+
+    def labels_needed(self, learnt: int | None) -> int | None:
+        """Return how many new labels ask for a turn, after one that knew ``learnt``; None if that is unknown.
+
+        >>> Condition(new_labels="25%").labels_needed(1000), Condition(new_labels=5000).labels_needed(1000)
+        (250, 5000)
+        """
+        if not isinstance(self.new_labels, str):
+            return self.new_labels
+        return math.ceil(float(self.new_labels[:-1]) / 100 * learnt) if learnt else None
 
     @model_validator(mode="before")
     @classmethod

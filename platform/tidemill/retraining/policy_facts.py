@@ -78,6 +78,8 @@ class Situation:
     """Whether a turn reads nothing else; not so where a later moment alone gives it more rows."""
     new_labels: int | None = None
     """Labels that became known since the last turn that did not fail; None: not counted."""
+    labels_learnt: int | None = None
+    """Labels that the champion's turn knew; None: that is not on record."""
     champion_since: datetime | None = None
     """The moment up to which the champion's turn knew data; None: unknown."""
     estimate: EstimateFact | None = None

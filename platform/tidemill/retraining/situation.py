@@ -74,11 +74,14 @@ def gather(
     facts = (_turn_fact(each, state) for each in rows)
     turns = tuple(each for each in facts if each.as_of <= now + _AHEAD or each.status in _UNDER_WAY)
     latest = last_turn(turns)
-    since = max((each.as_of for each in rows if each.version == serving), default=None)
+    made_it = max(
+        (each for each in rows if each.version == serving), key=lambda each: each.as_of, default=None
+    )
     had = next((each.data_revision for each in rows if latest is not None and each.id == latest.id), None)
     known = Situation(
         new_labels=_new_labels(project, policies, turns, now),
-        champion_since=since,
+        labels_learnt=(made_it.inputs or {}).get("labels") if made_it is not None else None,
+        champion_since=made_it.as_of if made_it is not None else None,
         estimate=estimate,
         last_turn_at=latest.as_of if latest else None,
         data_version=_new_data(project, policies, had),

@@ -105,7 +105,11 @@ def search_model(context: StepContext) -> StepResult:
     if not trained.trials:
         said = f"{trained.family} with the champion's parameters, without a search"
     return StepResult(
-        {"run_id": trained.run_id, "windows": [dict(each) for each in trained.windows] or None},
+        {
+            "run_id": trained.run_id,
+            "windows": [dict(each) for each in trained.windows] or None,
+            "inputs": {**(context.turn.inputs or {}), "labels": trained.labels},
+        },
         cpu_seconds=trained.cpu_seconds,
         message=said + learnt,
     )

@@ -176,6 +176,23 @@ def test_quiet_hours():
     assert outcome(policy(quiet_hours=["11:00-13:00", "22:00-23:00"])) == "quiet_hours"
 
 
+def test_a_share_of_labels_is_one_of_those_that_the_champions_turn_knew():
+    one = policy(alerts=None, any=[{"new_labels": "25 %"}])
+    assert one.asks_when == "25% more labels"
+    assert outcome(one, turn(30, "promoted"), new_labels=249, labels_learnt=1000) is None
+    assert outcome(one, turn(30, "promoted"), new_labels=250, labels_learnt=1000) == "retrain"
+    assert outcome(one, turn(30, "promoted"), new_labels=250, labels_learnt=1001) is None
+    assert (
+        outcome(one, turn(30, "promoted"), new_labels=250) is None
+    )  # of a model from elsewhere nobody knows
+
+
+@pytest.mark.parametrize("wrong", ["0%", "-5%", "many", "25%%", 0, "0"])
+def test_wrong_numbers_of_labels_are_refused(wrong: object):
+    with pytest.raises(ValidationError, match="new_labels"):
+        policy(any=[{"new_labels": wrong}])
+
+
 def test_new_labels_are_needed_after_the_first_turn():
     one = policy(min_new_labels=500)
     assert outcome(one) == "retrain"

@@ -213,6 +213,7 @@ def _situation(
         dict.fromkeys([each.name for each in policies], str(known)),
         sources_tell_all=True,
         new_labels=known - before,
+        labels_learnt=known_by(past.project, past.rows, champion.as_of).height,
         champion_since=champion.as_of,
         last_turn_at=latest.as_of if latest else None,
         data_version=str(known) if known != before else None,

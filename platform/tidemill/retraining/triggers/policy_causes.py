@@ -78,9 +78,7 @@ def _holds(
         oldest = min(of_kind, key=lambda alert: (alert.raised_at, alert.id), default=None)
         return None if oldest is None else alert_cause(oldest)
     if condition.new_labels is not None:
-        found = situation.new_labels or 0
-        said = f"{counted(found, 'label')} became known since the last turn"
-        return Cause("new_labels", said, "new_labels") if found >= condition.new_labels else None
+        return _grown(condition, situation)
     if condition.cron is not None:
         return _passed(condition.cron, condition.zone, now, situation)
     if condition.data_version:
@@ -94,6 +92,17 @@ def _holds(
     if since is None or now - since < condition.age:
         return None
     return Cause("age", f"the champion knows nothing after {since:%Y-%m-%d %H:%M} UTC", "age")
+
+
+def _grown(condition: Condition, situation: Situation) -> Cause | None:
+    found, learnt = situation.new_labels or 0, situation.labels_learnt
+    needed = condition.labels_needed(learnt)
+    if needed is None or found < needed:
+        return None
+    said = f"{counted(found, 'label')} became known since the last turn"
+    if isinstance(condition.new_labels, str):
+        said += f"; the champion's turn knew {learnt:,}"
+    return Cause("new_labels", said, "new_labels")
 
 
 def _meets(condition: Condition, alert: AlertFact) -> bool:

@@ -100,6 +100,7 @@ def _summary(
         lists=lengths_of(rows.fit.schema, rows.features),
         cpu_seconds=found.cpu_seconds,
         refitted_on=None if rows.known is None else rows.known.height,
+        labels=rows.labelled,
         window=None if choice is None else str(choice.window),
         windows=() if choice is None else choice.recorded,
     )

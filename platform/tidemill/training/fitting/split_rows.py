@@ -39,6 +39,8 @@ class SplitRows:
     holdout: pl.DataFrame
     without_label: int
     """Rows that are in none of them, because their label is null."""
+    labelled: int | None = None
+    """All rows with a label, before ``train.max_rows`` left any out."""
     wrong_label: int = 0
     """Rows that are in none of them, because the task does not have their label."""
     known: pl.DataFrame | None = None
@@ -76,6 +78,7 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         fit=fit,
         holdout=sides.holdout,
         without_label=without_label,
+        labelled=rows.height,
         wrong_label=labels.wrong_rows,
         known=known if project.config.train.refit else None,
     )

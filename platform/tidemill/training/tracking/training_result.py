@@ -59,6 +59,8 @@ class TrainedModel:
     refitted_on: int | None = None
     """Rows that it learnt from, those held out among them, once a twin had been judged on these: all metrics
     are the twin's, which is in `JUDGED`. None: it was judged itself."""
+    labels: int | None = None
+    """Labelled rows that were known; None in records of earlier versions."""
     windows: tuple[Mapping[str, Any], ...] = ()
     """How each candidate window did (`tidemill.training.fitting.window_choice.Compared`)."""
 

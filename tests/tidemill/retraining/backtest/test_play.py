@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tidemill.project import Project, load_project
 from tidemill.retraining.backtest.backtest import BacktestRequest, span_of
 from tidemill.retraining.backtest.fitted_models import Fitted, FittedModels, Recipe
 from tidemill.retraining.backtest.past_monitors import PastMonitors
+from tidemill.retraining.backtest.past_search import search_at
 from tidemill.retraining.backtest.picture import as_svg
 from tidemill.retraining.backtest.play import (
     Past,
@@ -28,7 +30,7 @@ from tidemill.retraining.backtest.play import (
     step_of,
 )
 from tidemill.retraining.policies import Policy
-from tidemill.training.model_spec import Family
+from tidemill.training.model_spec import Family, TrainingSpec
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
 START, END = datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 12, 1, tzinfo=UTC)
@@ -152,6 +154,45 @@ def test_a_refitted_model_is_judged_by_its_twin_and_knows_the_newest_rows(
     assert (judged != serving).any()
     found = project.task.evaluate(model.holdout["y"].to_numpy(), judged)
     assert found["roc_auc"] == model.metrics["roc_auc"]
+
+
+def reversed_first(params: Any, features: Any, labels: Any):
+    yield LogisticRegression().fit(features, 1 - labels)
+    yield LogisticRegression().fit(features, labels)
+
+
+def broken(params: Any, features: Any, labels: Any):
+    raise ValueError("no such thing")
+    yield
+
+
+def test_parameters_are_those_of_the_best_trial_by_what_was_known(project: Project, rows: pl.DataFrame):
+    train = project.config.train.model_copy(update={"trials": 2})
+    split = project.config.split.model_copy(update={"validation_days": 30})
+    config = project.config.model_copy(update={"train": train, "split": split})
+    project = replace(project, config=config)
+    families = Family("broken", {}, broken, 1), Family("turned", {}, reversed_first, 2)
+    found = search_at(project, TrainingSpec(families), rows, ("x",), START, 500, lambda _done, _of: None)
+    assert (found.family.name, found.rounds) == ("turned", 2)
+    later = rows.with_columns(  # had it looked later, the first round would have been the better one
+        y=pl.when(pl.col("label_known_at") > START).then(1 - pl.col("y")).otherwise(pl.col("y"))
+    )
+    again = search_at(project, TrainingSpec(families), later, ("x",), START, None, lambda _done, _of: None)
+    assert again.rounds == 2
+    with pytest.raises(TrainingError, match=r"all 2 trials failed .* no such thing"):
+        search_at(project, TrainingSpec(families[:1]), rows, ("x",), START, None, lambda _done, _of: None)
+
+
+def test_a_share_of_labels_counts_from_what_the_champion_knew(project: Project, rows: pl.DataFrame):
+    grown = Policy.model_validate({"name": "grown", "any": [{"new_labels": "50%"}], "cooldown": "7d"})
+    gate = project.config.gate.model_copy(update={"mode": "off"})
+    of = replace(project, config=project.config.model_copy(update={"gate": gate}))
+    made = play_policies("grown", past(of, rows), [grown], [MONITOR], lambda _now: None).turns
+    known = [
+        rows.filter(pl.col("label_known_at") <= at).height for at in (START, *(turn.at for turn in made))
+    ]
+    assert all(1.5 <= new / old <= 1.5 + 7 * 24 / old for old, new in pairwise(known))
+    assert len(made) == 3
 
 
 def test_a_turn_that_fails_is_counted(project: Project, rows: pl.DataFrame):
