@@ -24,7 +24,7 @@ def assumptions(choices: Choices, source: str) -> list[Assumption]:
         ),
         Assumption("target", _target(choices), "params.yaml: project.task, dataset"),
         Assumption("time", _time(choices), "params.yaml: dataset.time, data.labels_after"),
-        Assumption("key", _key(choices), "params.yaml: data.key"),
+        Assumption("key", _key(choices), "params.yaml: data.key; features.yaml"),
         Assumption("split", _split(choices), "params.yaml: split, gate"),
         Assumption("features", _features(choices), "features.yaml"),
     ]
@@ -112,8 +112,10 @@ def _key(choices: Choices) -> str:
         assumed = f"; {choices.key_assumed}" if choices.key_assumed else ""
         return f"{choices.key}, one row each{assumed}"
     number = choices.profile.columns[choices.key].distinct
-    together = "; rows of one stay on one side of the split" if choices.group else ""
-    return f"{choices.key}, {number:,} of them{together}"
+    more = (
+        "rows of one stay on one side of the split" if choices.group else "no feature: add a line to use it"
+    )
+    return f"{choices.key}, {number:,} of them; {more}"
 
 
 def _split(choices: Choices) -> str:

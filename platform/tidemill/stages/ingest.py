@@ -41,7 +41,7 @@ def ingest_table(project: Project) -> None:
     formats = column_formats(project)
     target = project.root / rules.source
     with TemporaryDirectory(prefix="tidemill-ingest-") as folder:
-        raw = open_source(source, project.root, Path(folder))
+        raw = open_source(source, project.root, Path(folder), rules.columns)
         try:
             dataset = project.config.dataset
             gaps = {dataset.label: class_gaps(list(map(str, dataset.classes)))} if dataset.classes else {}

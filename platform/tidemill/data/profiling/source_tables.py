@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from tidemill.data.profiling.database_tables import read_database
 from tidemill.data.profiling.object_stores import fetch_table, is_object_store
-from tidemill.data.tables.column_names import literal_names
+from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.data.tables.csv_headers import plain_names, separator_of
 from tidemill.data.tables.frames import is_csv, open_table, opening, table_files
 from tidemill.data.tables.scanning import scan_csv_as_text
@@ -61,14 +61,18 @@ def absolute_address(address: str, folder: Path) -> str:
     return f"{found[1]}{folder / found[2]}" if found else address
 
 
-def open_source(address: str, folder: Path, scratch: Path) -> pl.LazyFrame:
+def open_source(address: str, folder: Path, scratch: Path, whole: Collection[str] = ()) -> pl.LazyFrame:
     """Open a table lazily; what is elsewhere is first copied here, in pieces, and CSV stays text.
+
+    The fields of objects, as JSON lines and parquet have them, become columns of their own: ``total`` of
+    ``order`` becomes ``order_total``.
 
     Args:
         address: path of a CSV, parquet, JSON lines or Arrow file, of a folder of such files, a pattern, all
             of these in an object store (``s3://bucket/orders``), or ``<SQLAlchemy address>::<table>``.
         folder: relative paths begin here.
         scratch: a folder for what is copied.
+        whole: columns of objects that stay what they are.
 
     Raises:
         DataError: there is no such table, or it cannot be read.
@@ -81,7 +85,30 @@ def open_source(address: str, folder: Path, scratch: Path) -> pl.LazyFrame:
     else:
         table = _of_files(folder / address)
     # Many programs write the number of the row as a column without a name.
-    return table.drop("") if "" in table.collect_schema() else table
+    table = table.drop("") if "" in table.collect_schema() else table
+    return _with_fields(table, set(whole))
+
+
+def _with_fields(table: pl.LazyFrame, whole: set[str]) -> pl.LazyFrame:
+    """Return a table with the fields of its objects as columns; one whose name is taken leaves them whole.
+
+    >>> nested = pl.LazyFrame({"n": [1], "order": [{"total": 2.5, "by": {"age": 31}}]})
+    >>> _with_fields(nested, set()).collect().to_dicts()
+    [{'n': 1, 'order_total': 2.5, 'order_by_age': 31}]
+    """
+    schema = table.collect_schema()
+    columns = list[pl.Expr]()
+    for name, dtype in schema.items():
+        column = pl.col(literal_name(name))
+        fields = {f"{name}_{field.name}": field.name for field in getattr(dtype, "fields", ())}
+        if name in whole or not fields or len({*schema, *fields}) < len(schema) + len(fields):
+            whole.add(name)
+            columns.append(column)
+        else:
+            columns += [column.struct.field(field).alias(flat) for flat, field in fields.items()]
+    if schema.keys() <= whole:
+        return table
+    return _with_fields(table.select(columns), whole)
 
 
 def _of_files(path: Path) -> pl.LazyFrame:

@@ -12,6 +12,12 @@ from tidemill.scoring.input.row_reading import types_of_lines
 from tidemill.scoring.input.table_places import SourceFile
 from tidemill.scoring.scoring_job import Mode, ScoreRequest
 
+_FLATTENED = (
+    """jq -c '[paths(type != "object") as $p | select($p | all(type == "string")) | """
+    """{key: ($p | join("_")), value: getpath($p)}] | from_entries'"""
+)
+"""Writes objects as training reads them: the field total of order as order_total."""
+
 __all__ = [
     "column_types",
     "kept_columns",
@@ -77,10 +83,15 @@ def require_columns(needed: Iterable[str], there: Sequence[str], mode: Mode, fil
     if not absent:
         return
     what = "features of the version" if mode == "columns" else "keys of the features"
+    hint = (
+        "--rename NAME=OURS if they have other names; --keys looks features up, --columns takes them as given"
+    )
+    if any(name.startswith(f"{column}_") for name in absent for column in there) and file.format == "ndjson":
+        hint = (
+            f"if these are fields of objects, make columns of them: {_FLATTENED} table.ndjson > flat.ndjson"
+        )
     raise UsageError(
-        f"{file.address} has no column {', '.join(absent)} ({what}); it has: {', '.join(there)}",
-        hint="--rename NAME=OURS if they have other names; --keys looks features up, --columns takes "
-        "them as given",
+        f"{file.address} has no column {', '.join(absent)} ({what}); it has: {', '.join(there)}", hint=hint
     )
 
 

@@ -75,6 +75,17 @@ def test_parquet_json_lines_folders_and_patterns(tmp_path: Path):
         assert read(address, tmp_path).equals(ROWS), address
 
 
+def test_fields_of_objects_are_columns_unless_their_names_are_taken(tmp_path: Path):
+    line = '{"order": {"at": "2024-01-31", "by": {"age": 3}}, "a": {"b": 1}, "a_b": 2, "none": {}}\n'
+    (tmp_path / "t.ndjson").write_text(line + '{"order": null, "a_b": 5}\n')
+    table = open_source("t.ndjson", tmp_path, tmp_path)
+    assert table.collect_schema().names() == ["order_at", "order_by_age", "a", "a_b", "none"]
+    assert table.select("order_by_age").collect().to_series().to_list() == [3, None]
+    declared = ("order", "a", "a_b", "none", "other")
+    assert open_source("t.ndjson", tmp_path, tmp_path, declared).collect_schema().names() == [*declared[:-1]]
+    open_source("t.ndjson", tmp_path, tmp_path, ("order_at", "a_b", "none")).collect()
+
+
 def test_a_folder_without_one_kind_of_table_is_refused(tmp_path: Path):
     (tmp_path / "parts").mkdir()
     with pytest.raises(DataError, match="no file of a table"):
