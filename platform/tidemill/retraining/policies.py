@@ -110,7 +110,7 @@ class Budget(_Section):
     """What a project's policies may spend in a period: turns, CPU time, or both."""
 
     turns: int | None = Field(default=None, ge=1)
-    """The most turns that may begin."""
+    """The most turns that may begin; those that failed or found nothing new to learn do not count."""
     cpu_hours: float | None = Field(default=None, gt=0)
     """No turn begins once those of the period took this much CPU time."""
     period: Duration
@@ -139,6 +139,8 @@ class QuietHours(_Section):
                 f'{given!r} is not a span of hours: write it in quotes, as in "22:00-06:00" (UTC)'
             )
         one, two, three, four = (int(part) for part in found.groups())
+        if (one, two) == (three, four):
+            raise ValueError(f"{given!r} begins and ends at the same time: it holds no hour")
         return {"start": time(one, two), "end": time(three, four)}
 
     def holds(self, moment: time) -> bool:

@@ -251,8 +251,9 @@ def _over_budget(case: _Case) -> str | None:
     begun = [turn for turn in case.turns if turn.policy is not None and turn.as_of > case.now - budget.period]
     begun.sort(key=lambda turn: turn.as_of, reverse=True)
     days = said_days(budget.period)
-    if budget.turns is not None and len(begun) >= budget.turns:
-        free_at = begun[budget.turns - 1].as_of + budget.period
+    counted_turns = [turn for turn in begun if turn.status not in ("failed", "unchanged")]
+    if budget.turns is not None and len(counted_turns) >= budget.turns:
+        free_at = counted_turns[budget.turns - 1].as_of + budget.period
         said = f"{counted(budget.turns, 'turn')} in {days}"
         return f"the budget of {said} is used up until {free_at:%Y-%m-%d %H:%M} UTC"
     if budget.cpu_hours is None:

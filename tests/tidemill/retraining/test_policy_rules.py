@@ -83,6 +83,8 @@ def test_the_budget_counts_turns_of_policies_in_the_period():
     assert outcome(one, turn(29, "promoted"), turn(15, "promoted")) == "budget"
     assert outcome(one, turn(31, "promoted"), turn(15, "promoted")) == "retrain"
     assert outcome(one, turn(29, "promoted", name=None), turn(15, "promoted")) == "retrain"
+    without_a_model = [turn(29 - days, "failed") for days in range(5)] + [turn(20, "unchanged")]
+    assert outcome(one, *without_a_model, turn(15, "promoted")) == "retrain", "an outage uses up no budget"
     held = decide([one], [ALERT], [turn(29, "promoted"), turn(15, "promoted")], NOW)
     assert isinstance(held, Hold)
     assert held.reason == "the budget of 2 turns in 30 days is used up until 2013-06-02 12:00 UTC"
@@ -253,6 +255,7 @@ def test_any_and_all():
         ({"recipe": {"windows": [{"last": "soon"}]}}, "no window"),
         ({"action": "shout"}, "record"),
         ({"budget": {"turns": 0, "period": "1d"}}, "greater than or equal to 1"),
+        ({"quiet_hours": "07:00-07:00"}, "holds no hour"),
     ],
 )
 def test_what_is_wrong_is_said(given: dict[str, object], said: str):
