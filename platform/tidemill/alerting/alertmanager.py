@@ -7,9 +7,11 @@ not heard of it for a while, unless it is told when it would end: a week after e
 import json
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tidemill.alerting.alert_text import AlertText
 from tidemill.errors import NotDelivered
@@ -40,6 +42,22 @@ def _rfc3339(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
+def _without_access(address: str) -> tuple[str, dict[str, str]]:
+    """Return an address without its user and password, and the header that they make.
+
+    >>> _without_access("http://127.0.0.1:9093")
+    ('http://127.0.0.1:9093', {})
+    >>> _without_access("https://ann:a%40b@alerts.example/am")
+    ('https://alerts.example/am', {'Authorization': 'Basic YW5uOmFAYg=='})
+    """
+    parts = urlsplit(address)
+    who, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return address, {}
+    said = b64encode(unquote(who).encode()).decode()
+    return urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {said}"}
+
+
 def push(address: str, name: str, alerts: Sequence[AlertText]) -> None:
     """Post alerts to an Alertmanager.
 
@@ -48,10 +66,11 @@ def push(address: str, name: str, alerts: Sequence[AlertText]) -> None:
     """
     if not address.startswith(("http://", "https://")):
         raise NotDelivered(f"receiver {name!r}: its address does not begin with http:// or https://")
+    url, access = _without_access(address)
     request = urllib.request.Request(  # noqa: S310 - the scheme is checked
-        address.rstrip("/") + "/api/v2/alerts",
+        url.rstrip("/") + "/api/v2/alerts",
         data=json.dumps([as_alertmanager(each) for each in alerts]).encode(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", **access},
         method="POST",
     )
     try:

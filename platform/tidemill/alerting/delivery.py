@@ -22,6 +22,8 @@ __all__ = ["address_of", "sender_of", "without_address"]
 
 log = logging.getLogger(__name__)
 _MAIL = ("mailto://", "mailtos://")
+_UNKNOWN = ("Unparseable", "Unsupported", "Could not load")
+"""How Apprise begins to say that it cannot use an address, which it then names in part."""
 _EXTRA = "pip install 'tidemill[alerting]'"
 
 
@@ -92,9 +94,13 @@ def _by_apprise(name: str, address: str, alerts: Sequence[AlertText], page: str 
     form_of_line = "%(message)s"
     with apprise.LogCapture(level=logging.WARNING, fmt=form_of_line) as said:  # type: ignore[no-untyped-call]
         if not target.add(address):
+            first = said.getvalue().partition("\n")[
+                0
+            ]  # says what is wrong in an address of a kind that it knows
+            why = "" if first.startswith(_UNKNOWN) else f": {without_address(first, address)}"
             raise NotDelivered(
-                f"receiver {name!r}: its address is none that Apprise knows",
-                hint="https://github.com/caronc/apprise/wiki lists them",
+                f"receiver {name!r}: its address is none that Apprise knows{why}",
+                hint="https://github.com/caronc/apprise/wiki lists them; a webhook's begins with json:// or jsons://",
             )
         form = apprise.NotifyFormat.TEXT if page is None else apprise.NotifyFormat.HTML
         body, title = page or body_of(alerts), title_of_message(alerts)

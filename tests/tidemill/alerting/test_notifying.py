@@ -327,8 +327,11 @@ def test_an_address_that_nothing_knows_is_said_without_it(
     run_monitor(state, findings("quality"), day=0)
     monkeypatch.setenv("TEAM_URL", "pigeon://hidden-loft")
     error = told(state, tmp_path)
-    assert "none that Apprise knows" in error
-    assert "hidden-loft" not in error
+    assert error.endswith("its address is none that Apprise knows")
+    monkeypatch.setenv("TEAM_URL", "mailto://ann:hidden-loft@127.0.0.1:9/?from=a@b.c&to=x@example.com")
+    later = told(state, tmp_path, START + MINUTE)
+    assert "Apprise knows: Invalid ~From~ email specified" in later
+    assert "hidden-loft" not in error + later
 
 
 def test_what_apprise_says_of_a_key_reaches_no_log(
