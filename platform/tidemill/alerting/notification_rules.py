@@ -64,6 +64,7 @@ class Told:
     status: str
     reason: str | None
     at: datetime
+    """When it was sent; before that, and where it was withheld, when that was decided."""
     id: str = ""
 
 

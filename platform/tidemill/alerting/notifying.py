@@ -205,7 +205,7 @@ def _text(alert: Alert, note: Notification) -> AlertText:
 
 
 def _told(note: Notification) -> Told:
-    facts = note.receiver, note.step, note.status, note.reason, note.at
+    facts = note.receiver, note.step, note.status, note.reason, note.sent_at or note.at
     return Told(note.alert_id, note.occurrence, *facts, note.id)
 
 

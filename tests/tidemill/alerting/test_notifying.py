@@ -104,6 +104,10 @@ def test_a_receiver_that_is_down_for_an_hour_is_told_then(state: State):
         now += MINUTE
     assert [(each - START) // MINUTE for each in tried] == [0, 1, 3, 7, 15, 30, 45, 60]
     assert notes(state) == [("firing", "sent", 8)]
+    notify(state, "delay", ROUTES, START + DAY + 59 * MINUTE, send)
+    assert len(notes(state)) == 1, "it is repeated a day after it was sent"
+    notify(state, "delay", ROUTES, START + DAY + 60 * MINUTE, send)
+    assert notes(state)[1:] == [("repeat", "sent", 1)]
 
 
 def test_what_waits_for_a_receiver_is_stopped_by_who_acknowledges_and_by_a_silence(state: State):

@@ -154,7 +154,7 @@ def alerts_resolve(
     def act(state: "State", identifier: str, who: str, now: "datetime") -> "Alert":
         return (mark_as_noise if noise else resolve)(state, identifier, who, now, comment)
 
-    told = " as noise: `tidemill alerts show` has what it proposes" if noise else ""
+    told = " as noise: `tidemill alerts show` has the threshold that it proposes, if any" if noise else ""
     _act(project, alert, json, act, lambda row: f"{row.id} is resolved{told}")
 
 
