@@ -79,6 +79,23 @@ def test_a_few_milliseconds_more_are_no_reason():
     assert verdict(canary=count(milliseconds=4)).action == "advance"
 
 
+def timed(*milliseconds):
+    counters = VersionCounters()
+    for one in milliseconds:
+        counters.scored("canary", "2", 1, one / 1000)
+    return counters.counts()["canary", "2"]
+
+
+@pytest.mark.parametrize("calls", [100, 400])
+def test_slow_calls_end_a_rollout_where_they_are_more_than_chance(calls):
+    once = verdict(canary=timed(56, 56, *[1] * (calls - 2)))
+    assert once.action == "advance"
+    often = verdict(canary=timed(*[56] * (calls // 10), *[1] * (calls - calls // 10)))
+    assert often.action == "roll_back"
+    if calls == 100:
+        assert "2 slow calls of 100 may be chance" in "; ".join(once.checks)
+
+
 def test_labels_are_believed_rather_than_estimates():
     assert verdict(quality=found(0.0, -0.01, 0.01), scores=found(0.3, 0.2, 0.4)).action == "advance"
 

@@ -24,6 +24,7 @@ __all__ = [
     "Key",
     "VersionCounters",
     "as_baseline",
+    "calls_above",
     "quantile",
     "read_counts",
     "record_counts",
@@ -143,6 +144,18 @@ def quantile(seconds: Mapping[int, int], share: float) -> float | None:
         if seen >= share * total and total:
             return float(_FIRST * _GROWTH ** (bucket + 1))
     return None
+
+
+def calls_above(seconds: Mapping[int, int], limit: float) -> int:
+    """Return how many calls took longer than ``limit`` seconds, each as long as its bucket's end.
+
+    >>> counters = VersionCounters()
+    >>> for milliseconds in (1, 1, 80):
+    ...     counters.scored("canary", "7", 1, milliseconds / 1000)
+    >>> calls_above(counters.counts()["canary", "7"].seconds, 0.02)
+    1
+    """
+    return sum(calls for bucket, calls in seconds.items() if _FIRST * _GROWTH ** (bucket + 1) > limit)
 
 
 def record_counts(
