@@ -129,9 +129,9 @@ class Custom(Task):
         (None, '["a", 1]')
         """
         try:
-            return None, json.dumps(
-                value, sort_keys=True, allow_nan=False, ensure_ascii=False, default=iso_text
-            )
+            label = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, default=iso_text)
+            label.encode()  # half of a character is no text
+            return None, label
         except (TypeError, ValueError) as error:
             raise ValueError(f"must be a JSON value: {error}") from error
 

@@ -84,7 +84,7 @@ def test_predict_takes_lists_and_says_what_is_wrong_with_others(api):
     assert first > 0.6 > 0.4 > second
     for wrong, said in [
         ([1.0, 2.0], "Input should be a list of 4 numbers, and a list of 2 was given"),
-        ("near", "Input should be a list of 4 numbers, and 'near' was given"),
+        ("near", "Input should be a list of 4 numbers, and text was given"),
         ([1.0, "a", 0.0, 0.0], "Input should be a valid number, and text was given"),
         ([1.0, None, 0.0, 0.0], "Input should be a valid number, and null was given"),
         ([1e300, 0.0, 0.0, 0.0], "Input should lie within ±3.403e+38"),

@@ -81,6 +81,8 @@ def test_a_custom_label_is_any_json(value):
     assert json.loads(target) == value
     with pytest.raises(ValueError, match="JSON"):
         Custom("m:f").label_given([float("nan")])
+    with pytest.raises(ValueError, match="must be a JSON value"):
+        Custom("m:f").label_given({"half": "\ud800"})
 
 
 @pytest.mark.parametrize("task", [TWO, NAMED, NUMBERED], ids=["two", "named", "numbered"])

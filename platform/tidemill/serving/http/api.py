@@ -35,7 +35,7 @@ from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.serving.protocols.answer_schemas import feedback_schema, response_schema
 from tidemill.serving.protocols.error_bodies import error_codec
-from tidemill.serving.protocols.json_bodies import not_json
+from tidemill.serving.protocols.json_bodies import not_json, other_media_type
 from tidemill.serving.protocols.predict_codec import name_fields, problems
 from tidemill.serving.protocols.predict_schema import (
     Accepted,
@@ -164,6 +164,9 @@ def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
 def _add_errors(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
+        if any(isinstance(item["input"], bytes) for item in error.errors()):  # FastAPI leaves others unread
+            given = request.headers.get("content-type", "")
+            return _failed(request, other_media_type(given.encode("latin-1")))
         found = problems(error.errors(), within=())
         body = getattr(request.scope.get("route"), "body_field", None)
         name_fields(found, None if body is None else body.field_info.annotation)

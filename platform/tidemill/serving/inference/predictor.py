@@ -21,12 +21,12 @@ from tidemill.serving.inference.calls import Answer, Call, Failure, Prediction, 
 from tidemill.serving.inference.hooks import Meter, NoMeter, Shadow
 from tidemill.serving.inference.label_keys import refuse_unknown_keys
 from tidemill.serving.inference.prediction_records import Batch, records_of
+from tidemill.serving.inference.refused_values import refuse_large_integers
 from tidemill.serving.inference.row_scoring import (
     FALLBACK,
     GIVEN,
     ModelFailed,
     Row,
-    not_loggable,
     read_features,
     score_rows,
 )
@@ -97,7 +97,7 @@ class Predictor(Generic[Request]):
         except Exception as error:  # noqa: BLE001 — the error is the answer
             if len(calls) > 1:
                 return [answer for call in calls for answer in self.answer([call])]
-            return [not_loggable(calls[0]) or self._without_secrets(calls[0], error)]
+            return [_large_integer(calls[0]) or self._without_secrets(calls[0], error)]
 
     def predict(self, instances: Sequence[Request], at: datetime | None = None, test: bool = False) -> Answer:
         """Return the answer to one call.
@@ -261,6 +261,15 @@ class Predictor(Generic[Request]):
             if isinstance(shown, ModelFailed) and isinstance(error, ModelFailed):
                 shown.version = error.version  # which is no secret
             return shown
+
+
+def _large_integer(call: Call) -> Refused | None:
+    """Return the refusal of a call with a whole number that no record can hold."""
+    try:
+        refuse_large_integers(call.instances or ())
+    except Refused as refused:
+        return refused
+    return None
 
 
 def _by_call(calls: Sequence[Call], predictions: Sequence[Prediction]) -> list[Answer]:

@@ -1,6 +1,6 @@
 """Make the prediction API of a project from ``features.yaml``, without code of the project's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from tidemill.features.project_features import check_keys
 from tidemill.project import Project
 from tidemill.project.feature_columns import COLUMNS_FILE, FeatureColumn, read_columns, read_keys
 from tidemill.serving.inference.application import Application
+from tidemill.serving.inference.refused_values import loggable
 from tidemill.serving.inference.request_moments import Moment
 
 __all__ = ["make_application", "request_model"]
@@ -113,7 +114,7 @@ def _field(column: FeatureColumn, alias: bool = True) -> tuple[Any, Any]:
     )
     kind = _kind(column) if column.required else _kind(column) | None
     if column.has_gap_words:
-        kind = Annotated[kind, BeforeValidator(column.without_gap)]
+        kind = Annotated[kind, BeforeValidator(_needed(column) if column.required else column.without_gap)]
     return kind, about
 
 
@@ -122,7 +123,7 @@ def _kind(column: FeatureColumn) -> Any:
         case "number":
             return Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_within)]
         case "integer":
-            return Annotated[int, BeforeValidator(_whole), Field(strict=True), AfterValidator(_within)]
+            return Annotated[int, BeforeValidator(_whole), Field(strict=True), AfterValidator(loggable)]
         case "truth":
             return Annotated[bool, Field(strict=True)]
         case "moment":
@@ -137,20 +138,33 @@ def _list(column: FeatureColumn) -> Any:
     """Return the type of a list; what is no list of that length is told with both lengths."""
     element: Any = Annotated[float, Field(strict=True, allow_inf_nan=False)]
     if column.element == "integer":
-        element = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+        element = Annotated[int, BeforeValidator(_whole), Field(strict=True), AfterValidator(loggable)]
 
     def check(value: object) -> object:
-        if isinstance(value, list) and len(value) == column.length:
+        if not isinstance(value, list):
+            raise PydanticCustomError("list_type", "Input should be {expected}", {"expected": column.meant})
+        if len(value) == column.length:
             return value
-        given = f"a list of {len(value)}" if isinstance(value, list) else repr(value)[:_SHOWN]
         raise PydanticCustomError(
             "list_of_another_length",
-            "Input should be {expected}, and {given} was given",
-            {"expected": column.meant, "given": "another value" if column.personal else given},
+            "Input should be {expected}, and a list of {given} was given",
+            {"expected": column.meant, "given": len(value)},
         )
 
     limits = Field(min_length=column.length, max_length=column.length)
     return Annotated[list[element], limits, BeforeValidator(check), AfterValidator(_all_within)]
+
+
+def _needed(column: FeatureColumn) -> Callable[[object], object]:
+    """Return the check that a text that must be there is no word for a gap."""
+
+    def check(value: object) -> object:
+        if value is not None and column.without_gap(value) is None:
+            said = "Input should be a valid string, and {given}, which means a gap, was given"
+            raise PydanticCustomError("gap", said, {"given": repr(value)})
+        return value
+
+    return check
 
 
 def _whole(value: object) -> object:

@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import orjson
-
 from tidemill.errors import ServingError
 from tidemill.features.request_features import REQUEST, FeatureRow
 from tidemill.project.feature_columns import REFUSED
 from tidemill.serving.inference.calls import Call, Failure, Refused
-from tidemill.serving.inference.refused_gaps import refused_gaps
+from tidemill.serving.inference.refused_values import refused_gaps
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.routing.loaded_version import LoadedModel
 from tidemill.serving.routing.traffic_split import CHAMPION, NAMED
 
-__all__ = ["FALLBACK", "GIVEN", "ModelFailed", "Row", "not_loggable", "read_features", "score_rows"]
+__all__ = ["FALLBACK", "GIVEN", "ModelFailed", "Row", "read_features", "score_rows"]
 
 GIVEN = "features:given"
 """Flag of a prediction whose features came with the request."""
@@ -95,18 +93,6 @@ def _refuse_unseen(row: FeatureRow, place: int) -> None:
             message = f"Feature {name} has a category that was not seen in training"
             problem = {"loc": ["body", "instances", place, name], "msg": message, "type": "unseen_category"}
             raise Refused(Failure("malformed", [problem]))
-
-
-def not_loggable(call: Call) -> Refused | None:
-    """Return the refusal of a call whose fields no record can hold: integers beyond 64 bits."""
-    for place, instance in enumerate(call.instances or ()):
-        try:
-            orjson.dumps(instance.model_dump(mode="json"), str)
-        except orjson.JSONEncodeError as error:
-            message = f"Input cannot be written as JSON: {error}"
-            problem = {"loc": ["body", "instances", place], "msg": message, "type": "not_loggable"}
-            return Refused(Failure("malformed", [problem]))
-    return None
 
 
 def score_rows(

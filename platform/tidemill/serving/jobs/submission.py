@@ -14,6 +14,7 @@ from tidemill.clock import Clock
 from tidemill.ids import new_id
 from tidemill.project.serve_config import JobsConfig
 from tidemill.serving.inference.calls import Failure, Refused
+from tidemill.serving.inference.refused_values import refuse_large_integers
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles
 from tidemill.serving.protocols.json_bodies import parse_json
@@ -112,13 +113,15 @@ class Jobs:
 
     def _check(self, schema: type[Any], content: Any, first: int) -> Any:
         try:
-            return TypeAdapter(schema).validate_python(content)
+            checked = TypeAdapter(schema).validate_python(content)
         except ValidationError as error:
             found = listed(error, schema)
             for problem in found:
                 if len(problem["loc"]) > 2:  # body, instances, and which of them
                     problem["loc"][2] += first
             raise Refused(Failure("malformed", found)) from None
+        refuse_large_integers(checked.instances, first)
+        return checked
 
     @cached_property
     def schema(self) -> type[Any]:

@@ -7,7 +7,7 @@ import orjson
 
 from tidemill.serving.inference.calls import Failure, Headers, Refused
 
-__all__ = ["MAX_DEPTH", "malformed", "nesting", "not_json", "parse_json", "type_given"]
+__all__ = ["MAX_DEPTH", "malformed", "nesting", "not_json", "other_media_type", "parse_json", "type_given"]
 
 MAX_DEPTH = 64
 """Lists and objects inside each other; what we write ourselves must stay far below what parsers bear."""
@@ -43,14 +43,23 @@ def parse_json(body: bytes, headers: Headers) -> Any:
     """
     kind = headers.get(b"content-type", b"application/json")
     if not kind.startswith(b"application/json") and not _is_json(kind):
-        detail = f"the body must be application/json, not {kind[:100].decode('latin-1')}"
-        raise Refused(Failure("media_type", detail))
+        raise Refused(other_media_type(kind))
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and nesting(body) > MAX_DEPTH:
         raise Refused(not_json(None, f"it is nested deeper than {MAX_DEPTH}"))
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refused(not_json(error.pos, error.msg)) from None
+
+
+def other_media_type(given: bytes) -> Failure:
+    """Return the failure of a body of another content type.
+
+    >>> other_media_type(b"text/plain").detail
+    'the body must be application/json, and the content type is text/plain'
+    """
+    shown = given[:100].decode("latin-1") or "empty"
+    return Failure("media_type", f"the body must be application/json, and the content type is {shown}")
 
 
 def type_given(value: object) -> str:

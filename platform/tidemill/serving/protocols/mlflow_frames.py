@@ -17,6 +17,7 @@ from tidemill.clock import utc
 from tidemill.data.profiling.cell_values import read_cells
 from tidemill.data.profiling.number_notations import is_notation
 from tidemill.data.tables.csv_headers import plain_names
+from tidemill.plurals import counted
 from tidemill.project.gap_words import GAPS_BESIDE_NUMBERS, is_gap
 from tidemill.serving.protocols.json_bodies import malformed
 from tidemill.serving.protocols.model_inputs import Rows
@@ -28,6 +29,7 @@ FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 """A body has exactly one of them."""
 
 _MISSING = frozenset({*GAPS_BESIDE_NUMBERS, "<na>"})
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -94,9 +96,13 @@ def parse_csv(
     header, rows = plain_names(lines[0]), lines[1:]
     if len(set(header)) < len(header):
         raise malformed("the CSV's header names a column twice")
+    other = next((name for mark, name in _SEPARATORS.items() if mark in lines[0][0]), None)
+    if len(header) == 1 and other is not None:
+        raise malformed(f"the CSV's values must be separated by commas, and its header has {other}")
     for number, row in enumerate(rows):
         if len(row) != len(header):
-            raise malformed(f"row {number} of the CSV has {len(row)} values, its header {len(header)}")
+            said = f"row {number} of the CSV has {counted(len(row), 'value')}"
+            raise malformed(f"{said}, its header {counted(len(header), 'name')}")
     kinds = {
         **dict.fromkeys(words, "text"),
         **dict.fromkeys(lists, "json"),
@@ -211,8 +217,16 @@ def _value(name: str, kind: str | None, row: int, text: str) -> Any:
             return _BOOLEANS[text.strip().lower()]
         if kind == "integer" and text.strip().lstrip("+-").isdecimal():
             return int(text)  # all its digits
-        return float(text) if kind in ("number", "integer", None) else text
+        if kind not in ("number", "integer", None):
+            return text
+        if "_" in text:  # Python takes it between digits
+            raise ValueError
+        return float(text)
     except ValueError:
         if kind is None:  # a feature, which must be a number, or one of the columns that are not read
             return text
-        raise malformed(f"row {row} of the CSV, {name}: {kind} is wanted here") from None
+        wanted = "list" if kind == "json" else str(kind)
+        article = "an" if wanted == "integer" else "a"
+        raise malformed(
+            f"row {row} of the CSV, {name}: Input should be {article} {wanted}, and other text was given"
+        ) from None

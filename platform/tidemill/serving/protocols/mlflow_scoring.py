@@ -159,6 +159,9 @@ def _is_csv(headers: Headers) -> bool:
 
 
 def _params(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    outside = [name for name in PARAMS if name in content]
+    if outside:
+        raise malformed(f'{outside[0]} belongs in params: {{"params": {{"{outside[0]}": …}}}}')
     params = content.get("params")
     if params is None:
         return {}

@@ -171,6 +171,8 @@ def _which_field(name: str, names: Sequence[str]) -> str:
 
 def _message(item: Mapping[str, Any]) -> str:
     kind, said = str(item["type"]), str(item["msg"])
+    if kind == "json_invalid":
+        return f"the body is not JSON: {item.get('ctx', {}).get('error', said)}"
     if kind in _UNREADABLE:
         return f"{_A_MOMENT}, and text was given: {said.partition(', ')[2]}"
     if kind == "timezone_aware":

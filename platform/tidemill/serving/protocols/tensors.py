@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.serving.protocols.given_features import Column
-from tidemill.serving.protocols.json_bodies import malformed
+from tidemill.serving.protocols.json_bodies import malformed, type_given
 
 __all__ = ["DATATYPES", "Tensor", "binary", "decode", "refuse_rest"]
+
+_TAKES = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "truth values", "text": "text"}
 
 DATATYPES: Mapping[str, str] = {
     "BOOL": "?",
@@ -135,22 +137,21 @@ def _checked(name: str, datatype: str, shape: tuple[int, ...], data: list[Any]) 
     flat = data if not data or not isinstance(data[0], list) else list(_flat(data, len(shape)))
     if len(flat) != prod(shape):
         raise malformed(f"input {name!r} has {len(flat)} values, its shape {list(shape)} says {prod(shape)}")
-    types = set(map(type, flat))
     if datatype == "BYTES":
-        _only(name, datatype, types, {str, type(None)})
+        _only(name, datatype, flat, {str, type(None)})
         return flat
     code = np.dtype(DATATYPES[datatype])
     if code.kind == "f":
-        _only(name, datatype, types, {float, int, type(None)})
+        _only(name, datatype, flat, {float, int, type(None)})
         # A float keeps its digits: it would be wrong to round 0.1 to FP32 before a model that reads FP64.
         return np.array([np.nan if value is None else value for value in flat], dtype=np.float64)
-    _only(name, datatype, types, {bool if code.kind == "b" else int, type(None)})
+    _only(name, datatype, flat, {bool if code.kind == "b" else int, type(None)})
     if code.kind != "b":
         limits, known = np.iinfo(code), [value for value in flat if value is not None]
         if known and not limits.min <= min(known) <= max(known) <= limits.max:
             raise malformed(f"input {name!r} has values that no {datatype} can hold")
     # As floats, integers with nulls among them would lose digits.
-    return np.array(flat, dtype=object if type(None) in types else code)
+    return np.array(flat, dtype=object if None in flat else code)
 
 
 def _flat(data: list[Any], depth: int) -> Iterator[Any]:
@@ -161,10 +162,20 @@ def _flat(data: list[Any], depth: int) -> Iterator[Any]:
             yield item
 
 
-def _only(name: str, datatype: str, found: set[type], allowed: set[type]) -> None:
-    if not found <= allowed:
-        wrong = ", ".join(sorted(kind.__name__ for kind in found - allowed))
-        raise malformed(f"input {name!r} is {datatype}, but has values that are {wrong}")
+def _only(name: str, datatype: str, values: list[Any], allowed: set[type]) -> None:
+    if set(map(type, values)) <= allowed:
+        return
+    wrong = next(value for value in values if type(value) not in allowed)
+    given = type_given(wrong)
+    if int in allowed and isinstance(wrong, float):
+        given += " beyond 64 bits, or with an exponent" if wrong.is_integer() else " with a fraction"
+    raise malformed(
+        f"input {name!r} is {datatype}, which takes {_TAKES[_kind(datatype)]}, and {given} was given"
+    )
+
+
+def _kind(datatype: str) -> str:
+    return "text" if datatype == "BYTES" else np.dtype(DATATYPES[datatype]).kind
 
 
 def _unpacked(name: str, datatype: str, count: int, data: memoryview) -> Column:

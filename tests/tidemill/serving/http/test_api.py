@@ -104,7 +104,9 @@ def test_an_integer_that_no_record_can_hold_is_the_requests_fault(served_parcels
     with TestClient(build_api(load_project(root), "r1"), raise_server_exceptions=False) as api:
         refused = predict(api, {"depot": "north"}, {"depot": "north", "pieces": "9" * 30})
         assert refused.status_code == 422
-        assert refused.json()["detail"][0]["loc"] == ["body", "instances", 1]
+        (problem,) = refused.json()["detail"]
+        assert problem["loc"] == ["body", "instances", 1, "pieces"]
+        assert problem["msg"].startswith("Input should be a whole number of at most 64 bits")
         assert predict(api, {"depot": "north", "pieces": 2**63 - 1}).status_code == 200
 
 
@@ -148,7 +150,8 @@ def test_a_malformed_request_is_told_which_field(api, served_parcels, body, fiel
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"instances": "\xff"}', b"[" * 100_000, b'{"instances": ' + b"1" * 5000 + b"}"]
+    "body",
+    [b'{"instances": "\xff"}', b'{"labels": [', b"[" * 100_000, b'{"instances": ' + b"1" * 5000 + b"}"],
 )
 @pytest.mark.parametrize("path", ["/predict", "/feedback"])
 def test_a_body_that_cannot_be_parsed_is_told_it_is_not_json(api, path, body):
@@ -157,6 +160,13 @@ def test_a_body_that_cannot_be_parsed_is_told_it_is_not_json(api, path, body):
     (problem,) = answer.json()["detail"]
     assert (problem["loc"][0], problem["type"]) == ("body", "json_invalid")
     assert problem["msg"].startswith("the body is not JSON: ")
+
+
+@pytest.mark.parametrize("path", ["/predict", "/feedback"])
+def test_a_body_of_another_content_type_is_told_which_is_wanted(api, path):
+    answer = api.post(path, content=b'{"labels": []}', headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 415
+    assert answer.json()["detail"] == "the body must be application/json, and the content type is text/plain"
 
 
 def test_too_many_instances_are_refused(api):

@@ -8,13 +8,15 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from tidemill.errors import FeatureError
 from tidemill.features.request_features import FeatureRow, RequestFeatures, StoreAndRequest
 from tidemill.files.declaration_files import read_declaration
 from tidemill.project.feature_columns import FeatureColumn, parse_columns, read_columns
 from tidemill.serving.inference.application import Application
+from tidemill.serving.inference.calls import Refused
+from tidemill.serving.inference.refused_values import refuse_large_integers
 from tidemill.serving.inference.request_application import make_application, request_model
 
 AT = datetime(2013, 4, 1, tzinfo=UTC)
@@ -27,7 +29,8 @@ COLUMNS = (
     FeatureColumn("class", "text", False, ("economy", "business"), "refuse"),
     FeatureColumn("_carrier", "text", False, ("UA", "AA"), "unknown"),
 )
-MODEL = request_model(COLUMNS)
+SIZES = FeatureColumn("sizes", "list", required=False, length=2, element="integer")
+MODEL = request_model((*COLUMNS, SIZES))
 
 
 def read(**values: object) -> FeatureRow:
@@ -53,7 +56,11 @@ def test_every_type_becomes_what_a_model_takes():
         ({"wind (kt)": None}, "wind (kt)", "valid number"),
         ({"wind (kt)": float("nan")}, "wind (kt)", "finite number"),
         ({"wind (kt)": 1e39}, "wind (kt)", "within ±3.403e+38"),
-        ({"engines": -(10**39)}, "engines", "within ±3.403e+38"),
+        ({"engines": 2**64}, "engines", "a whole number of at most 64 bits (-9223372036854775808 to"),
+        ({"engines": -1e30}, "engines", "at most 64 bits"),
+        ({"sizes": [1, 2**64]}, "sizes", "at most 64 bits"),
+        ({"sizes": [1]}, "sizes", "a list of 2 integers, and a list of 1 was given"),
+        ({"sizes": "1, 2"}, "sizes", "a list of 2 integers"),
         ({"engines": 2.5}, "engines", "valid integer"),
         ({"engines": "2"}, "engines", "valid integer"),
         ({"engines": True}, "engines", "valid integer"),
@@ -76,6 +83,24 @@ def test_what_does_not_fit_is_refused_by_field(values, field, said):
     (problem,) = caught.value.errors()
     assert problem["loc"][0] == field
     assert said in problem["msg"]
+
+
+def test_large_whole_numbers_of_a_projects_own_request_are_found_where_they_are():
+    class Box(BaseModel):
+        sides: list[int]
+        label: int | str = Field(alias="the label")
+
+    sound = Box.model_validate({"sides": [2**64 - 1], "the label": -(2**63)})
+    refuse_large_integers([sound] * 2)
+    for wrong, inside in (
+        ({"sides": [1, 2**64]}, ["sides", 1]),
+        ({"the label": -(2**63) - 1}, ["the label"]),
+    ):
+        boxes = [sound, Box.model_validate({"sides": [], "the label": "x", **wrong})]
+        with pytest.raises(Refused) as refused:
+            refuse_large_integers(boxes, first=500)
+        (problem,) = refused.value.failure.detail
+        assert problem["loc"] == ["body", "instances", 501, *inside]
 
 
 def test_a_required_column_must_be_there():
@@ -103,7 +128,7 @@ def test_text_that_means_a_gap_in_the_tables_is_one_in_requests():
     assert (namibia.values["origin"], namibia.flags) == ("NA", ("unseen:origin",))
     known = request_model([FeatureColumn("state", "text", True, ("n/a", "ok"), has_gap_words=True)])
     assert known.model_validate({"state": "n/a"}).model_dump() == {"state": "n/a"}
-    with pytest.raises(ValidationError, match="valid string"):
+    with pytest.raises(ValidationError, match="valid string, and 'N/A', which means a gap, was given"):
         known.model_validate({"state": "N/A"})
     assert known.model_json_schema()["properties"]["state"]["type"] == "string"
 

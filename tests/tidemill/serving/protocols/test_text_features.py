@@ -113,7 +113,7 @@ def test_integers_beside_a_null_keep_their_digits():
     assert [one.depot for one in call.instances] == [2**53 + 1, None]
     with pytest.raises(Refused, match="no INT8 can hold"):
         parsed(tensor("depot", "INT8", [None, 300]), tensor("sure", "BOOL", [True, False]))
-    with pytest.raises(Refused, match="is INT64, but has values that are bool"):
+    with pytest.raises(Refused, match="is INT64, which takes whole numbers, and a truth value was given"):
         parsed(tensor("depot", "INT64", [None, True]), tensor("sure", "BOOL", [True, False]))
 
 
