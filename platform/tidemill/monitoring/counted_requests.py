@@ -25,19 +25,22 @@ def count_requests(
 ) -> tuple[RequestCounts | None, dict[str, Any]]:
     """Return the requests since the monitor's last run before ``now``, and what its results are to keep.
 
-    Those of replicas that have ended since then are not known. None: no replica runs, or the monitor does not
-    watch ``health``.
+    Replicas that have ended since then count. None: no replica has run, or the monitor does not watch
+    ``health``. Of the first run, what living ones have counted since they started.
     """
-    counts = read_request_counts(project.home) if monitor.health is not None else {}
-    if not counts:
+    if monitor.health is None:
         return None, {}
+    counts = read_request_counts(project.home)
     of = MonitorRun.model == project.model, MonitorRun.monitor == monitor.name
     query = select(MonitorRun.results).where(*of, MonitorRun.at < now, MonitorRun.verdict.in_(_JUDGED))
     with state.transaction() as session:
         last = session.scalar(query.order_by(MonitorRun.at.desc(), MonitorRun.id.desc()).limit(1))
-    before = {name: RequestCounts(**each) for name, each in (last or {}).get(_COUNTS, {}).items()}
+    known = (last or {}).get(_COUNTS)
+    before = {name: RequestCounts(**each) for name, each in (known or {}).items()}
     kept = {_COUNTS: {name: asdict(each) for name, each in counts.items()}}
-    return counted_since(before, counts), kept
+    if known is None:
+        counts = read_request_counts(project.home, ended=False)
+    return counted_since(before, counts) if counts else None, kept
 
 
 def judge_without_rows(run: MonitorRun, monitor: Monitor, requests: RequestCounts | None) -> Findings:

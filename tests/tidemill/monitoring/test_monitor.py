@@ -359,6 +359,13 @@ def test_requests_that_replicas_refused_are_counted_since_the_last_run(
     finally:
         metrics.stop()
     assert run(project, state, NOW + 31 * DAY).verdict == "too_few"
+    ended = Metrics(list, "r2", SharedMetrics(project.home, "r2"))
+    ended.start()
+    for _ in range(300):
+        ended.failed("http", "malformed")
+    ended.stop()
+    assert run(project, state, NOW + 32 * DAY).verdict == "alert", "what it counted stays"
+    assert run(project, state, NOW + 33 * DAY).verdict == "too_few"
 
 
 def test_test_traffic_is_not_looked_at(project: Project, state: State):

@@ -1,6 +1,7 @@
-"""Reads how many requests the living replicas have counted, and how many got no predictions and why.
+"""Reads how many requests replicas have counted, and how many got no predictions and why.
 
-It reads what they publish for Prometheus (`metrics_sharing`), each counted since its replica started.
+It reads what they publish for Prometheus (`metrics_sharing`), each counted since its replica started. Of one
+that has ended, the last counts stay; one that was killed may have counted for a second more.
 """
 
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from tidemill.serving.observability.metrics_sharing import SILENCE
+from tidemill.serving.observability.metrics_sharing import ENDED, REQUESTS, SILENCE
 
 __all__ = ["RequestCounts", "counted_since", "read_request_counts"]
 
@@ -27,22 +28,30 @@ class RequestCounts:
     """Those that got no predictions, by kind (docs/metrics.md)."""
 
 
-def read_request_counts(home: Path) -> dict[str, RequestCounts]:
-    """Return by replica what those have counted that have written in the last seconds.
+def read_request_counts(home: Path, ended: bool = True) -> dict[str, RequestCounts]:
+    """Return by replica what those have counted that run, and those that have ended.
 
     Args:
         home: the project's ``.tidemill``.
+        ended: whether the latter count.
     """
     found: dict[str, RequestCounts] = {}
-    for file in sorted((home / "metrics").glob("*/*.json")):
+    folder = home / "metrics"
+    # An ended replica's file may be made while we look: so living ones are listed first, and win.
+    living, past = (sorted(folder.glob(f"*/*{end}")) for end in (".json", ENDED))
+    names = {(file.parent, file.stem) for file in living}
+    left = [file for file in past if (file.parent, file.stem) not in names]
+    for file in [*living, *left] if ended else living:
         try:
-            if time.time() - file.stat().st_mtime > SILENCE:
+            if not ended and time.time() - file.stat().st_mtime > SILENCE:
                 continue
+            if not file.exists():
+                file = file.with_suffix(ENDED)
             families = {each["name"]: each for each in orjson.loads(file.read_bytes())}
-            for replica, _, count in _samples(families, "tidemill_requests"):
+            for replica, _, count in _samples(families, REQUESTS[0]):
                 before = found.get(replica, RequestCounts())
                 found[replica] = RequestCounts(before.requests + count, before.refused)
-            for replica, kind, count in _samples(families, "tidemill_request_errors"):
+            for replica, kind, count in _samples(families, REQUESTS[1]):
                 before = found.get(replica, RequestCounts())
                 refused = Counter(before.refused) + Counter({kind: count})
                 found[replica] = RequestCounts(before.requests, dict(refused))

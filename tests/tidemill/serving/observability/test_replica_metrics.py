@@ -16,12 +16,15 @@ from tidemill.clock import ReplayClock
 from tidemill.errors import FeatureError
 from tidemill.features.online.view_freshness import ViewFreshness
 from tidemill.features.request_features import FeatureRow
+from tidemill.serving.observability import metrics_sharing
 from tidemill.serving.observability.metrics_sharing import SharedMetrics
 from tidemill.serving.observability.metrics_sources import of_shadows
 from tidemill.serving.observability.replica_metrics import Metrics
+from tidemill.serving.observability.request_counts import RequestCounts, read_request_counts
 from tidemill.serving.observability.version_counters import VersionCounters
 from tidemill.serving.runtime.replica.wiring import build_api
 
+ENDED_ONES = (("stopped", 2), ("killed", 3))
 WEATHER = ViewFreshness("weather", "fresh", 4, KNOWN, 60.0, None, 0.25, None)
 
 
@@ -212,6 +215,44 @@ def test_whoever_is_asked_tells_of_all_replicas_until_they_are_gone(tmp_path):
     assert replicas(first) == {"a/1": 1}
     assert not killed.exists()
     first.stop()
+    assert sorted(each.name for each in folder.iterdir()) == [
+        "a_1.ended",
+        "b_2.ended",
+        "killed.ended",
+        "torn.json",
+    ]
+
+
+def test_what_replicas_counted_stays_when_they_stop_or_are_killed(tmp_path):
+    for name, refused in ENDED_ONES:
+        metrics = Metrics(list, name, SharedMetrics(tmp_path, name))
+        metrics.start()
+        metrics.answered("http", "champion", "1", 1, 0.001)
+        for _ in range(refused):
+            metrics.failed("http", "malformed")  # after the file was written
+        metrics.stop()
+    (folder,) = (tmp_path / "metrics").iterdir()
+    killed = (folder / "killed.ended").rename(folder / "killed.json")
+    os.utime(killed, (time.time() - 60,) * 2)
+    counted = {name: RequestCounts(1 + refused, {"malformed": refused}) for name, refused in ENDED_ONES}
+    assert read_request_counts(tmp_path) == counted
+    assert read_request_counts(tmp_path, ended=False) == {}
+    Metrics(list, "other", SharedMetrics(tmp_path, "other")).text()
+    assert not killed.exists()
+    assert read_request_counts(tmp_path) == counted
+
+
+def test_files_of_the_latest_replicas_that_ended_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics_sharing, "_MOST_ENDED", 2)
+    for number in range(4):
+        metrics = Metrics(list, f"r{number}", SharedMetrics(tmp_path, f"r{number}"))
+        metrics.answered("http", "champion", "1", 1, 0.001)
+        metrics.start()
+        metrics.stop()
+        for file in tmp_path.glob("metrics/*/*"):
+            os.utime(file, (1000 + int(file.stem[1:]),) * 2)
+    assert len(read_request_counts(tmp_path)) <= 3
+    assert "r3" in read_request_counts(tmp_path)
 
 
 @pytest.mark.engine
