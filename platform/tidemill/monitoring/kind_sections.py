@@ -1,10 +1,12 @@
 """Defines the sections of a monitor, one for each kind. Imports no engine."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from tidemill.clock import parse_duration
 from tidemill.tasks.task_names import TaskName, allowed_loss
 
 __all__ = [
@@ -224,3 +226,6 @@ class StalenessConfig(Section):
 
     share: float = Field(default=0.05, ge=0, lt=1)
     """Alert when more of the rows lack a view's values because these had expired."""
+    max_age: dict[str, Annotated[timedelta, BeforeValidator(parse_duration)]] = Field(default_factory=dict)
+    """By view: alert when its newest value is older than this at the latest request; default: its time to
+    live."""

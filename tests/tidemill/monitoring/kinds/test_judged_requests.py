@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from tests.tidemill.monitoring.made_windows import (
     reference_of,
     window_of,
 )
-from tidemill.errors import ConfigError
+from tidemill.errors import ConfigError, FeatureError
+from tidemill.features.online.view_freshness import ViewFreshness
 from tidemill.monitoring.findings import Judged
 from tidemill.monitoring.kinds import data_quality, health, staleness
 from tidemill.monitoring.monitor_config import load_monitors
@@ -26,6 +28,7 @@ from tidemill.project import load_project
 from tidemill.serving.observability.request_counts import RequestCounts
 from tidemill.tasks.binary import Binary
 
+AT = datetime(2013, 4, 1, tzinfo=UTC)
 TASK, ROWS = Binary("roc_auc"), 1000
 EXPECTATIONS = """
 datasets:
@@ -167,7 +170,13 @@ def test_refused_requests_count_beside_answers(tmp_path: Path):
     }
 
 
-def test_views_whose_values_had_expired_are_named(tmp_path: Path):
+def test_views_whose_values_had_expired_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    moments = list[Any]()
+    newest = [
+        ViewFreshness(view, state, 3, AT, age, ttl, 0.0, None)  # the store alone knows
+        for view, state, age, ttl in (("weather", "stale", 7200.0, 3600.0), ("plane", "fresh", 9e6, None))
+    ]
+    monkeypatch.setattr(staleness, "feature_status", lambda _, at: moments.append(at) or newest)
     flags = [["expired:weather", "missing:aircraft"]] * 200 + [["expired:carrier"]] * 20 + [[]] * 780
     made = window(tmp_path, {"data_drift": {}}, flags=pl.Series(flags, dtype=pl.List(pl.String)))
     params = (tmp_path / "params.yaml").read_text().replace("from: request", "service: made")
@@ -177,9 +186,38 @@ def test_views_whose_values_had_expired_are_named(tmp_path: Path):
     stored = replace(made, project=load_project(tmp_path))
     judged = staleness.judge(stored, monitor_of(staleness={}).staleness)
     assert judged.found[0].message == (
-        "features were older than their view allows (alert at 5.0%): weather in 20.0% of the rows"
+        "features were older than their view allows (alert at 5.0%): weather in 20.0% of the rows; "
+        "weather, whose newest value was 2:00:00 old (1:00:00 allowed)"
     )
     assert judged.results["staleness"]["views"] == {"weather": 0.2, "carrier": 0.02}
+    assert moments == [made.rows["at"].max()]
+    json.dumps(dict(judged.results), allow_nan=False)
+    fresh = replace(stored, given=made.rows.with_columns(flags=pl.lit([], dtype=pl.List(pl.String))))
+    del newest[0]
+    assert staleness.judge(fresh, monitor_of(staleness={}).staleness).found == ()
+    declared = monitor_of(staleness={"max_age": {"plane": "7d", "gone": "1d"}}).staleness
+    judged = staleness.judge(fresh, declared)
+    assert judged.found[0].message.endswith(
+        ": plane, whose newest value was 104 days, 4:00:00 old (7 days, 0:00:00 allowed)"
+    )
+    assert judged.warnings[0].endswith("staleness.max_age: the service reads no view gone")
+
+
+def test_a_store_that_cannot_be_read_leaves_the_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise FeatureError("the store is down")
+
+    monkeypatch.setattr(staleness, "feature_status", fail)
+    made = window(tmp_path, {"data_drift": {}}, flags=pl.Series([["expired:weather"]] * ROWS))
+    params = (tmp_path / "params.yaml").read_text().replace("from: request", "service: made")
+    (tmp_path / "params.yaml").write_text(
+        params.replace("training: p:a", "training: p:a\n  application: p:b")
+    )
+    judged = staleness.judge(
+        replace(made, project=load_project(tmp_path)), monitor_of(staleness={}).staleness
+    )
+    assert judged.found[0].details["about"] == ["weather"]
+    assert judged.warnings == ("staleness: how old the views are cannot be read: the store is down",)
 
 
 @pytest.mark.parametrize(
