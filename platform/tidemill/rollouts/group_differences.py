@@ -5,7 +5,7 @@ For means they follow from the variance of the keys' totals (the variance of a r
 Techniques, 1977, chapter 6); for metrics from a bootstrap that draws whole keys.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from tidemill.tasks.weighted_metrics import Measure
 __all__ = [
     "CONFIDENCE",
     "Arm",
+    "Chances",
     "Difference",
     "SampleRatioCheck",
     "expected",
@@ -36,6 +37,8 @@ _MISMATCH = 0.001
 """Below this probability a ratio of samples counts as a mismatch (Fabijan et al., KDD 2019)."""
 
 Floats = npt.NDArray[np.float64]
+Chances = Callable[[Floats], Floats]
+"""Gives, for scores of a version, how often they come true."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +176,24 @@ def paired(task: Task, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | No
     return _from_resamples(task.metric, ours, theirs, measured)
 
 
-def expected(task: Task, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | None:
-    """Estimate the difference of a metric from the scores alone, assuming that they are calibrated.
+def expected(
+    task: Task, ours: Arm, theirs: Arm, seed: int = 0, chances: tuple[Chances, Chances] | None = None
+) -> Difference | None:
+    """Estimate the difference of a metric from the scores alone.
 
     Each answer counts as a 1 with the probability that is its score, and as a 0 with the rest
-    (confidence-based performance estimation). The estimate is wrong for an overconfident version; None if
-    the task is not binary, where scores are no probabilities of the label.
+    (confidence-based performance estimation).
+
+    Args:
+        task: its metric is estimated.
+        ours: without labels.
+        theirs: likewise.
+        seed: the same seed brings the same interval.
+        chances: how often scores of ours and of theirs come true. Without, they count as probabilities, and
+            an overconfident version looks too good, one whose scores are too close to each other too bad.
+
+    Returns:
+        None if the task is not binary, where scores are no probabilities of the label.
     """
     if task.kind != "binary":
         return None
@@ -187,11 +202,12 @@ def expected(task: Task, ours: Arm, theirs: Arm, seed: int = 0) -> Difference | 
         if not arm.answers:
             return None
         truth = np.repeat([1.0, 0.0], arm.answers)
-        chances = np.concatenate([arm.scores, 1 - arm.scores])
+        true = arm.scores if chances is None else chances[place](arm.scores)
+        weights_of = np.concatenate([true, 1 - true])
         score = task.measure(task.metric, truth, np.tile(arm.scores, 2))
         measured.append(
             _bootstrap(
-                lambda weights, score=score, chances=chances: score(np.tile(weights, 2) * chances),
+                lambda weights, score=score, each=weights_of: score(np.tile(weights, 2) * each),
                 arm,
                 seed + place,
                 2,

@@ -2,13 +2,20 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
+from tidemill.errors import RegistryError
+from tidemill.monitoring.quality.held_out import HeldOut
+from tidemill.monitoring.quality.label_draws import calibrated
 from tidemill.project import Project
 from tidemill.project.serve_config import RolloutConfig
+from tidemill.registry.versions.model_versions import load_reference
 from tidemill.rollouts.comparison_periods import Periods, read_periods
 from tidemill.rollouts.experiment_data import arms, of_role, read_answers
-from tidemill.rollouts.group_differences import Difference, expected, mean, metric
+from tidemill.rollouts.group_differences import Chances, Difference, expected, mean, metric
 from tidemill.rollouts.step_checks import CanaryMetrics
 from tidemill.serving.observability.version_counters import Count, Key, read_counts, since
 from tidemill.serving.routing.replicas import live_replicas
@@ -93,6 +100,22 @@ def _replicas(state: State, rollout: Rollout) -> tuple[int, int, str | None]:
     return len(rows), loaded, unloadable
 
 
+def _chances(project: Project, rollout: Rollout) -> tuple[Chances, Chances] | None:
+    """Return how often the versions' scores come true by their hold-outs; None unless both are known."""
+    if project.task.kind != "binary":
+        return None
+    found = []
+    for version in (rollout.version, rollout.champion):
+        try:
+            known = HeldOut.of(load_reference(project, version), project.task, ())
+        except RegistryError:
+            return None
+        if known is None:
+            return None
+        found.append(partial(calibrated, known.answers, known.truth.astype(np.int64)))
+    return found[0], found[1]
+
+
 def _quality(
     project: Project, rollout: Rollout, plan: RolloutConfig, now: datetime, periods: Periods
 ) -> _Quality:
@@ -108,7 +131,7 @@ def _quality(
     groups = arms(task, mine, theirs, periods)
     if min(group.answers for group in groups) < plan.min_labels:
         return _Quality()
-    estimate = expected(task, *groups, seed=seed)
+    estimate = expected(task, *groups, seed=seed, chances=_chances(project, rollout))
     # Scores that are no probabilities of the label need not agree, unless the project says by how much.
     comparable = estimate is not None or "max_score_gap" in plan.model_fields_set
     return _Quality(estimated=estimate, scores=mean("mean score", *groups) if comparable else None)

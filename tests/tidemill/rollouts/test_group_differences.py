@@ -1,9 +1,12 @@
 """Differences between groups of answers: right on average, as sure as they say, and honest about keys."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from tidemill.monitoring.quality.label_draws import calibrated
 from tidemill.rollouts.group_differences import Arm, expected, mean, metric, paired, ratio_mismatch
 from tidemill.tasks.binary import Binary
 
@@ -50,6 +53,30 @@ def test_the_expected_metric_is_the_true_one_where_scores_are_calibrated():
     assert guess.name == "expected roc_auc"
     assert guess.gain == pytest.approx(truth.gain, abs=0.03)
     assert guess.low > 0
+
+
+@pytest.mark.parametrize("metric_name", ["roc_auc", "neg_log_loss"])
+def test_scores_that_are_too_close_to_each_other_are_judged_as_what_they_mean(metric_name):
+    """A better version with shrunk scores looks worse than a champion whose scores are calibrated."""
+    rng, task = np.random.default_rng(7), Binary(metric_name)
+    arms, chances = [], []
+    for noise, shrunk in ((0.0, 0.2), (0.9, 1.0)):
+        logit = rng.normal(0, 1.5, 7000)
+        labels = (rng.random(7000) < 1 / (1 + np.exp(-logit))).astype(float)
+        known = (logit + noise * rng.normal(size=7000)) / (1 + noise**2 / 1.5**2)
+        scores = 1 / (1 + np.exp(-known * shrunk))
+        chances.append(partial(calibrated, scores[:3000], labels[:3000].astype(int)))
+        arms.append(Arm(scores[3000:], np.arange(4000) // 10, labels[3000:]))
+    raw, told, truth = (
+        expected(task, *arms),
+        expected(task, *arms, chances=tuple(chances)),
+        metric(task, *arms),
+    )
+    assert raw.high < 0
+    assert told.gain == pytest.approx(truth.gain, abs=0.03)
+    if metric_name == "roc_auc":
+        assert told.low > 0
+        assert truth.low > 0
 
 
 def test_on_the_same_answers_less_is_needed_to_be_sure():

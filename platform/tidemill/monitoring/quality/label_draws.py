@@ -18,7 +18,7 @@ import polars as pl
 
 from tidemill.monitoring.drift.feature_matrices import feature_matrices
 
-__all__ = ["as_classes", "draw_chances", "draw_classes", "draw_numbers"]
+__all__ = ["as_classes", "calibrated", "draw_chances", "draw_classes", "draw_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -83,6 +83,22 @@ def draw_chances(
         for x, y, start, shown in zip(before, is_true, fitted, now, strict=True):
             found.append(_sigmoid(shown @ _fitted(x, y, weights, start, _LATER_STEPS)))
         yield np.column_stack([1 - found[0], found[0]] if classes == 2 else found)
+
+
+def calibrated(reference: Floats, truth: npt.NDArray[np.int64], window: Floats) -> Floats:
+    """Return how often such scores come true, by rows whose labels are known, shape (rows,).
+
+    Args:
+        reference: probabilities of the second of two classes, shape (rows,).
+        truth: number of the class of these rows.
+        window: probabilities as the model gives them.
+
+    >>> truth = np.random.default_rng(0).random(5000) < 0.9
+    >>> [round(float(each), 1) for each in calibrated(np.full(5000, 0.6), truth, np.array([0.6]))]
+    [0.9]
+    """
+    fitted = _fitted(_evidence(reference), truth.astype(np.float64), np.ones(len(truth)), _START, _STEPS)
+    return _sigmoid(_evidence(window) @ fitted)
 
 
 def draw_numbers(
