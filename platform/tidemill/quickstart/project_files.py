@@ -77,6 +77,10 @@ def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, 
         lines += [f"  validation_days: {split.periods.validation_days}"]
         lines += [f"  holdout_days: {split.periods.holdout_days}"]
     lines += ["", "train:", "  families: [linear, hist_gradient_boosting]", f"  trials: {_TRIALS}"]
+    if split.periods is not None:
+        lines += [
+            "  refit: true   # what serves learns from the last days too, once a twin was judged by them"
+        ]
     if choices.search_rows is not None:
         lines += [f"  search_rows: {choices.search_rows}   # trials see a sample, the chosen model all rows"]
     fewest = max(1, min(500, split.holdout_rows // 2))

@@ -110,12 +110,14 @@ def test_the_project_declares_the_periods_and_asks_for_no_more_rows_than_there_a
     made = draft(TABLE.with_columns(at=pl.Series(dirty)), tmp_path, time="at")
     assert params(made)["split"] == {"by": "time", "validation_days": 60, "holdout_days": 60}
     assert params(made)["gate"]["min_rows"] == 30
+    assert params(made)["train"]["refit"] is True
     [said] = [one.text for one in made.assumptions if one.subject == "split"]
     assert said == "the last 60 days (60 rows) judge versions, the 60 before them (60 rows) trials"
     assert "window: 91d" in made.files["monitoring/monitors.yaml"]
     same = [datetime(2024, 1, 1, tzinfo=UTC), *[datetime(2025, 1, 1, tzinfo=UTC)] * (TABLE.height - 1)]
     made = draft(TABLE.with_columns(at=pl.Series(same)), tmp_path, time="at")
     assert params(made)["split"] == {"by": "stratified"}
+    assert "refit" not in params(made)["train"]
     [said] = [one.text for one in made.assumptions if one.subject == "split"]
     assert said.endswith("not by time: no last days have 5% to 35% of the rows, with different labels")
     shops = np.where(np.arange(TABLE.height) < 300, 0, np.arange(TABLE.height))
