@@ -1,4 +1,4 @@
-"""Finds kinds of alert in matchers that no alert can have. Pure."""
+"""Finds kinds and severities of alert in matchers that no alert can have. Pure."""
 
 from collections.abc import Sequence
 from fnmatch import filter as matching
@@ -8,10 +8,12 @@ from tidemill.monitoring.findings import NO_RUN
 from tidemill.monitoring.monitor_config import Kind
 from tidemill.state.record_queries import EXTERNAL
 
-__all__ = ["KINDS", "unknown_kind"]
+__all__ = ["KINDS", "SEVERITIES", "unknown_kind", "unknown_severity"]
 
 KINDS: tuple[str, ...] = (*get_args(Kind), NO_RUN, EXTERNAL)
 """Every kind that an alert can have."""
+SEVERITIES = ("info", "warning", "critical")
+"""Every severity that an alert can have; one from elsewhere with another severity is a warning."""
 
 
 def unknown_kind(given: str | Sequence[str]) -> str | None:
@@ -20,5 +22,18 @@ def unknown_kind(given: str | Sequence[str]) -> str | None:
     >>> unknown_kind(["data_*", "quality"]), unknown_kind("data_drfit")
     (None, 'data_drfit')
     """
+    return _matches_none(given, KINDS)
+
+
+def unknown_severity(given: str | Sequence[str]) -> str | None:
+    """Return the first pattern that matches no severity of an alert, or None.
+
+    >>> unknown_severity(["crit*", "warning"]), unknown_severity("page")
+    (None, 'page')
+    """
+    return _matches_none(given, SEVERITIES)
+
+
+def _matches_none(given: str | Sequence[str], known: Sequence[str]) -> str | None:
     patterns = (given,) if isinstance(given, str) else given
-    return next((each for each in patterns if not matching(KINDS, each)), None)
+    return next((each for each in patterns if not matching(known, each)), None)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from tidemill.alerting.known_kinds import KINDS, unknown_kind
+from tidemill.alerting.known_kinds import KINDS, SEVERITIES, unknown_kind, unknown_severity
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import Declaration, read_declaration
@@ -33,6 +33,8 @@ _DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 def _known_kinds(matchers: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
     if (wrong := unknown_kind(matchers.get("kind", ()))) is not None:
         raise ValueError(f"{wrong!r} is no kind of alert, which are {', '.join(KINDS)}")
+    if (wrong := unknown_severity(matchers.get("severity", ()))) is not None:
+        raise ValueError(f"{wrong!r} is no severity of an alert, which are {', '.join(SEVERITIES)}")
     return matchers
 
 

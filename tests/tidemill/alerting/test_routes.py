@@ -67,6 +67,10 @@ def test_a_whole_file_is_read(tmp_path: Path):
             ('"data_*"', "data_drfit"),
             r"'data_drfit' is no kind of alert, which are data_drift, .*external.*line 12",
         ),
+        (
+            ("severity: critical", "severity: page"),
+            r"'page' is no severity.*info, warning, critical.*line 12",
+        ),
         (("Europe/Berlin", "Middle/Earth"), r"no time zone.*line 10"),
         (('"22:00"', "22"), r"no time of day.*line 8"),
         (("group_by: [monitor]", 'group_by: [""]'), r"group_by.*line 14"),

@@ -42,7 +42,7 @@ def silence(
 
     All have the labels model, version, monitor, kind and severity; alerts from elsewhere have their own, too.
     """
-    from tidemill.alerting.known_kinds import KINDS, unknown_kind
+    from tidemill.alerting.known_kinds import KINDS, SEVERITIES, unknown_kind, unknown_severity
     from tidemill.alerting.label_matchers import parse_matchers
     from tidemill.alerting.silences import add_silence
     from tidemill.project import open_folder
@@ -52,6 +52,8 @@ def silence(
     matchers, who = parse_matchers(match), folder.settings.who
     if (wrong := unknown_kind(matchers.get("kind", ()))) is not None:
         raise UsageError(f"{wrong!r} is no kind of alert", hint=f"the kinds are: {', '.join(KINDS)}")
+    if (wrong := unknown_severity(matchers.get("severity", ()))) is not None:
+        raise UsageError(f"{wrong!r} is no severity", hint=f"the severities are: {', '.join(SEVERITIES)}")
     row = add_silence(
         open_state(folder.state_url), folder.model, matchers, who, reason, now, _end(until, now)
     )
