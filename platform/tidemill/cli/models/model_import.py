@@ -8,6 +8,7 @@ import typer
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
 from tidemill.cli.output import emit, print_indented
 from tidemill.cli.progress_lines import progress
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,6 +102,12 @@ def import_(
         print_indented(console, f"served as the original answers: {done.parity}")
         if judged is not None:
             console.print(f"  {metric} {judged:.4f} on the hold-out")
+        if done.learnt_rows:
+            print_indented(
+                console,
+                f"it has learnt from {counted(done.learnt_rows, 'row')} of the hold-out, as a version that "
+                "was fitted on all rows: its figures are no measure, and the gate refuses it",
+            )
         if done.compiled is not None:
             print_indented(console, f"not compiled: {done.compiled}")
         if done.runs_code:

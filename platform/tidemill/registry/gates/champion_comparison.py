@@ -12,6 +12,7 @@ import polars as pl
 
 from tidemill.errors import DataError, RegistryError
 from tidemill.features.project_features import feature_source
+from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.registry.gates.constant_answer import worse_than_constant
 from tidemill.registry.gates.gate_rules import Evaluation, Verdict, decide
@@ -21,6 +22,7 @@ from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.tasks.paired_bootstrap import Interval, gain_interval
 from tidemill.tasks.task import Answers
 from tidemill.training.hashed_split import HashedSplit
+from tidemill.training.tracking.learnt_rows import count_learnt
 from tidemill.training.tracking.mlflow_tracking import shortened
 
 __all__ = ["compare", "milliseconds_per_row"]
@@ -87,7 +89,9 @@ def _judge(
 ) -> tuple[Evaluation, Answers | None, float | None]:
     service = version.lineage.feature_service if version.lineage else None
     nothing = Evaluation(version.version, {}, rows.height, service=service, notes=_notes(version))
-    problem = _unfair(project, version, rows) or _other_target(project, version)
+    problem = (
+        _unfair(project, version, rows) or _learnt(project, version, rows) or _other_target(project, version)
+    )
     if problem is not None:
         return replace(nothing, problems=(problem,)), None, None
     try:
@@ -104,6 +108,18 @@ def _judge(
         said = f"its predict fails: {type(error).__name__}: {error}"
         return replace(nothing, problems=(shortened(said, _LONGEST),)), None, None
     return replace(nothing, metrics=project.task.evaluate(truth, answers)), answers, speed
+
+
+def _learnt(project: Project, version: ModelVersion, rows: pl.DataFrame) -> str | None:
+    imported = None if version.lineage is None else version.lineage.imported
+    known = count_learnt(imported, rows, project.config.dataset)
+    if imported is None or not known:
+        return None
+    return (
+        f"version {version.version} was imported from version {imported['version']} of this model, which was "
+        f"fitted on all rows until {imported['learnt_until'][:16].replace('T', ' ')}: it has learnt from "
+        f"{known:,} of the hold-out's {counted(rows.height, 'row')}; promote version {imported['version']}"
+    )
 
 
 def _has_twin(version: ModelVersion) -> bool:

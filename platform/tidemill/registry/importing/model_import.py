@@ -12,7 +12,8 @@ from tidemill.registry.importing.checked_model import ImportRequest, ProjectStat
 from tidemill.registry.importing.import_checks import OutputParity
 from tidemill.registry.importing.import_record import facts_of, record_import
 from tidemill.registry.versions.artifacts import connect_registry
-from tidemill.registry.versions.model_versions import compiled_record, get_version
+from tidemill.registry.versions.model_versions import compiled_record, get_version, list_versions
+from tidemill.training.tracking.learnt_rows import count_learnt
 from tidemill.training.tracking.run_lineage import Lineage, installed
 
 __all__ = ["ImportRequest", "ImportedVersion", "ProjectState", "import_model", "import_version"]
@@ -37,6 +38,8 @@ class ImportedVersion:
     runs_code: bool
     """Whether ``serve.trust_pickled`` must name it before it can be judged and served."""
     run_id: str
+    learnt_rows: int = 0
+    """Rows of the hold-out that it is known to have learnt from: its metrics are no measure then."""
 
 
 def import_model(project: Project, request: ImportRequest) -> ImportedVersion:
@@ -71,6 +74,7 @@ def import_version(project: Project, request: ImportRequest, now: ProjectState) 
     connect_registry(project)  # it also quietens MLflow, which would warn of pip while it saves
     with TemporaryDirectory() as scratch:
         checked = check_model(project, request, now, Path(scratch))
+        facts = facts_of(checked) | _made_here(project, checked.origin.run_id)
         lineage = Lineage(
             now.data.revision,
             now.data.outputs,
@@ -80,7 +84,7 @@ def import_version(project: Project, request: ImportRequest, now: ProjectState) 
             request.as_of,
             installed(),
             now.uncommitted,
-            facts_of(checked),
+            facts,
         )
         trained, version = record_import(project, lineage, checked)
     compiled = compiled_record(project, get_version(project, version))
@@ -95,5 +99,18 @@ def import_version(project: Project, request: ImportRequest, now: ProjectState) 
         parity=checked.parity,
         compiled=None if compiled is None or compiled.is_onnx else compiled.reason,
         runs_code=checked.model.runs_code,
+        learnt_rows=count_learnt(facts, checked.rows.holdout, project.config.dataset),
         run_id=trained.run_id,
     )
+
+
+def _made_here(project: Project, run_id: str | None) -> dict[str, str]:
+    """Return which version of the project's model a run made, and until when that learnt from all rows."""
+    for version in list_versions(project) if run_id else ():
+        if version.run_id != run_id or version.trained is None or version.lineage is None:
+            continue
+        until = (version.lineage.imported or {}).get("learnt_until")
+        if version.trained.refitted_on is not None:
+            until = version.lineage.as_of.isoformat()
+        return {"version": version.version} | ({"learnt_until": until} if until else {})
+    return {}

@@ -9,6 +9,7 @@ from tidemill.registry.importing.mlflow_models import fetch_model, read_folder_m
 from tidemill.registry.importing.model_files import digest_of, read_file_model
 from tidemill.registry.importing.model_kinds import ADDRESS, check_address
 from tidemill.registry.importing.python_classes import CLASS_FILES, read_class
+from tidemill.registry.versions.model_description import read_description
 from tidemill.training.spec_loading import load_spec
 
 __all__ = ["Origin", "open_model"]
@@ -23,6 +24,8 @@ class Origin:
     """The address, for people: an absolute path, or as it was given."""
     sha256: str
     """Of the file, or of all files of the folder."""
+    run_id: str | None = None
+    """The run that made it, as MLflow's description of the folder says."""
 
 
 def open_model(
@@ -50,11 +53,18 @@ def open_model(
         return load_spec(project).trusted_types
 
     if path.is_dir():
-        return Origin(read_folder_model(path, declared, allow_code), str(path), digest_of(path))
+        read = read_folder_model(path, declared, allow_code)
+        return Origin(read, str(path), digest_of(path), _run_of(path))
     if path.exists():
         return Origin(read_file_model(path, declared, allow_code), str(path), digest_of(path))
     if ADDRESS.fullmatch(address):
         fetched = fetch_model(project, address, scratch, tracking_uri)
-        return Origin(read_folder_model(fetched, declared, allow_code), address, digest_of(fetched))
+        read = read_folder_model(fetched, declared, allow_code)
+        return Origin(read, address, digest_of(fetched), _run_of(fetched))
     made = read_class(project, address, scratch)
     return Origin(made, address, digest_of(scratch / CLASS_FILES))
+
+
+def _run_of(folder: Path) -> str | None:
+    run_id = read_description(folder).run_id
+    return None if run_id is None else str(run_id)

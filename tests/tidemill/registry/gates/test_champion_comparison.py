@@ -6,8 +6,10 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from tests.tidemill.training.small_project import Data
 from tidemill.errors import RegistryError
 from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.importing.model_import import ImportRequest, ProjectState, import_version
 from tidemill.registry.versions.model_versions import get_version, load_holdout, load_judged, load_scorer
 from tidemill.training.tracking.mlflow_tracking import connect
 from tidemill.training.tracking.run_files import log_table
@@ -58,3 +60,17 @@ def test_a_version_that_learnt_from_its_hold_out_is_judged_by_the_twin_that_did_
     assert verdict.numbers["twins"] == ["2"]
     with pytest.raises(RegistryError, match="the judged twin of small-model 2 cannot be read"):
         load_judged(registered, replace(version, run_id="0" * 32))
+
+
+def test_a_version_that_learnt_from_all_rows_is_known_when_it_is_imported_again(registered):
+    version, rows = get_version(registered, "2"), load_holdout(registered, "2").height
+    state = ProjectState(Data(), version.trained.features, "small_service", "77c2", ())
+    number = "2"
+    for _ in range(2):  # the import itself can be imported
+        request = ImportRequest(f"models:/small-model/{number}", version.lineage.as_of)
+        done = import_version(registered, request, state)
+        number = done.version
+        assert done.learnt_rows == rows
+        verdict = compare(registered, get_version(registered, number), get_version(registered, "1"))
+        assert not verdict.passed
+        assert f"it has learnt from {rows} of the hold-out's {rows} rows" in verdict.reasons[0]
