@@ -30,9 +30,17 @@ def assumptions(choices: Choices, source: str) -> list[Assumption]:
     ]
     if written := _written(choices):
         lines.append(Assumption("written", written, "params.yaml: data.formats"))
-    if texts := choices.readings.nearly_numbers:
+    if months := choices.readings.months:
+        named = _some(f"{name} (periods without a day, as {value!r})" for name, value in months.items())
+        lines.append(Assumption("text", named, "write their first days, as 2013-12-01, to have a time"))
+    texts = {
+        name: value
+        for name, value in choices.readings.nearly_numbers.items()
+        if profile.columns[name].personal is None
+    }
+    if texts:
         named = _some(f"{name} (numbers, but {value!r})" for name, value in texts.items())
-        where = "change the source, or the type in expectations.yaml and features.yaml"
+        where = "write plain numbers and empty cells in the source, and init again"
         lines.append(Assumption("text", f"{named}", where))
     if mixed := choices.readings.nearly_moments:
         named = _some(f"{name} (moments as {one!r} and as {two!r})" for name, (one, two) in mixed.items())

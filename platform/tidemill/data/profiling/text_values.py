@@ -34,6 +34,8 @@ _NO_NUMBER = r"^[+-]?(0\d|\d{19})"
 """Ids whose digits a number would lose."""
 _WHOLE = r"^[+-]?\d{1,18}$"
 _WITH_UNIT = rf"^[+−-]?\s*{SIGN}?\s*[+−-]?\d[\d.,' ’\u00a0\u202f]*\s*{SIGN}?$"
+_ONE_UNIT = r"^[+−-]?\d[\d.,' ’\u00a0\u202f]*\s*([^\W\d_][^\d\s]{0,7})$"
+_MONTH = r"^(\d{4}[-/](0[1-9]|1[0-2])|(0[1-9]|1[0-2])/\d{4}|\d{4}[- ]?Q[1-4]|Q[1-4][- /]?\d{4})$"
 _MOST_NUMBERS = 0.9
 _MANY_NUMBERS = 0.7
 _FEW_WORDS = 3
@@ -55,6 +57,8 @@ class Readings:
     """Columns that stay text for a few values, or for the unit of all of them → one of these values."""
     nearly_moments: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Columns that stay text as their moments are written in several ways → two of these values."""
+    months: Mapping[str, str] = field(default_factory=dict)
+    """Columns that stay text as they hold months or quarters without a day → one of these values."""
     gaps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Columns of text → what means a gap in them, in lower case."""
 
@@ -111,7 +115,9 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
     left = [name for name in names if name not in types and name not in formats]
     numbers = _nearly_numbers(table, [name for name in left if not known[name]["zero"]], known)
     mixed = {name: two for name in left if name not in numbers and (two := several_formats(table, name))}
-    return Readings(types, formats, others, numbers, mixed)
+    periods = [name for name in left if known[name]["there"] and known[name]["month"] == known[name]["there"]]
+    months = {name: _first(table, name) for name in periods}
+    return Readings(types, formats, others, numbers, mixed, months)
 
 
 def _nearly_numbers(
@@ -123,8 +129,11 @@ def _nearly_numbers(
         odd = value.filter(value.cast(pl.Float64, strict=False).is_null()).drop_nulls()
         word = odd.filter(~odd.str.contains(_WITH_UNIT))
         most, many = _MOST_NUMBERS * of["there"], _MANY_NUMBERS * of["there"]
-        found = None
-        if most <= of["unit"]:
+        found: pl.Expr | None = None
+        if most <= of["one unit"]:
+            unit = value.str.extract(_ONE_UNIT)
+            found = pl.when(unit.drop_nulls().n_unique() == 1).then(value.drop_nulls().first())
+        elif most <= of["unit"]:
             found = pl.coalesce(word.first(), odd.first())
         elif most <= of["number"] < of["there"]:
             found = odd.first()
@@ -134,6 +143,10 @@ def _nearly_numbers(
             asked.append(found.alias(name))
     odd_values = table.select(asked).collect(engine="streaming").row(0, named=True) if asked else {}
     return {name: value for name, value in odd_values.items() if value is not None}
+
+
+def _first(table: pl.LazyFrame, name: str) -> str:
+    return str(table.select(cell_value(name).drop_nulls().first()).collect(engine="streaming").item())
 
 
 def is_format(form: object) -> bool:
@@ -231,6 +244,8 @@ def _counts(value: pl.Expr) -> dict[str, pl.Expr]:
         "truth": value.str.to_lowercase().is_in(["true", "false"]).sum(),
         "list": value.str.contains(LIST).sum(),
         "unit": value.str.contains(_WITH_UNIT).sum(),
+        "one unit": value.str.contains(_ONE_UNIT).sum(),
+        "month": value.str.contains(_MONTH).sum(),
         **notation_counts(value),
     }
 

@@ -86,6 +86,20 @@ def test_text_that_is_nearly_numbers_is_named():
     assert infer_readings(mixed).nearly_numbers == {"price": "on request", "size": "7 %"}
     word = pl.LazyFrame({"income": ["1.828,37", "7,5", "k.A.", "9"] * 5})
     assert infer_readings(word).nearly_numbers == {"income": "k.A."}
+    units = {
+        "weight": ["7.5 kg", "80 kg"],
+        "room": ["5A", "6B"],
+        "rate": ["7 €", "9 €"],
+        "size": ["1m", "2m"],
+    }
+    found = infer_readings(pl.LazyFrame(units))
+    assert found.nearly_numbers == {"weight": "7.5 kg", "size": "1m"}
+    assert list(found.formats) == ["rate"]
+
+
+def test_periods_without_a_day_are_named():
+    table = {"m": ["2015-01", "2015-12"], "q": ["Q1 2024", "Q4 2024"], "n": ["2015-13", "2015-01"]}
+    assert infer_readings(pl.LazyFrame(table)).months == {"m": "2015-01", "q": "Q1 2024"}
 
 
 def test_moments_in_several_formats_are_named():
