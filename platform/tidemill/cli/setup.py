@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand
@@ -11,6 +11,19 @@ from tidemill.cli.options import AsJson
 from tidemill.cli.output import emit
 from tidemill.cli.progress_lines import progress
 from tidemill.cli.questions import ask, ask_text, can_ask
+from tidemill.cli.setup_options import (
+    Data,
+    EndpointUrl,
+    Example,
+    Folder,
+    Key,
+    LabelsAfter,
+    Positive,
+    Remote,
+    Target,
+    Task,
+    Time,
+)
 from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,80 +63,18 @@ def add_to(app: typer.Typer) -> None:
     )(init)
 
 
-_Folder = Annotated[
-    Path | None, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)
-]
-_Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TABLE",
-        help="Make the project out of a table: a CSV, parquet or JSON lines file, a folder of them, a "
-        "pattern in quotes, all of these on S3 (s3://bucket/table.csv), or a table of a database, as "
-        "sqlite:///shop.db::orders.",
-        show_default=False,
-    ),
-]
-_Target = Annotated[str | None, typer.Option(metavar="COL", help="Column to predict.", show_default=False)]
-_Task = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TASK",
-        help="binary, multiclass or regression (default: by the target).",
-        show_default=False,
-    ),
-]
-_Time = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COL",
-        help="Column with the moment of the prediction (default: looked for).",
-        show_default=False,
-    ),
-]
-_Key = Annotated[
-    str | None,
-    typer.Option(metavar="COL", help="Column that says what a row is about.", show_default=False),
-]
-_Positive = Annotated[
-    str | None,
-    typer.Option(
-        metavar="CLASS", help="Of two classes, the one whose probability is wanted.", show_default=False
-    ),
-]
-_LabelsAfter = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME", help="How long after its time a row's label is known, as 2d.", show_default=False
-    ),
-]
-_Example = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Copy this example; alone: list them all.", show_default=False),
-]
-_Remote = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FOLDER|URL",
-        help="Where DVC keeps a second copy of the data: a folder, s3://bucket/path or "
-        "ssh://user@host/path, with credentials from the environment (default: .tidemill/remote in it).",
-        show_default=False,
-    ),
-]
-_EndpointUrl = Annotated[str | None, typer.Option(help="Of an S3-compatible store.", show_default=False)]
-
-
 def init(
-    folder: _Folder = None,
-    data: _Data = None,
-    target: _Target = None,
-    task: _Task = None,
-    time: _Time = None,
-    key: _Key = None,
-    positive: _Positive = None,
-    labels_after: _LabelsAfter = None,
-    example: _Example = None,
-    remote: _Remote = None,
-    endpoint_url: _EndpointUrl = None,
+    folder: Folder = None,
+    data: Data = None,
+    target: Target = None,
+    task: Task = None,
+    time: Time = None,
+    key: Key = None,
+    positive: Positive = None,
+    labels_after: LabelsAfter = None,
+    example: Example = None,
+    remote: Remote = None,
+    endpoint_url: EndpointUrl = None,
     json: AsJson = False,
 ) -> None:
     """Make a new project, out of a table or as a copy of an example.

@@ -39,12 +39,14 @@ from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.monitor_results import results_of
 from tidemill.monitoring.window_report import report_window
 from tidemill.monitoring.windows.logged_windows import compared_window, logged_window
-from tidemill.monitoring.windows.time_windows import window_before
+from tidemill.monitoring.windows.time_windows import Window, window_before
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
 from tidemill.prediction_log.reading.window_sketch import WindowSketch, read_window_sketch
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import champion, get_version, load_reference
+from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.serving.observability.request_counts import RequestCounts
 from tidemill.state import State
 from tidemill.state.tables import MonitorRun
 
@@ -91,8 +93,7 @@ def evaluate(
     now, serving = utc(now), get_version(project, version) if version else champion(project)
     if serving is None:
         raise nothing_serves(project)
-    where = project.predictions, project.model
-    span = logged_window(*where, monitor.window, now)
+    span = logged_window(project.predictions, project.model, monitor.window, now)
     log = project.predictions, project.model, span.start, span.end
     given, by_version, sketch = _predictions(monitor, *log)
     columns = None if sketch is None else _OF_QUALITY
@@ -110,23 +111,7 @@ def evaluate(
     if run.rows < monitor.min_rows:
         findings = judge_without_rows(run, monitor, requests)
     else:
-        hidden, metrics = _hidden_fields(project), serving.metrics
-        reference = load_reference(project, serving.version)
-        window = WindowRows(
-            project,
-            monitor,
-            serving.version,
-            lambda metric: metrics.get(f"holdout_{metric}"),
-            span,
-            reference.without(hidden),
-            given,
-            labelled,
-            project.config.dataset.label in hidden,
-            compared_window(*where, monitor.window, monitor.against, span),
-            attributions=lambda names: attributions_of(project, serving.version, reference, names),
-            sketch=sketch,
-            requests=requests,
-        )
+        window = _window_rows(project, monitor, serving, span, given, labelled, sketch, requests)
         findings = _judge(window, run, with_report)
     with state.transaction() as session:
         forget_failures(session, run)
@@ -171,6 +156,36 @@ def forget_failures(session: Session, run: MonitorRun) -> None:
     """Delete failed runs of the same monitor and moment, which the new run replaces."""
     same = MonitorRun.monitor == run.monitor, MonitorRun.model == run.model, MonitorRun.at == run.at
     session.execute(delete(MonitorRun).where(*same, MonitorRun.verdict == FAILED))
+
+
+def _window_rows(
+    project: Project,
+    monitor: Monitor,
+    serving: ModelVersion,
+    span: Window,
+    given: pl.DataFrame | Callable[[], pl.DataFrame],
+    labelled: pl.DataFrame,
+    sketch: WindowSketch | None,
+    requests: RequestCounts | None,
+) -> WindowRows:
+    """Return what the kinds judge: the window's rows beside the version's reference."""
+    hidden, metrics = _hidden_fields(project), serving.metrics
+    reference = load_reference(project, serving.version)
+    return WindowRows(
+        project,
+        monitor,
+        serving.version,
+        lambda metric: metrics.get(f"holdout_{metric}"),
+        span,
+        reference.without(hidden),
+        given,
+        labelled,
+        project.config.dataset.label in hidden,
+        compared_window(project.predictions, project.model, monitor.window, monitor.against, span),
+        attributions=lambda names: attributions_of(project, serving.version, reference, names),
+        sketch=sketch,
+        requests=requests,
+    )
 
 
 def _judge(window: WindowRows, run: MonitorRun, with_report: bool) -> Findings:

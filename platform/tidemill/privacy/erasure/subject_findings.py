@@ -62,11 +62,6 @@ class SubjectFindings:
         """Return the number of its rows in current files."""
         return sum(int(place["rows"]) for place in self.places)
 
-    @property
-    def anything(self) -> bool:
-        """Return whether any store contains the subject, not counting earlier versions and models."""
-        return bool(self.online or self.predictions or self.labels or self.jobs or self.texts or self.places)
-
     def as_dict(self) -> dict[str, Any]:
         """Return the findings as JSON values."""
         return asdict(self)
