@@ -34,7 +34,7 @@ def state(project: Project):
     """An alert about version 1, which the turn of a person made twenty days ago."""
     found = open_state(project.state_url)
     with found.transaction() as session:
-        session.add(_turn("turn_1", NOW - 20 * DAY, version="1"))
+        session.add(_turn("turn_1", NOW - 20 * DAY, version="1", inputs={"labels": 400}))
         session.add(
             MonitorRun(
                 id="mon_1", monitor="weekly", model="toy", version="1", window_start=NOW - DAY,
@@ -81,6 +81,7 @@ def test_a_hold_is_on_record_once_and_the_turn_with_what_came_of_it(project: Pro
     due, facts = a_round(project, state, NOW)
     assert isinstance(due, Retrain)
     assert facts.situation.champion_since == NOW - 20 * DAY
+    assert facts.situation.labels_learnt == 400
     record_turn(state, "toy", due, facts.turns, "turn_2")
     with state.transaction() as session:
         session.add(_turn("turn_2", NOW, status="refused", policy="decay", trigger="data_drift"))
