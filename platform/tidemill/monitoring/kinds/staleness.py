@@ -94,9 +94,16 @@ def _views(
         views = feature_status(window.project, at)
     except FeatureError as error:
         return [], (f"staleness: how old the views are cannot be read: {error}",)
-    unknown = sorted(config.max_age.keys() - {view.view for view in views})
     where = f"monitoring/monitors.yaml: monitor {window.monitor.name!r}: staleness.max_age"
-    return views, tuple(f"{where}: the service reads no view {name}" for name in unknown)
+    told = {name: f"the service reads no view {name}" for name in sorted(config.max_age)}
+    told |= {
+        view.view: f"the online store has no value of {view.view}, or cannot say how old it is"
+        if view.age_seconds is None
+        else ""
+        for view in views
+        if view.view in told
+    }
+    return views, tuple(f"{where}: {each}" for each in told.values() if each)
 
 
 def _as_json(view: ViewFreshness) -> dict[str, object]:

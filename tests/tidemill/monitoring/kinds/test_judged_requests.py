@@ -201,6 +201,13 @@ def test_views_whose_values_had_expired_are_named(tmp_path: Path, monkeypatch: p
         ": plane, whose newest value was 104 days, 4:00:00 old (7 days, 0:00:00 allowed)"
     )
     assert judged.warnings[0].endswith("staleness.max_age: the service reads no view gone")
+    newest[0] = replace(newest[0], age_seconds=None, state="unknown")
+    judged = staleness.judge(fresh, declared)
+    assert judged.found == ()
+    assert [each.partition("max_age: ")[2] for each in judged.warnings] == [
+        "the service reads no view gone",
+        "the online store has no value of plane, or cannot say how old it is",
+    ]
 
 
 def test_a_store_that_cannot_be_read_leaves_the_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
