@@ -130,8 +130,10 @@ class Custom(Task):
         """
         try:
             label = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, default=iso_text)
-            label.encode()  # half of a character is no text
+            label.encode()
             return None, label
+        except UnicodeEncodeError as error:
+            raise ValueError("must be a JSON value: its text has half a surrogate pair") from error
         except (TypeError, ValueError) as error:
             raise ValueError(f"must be a JSON value: {error}") from error
 

@@ -1,6 +1,6 @@
 """The schemas of the prediction API's requests and answers."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -10,6 +10,8 @@ from pydantic import (
     ModelWrapValidatorHandler,
     StrictBool,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     create_model,
     model_validator,
 )
@@ -101,13 +103,31 @@ class PredictionResponse(BaseModel):
     predictions: list[PredictionOut]
 
 
-KeyValue = (
+_KeyTypes = (
     StrictBool
     | Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
     | Annotated[float, Field(strict=True, allow_inf_nan=False)]
     | Annotated[str, Field(strict=True, max_length=1000)]
     | None
 )
+
+
+_A_KEY: Final = (
+    "Input should be text of up to 1,000 characters, a number of up to 64 bits, true, false or null"
+)
+
+
+def _one_error(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Return the value of a key, or one error in place of one a type."""
+    if type(value) is int and not -(2**63) <= value < 2**64:  # else taken for a float, without its digits
+        raise PydanticCustomError("key_type", _A_KEY)
+    try:
+        return validate(value)
+    except ValidationError:
+        raise PydanticCustomError("key_type", _A_KEY) from None
+
+
+KeyValue = Annotated[_KeyTypes, WrapValidator(_one_error)]
 """The value of one entity key."""
 
 

@@ -221,6 +221,17 @@ def test_the_first_and_the_last_moment_are_answered(api, at):
     assert api.post("/feedback", json={"labels": labels}).status_code == 200
 
 
+@pytest.mark.parametrize(("key", "given"), [([1], "a list"), (2**64, "a number"), ("\ud800", "text")])
+def test_a_key_that_cannot_be_one_is_one_error(api, key, given):
+    label = {"keys": {"depot": key}, "predicted_at": AT, "label": 1}
+    sent = json.dumps({"labels": [label]})
+    answer = api.post("/feedback", content=sent, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    (problem,) = answer.json()["detail"]
+    assert problem["loc"] == ["body", "labels", 0, "keys", "depot"]
+    assert problem["msg"].endswith(f"true, false or null, and {given} was given")
+
+
 def test_a_label_is_of_a_year_that_can_be_meant(api):
     label = {"prediction_id": "p", "label": 1, "at": "0001-01-01T00:00:00+12:00"}
     answer = api.post("/feedback", json={"labels": [label]})
