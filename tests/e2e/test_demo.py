@@ -40,6 +40,9 @@ def test_the_loop_turns_and_leaves_nothing_behind(facts: dict, small_project: Pa
     assert [one["version"] for one in facts["history"]] == ["1", "2", "3"]
     assert [v["version"] for v in facts["versions"] if "champion" in v["aliases"]] == ["3"]
 
+    assert facts["gain"]["first_champion"]["metrics"]["roc_auc"] is not None
+    assert facts["gain"]["served"]["metrics"]["roc_auc"] is not None
+
     assert facts["traffic"]["failed"] == 0
     assert facts["traffic"]["replayed"] == 40 * (19 + 5)
     assert facts["traffic"]["labels"] > 0

@@ -168,16 +168,18 @@ def _gain(project: Project, state: State, answered: pl.DataFrame) -> dict[str, A
     """Compare what was served since the second champion took over with the first champion left alone.
 
     Both score the same features, as they were served, which neither has learnt from. None where nothing can
-    be compared: there was one champion, or features are hidden in the log.
+    be compared: there was one champion, or features that it takes are hidden in the log.
     """
     champions, task = history(state, project.model), project.task
     if len(champions) < 2 or answered.is_empty():
         return None
     first, second = champions[0], champions[1]
     rows = answered.filter(pl.col("at") >= second.since)
-    if rows.is_empty() or hidden_fields(project):
+    if rows.is_empty():
         return None
     scorer = load_scorer(project, first.version)
+    if hidden_fields(project) & set(scorer.features):
+        return None
     truth, served = task.truth_of_log(rows), task.given_in_log(rows)
     alone = scorer.predict(as_features(features_of(rows), scorer.features, scorer.lists))
     interval = gain_interval(task, truth, served, alone, rows["at"].dt.date())
