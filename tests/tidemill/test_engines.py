@@ -31,7 +31,7 @@ PLACES = {
         "training/fitting",
         "registry",
         "serving/http/mlflow_routes.py",  # the version that MLflow's protocol answers with
-        "privacy/stores/model_subjects.py",
+        "privacy/stores/run_samples.py",
         "lineage/sources/tracked_runs.py",
     ],
     ("skops",): ["training/fitting/private_skops.py"],

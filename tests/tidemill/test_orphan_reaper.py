@@ -106,9 +106,9 @@ def test_a_forked_child_that_lives_on_does_not_hold_it_up():
 COMMAND = """
 import subprocess, sys, time
 sleep = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
-subprocess.Popen(sleep, env={}, start_new_session=True)
+left = subprocess.Popen(sleep, env={}, start_new_session=True, stdout=subprocess.PIPE)
+print(int(left.stdout.readline()), flush=True)
 if len(sys.argv) > 1:
-    time.sleep(0.5)
     sys.exit(int(sys.argv[1]))
 time.sleep(600)
 """
