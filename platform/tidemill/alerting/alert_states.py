@@ -118,14 +118,16 @@ def decide_changes(
 
 
 def _lately(known: Sequence[KnownAlert], version: str, at: datetime, monitor: Monitor) -> list[KnownAlert]:
-    """Return the alerts about a version that were resolved lately, the latest last."""
+    """Return the alerts about a version that were resolved lately, the latest last.
+
+    Lately is also later than ``at``: a person may resolve an alert while the run that finds it again goes on.
+    """
     done = [each for each in known if each.version == version and each.resolved_at is not None]
     lately = [
         each
         for each in done
         if each.resolved_at is not None
-        and each.last_seen_at < at
-        and each.resolved_at <= at < each.resolved_at + monitor.reopens_within
+        and each.last_seen_at <= at < each.resolved_at + monitor.reopens_within
     ]
     return sorted(lately, key=lambda each: (each.last_seen_at, each.id))
 
@@ -160,8 +162,10 @@ def record_alerts(
         alerts[alert_id].status, alerts[alert_id].fired_at = "firing", run.at
         record_step(session, alert_id, "firing", run.at, by)
     for alert_id, _ in changes.reopened:
-        _reopen(alerts[alert_id], run.at)
-        record_step(session, alert_id, "reopened", run.at, by)
+        until = alerts[alert_id].resolved_at or run.at
+        at = run.at if until <= run.at else max(present, until)
+        _reopen(alerts[alert_id], at)
+        record_step(session, alert_id, "reopened", at, by)
     for alert_id in changes.resolved:
         at = max(run.at, min(alerts[alert_id].last_seen_at, present))
         alerts[alert_id].status, alerts[alert_id].resolved_at = "resolved", at

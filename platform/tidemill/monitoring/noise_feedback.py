@@ -33,6 +33,7 @@ __all__ = [
 NOISE = "noise"
 """The step of an alert by which a person marks it as noise."""
 _MARGIN = 1.1
+_SHARE = "data_drift.share"
 Facts = Mapping[str, Any]
 
 
@@ -176,8 +177,10 @@ def marks_of(steps: Sequence[tuple[datetime, str]], runs: Sequence[Any]) -> list
 
 def _figures(kind: str, results: Facts) -> Iterator[tuple[str, float, float]]:
     """Yield field, figure and threshold of what a kind found beyond its threshold."""
-    if kind in ("data_drift", "feature_drift"):
-        yield from _of_columns(kind, (results.get("data_drift") or {}).get("columns", ()))
+    if kind == "data_drift":
+        yield from _of_many(results.get("data_drift") or {})
+    elif kind == "feature_drift":
+        yield from _of_broken((results.get("data_drift") or {}).get("columns", ()))
     elif kind == "prediction_drift":
         for part, field in (("prediction_drift", "threshold"), ("class_drift", "categorical")):
             found = results.get(part)
@@ -197,23 +200,46 @@ def _figures(kind: str, results: Facts) -> Iterator[tuple[str, float, float]]:
                 yield f"{kind}.{field}", figure, limit
 
 
-def _of_columns(kind: str, columns: Sequence[Facts]) -> Iterator[tuple[str, float, float]]:
+def _of_many(found: Facts) -> Iterator[tuple[str, float, float]]:
+    """Yield the distances of features that drifted; if those that are broken are too many, their share.
+
+    Thresholds that allow a broken feature would hide its own alert, which nobody has marked. They are
+    proposed only where every feature is broken, because no share allows all of them.
+    """
+    columns, limit = found.get("columns", ()), found.get("threshold")
+    drifted = [each for each in columns if each["drifted"]]
+    for each in drifted:
+        if each.get("broken") is None and (each.get("value") or 0) >= each["threshold"]:
+            yield _field(each), each["value"], each["threshold"]
+    left = [each for each in drifted if each.get("broken") or (each.get("value") or 0) < each["threshold"]]
+    if limit is None or not left or len(left) < limit * len(columns):
+        return
+    if len(left) < len(columns):
+        yield _SHARE, len(left) / len(columns), limit
+        return
+    for each in left:
+        if (each.get("broken") or "").startswith("distance "):
+            yield _field(each), each["value"], each["threshold"]
+
+
+def _of_broken(columns: Sequence[Facts]) -> Iterator[tuple[str, float, float]]:
     for each in columns:
         value, threshold, broken = each.get("value"), each["threshold"], each.get("broken")
-        if value is None or value < threshold:
-            continue
-        field = f"data_drift.thresholds.{each['name']}"
-        if kind == "data_drift" and each["drifted"] and broken is None:
-            yield field, value, threshold
-        elif kind == "feature_drift" and broken and broken.startswith("distance "):
+        if value is not None and value >= threshold and broken and broken.startswith("distance "):
             severe = float(broken.rpartition(" ")[2]) / threshold  # of "distance 0.5, alert at 0.4"
-            yield field, value / severe, threshold
+            yield _field(each), value / severe, threshold
+
+
+def _field(column: Facts) -> str:
+    return f"data_drift.thresholds.{column['name']}"
 
 
 def _thresholds(results: Facts) -> dict[str, float]:
     """Return the thresholds by which a run judged, by their fields."""
-    columns = (results.get("data_drift") or {}).get("columns", ())
-    found = {f"data_drift.thresholds.{each['name']}": each["threshold"] for each in columns}
+    drift = results.get("data_drift") or {}
+    found = {_field(each): each["threshold"] for each in drift.get("columns", ())}
+    if drift.get("threshold") is not None:
+        found[_SHARE] = drift["threshold"]
     for part, field in (
         ("prediction_drift", "prediction_drift.threshold"),
         ("class_drift", "prediction_drift.categorical"),
@@ -230,13 +256,15 @@ def _thresholds(results: Facts) -> dict[str, float]:
 
 
 def _beyond(field: str, figure: float) -> float:
-    """Return a tenth more than a figure; of an area under a curve, a tenth nearer to 1.
+    """Return a tenth more than a figure; of an area under a curve, a tenth nearer to 1; of a share at most 1.
 
     >>> _beyond("kpi.ceiling", 12.0), round(_beyond("multivariate_drift.auc", 0.8), 3)
     (14.0, 0.82)
     """
     if field == "multivariate_drift.auc":
         return figure + (1 - figure) * (_MARGIN - 1)
+    if field == _SHARE:
+        return min(_rounded_up(_MARGIN * figure), 1.0)
     return _rounded_up(_MARGIN * figure)
 
 

@@ -207,6 +207,19 @@ def test_a_person_resolves_and_comments_and_the_cause_reopens(state: State):
     ]
 
 
+@pytest.mark.parametrize("mark", [resolve, mark_as_noise])
+@pytest.mark.parametrize("day", [0, 7])
+def test_what_is_resolved_while_a_run_goes_on_is_reopened_by_it(state: State, mark, day: int):
+    run_monitor(state, findings("quality"), day=0)
+    (alert,) = list_alerts(state)
+    mark(state, alert.id, "ann", START + timedelta(days=7, minutes=1), "backfilled")
+    run_monitor(state, findings("quality"), day=day)
+    (again,) = list_alerts(state, include_resolved=True)
+    assert (again.id, again.status, again.occurrence) == (alert.id, "firing", 2)
+    assert steps_of(state, again)[-1][0] == "reopened", "after the person's step"
+    mark_as_noise(state, alert.id, "ann", datetime.now(UTC), "and another")
+
+
 def test_noise_is_a_step_with_a_reason_whether_the_alert_is_over_or_not(state: State):
     run_monitor(state, findings("quality"), day=0)
     (alert,) = list_alerts(state)

@@ -173,6 +173,25 @@ def test_what_no_threshold_can_allow_is_not_proposed():
     assert proposals_of([NoiseMark("feature_drift", data(gone, constant)), NoiseMark("no_run", {})]) == []
 
 
+def test_of_features_that_are_broken_the_share_is_proposed():
+    far = drifted("wind", 0.8, broken="distance 0.8, alert at 0.4")
+    gone = {**drifted("rain", 0.0), "broken": "missing: 0 % → 40 %"}
+    calm = {**drifted("hour", 0.05), "drifted": False}
+    mark = NoiseMark("data_drift", {"data_drift": {**data(far, gone, calm)["data_drift"], "threshold": 0.3}})
+    (found,) = proposals_of([mark])
+    assert found.said == "marked as noise 1 time: data_drift.share 0.3 → 0.74 proposed"
+    assert raised(monitor(raise_on_noise=10), [found]).data_drift.share == pytest.approx(0.74)
+    assert proposals_of([mark], {"data_drift": {"columns": [], "threshold": 0.8}}) == [], (
+        "it is allowed by now"
+    )
+    near = NoiseMark("data_drift", {"data_drift": {"columns": [far, *[calm] * 3], "threshold": 0.3}})
+    assert proposals_of([near]) == [], "one of four is below the share"
+    every = NoiseMark("data_drift", {"data_drift": {"columns": [far, gone], "threshold": 0.3}})
+    assert [each.field for each in proposals_of([every])] == ["data_drift.thresholds.wind"], (
+        "no share allows all"
+    )
+
+
 def test_a_threshold_rises_only_as_far_as_is_declared_and_none_falls():
     marks = [NoiseMark("data_drift", data(drifted("wind", value))) for value in (0.12, 0.4)]
     (found,) = proposals_of(marks)
