@@ -50,7 +50,8 @@ class Condition(_Section):
         Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern="%$")] | None,
         BeforeValidator(_count_or_share),
     ] = None
-    """So many labels or more became known since the last turn; ``25%``: of those that the champion's knew."""
+    """So many labels or more became known since the last turn; ``25%``: of those known when the champion was
+    made."""
     age: Duration | None = None
     """The champion's data end this long ago, or longer."""
     cron: str | None = None

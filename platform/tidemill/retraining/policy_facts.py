@@ -79,9 +79,9 @@ class Situation:
     new_labels: int | None = None
     """Labels that became known since the last turn that did not fail; None: not counted."""
     labels_learnt: int | None = None
-    """Labels that the champion's turn knew; None: that is not on record."""
+    """Labels that were known when the champion was made; None: that is not on record."""
     champion_since: datetime | None = None
-    """The moment up to which the champion's turn knew data; None: unknown."""
+    """The moment up to which the champion's training knew data; None: unknown."""
     estimate: EstimateFact | None = None
     last_turn_at: datetime | None = None
     """The moment of the last turn that did not fail; None: there is none."""

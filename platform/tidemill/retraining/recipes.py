@@ -1,14 +1,15 @@
 """Defines how the turns of a policy make a model, and what becomes of it. Imports no engine."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from tidemill.monitoring.monitor_config import Duration
 from tidemill.training.candidate_windows import ALL, Window, parse_window
 
-__all__ = ["Action", "Ask", "Recipe", "question_of"]
+__all__ = ["Action", "Ask", "Recipe", "question_of", "unknown_part"]
 
 Action = Literal["record", "shadow", "ask", "promote", "rollout"]
 """What a turn does with a version that the gate passed."""
@@ -59,3 +60,20 @@ def question_of(ask: Ask, as_of: datetime) -> dict[str, Any]:
     {'until': '2013-04-04T00:00:00+00:00', 'default': 'refuse'}
     """
     return {"until": (as_of + ask.within).isoformat(), "default": ask.default}
+
+
+def unknown_part(action: str | None, recipe: Mapping[str, Any] | None) -> str | None:
+    """Return what of a turn's record only a newer version of Tidemill knows, in words; None if nothing.
+
+    >>> unknown_part("rollout", {"search": "same"}), unknown_part(None, None)
+    (None, None)
+    >>> unknown_part("canary", None), unknown_part("ask", {"search": "wide"})
+    ("action 'canary'", "recipe {'search': 'wide'}")
+    """
+    if action is not None and action not in get_args(Action):
+        return f"action {action!r}"
+    try:
+        Recipe.model_validate(recipe or {})
+    except ValidationError:
+        return f"recipe {recipe}"
+    return None

@@ -14,6 +14,7 @@ from tidemill.project import Project
 from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import AlertFact, EstimateFact, Hold, Retrain, Situation, TurnFact
 from tidemill.retraining.policy_rules import judge, last_turn
+from tidemill.retraining.triggers.champion_knowledge import champion_knowledge
 from tidemill.retraining.triggers.policy_causes import causes_of
 from tidemill.retraining.turn_end import rollout_of
 from tidemill.retraining.turn_inputs import read_sources, tell_all
@@ -77,11 +78,12 @@ def gather(
     made_it = max(
         (each for each in rows if each.version == serving), key=lambda each: each.as_of, default=None
     )
+    champion = champion_knowledge(project, state, policies, serving, made_it)
     had = next((each.data_revision for each in rows if latest is not None and each.id == latest.id), None)
     known = Situation(
         new_labels=_new_labels(project, policies, turns, now),
-        labels_learnt=(made_it.inputs or {}).get("labels") if made_it is not None else None,
-        champion_since=made_it.as_of if made_it is not None else None,
+        labels_learnt=champion.labels,
+        champion_since=champion.until,
         estimate=estimate,
         last_turn_at=latest.as_of if latest else None,
         data_version=_new_data(project, policies, had),

@@ -26,7 +26,7 @@ from tidemill.project import Project
 from tidemill.project.moments import declared_moment, turn_moment
 from tidemill.project.project import check_params
 from tidemill.retraining.cpu_time import cpu_seconds
-from tidemill.retraining.recipes import Action, Ask, Recipe, question_of
+from tidemill.retraining.recipes import Action, Ask, Recipe, question_of, unknown_part
 from tidemill.retraining.turn_end import question_again
 from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult, data_message
 from tidemill.state import State
@@ -84,11 +84,14 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
     Raises:
         TurnInProgress: another process makes a turn for this project right now.
         UsageError: the request sets a parameter that a turn sets itself; nothing was begun.
+        RetrainingError: a turn that a newer version of Tidemill began waits for that version.
         TidemillError: a step failed; the record says which, with status ``failed``.
     """
     _check(project, request.params)
     with turn_lock(project):
-        _finish_left_behind(project, state, listen)
+        left = _finish_left_behind(project, state, listen)
+        if held := [each for each in left if each.status == "running"]:
+            raise RetrainingError(f"{held[0].error}", hint="upgrade Tidemill, then try again")
         turn = Turn(
             id=new_id("turn"),
             model=project.model,
@@ -179,6 +182,9 @@ def _finish_left_behind(project: Project, state: State, listen: Listener | None)
             session.scalars(select(Turn).where(Turn.model == project.model, Turn.status == "running"))
         )
     for turn in turns:
+        if (unknown := unknown_part(turn.action, turn.recipe)) is not None:
+            _hold(state, turn, unknown, listen)
+            continue
         if turn.step == TRAIN:  # its data may have changed since: restore them first
             _record(state, turn, StepResult({"step": STEPS[0].name}))
         _tell(listen, turn, turn.step, f"taking up {turn.id}, which was left at step {turn.step}")
@@ -187,6 +193,15 @@ def _finish_left_behind(project: Project, state: State, listen: Listener | None)
         except TidemillError as error:  # the turn's record has the error; the next turns must still run
             _tell(listen, turn, turn.step, f"{turn.id} failed: {error}")
     return turns
+
+
+def _hold(state: State, turn: Turn, unknown: str, listen: Listener | None) -> None:
+    """Leave a turn as it is, for a process of the version of Tidemill that wrote it, and say so."""
+    said = f"{turn.id} is held at step {turn.step}: this version of Tidemill does not know its {unknown}"
+    said += ", which a newer version wrote, and goes on with"
+    with state.transaction() as session:
+        session.get_one(Turn, turn.id).error = turn.error = said
+    _tell(listen, turn, turn.step, said)
 
 
 def _run(project: Project, state: State, turn: Turn, listen: Listener | None) -> Turn:

@@ -18,12 +18,14 @@ from tests.tidemill.registry.conftest import (  # noqa: F401
 from tidemill.errors import RegistryError, RetrainingError, UsageError
 from tidemill.registry.history.serving_history import decisions_for
 from tidemill.registry.promotion import evaluate_gate, promote, rollback
-from tidemill.registry.versions.model_versions import champion_version
+from tidemill.registry.versions.model_versions import champion_version, get_version
 from tidemill.retraining import turn_end
+from tidemill.retraining.policies import Policy
 from tidemill.retraining.questions import answer, answer_overdue
 from tidemill.retraining.recipes import Ask, question_of
 from tidemill.retraining.situation import gather
-from tidemill.retraining.turn import resume_turns
+from tidemill.retraining.triggers.champion_knowledge import labels_known
+from tidemill.retraining.turn import TurnRequest, make_turn, resume_turns
 from tidemill.retraining.turn_steps import STEPS, StepContext
 from tidemill.state.tables import Deployment, Promotion, Rollout, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
@@ -271,3 +273,31 @@ def test_a_first_version_has_nothing_to_be_rolled_out_beside(easy, state):  # no
     decision = evaluate_gate(easy, state, "2", NOW)
     put_turn(state, "promote", decision_id=decision.id, action="rollout")
     assert (resume(easy, state)[0].status, champion_version(easy)) == ("promoted", "2")
+
+
+@pytest.mark.usefixtures("champion")
+def test_policies_see_what_a_champion_knew_that_a_person_promoted(easy, state):  # noqa: F811
+    share = Policy.model_validate({"name": "grown", "any": [{"new_labels": "25%"}, {"age": "90d"}]})
+    seen, version = gather(easy, state, [share], "1", NOW).situation, get_version(easy, "1")
+    assert version.turn_id is None
+    assert (seen.champion_since, seen.labels_learnt) == (version.lineage.as_of, version.trained.labels)
+    assert labels_known(easy, version.lineage.as_of) == seen.labels_learnt > 0
+
+
+@pytest.mark.parametrize("unknown", [{"action": "canary"}, {"recipe": {"search": "wide"}}])
+@pytest.mark.usefixtures("champion")
+def test_a_turn_of_a_newer_version_is_held_until_that_finishes_it(easy, state, unknown):  # noqa: F811
+    decision = evaluate_gate(easy, state, "2", NOW)
+    put_turn(state, "promote", decision_id=decision.id, **{"action": "promote", **unknown})
+    for _ in range(2):
+        turn, said = resume(easy, state)
+        assert (turn.status, turn.step, champion_version(easy)) == ("running", "promote", "1")
+        assert turn.error == said[0]
+        assert f"does not know its {next(iter(unknown))} " in said[0]
+    with pytest.raises(RetrainingError, match="turn_1 is held at step promote"):
+        make_turn(easy, state, TurnRequest(NOW, "by hand", "ada"))
+    with state.transaction() as session:  # as the newer version sees it
+        known = session.get_one(Turn, "turn_1")
+        known.action, known.recipe = "promote", None
+    turn, _ = resume(easy, state)
+    assert (turn.status, turn.error, champion_version(easy)) == ("promoted", None, "2")

@@ -101,7 +101,7 @@ def _grown(condition: Condition, situation: Situation) -> Cause | None:
         return None
     said = f"{counted(found, 'label')} became known since the last turn"
     if isinstance(condition.new_labels, str):
-        said += f"; the champion's turn knew {learnt:,}"
+        said += f"; {learnt:,} were known when the champion was made"
     return Cause("new_labels", said, "new_labels")
 
 
