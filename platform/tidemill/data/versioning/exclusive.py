@@ -44,7 +44,7 @@ def exclusive_access(root: Path, tell: Callable[[str], None], patience: float) -
 def _recover(root: Path, tell: Callable[[str], None], patience: float) -> None:
     """Finish or undo the work of a killed process."""
     try:
-        if pending_reproduction.undo(root, tell):
+        if pending_reproduction.undo(root):
             tell("the run before this one was killed: its changes of params.yaml and dvc.lock are undone")
         pending_addition.finish_or_undo(root, tell, patience)
         pending_reproduction.forget_dead_processes(root)

@@ -16,7 +16,7 @@ from tidemill.data.repository.dvc_command import retry_while_locked, scratch_fol
 from tidemill.data.repository.git import git_try
 from tidemill.data.repository.private_dvc import DvcException
 from tidemill.data.repository.repository_setup import open_dvc
-from tidemill.data.versioning.journals import read_journal
+from tidemill.data.versioning.journals import is_inside, is_text_or_none, read_journal
 from tidemill.data.versioning.params_file import read_file
 from tidemill.data.versioning.pending_reproduction import is_committed
 from tidemill.files.atomic import replace_file
@@ -58,7 +58,7 @@ def replace_with_backup(root: Path, path: str, file: str, new: Path) -> None:
 
 def finish_or_undo(root: Path, tell: Callable[[str], None], patience: float) -> None:
     """Finish the last addition if it is committed; undo it otherwise."""
-    note = read_journal(_note(root), ("path", "pointer", "ignore", "replaced"), tell)
+    note = read_journal(_note(root), _fits)
     if note is None:
         return
     path, pointer = str(note["path"]), f"{note['path']}.dvc"
@@ -112,6 +112,19 @@ def _undo(root: Path, note: dict[str, Any]) -> None:
             aside.replace(place)
         elif not existed:
             place.unlink(missing_ok=True)
+
+
+def _fits(note: dict[str, Any]) -> bool:
+    path, replaced = note.get("path"), note.get("replaced")
+    if not is_inside(path) or not isinstance(replaced, dict):
+        return False
+    beside = Path(str(path)).parent
+    return (
+        all(is_inside(file) and Path(file).is_relative_to(beside) for file in replaced)
+        and all(isinstance(existed, bool) for existed in replaced.values())
+        and all(name in note and is_text_or_none(note[name]) for name in ("pointer", "ignore"))
+        and note.get("aside") in (None, _ASIDE)
+    )
 
 
 def ignore_file(root: Path, path: str) -> Path:

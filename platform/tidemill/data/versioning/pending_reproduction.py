@@ -1,16 +1,17 @@
 """Records a reproduction in a journal before it changes a file, so that it can be undone after a kill."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from tidemill.data.repository.dvc_command import ignore_line, scratch_folder
+from tidemill.data.repository.dvc_command import scratch_folder
 from tidemill.data.repository.git import git
 from tidemill.data.repository.private_dvc import LockError, make_lock
-from tidemill.data.versioning.journals import read_journal
+from tidemill.data.versioning.journals import is_text, is_text_or_none, read_journal
 from tidemill.data.versioning.params_file import read_file, set_values
 from tidemill.errors import ConfigError
 from tidemill.files.atomic import replace_file
@@ -43,19 +44,15 @@ def finish(root: Path) -> None:
     _note(root).unlink(missing_ok=True)
 
 
-def undo(root: Path, tell: Callable[[str], None] = ignore_line) -> bool:
+def undo(root: Path) -> bool:
     """Restore both files to their state before the last reproduction, unless it was committed.
 
     Later changes by a user in ``params.yaml`` are kept.
 
-    Args:
-        root: the project's folder.
-        tell: gets a line when the journal cannot be read.
-
     Returns:
         Whether there was anything to undo.
     """
-    note = read_journal(_note(root), ("before", "after", "lock"), tell)
+    note = read_journal(_note(root), _fits)
     if note is None:
         return False
     undone = False
@@ -113,6 +110,14 @@ def _is_dvc(pid: int) -> bool:
         return True
     except psutil.NoSuchProcess:
         return False
+
+
+def _fits(note: dict[str, Any]) -> bool:
+    return (
+        all(is_text(note.get(name)) for name in ("before", "after"))
+        and "lock" in note
+        and is_text_or_none(note["lock"])
+    )
 
 
 def _note(root: Path) -> Path:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import psutil
 
@@ -13,12 +13,14 @@ from tidemill.project import Project
 
 __all__ = ["StackInfo", "forget", "read", "status", "status_in", "write"]
 
+_State = Literal["starting", "ready"]
+
 
 @dataclass(frozen=True)
 class StackInfo:
     """A stack in the background."""
 
-    state: Literal["starting", "ready"]
+    state: _State
     message: str
     """The last step of its start."""
     pid: int
@@ -79,9 +81,23 @@ def _read(path: Path) -> StackInfo | None:
     try:
         content = json.loads(path.read_text())
         info = StackInfo(**{**content, "companions": tuple(content["companions"])})
-        return info if info.folder in (0, path.parent.stat().st_ino) else None
-    except (OSError, ValueError, TypeError, KeyError):
+        return info if _is_whole(info) and info.folder in (0, path.parent.stat().st_ino) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _is_whole(info: StackInfo) -> bool:
+    """Return whether every value is of its type, which it is not in a file that was changed by hand."""
+    numbers = (info.pid, info.created, info.folder, info.seconds)
+    texts = (info.message, info.mark, info.url, info.ray_address, info.logs, *info.companions)
+    return (
+        info.state in get_args(_State)
+        and all(type(number) in (int, float) for number in numbers)
+        and isinstance(info.pid, int)
+        and info.pid > 0
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(info.mlflow_url, str | None)
+    )
 
 
 def _path(project: Project) -> Path:

@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from tests.tidemill.data.conftest import FLIGHTS, FLIGHTS_LATER, put
 from tidemill.data.repository.git import git
-from tidemill.data.versioning import pending_addition
+from tidemill.data.versioning import pending_addition, pending_reproduction
 from tidemill.data.versioning.add import add
 from tidemill.data.versioning.data_versions import reproduce
 from tidemill.errors import DataError
@@ -52,14 +53,62 @@ def test_a_pattern_in_a_name_takes_no_other_file_along(tiny: Project):
 
 @pytest.mark.parametrize("journal", ["tidemill-addition.json", "tidemill-attempt.json"])
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"path": "data/new.csv"}', "\xff\xfe"])
-def test_a_journal_that_cannot_be_read_is_moved_aside(tiny: Project, journal: str, text: str):
-    folder, said = tiny.root / ".dvc/tmp", list[str]()
+def test_a_journal_that_cannot_be_read_is_moved_aside(
+    tiny: Project, journal: str, text: str, caplog: pytest.LogCaptureFixture
+):
+    folder = tiny.root / ".dvc/tmp"
     folder.mkdir(exist_ok=True)
     (folder / journal).write_text(text, encoding="latin-1")
     put(tiny.root / "data/new.csv", FLIGHTS)
-    assert add(tiny, "data/new.csv", tell=lambda _step, line, _done, _total: said.append(line)).changed
-    assert any(f"{journal} cannot be read" in line for line in said)
+    assert add(tiny, "data/new.csv").changed
+    assert f"{journal} cannot be read" in caplog.text
     assert (folder / f"{journal}.unreadable").read_text(encoding="latin-1") == text
+
+
+ADDITION = {"path": "data/new.csv", "pointer": None, "ignore": None, "replaced": {}}
+ATTEMPT = {"before": "a: 1\n", "after": "a: 2\n", "lock": None}
+ADDITION_JOURNAL, ATTEMPT_JOURNAL = "tidemill-addition.json", "tidemill-attempt.json"
+
+
+@pytest.mark.parametrize(
+    ("journal", "damage"),
+    [
+        (ADDITION_JOURNAL, {"path": 5}),
+        (ADDITION_JOURNAL, {"path": ""}),
+        (ADDITION_JOURNAL, {"path": "../outside.csv"}),
+        (ADDITION_JOURNAL, {"path": "data/a\0.csv"}),
+        (ADDITION_JOURNAL, {"pointer": ["x"]}),
+        (ADDITION_JOURNAL, {"ignore": "\ud800"}),
+        (ADDITION_JOURNAL, {"replaced": ["data/new.csv"]}),
+        (ADDITION_JOURNAL, {"replaced": {"data/new.csv": "yes"}}),
+        (ADDITION_JOURNAL, {"replaced": {"elsewhere/new.csv": False}}),
+        (ADDITION_JOURNAL, {"aside": ".."}),
+        (ADDITION_JOURNAL, None),
+        (ATTEMPT_JOURNAL, {"before": None}),
+        (ATTEMPT_JOURNAL, {"after": {"a": 2}}),
+        (ATTEMPT_JOURNAL, {"lock": 5}),
+    ],
+)
+def test_a_journal_of_wrong_types_is_moved_aside_and_nothing_is_touched(
+    tmp_path: Path, journal: str, damage: dict[str, object] | None, caplog: pytest.LogCaptureFixture
+):
+    root = tmp_path / "project"
+    kept = {"../outside.csv.dvc": "x", "params.yaml": "a: 2\n", "dvc.lock": "l", "elsewhere/new.csv": "1"}
+    for name, text in kept.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    note = root / ".dvc/tmp" / journal
+    note.parent.mkdir(parents=True)
+    right = ADDITION if journal == ADDITION_JOURNAL else ATTEMPT
+    note.write_text("[" * 100_000 if damage is None else json.dumps(right | damage))
+    if journal == ADDITION_JOURNAL:
+        pending_addition.finish_or_undo(root, print, 1.0)
+    else:
+        assert not pending_reproduction.undo(root)
+    assert f"{journal} cannot be read" in caplog.text
+    assert note.with_name(f"{journal}.unreadable").exists()
+    assert not note.exists()
+    assert {name: (root / name).read_text() for name in kept} == kept
 
 
 def test_a_journal_of_a_folder_that_is_gone_blocks_nobody(tiny: Project):
