@@ -180,7 +180,8 @@ def loaded(content: bytes) -> Job:
 
 def _file(facts: dict[str, Any]) -> SourceFile:
     partitions = tuple((name, value) for name, value in facts.pop("partitions"))
-    return SourceFile(**{**facts, "header": tuple(facts["header"])}, partitions=partitions)
+    lists = {"header": tuple(facts["header"]), "nested": tuple(map(tuple, facts.get("nested", ())))}
+    return SourceFile(**{**facts, **lists}, partitions=partitions)
 
 
 def _piece(facts: dict[str, Any]) -> Piece:

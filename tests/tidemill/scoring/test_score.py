@@ -24,9 +24,8 @@ from tidemill.errors import DataError, FeatureError, UsageError
 from tidemill.features.feature_store import training_frame
 from tidemill.prediction_log.prediction_log import read_latest, read_predictions
 from tidemill.registry.versions.model_versions import load_scorer
-from tidemill.scoring.execution.input_columns import require_columns
 from tidemill.scoring.input.column_values import typed
-from tidemill.scoring.input.table_places import Place, SourceFile
+from tidemill.scoring.input.table_places import Place
 from tidemill.scoring.score import TooManyRejected, score
 from tidemill.scoring.scoring_job import ScoreRequest
 
@@ -74,12 +73,6 @@ def test_columns_as_given(parcels, table, tmp_path):
     found = parts(tmp_path / "out")
     assert_frame_equal(found.select(table.columns), table)
     assert found["probability"].to_list() == pytest.approx(expected(parcels, table, "2"))
-
-
-def test_fields_of_objects_that_training_reads_as_columns_are_told_with_the_way_out():
-    with pytest.raises(UsageError, match="has no column wind_speed") as raised:
-        require_columns(["wind_speed"], ["wind"], "columns", SourceFile("t.ndjson", "ndjson", 1, ""))
-    assert "jq -c" in (raised.value.hint or "")
 
 
 def test_what_cannot_come_out_right_is_refused_before_it_begins(parcels, table, tmp_path):

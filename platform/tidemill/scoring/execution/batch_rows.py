@@ -1,6 +1,6 @@
 """Score batches of rows, without files: features, model, business logic, rejected rows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from tidemill.scoring.execution.feature_values import (
     FeatureValues,
     brought_values,
     check_categories,
+    check_required,
     given_values,
 )
 from tidemill.scoring.input.column_values import Wrong, moments
@@ -73,6 +74,8 @@ class Parts:
     """Those of ``features.yaml``, if rows may bring features."""
     logged_keys: Sequence[str] = ()
     """Columns that are keys in the prediction log, where features are given."""
+    required: Collection[str] = ()
+    """The columns that no row may leave empty, as requests may not."""
 
     @property
     def kinds(self) -> FeatureKinds:
@@ -127,6 +130,7 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
         found = parts.keyed.lookup.find(keys, at)
         features = brought_values(found, batch.table, names, parts.kinds, wrong)
     features = check_categories(features, parts.columns, wrong)
+    check_required(features, parts.kinds, parts.required, wrong)
     answers = _answers(parts, features, wrong)
     unsound = np.flatnonzero(~parts.model.task.sound(answers))
     gaps = features.gaps(parts.kinds) if len(unsound) else {}

@@ -18,6 +18,7 @@ __all__ = [
     "FeatureValues",
     "brought_values",
     "check_categories",
+    "check_required",
     "given_values",
     "logged_row",
 ]
@@ -47,6 +48,10 @@ class FeatureKinds(NamedTuple):
         """Return how many columns of the matrix a feature has."""
         return self.lists.get(name, 1)
 
+    def start(self, name: str) -> int:
+        """Return the place of a feature's first column in the matrix."""
+        return sum(self.width(one) for one in self.names[: self.names.index(name)])
+
 
 @dataclass(frozen=True)
 class FeatureValues:
@@ -61,15 +66,14 @@ class FeatureValues:
 
     def gaps(self, kinds: FeatureKinds) -> dict[str, npt.NDArray[np.bool_]]:
         """Return for each feature the rows in which it is missing."""
-        found: dict[str, npt.NDArray[np.bool_]] = {}
-        end = 0
-        for name in kinds.names:
-            start, end = end, end + kinds.width(name)
-            if name in self.texts:
-                found[name] = self.texts[name].is_null().to_numpy()
-            else:
-                found[name] = np.isnan(self.matrix[:, start:end]).max(axis=1)
-        return found
+        return {name: self.missing(name, kinds) for name in kinds.names}
+
+    def missing(self, name: str, kinds: FeatureKinds) -> npt.NDArray[np.bool_]:
+        """Return the rows in which a feature is missing."""
+        if name in self.texts:
+            return np.asarray(self.texts[name].is_null(), bool)
+        start = kinds.start(name)
+        return np.asarray(np.isnan(self.matrix[:, start : start + kinds.width(name)]).any(axis=1))
 
     def filter(self, sound: npt.NDArray[np.bool_]) -> "FeatureValues":
         """Return some of the rows."""
@@ -129,7 +133,7 @@ def brought_values(
     matrix, texts, flags = found.matrix.copy(), dict(found.texts), found.flags
     there = 0
     for name in here:
-        start = sum(kinds.width(one) for one in kinds.names[: kinds.names.index(name)])
+        start = kinds.start(name)
         block = given.matrix[:, there : there + kinds.width(name)]
         there += kinds.width(name)
         if name in kinds.words:
@@ -168,6 +172,18 @@ def check_categories(values: FeatureValues, columns: Sequence[FeatureColumn], wr
                 if kind == REFUSED:
                     wrong.setdefault(position, f"{name}: a category that was not seen in training")
     return FeatureValues(values.matrix, values.texts, flags)
+
+
+def check_required(
+    values: FeatureValues, kinds: FeatureKinds, required: Collection[str], wrong: Wrong
+) -> None:
+    """Record the rows in which a feature is missing that requests must bring."""
+    for name in kinds.names:
+        if name in required:
+            for position in np.flatnonzero(values.missing(name, kinds)):
+                wrong.setdefault(
+                    int(position), f"{name} is missing; `required: false` in features.yaml allows gaps"
+                )
 
 
 def logged_row(kinds: FeatureKinds, row: npt.NDArray[np.float64]) -> dict[str, Any]:

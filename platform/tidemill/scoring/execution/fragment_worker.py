@@ -60,7 +60,12 @@ class FragmentScorer:
             keyed = SimpleNamespace(keys=keys, lookup=lookup)
         given = job.log and job.mode == "columns"
         logged = [name for name in logged_keys(self.project) if name in job.schema.names] if given else []
-        self._parts = Parts(job, self.model, keyed, application, columns, logged)
+        # An application of the project's own does not ask for them, nor do rows that bring all features
+        # where requests bring some.
+        own, brought = self.project.config.project.application, self.project.config.features.source
+        asked = own is None and (brought == "request" or keyed is not None)
+        required = [column.name for column in columns if column.required and asked]
+        self._parts = Parts(job, self.model, keyed, application, columns, logged, required)
         self._log = None
         if job.log:
             from tidemill.scoring.execution.logged_predictions import BatchLog  # likewise

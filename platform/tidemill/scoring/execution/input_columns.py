@@ -1,6 +1,7 @@
 """Check the columns of a job's input: types, names, and what is missing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -8,19 +9,15 @@ import pyarrow.csv as pacsv
 from tidemill.errors import UsageError
 from tidemill.scoring.input.column_values import is_feature
 from tidemill.scoring.input.fragments import Shape
-from tidemill.scoring.input.row_reading import types_of_lines
+from tidemill.scoring.input.line_types import types_of_lines
+from tidemill.scoring.input.nested_columns import Path, flattened, has_objects
 from tidemill.scoring.input.table_places import SourceFile
 from tidemill.scoring.scoring_job import Mode, ScoreRequest
-
-_FLATTENED = (
-    """jq -c '[paths(type != "object") as $p | select($p | all(type == "string")) | """
-    """{key: ($p | join("_")), value: getpath($p)}] | from_entries'"""
-)
-"""Writes objects as training reads them: the field total of order as order_total."""
 
 __all__ = [
     "column_types",
     "kept_columns",
+    "own_columns",
     "require_columns",
     "require_values",
     "require_writable",
@@ -28,17 +25,45 @@ __all__ = [
 ]
 
 
-def column_types(files: list[SourceFile], shapes: list[Shape], rename: dict[str, str]) -> list[pa.Schema]:
+def own_columns(
+    files: list[SourceFile], shapes: list[Shape], wanted: Callable[[], Collection[str]]
+) -> tuple[list[SourceFile], list[pa.Schema]]:
+    """Return the files with the paths of the fields of objects that are columns, and the columns of each.
+
+    Args:
+        files: the input.
+        shapes: of each.
+        wanted: returns the names that are needed; objects without any of them stay whole.
+
+    Raises:
+        DataError: ndjson has no objects in its first lines.
+    """
+    lines = types_of_lines(files[0]) if shapes[0].schema is None else None  # of ndjson: the same for all
+    found: list[SourceFile] = []
+    schemas: list[pa.Schema] = []
+    names: Collection[str] | None = None
+    for file, shape in zip(files, shapes, strict=True):
+        schema = shape.schema or lines or pa.schema([])
+        paths: tuple[Path, ...] = ()
+        if has_objects(schema):
+            names = wanted() if names is None else names
+            schema, paths = flattened(schema, names)
+        found.append(replace(file, nested=paths) if paths else file)
+        schemas.append(schema)
+    return found, schemas
+
+
+def column_types(files: list[SourceFile], own: list[pa.Schema], rename: dict[str, str]) -> list[pa.Schema]:
     """Return the columns of each file, under our names, with those from folder names.
 
     Raises:
         UsageError: two columns have one name, or a column to rename is missing.
     """
-    lines = types_of_lines(files[0]) if shapes[0].schema is None else None  # of ndjson: the same for all
     schemas = []
-    for file, shape in zip(files, shapes, strict=True):
-        own = shape.schema or lines or pa.schema([])
-        fields = [(field.name, field.type) for field in own] + [(n, pa.string()) for n, _ in file.partitions]
+    for file, columns in zip(files, own, strict=True):
+        fields = [(field.name, field.type) for field in columns] + [
+            (n, pa.string()) for n, _ in file.partitions
+        ]
         names = [rename.get(name, name) for name, _ in fields]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(
@@ -86,10 +111,6 @@ def require_columns(needed: Iterable[str], there: Sequence[str], mode: Mode, fil
     hint = (
         "--rename NAME=OURS if they have other names; --keys looks features up, --columns takes them as given"
     )
-    if any(name.startswith(f"{column}_") for name in absent for column in there) and file.format == "ndjson":
-        hint = (
-            f"if these are fields of objects, make columns of them: {_FLATTENED} table.ndjson > flat.ndjson"
-        )
     raise UsageError(
         f"{file.address} has no column {', '.join(absent)} ({what}); it has: {', '.join(there)}", hint=hint
     )

@@ -1,6 +1,6 @@
 """Plan a job: files, columns, features. Requests that cannot succeed are refused before it begins."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -18,6 +18,7 @@ from tidemill.scoring.execution.application_rows import request_columns
 from tidemill.scoring.execution.input_columns import (
     column_types,
     kept_columns,
+    own_columns,
     require_columns,
     require_values,
     require_writable,
@@ -67,7 +68,7 @@ def plan(
         DataError: an input is not there, or cannot be read.
         FeatureError: features are to be looked up, and the definitions were not applied.
     """
-    files, shapes, schemas = _examined(request, folder)
+    files, shapes, schemas = _examined(request, folder, lambda: _named(project, request, features))
     mode, decide, at_column, needed = _way(project, request, features, schemas[0].names, files[0])
     keyed = mode != "columns"
     if not keyed:
@@ -122,7 +123,17 @@ def _mode(project: Project, request: ScoreRequest, features: Sequence[str], ther
     return request.features or ("columns" if given else "keys")
 
 
-def _examined(request: ScoreRequest, folder: Path) -> tuple[list[SourceFile], list[Shape], list[pa.Schema]]:
+def _named(project: Project, request: ScoreRequest, features: Sequence[str]) -> set[str]:
+    """Return the columns that the job may need."""
+    named = {*features, *request.rename, *(request.keep or ()), request.at_column or _AT}
+    if request.decide is not False and project.config.project.application is not None:
+        named |= _request_columns(project).keys()
+    return named | set(logged_keys(project) if request.log or request.features != "columns" else ())
+
+
+def _examined(
+    request: ScoreRequest, folder: Path, named: Callable[[], set[str]]
+) -> tuple[list[SourceFile], list[Shape], list[pa.Schema]]:
     """Return the input's files, with the headers of CSV files, what each looks like, and its columns."""
     files = _files(request, folder)
     shapes = examine(files)
@@ -136,7 +147,8 @@ def _examined(request: ScoreRequest, folder: Path) -> tuple[list[SourceFile], li
         else file
         for file, shape in zip(files, shapes, strict=True)
     ]
-    return headed, shapes, column_types(headed, shapes, request.rename)
+    headed, own = own_columns(headed, shapes, named)
+    return headed, shapes, column_types(headed, own, request.rename)
 
 
 def _needed(

@@ -29,6 +29,8 @@ _TYPES: dict[ColumnType, tuple[pl.DataType, str]] = {
 }
 _COMMA = re.compile(r"[+-]?\d[\d.,' ]*[.,]\d+")
 """A number with a decimal comma, or with marks between thousands."""
+_LARGEST = float(np.finfo(np.float32).max)
+_LEAST, _MOST = -(2.0**63), 2.0**64
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -92,7 +94,7 @@ def elements(
             first = found[row][found[row] != np.floor(found[row])][0]
             wrong.setdefault(row, f"{name}: {first:g} in a list of {length} integers is not a whole number")
         found[~fits] = np.nan
-    return found
+    return _within(found, name, wrong, whole)
 
 
 def _array(text: str) -> Any:
@@ -164,12 +166,31 @@ def _declared(
 ) -> npt.NDArray[np.float64]:
     """Return numbers; record those that are no whole numbers or truth values where these are declared."""
     if kind not in ("integer", "truth"):
-        return found
+        return found if kind == "moment" else _within(found, name, wrong)
     fits = ~np.isfinite(found)
     fits |= (found == np.floor(found)) if kind == "integer" else np.isin(found, (0.0, 1.0))
     for position in np.flatnonzero(~fits):
         wrong.setdefault(int(position), f"{name}: {found[position]:g} is not {_TYPES[kind][1]}")
-    return found if fits.all() else np.where(fits, found, np.nan)
+    return _within(found if fits.all() else np.where(fits, found, np.nan), name, wrong, kind == "integer")
+
+
+def _within(
+    found: npt.NDArray[np.float64], name: str, wrong: Wrong, whole: bool = False
+) -> npt.NDArray[np.float64]:
+    """Return numbers; record those that requests refuse: beyond 64 bits if whole, else beyond float32.
+
+    >>> noted: dict[int, str] = {}
+    >>> _within(np.array([1.0, 1e30]), "n", noted, whole=True).tolist(), noted
+    ([1.0, nan], {1: 'n: 1e+30 is beyond 64 bits'})
+    """
+    beyond = (found < _LEAST) | (found >= _MOST) if whole else np.abs(found) > _LARGEST
+    beyond &= np.isfinite(found)
+    if not beyond.any():
+        return found
+    what = "is beyond 64 bits" if whole else f"does not lie within ±{_LARGEST:.4g}"
+    for place in np.argwhere(beyond):
+        wrong.setdefault(int(place[0]), f"{name}: {found[tuple(place)]:g} {what}")
+    return np.where(beyond, np.nan, found)
 
 
 def _seconds(found: pl.Series) -> npt.NDArray[np.float64]:

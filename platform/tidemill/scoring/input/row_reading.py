@@ -4,7 +4,6 @@ import io
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
@@ -19,14 +18,13 @@ import pyarrow.parquet as pq
 from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import DataError
 from tidemill.scoring.input.fragments import Fragment, Piece, open_file
+from tidemill.scoring.input.nested_columns import flat, nested, value_at
 from tidemill.scoring.input.table_places import SourceFile
-from tidemill.scoring.input.text_splitter import BLOCK, cut, opened
+from tidemill.scoring.input.text_splitter import cut, opened
 
-__all__ = ["BATCH_ROWS", "Batch", "Columns", "Reject", "read", "types_of_lines"]
+__all__ = ["BATCH_ROWS", "Batch", "Columns", "Reject", "read"]
 
 BATCH_ROWS = 65_536
-_JUDGED = 1000  # lines that are parsed one by one where their types differ
-_TIMES = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_time, pa.types.is_null)
 
 
 @dataclass(frozen=True)
@@ -94,47 +92,19 @@ def read(
     stream.close()
 
 
-def types_of_lines(file: SourceFile) -> pa.Schema:
-    """Return the columns of the first lines of an ndjson file, and the types they are read as.
-
-    Text that Arrow would read as a moment stays text.
-
-    Raises:
-        DataError: none of the lines is an object.
-    """
-    with open_file(file.address) as stream:
-        head = opened(stream, file.address).read(BLOCK).removeprefix(BOM_UTF8)
-    lines = [line for line in head[: head.rfind(b"\n") + 1 or None].split(b"\n") if _object(line)]
-    if not lines:
-        raise DataError(f"{file.address} cannot be read as ndjson", hint="each line is one JSON object")
-    try:
-        schema = _inferred(b"\n".join(lines))
-    except pa.ArrowException:  # types differ: use the lines that agree with the first ones
-        schema = _inferred(lines[0])
-        for line in lines[1:_JUDGED]:
-            with suppress(pa.ArrowException):  # such a line is rejected when it is read
-                schema = pa.unify_schemas([schema, _inferred(line)], promote_options="permissive")
-    return pa.schema(
-        [(f.name, pa.string() if any(kind(f.type) for kind in _TIMES) else f.type) for f in schema]
-    )
-
-
-def _inferred(content: bytes) -> pa.Schema:
-    return pajson.read_json(io.BytesIO(content), _whole(pajson.ReadOptions, content)).schema
-
-
 def _parquet(
     stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, batch_rows: int
 ) -> Iterator[Batch]:
     source = pq.ParquetFile(stream, pre_buffer=True)
     there = set(source.schema_arrow.names)
-    ours = [name for name in columns.schema.names if columns.in_file(name) in there]
+    paths = {name: file.path(columns.in_file(name)) for name in columns.schema.names}
+    paths = {name: path for name, path in paths.items() if path[0] in there}
     row = piece.first_row
     for part in source.iter_batches(
-        batch_rows, piece.row_groups, [columns.in_file(name) for name in ours], use_threads=False
+        batch_rows, piece.row_groups, list({path[0]: 0 for path in paths.values()}), use_threads=False
     ):
-        table = pa.Table.from_batches([part]).select([columns.in_file(name) for name in ours])
-        table = table.rename_columns(ours).cast(pa.schema([columns.schema.field(name) for name in ours]))
+        table = flat(pa.Table.from_batches([part]), paths)
+        table = table.cast(pa.schema([columns.schema.field(name) for name in paths]))
         yield Batch(file.address, in_utc(table), np.arange(row, row + part.num_rows))
         row += part.num_rows
 
@@ -182,14 +152,18 @@ def _ndjson(stream: BinaryIO, piece: Piece, file: SourceFile, columns: Columns, 
         [(columns.in_file(f.name), f.type) for f in columns.schema if f.name not in dict(file.partitions)]
     )
     rows = np.arange(piece.first_row, piece.first_row + piece.rows)
+    paths = {name: file.path(name) for name in schema.names}
     try:
         table = pajson.read_json(
             io.BytesIO(content),
             _whole(pajson.ReadOptions, content),
-            pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+            pajson.ParseOptions(
+                explicit_schema=nested([(paths[one.name], one.type) for one in schema]),
+                unexpected_field_behavior="ignore",
+            ),
         )
         if table.num_rows == piece.rows:
-            yield Batch(file.address, _ours(table, columns), rows)
+            yield Batch(file.address, _ours(flat(table, paths), columns), rows)
             return
     except pa.ArrowInvalid:
         pass  # some line is invalid or has another type: find it line by line
@@ -207,7 +181,7 @@ def _line_by_line(
             continue
         try:
             values = orjson.loads(line)
-            lines.append({f.name: _typed(values.get(f.name), f) for f in schema})
+            lines.append({f.name: _typed(_value(values, file.path(f.name)), f) for f in schema})
             rows.append(number)
         except (ValueError, AttributeError, pa.ArrowException) as error:
             reason = str(error) if isinstance(error, _WrongType) else "the line is not a JSON object"
@@ -219,6 +193,15 @@ def _line_by_line(
 
 class _WrongType(ValueError):
     """A value does not have its column's type."""
+
+
+def _value(line: Any, path: tuple[str, ...]) -> Any:
+    if not isinstance(line, dict):
+        raise ValueError
+    try:
+        return value_at(line, path)
+    except TypeError as error:
+        raise _WrongType(str(error)) from error
 
 
 def _typed(value: Any, column: pa.Field) -> Any:
@@ -269,13 +252,6 @@ def _with_partitions(batch: Batch, file: SourceFile, columns: Columns) -> Batch:
         if (given := columns.in_file(name)) in named:
             table = table.append_column(name, pa.repeat(pa.scalar(named[given], pa.string()), len(table)))
     return Batch(batch.file, table.select(columns.schema.names), batch.rows, batch.unread)
-
-
-def _object(line: bytes) -> bool:
-    try:
-        return isinstance(orjson.loads(line), dict)
-    except ValueError:
-        return False
 
 
 def _whole(options: Callable[..., Any], content: bytes, **more: Any) -> Any:

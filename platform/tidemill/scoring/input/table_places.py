@@ -117,6 +117,12 @@ class SourceFile:
     """Columns of a CSV file."""
     separator: str = ","
     """What separates the values of a CSV file."""
+    nested: tuple[tuple[str, ...], ...] = ()
+    """Paths of fields of objects that are columns, whose names join those of the path by ``_``."""
+
+    def path(self, column: str) -> tuple[str, ...]:
+        """Return the path of a column."""
+        return next((path for path in self.nested if "_".join(path) == column), (column,))
 
 
 def locate(text: str, root: Path) -> Place:

@@ -15,7 +15,8 @@ from tidemill.data.tables.version_tables import scan
 from tidemill.data.validation.inference import infer
 from tidemill.errors import DataError
 from tidemill.scoring.input.fragments import examine, fragments_of
-from tidemill.scoring.input.row_reading import Columns, types_of_lines
+from tidemill.scoring.input.line_types import types_of_lines
+from tidemill.scoring.input.row_reading import Columns
 from tidemill.scoring.input.row_reading import read as read_rows
 from tidemill.scoring.input.table_places import find_files, locate
 

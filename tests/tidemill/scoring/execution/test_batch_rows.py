@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tidemill.project.feature_columns import FeatureColumn
 from tidemill.scoring.execution.batch_rows import Parts, score_batch
 from tidemill.scoring.input.row_reading import Batch
 from tidemill.scoring.scoring_job import Job
@@ -29,17 +30,24 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_a_feature_may_be_called_like_a_column_of_the_output(kind):
-    columns = {name: pa.array(np.arange(4.0) + 10 * number) for number, name in enumerate(NAMES)}
-    table = pa.table({"id": [7, 8, 9, 10], **columns})
-    job = Job(
+MODEL = SimpleNamespace(
+    score=lambda rows: np.nan_to_num(rows).sum(axis=1) / 1e4,
+    by_name=None,
+    words=(),
+    lists={},
+    mixed=None,
+    task=Binary("roc_auc"),
+)
+
+
+def job_of(table, features, kind="parquet"):
+    return Job(
         id="score_0123456789abcdef",
         started_at=datetime(2013, 4, 1, tzinfo=UTC),
         model="delay",
         version="3",
         mode="columns",
-        features=NAMES,
+        features=features,
         service=None,
         definition=None,
         at_column=None,
@@ -54,15 +62,33 @@ def test_a_feature_may_be_called_like_a_column_of_the_output(kind):
         fragments=(),
         code={},
     )
-    model = SimpleNamespace(
-        score=lambda rows: rows.sum(axis=1) / 1e4,
-        by_name=None,
-        words=(),
-        lists={},
-        mixed=None,
-        task=Binary("roc_auc"),
+
+
+def test_what_a_request_refuses_is_set_aside():
+    table = pa.table(
+        {
+            "id": [1, 2, 3, 4, 5],
+            "wind": ["1.5", "", "1e39", "2", None],
+            "floors": ["3", "4", "5", "1" + 30 * "0", ""],
+        }
     )
-    found = score_batch(Parts(job, model), Batch("rows", table, np.arange(4)), 0, 0)
+    columns = [FeatureColumn("wind", "number"), FeatureColumn("floors", "integer", required=False)]
+    parts = Parts(job_of(table, ("wind", "floors")), MODEL, columns=columns, required=["wind"])
+    found = score_batch(parts, Batch("rows", table, np.arange(5)), 0, 0)
+    assert found.table["id"].to_pylist() == [1]
+    assert {one.row: one.reason for one in found.rejects} == {
+        1: "wind is missing; `required: false` in features.yaml allows gaps",
+        2: "wind: 1e+39 does not lie within ±3.403e+38",
+        3: "floors: 1e+30 is beyond 64 bits",
+        4: "wind is missing; `required: false` in features.yaml allows gaps",
+    }
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_feature_may_be_called_like_a_column_of_the_output(kind):
+    columns = {name: pa.array(np.arange(4.0) + 10 * number) for number, name in enumerate(NAMES)}
+    table = pa.table({"id": [7, 8, 9, 10], **columns})
+    found = score_batch(Parts(job_of(table, NAMES, kind), MODEL), Batch("rows", table, np.arange(4)), 0, 0)
     assert found.rejects == []
     assert found.table.column_names == ["id", "prediction_id", "model_version", "probability", "flags"]
     expected = sum(np.asarray(column) for column in columns.values()) / 1e4
