@@ -13,6 +13,7 @@ from tidemill.data.tables.column_names import is_pattern
 from tidemill.errors import DataError
 from tidemill.project.feature_columns import ColumnType, Unseen
 from tidemill.quickstart.init_options import Ask
+from tidemill.quickstart.invented_examples import invented
 from tidemill.quickstart.target_choice import TargetChoice
 from tidemill.quickstart.time_and_key import TimeChoice, moments_of
 
@@ -135,17 +136,21 @@ def _type(column: ColumnProfile) -> ColumnType | None:
 
 
 def as_field(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
-    """Return a column as a field of requests."""
+    """Return a column as a field of requests.
+
+    Git keeps what is written of it: of one that looks personal that is no value of the table.
+    """
     kind = _type(column)
     assert kind is not None
-    categories = column.values if kind == "text" else ()
+    categories = column.values if kind == "text" and column.personal is None else ()
+    values = sample[column.name].alias("")
     return FeatureChoice(
         name=column.name,
         type=kind,
         required=not column.nulls,
         categories=categories,
-        unseen="flag" if categories and _are_all(sample[column.name]) else "unknown",
-        example=_example(column.typical, kind),
+        unseen="flag" if categories and _are_all(values) else "unknown",
+        example=_example(column.typical, kind) if column.personal is None else invented(column, values),
         length=column.low if kind == "list" else 0,
     )
 

@@ -10,6 +10,7 @@ from tidemill.project.scaffold import DVCIGNORE, GITIGNORE
 from tidemill.quickstart.calibration import Thresholds
 from tidemill.quickstart.choices import Choices
 from tidemill.quickstart.feature_choice import as_field
+from tidemill.quickstart.invented_examples import invented
 
 __all__ = [
     "CLEAN",
@@ -181,8 +182,9 @@ def _key_parts(choices: Choices, name: str) -> list[str]:
     key = as_field(column, choices.profile.sample)
     parts = [f"name: {scalar(name)}", f"type: {key.type}", "required: false"]
     if column.personal is not None:
-        return [*parts, "personal: true"]
-    return [*parts, f"example: {scalar(key.example)}"]
+        parts.append("personal: true")
+    example = invented(column, choices.profile.sample[name].alias(""))  # the file is in git: no one's key
+    return parts if example is None else [*parts, f"example: {scalar(example)}"]
 
 
 def monitors_text(choices: Choices, name: str, found: Thresholds) -> str:

@@ -67,7 +67,7 @@ def test_rows_without_time(tmp_path: Path):
     assert params(made)["data"]["key"] == "id"
     (key,) = yaml.safe_load(made.files["features.yaml"])["keys"]
     assert (key["name"], key["type"], key["required"]) == ("id", "integer", False)
-    assert type(key["example"]) is int
+    assert key["example"] == 9999  # git keeps it: no one's
     assert draft(TABLE, tmp_path, "size").choices.split.by == "random"
     repeated = TABLE.with_columns(shop=pl.Series(range(N)) % 20)
     assert params(draft(repeated, tmp_path, key="shop"))["dataset"]["group"] == "shop"
@@ -282,6 +282,25 @@ def test_infinite_numbers_are_gaps(tmp_path: Path):
     [monitor] = yaml.safe_load(target.files["monitoring/monitors.yaml"])["monitors"]
     assert 0 < monitor["quality"]["max_drop"] < 1
     assert "inf" not in " ".join(one.text for one in target.assumptions)
+
+
+def test_no_person_s_value_comes_into_files_that_git_keeps(tmp_path: Path):
+    many = [f"C-{n:04}" for n in range(N)]
+    table = TABLE.drop("id").with_columns(
+        client=pl.Series(many),
+        name=pl.Series([f"Ada Love{chr(97 + n % 12)}" for n in range(N)]),
+        face=pl.Series([[float(n), 1.0] for n in range(N)]),
+    )
+    made = draft(table, tmp_path, key="client")
+    found = yaml.safe_load(made.files["features.yaml"])
+    assert found["keys"] == [{"name": "client", "type": "text", "required": False, "example": "X-9999"}]
+    columns = {one["name"]: one for one in found["columns"]}
+    assert columns["name"] == {"name": "name", "type": "text", "example": "Xxx Xxxxx"}
+    assert columns["face"]["example"] == [199.5, 1.0]
+    text = "".join(made.files.values())
+    assert not [value for value in (*many, *table["name"], *table["email"]) if value in text]
+    by_mail = yaml.safe_load(draft(TABLE, tmp_path, key="email").files["features.yaml"])["keys"]
+    assert by_mail[0] | {"personal": True, "example": "x9@xxxxxxx.xxx"} == by_mail[0]
 
 
 def read_columns_of(made: ProjectDraft) -> list[dict[str, Any]]:

@@ -196,6 +196,12 @@ def _show(console: "Console", erased: "Erased") -> None:
                 f"! {place['name']} is outside the project and stays as it is: remove "
                 f"{counted(place['rows'], 'row')} there yourself",
             )
+        if place["kind"] == "tracked" and not steps:
+            print_indented(
+                console,
+                f"! {place['name']} is tracked by git and stays as it is: take "
+                f"{counted(place['rows'], 'mention')} out yourself, and commit",
+            )
     for address in found.get("upstream", ()):
         print_indented(console, f"! {address} was not searched: remove the subject's rows there yourself")
     for name, outcome in erased.steps.items():
@@ -207,6 +213,12 @@ def _show(console: "Console", erased: "Erased") -> None:
     if rows := erased.steps.get("runs", {}).get("rows"):
         where = counted(len(rows), "training run")
         console.print(f"{counted(sum(rows.values()), 'row')} removed from what {where} kept")
+    if unknown := erased.steps.get("runs", {}).get("unknown"):
+        print_indented(
+            console,
+            f"! {counted(len(unknown), 'training run')} may keep rows of the subject: no training set tells "
+            f"any more whose they are. Delete the runs in MLflow: {', '.join(run[:8] for run in unknown)}",
+        )
     _show_versions(console, found["versions"], erased.steps)
     _show_elsewhere(console, found.get("elsewhere", ()))
 
@@ -215,6 +227,7 @@ _PLACES: Mapping[str, tuple[str | None, str]] = {
     "output": ("check", "made again"),  # the pipeline left it out if the check found nothing
     "draft": ("files", "deleted"),
     "upstream": (None, ""),
+    "tracked": (None, ""),
 }
 """Kind of place → the step that empties it, and what becomes of it; all others are rewritten."""
 

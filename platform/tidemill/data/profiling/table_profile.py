@@ -14,6 +14,7 @@ __all__ = ["ColumnProfile", "TableProfile", "profile_table", "sample_rows"]
 
 _SAMPLE = 50_000
 _LISTED = 20
+_LISTS = 1_000
 _COUNTED_EXACTLY = 2_000_000
 _ID = re.compile(
     r"(^|[^a-zA-Z])(id|uuid|guid|key|index|no|nr|number)$|[a-z](Id|ID|Key)$|^(Unnamed: \d+|)$", re.I
@@ -36,7 +37,7 @@ class ColumnProfile:
     high: Any = None
     """The extremes of numbers and moments; of lists those of their lengths."""
     typical: Any = None
-    """The median of numbers and moments, the first of lists, the most frequent value of others."""
+    """The median of numbers and moments, the mean of lists of one length, of others the most frequent."""
     values: tuple[str, ...] = ()
     """For text of at most twenty distinct values: all of them, sorted."""
     personal: str | None = None
@@ -164,7 +165,7 @@ def _column(
     if len(values) and (dtype.is_numeric() or dtype.is_temporal()) and dtype != pl.Boolean:
         typical = values.sort()[len(values) // 2] if not dtype.is_float() else values.median()
     elif len(values) and isinstance(dtype, pl.List):
-        typical = values[0].to_list()
+        typical = _mean_of_lists(values.head(_LISTS))
     elif len(values) and not dtype.is_nested():
         typical = values.mode().sort()[0]
     return ColumnProfile(
@@ -178,6 +179,15 @@ def _column(
         typical=typical,
         personal=looks_personal(name, column.head(1000)),
     )
+
+
+def _mean_of_lists(lists: pl.Series) -> list[Any]:
+    """Return the mean of each element: no row's own list; of lists of several lengths the first."""
+    length = lists.list.len()
+    if not isinstance(lists.dtype, pl.List) or not lists.dtype.inner.is_numeric() or length.n_unique() > 1:
+        return list(lists[0].to_list())
+    elements = (lists.list.get(place).cast(pl.Float64).fill_nan(None) for place in range(length[0]))
+    return [element.mean() or 0.0 for element in elements]
 
 
 def _with_values(

@@ -1,6 +1,6 @@
 """Runs the steps of an erasure. Each step can be repeated and does only what remains."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,8 @@ def _clear_runs(work: StepInputs) -> dict[str, Any]:
     """Remove its rows from what runs keep, while the contents are there that tell which rows these are."""
     root = work.project.root
     with open_contents(root, subject_by_place(work.subject, find_places(work.project))) as contents:
-        return {"rows": RunSamples(work.project, work.subject, contents).remove(work.line)}
+        rows, unknown = RunSamples(work.project, work.subject, contents).remove(work.line)
+    return {"rows": rows, "unknown": unknown}
 
 
 def _rewrite(work: StepInputs) -> dict[str, Any]:
@@ -108,7 +109,8 @@ def _reproduce(work: StepInputs) -> dict[str, Any] | None:
     """Make the data version without the subject; if no file contains it, leave that to the next run."""
     root = work.project.root
     outputs, _ = pipeline_paths(root)
-    if not outputs or not work.order.findings["places"] or not (root / ".dvc").exists():
+    rows = [place for place in work.order.findings["places"] if place["kind"] != "tracked"]
+    if not outputs or not rows or not (root / ".dvc").exists():
         return None
     return {"revision": reproduce(work.project, {}, _MESSAGE, work.line).revision}
 
@@ -118,7 +120,7 @@ def _check(work: StepInputs) -> dict[str, Any]:
         work.project, work.subject, lambda _, message: work.line(message), before=work.order.requested_at
     )
     places = [
-        f"{place['name']} ({counted(place['rows'], 'row')}, {place['kind']})"
+        f"{place['name']} ({counted(place['rows'], _unit(place['kind']))}, {place['kind']})"
         for place in left["places"]
         if place["kind"] != "upstream"
     ]
@@ -128,18 +130,41 @@ def _check(work: StepInputs) -> dict[str, Any]:
         *([f"{left['predictions']} predictions"] if left["predictions"] else []),
         *(f"{job['id']} ({job['status']})" for job in left["jobs"]),
         *left["texts"],
+        *(f"what run {run} keeps ({counted(rows, 'row')})" for run, rows in _left_in_runs(work).items()),
     ]
     if rest:
-        hint = "`tidemill data erase --resume`"
-        if any(place["kind"] == "loose" for place in left["places"]):
-            hint = f"remove the undeclared files by hand, or the subject from them; then {hint}"
-        if any(place["kind"] == "output" for place in left["places"]):
-            hint = (
-                f"the stage of an output that keeps the subject must call `without_erased` and depend on "
-                f"{FILE} in dvc.yaml; then {hint}"
-            )
-        raise DataError(f"the subject is still in: {', '.join(rest)}", hint=hint)
+        kinds = {place["kind"] for place in left["places"]}
+        raise DataError(f"the subject is still in: {', '.join(rest)}", hint=_way_out(kinds))
     return {}
+
+
+def _left_in_runs(work: StepInputs) -> dict[str, int]:
+    work.line("training runs")
+    root = work.project.root
+    with open_contents(root, subject_by_place(work.subject, find_places(work.project))) as contents:
+        return RunSamples(work.project, work.subject, contents).left()
+
+
+def _unit(kind: str) -> str:
+    return "mention" if kind == "tracked" else "row"
+
+
+def _way_out(kinds: Set[str]) -> str:
+    """Return what to do about the places that still hold the subject, by their kinds."""
+    hint = "`tidemill data erase --resume`"
+    if "tracked" in kinds:
+        hint = (
+            "take the subject out of the files that git tracks (in features.yaml: another example) and "
+            f"commit; git's history keeps it; then {hint}"
+        )
+    if "loose" in kinds:
+        hint = f"remove the undeclared files by hand, or the subject from them; then {hint}"
+    if "output" in kinds:
+        hint = (
+            f"the stage of an output that keeps the subject must call `without_erased` and depend on "
+            f"{FILE} in dvc.yaml; then {hint}"
+        )
+    return hint
 
 
 def _purge(work: StepInputs) -> dict[str, Any] | None:

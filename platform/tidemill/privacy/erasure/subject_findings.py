@@ -15,6 +15,7 @@ from tidemill.privacy.stores.online_subjects import count_online
 from tidemill.privacy.stores.row_places import count_in, find_places, subject_by_place
 from tidemill.privacy.stores.schedule_outputs import outputs_elsewhere
 from tidemill.privacy.stores.texts import count_in_text
+from tidemill.privacy.stores.tracked_files import count_tracked
 from tidemill.privacy.subject import Subject
 from tidemill.project import Project
 
@@ -47,7 +48,7 @@ class SubjectFindings:
     texts: Mapping[str, int]
     """Server log or report → number of mentions."""
     places: tuple[Mapping[str, Any], ...]
-    """Files with its rows: ``name``, ``kind``, ``what``, ``rows``."""
+    """Files with its rows: ``name``, ``kind``, ``what``, ``rows``; of kind ``tracked`` these are mentions."""
     models: tuple[Mapping[str, Any], ...]
     """`tidemill.privacy.stores.model_subjects.ModelKnowledge` of each version."""
     versions: tuple[Mapping[str, Any], ...]
@@ -125,13 +126,18 @@ def search_changeable_stores(
     jobs = find_jobs(project, subject, logged.prediction_ids, before)
     tell("look", "logs and reports")
     mentions = {_name(project, path): count_in_text(path, subject) for path in texts(project)}
-    places = []
-    for place in find_places(project):
+    places, known = [], find_places(project)
+    for place in known:
         tell("look", subject.hidden_in(place.name))
         rows = count_in(place, subject)
         if rows:
             name = subject.hidden_in(place.name)
             places.append({"name": name, "kind": place.kind, "what": place.what, "rows": rows})
+    tell("look", "files that git tracks")
+    declared = [place.path for place in known if place.path is not None]
+    for name, rows in count_tracked(project.root, subject, declared).items():
+        name = subject.hidden_in(name)
+        places.append({"name": name, "kind": "tracked", "what": "tracked by git", "rows": rows})
     return {
         "online": online,
         "predictions": logged.predictions,

@@ -2,6 +2,7 @@
 
 These files have features, mostly without a key. So its rows are those that equal rows of the subject in the
 training set that the run was made from: each at most as often as it is there, as rows of others can be equal.
+Where that training set was purged, the current one tells, if it has rows of the subject.
 """
 
 from collections import Counter
@@ -48,7 +49,7 @@ class RunSamples:
     """DVC's contents; None if the project is no repository."""
 
     def count(self, run_id: str) -> int | None:
-        """Return how many rows of the subject a run keeps; None if its training set is not there any more.
+        """Return how many rows of the subject a run keeps; None if no training set tells them apart.
 
         Raises:
             DataError: a file cannot be read.
@@ -59,17 +60,22 @@ class RunSamples:
         known = [int(mask.sum()) for mask in masks if mask is not None]
         return None if len(known) < len(masks) else sum(known)
 
-    def remove(self, line: Callable[[str], None]) -> dict[str, int]:
-        """Rewrite the files of all runs without the subject; return the number of rows, by run.
+    def remove(self, line: Callable[[str], None]) -> tuple[dict[str, int], list[str]]:
+        """Rewrite the files of all runs without the subject.
+
+        Returns:
+            The number of removed rows, by run; the runs of which no training set tells whose the rows are.
 
         Raises:
             DataError: a file cannot be read or written.
         """
-        client, removed = connect(self.project), {}
+        client, removed, unknown = connect(self.project), {}, []
         with _failing("rewritten"):
             for run in self._runs(client):
                 gone = 0
                 for table, mask, put in self._files(client, run):
+                    if mask is None and run.info.run_id not in unknown:
+                        unknown.append(run.info.run_id)
                     if mask is not None and mask.any():
                         line(f"run {run.info.run_id}")
                         put(table.filter(~mask))
@@ -77,7 +83,23 @@ class RunSamples:
                 if gone:
                     removed[str(run.info.run_id)] = gone
                     client.set_tag(run.info.run_id, self._tag, "rows were removed")
-        return removed
+        return removed, unknown
+
+    def left(self) -> dict[str, int]:
+        """Return the runs that keep rows of the subject, each with how many, as far as that is known.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        client = connect(self.project)
+        with _failing("read"):
+            rows = {
+                str(run.info.run_id): sum(
+                    int(mask.sum()) for _, mask, _ in self._files(client, run) if mask is not None
+                )
+                for run in self._runs(client)
+            }
+        return {run: count for run, count in rows.items() if count}
 
     @property
     def _tag(self) -> str:
@@ -130,7 +152,7 @@ class RunSamples:
         return of_subject(table, known, self.project.config.dataset.label)
 
     def _trained_rows(self, client: MlflowClient, run: Run) -> pl.DataFrame | None:
-        """Return the subject's rows of the training set of a run; None if it is not there any more."""
+        """Return the subject's rows of the training set of a run, or of the current one if that is gone."""
 
         def text(document: Document) -> str:
             return read_file(client, run.info.run_id, document.path).decode()
@@ -143,11 +165,16 @@ class RunSamples:
         if md5 is None or self.contents is None:
             return None
         with self.contents.local_copy(md5) as path:
-            if path is None:
-                return None
-            scan = pl.scan_parquet(path, glob=False)
-            rows = self.subject.rows(scan.collect_schema())
-            return scan.head(0).collect() if rows is None else scan.filter(rows).collect()
+            if path is not None:
+                return self._rows_in(path)
+        current = self.project.dataset_path
+        known = self._rows_in(current) if current.is_file() else None
+        return None if known is None or known.is_empty() else known
+
+    def _rows_in(self, path: Path) -> pl.DataFrame:
+        scan = pl.scan_parquet(path, glob=False)
+        rows = self.subject.rows(scan.collect_schema())
+        return scan.head(0).collect() if rows is None else scan.filter(rows).collect()
 
 
 def of_subject(table: pl.DataFrame, known: pl.DataFrame, label: str = "") -> pl.Series:

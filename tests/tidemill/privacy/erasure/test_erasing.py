@@ -211,6 +211,13 @@ def test_what_comes_later_is_kept_out_and_history_can_be_purged_later(erased):
     found = erasing.preview(riders, {"rider": SUBJECT}, quiet).found
     assert found["models"][0]["trained_on"] == "unknown"
 
+    # the training set of the run is gone: the current one tells which rows are another rider's
+    [done] = erase(riders, rider="grace-hopper")
+    assert done.status == "done", done.steps
+    [(run, rows)] = done.steps["runs"]["rows"].items()
+    assert (rows, done.steps["runs"]["unknown"]) == (1, [])
+    assert read_table(connect(riders), run, HOLDOUT).is_empty()
+
 
 def test_an_unknown_subject_leaves_a_tombstone_and_nothing_else(riders):
     revisions = [version.revision for version in list_versions(riders)]
@@ -268,15 +275,22 @@ def test_files_that_nobody_declared_are_searched_and_what_cannot_be_rewritten_is
     (root / "export.csv").write_text(f"rider,rides\n{SUBJECT},1\ngrace-hopper,2\n")
     (root / "letter.md").write_text(f"Please forget {SUBJECT}.\n")
     (root / "broken.csv").write_bytes(b"rider\n\xff\n")
+    (root / "features.yaml").write_text(f"keys:\n  - {{name: rider, example: {SUBJECT}}}\n")
+    subprocess.run(["git", "add", "features.yaml"], cwd=root, check=True)
     [done] = erase(riders, rider=SUBJECT)
     assert done.status == "incomplete"
     assert "letter.md (1 row, loose)" in done.steps["check"]["error"]
+    assert "features.yaml (1 mention, tracked)" in done.steps["check"]["error"]
     assert "by hand" in done.steps["check"]["hint"]
+    assert "commit" in done.steps["check"]["hint"]
     assert (root / "export.csv").read_text() == "rider,rides\ngrace-hopper,2\n"
     (root / "letter.md").unlink()
+    subprocess.run(["git", "rm", "-qf", "features.yaml"], cwd=root, check=True)
     [resumed] = erasing.resume(riders, SystemClock(), quiet)
     assert resumed.status == "done"
-    assert all("files/md5" in name for name in whoever_names(root, SUBJECT))
+    left = whoever_names(root, SUBJECT)
+    assert "git" in left  # what was staged stays in git's objects, as the hint says
+    assert all(name == "git" or "files/md5" in name for name in left)
 
 
 def test_a_column_that_is_no_key_is_refused_before_anything_is_changed(riders):
