@@ -41,6 +41,8 @@ class Imported:
     """Columns that were read as entity keys."""
     unmatched: int = 0
     """Labels of predictions that the log does not hold (yet)."""
+    blank: int = 0
+    """Rows without a label, which were set aside."""
 
 
 def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
@@ -48,15 +50,15 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
 
     Args:
         project: whose log.
-        file: with columns ``label`` (what the project's task takes for one) and optionally ``at`` (when it
-            became known; default: now); and either ``prediction_id``, or ``predicted_at`` and entity keys,
-            which are all other columns. A key that is called like one of these four is given as
-            ``key.<name>``.
+        file: with columns ``label`` (what the project's task takes for one; rows that have none are set
+            aside) and optionally ``at`` (when it became known; default: now); and either ``prediction_id``,
+            or ``predicted_at`` and entity keys, which are all other columns. A key that is called like one
+            of these four is given as ``key.<name>``.
         clock: wall-clock time.
 
     Raises:
-        DataError: the file cannot be read, one of its rows is not a label, or a column is no key of the
-            project's predictions. Nothing is logged then.
+        DataError: the file cannot be read, it has no label or one that is none of the task's, or a column is
+            no key of the project's predictions. Nothing is logged then.
         ServingError: the log cannot be written. Some of the rows may be logged: import the file again.
     """
     trained = _type_in_training(project)
@@ -64,24 +66,25 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
     reader = LabelReader(project.task, trained)
     keys = _keys_of(file, table.collect_schema().names())
     _require_known(file, tuple(map(_key, keys)), project)
-    _require_labels(file, table, reader)
+    blank = _require_labels(file, table, reader)
     before = 0
     for rows in batches(table, _ROWS):
         for _ in _labels(_Place(file, before), rows, keys, reader):  # check all before the first is logged
             pass
         before += rows.height
     hide = _redaction(project)
-    count, named, log = 0, [_named([])], open_log(project)
+    count, before, named, log = 0, 0, [_named([])], open_log(project)
     try:
         for rows in batches(table, _ROWS):
-            given = list(_labels(_Place(file, count), rows, keys, reader))
+            given = list(_labels(_Place(file, before), rows, keys, reader))
+            before += rows.height
             count += len(records := as_records(given, clock.now(), hide))
             log.append_labels(records)
             named.append(_named(records))
     finally:
         log.close()
     unmatched = count_unmatched(project.predictions, project.model, pl.concat(named))
-    return Imported(count, count if keys else 0, tuple(map(_key, keys)), unmatched)
+    return Imported(count, count if keys else 0, tuple(map(_key, keys)), unmatched, blank)
 
 
 def _named(records: Sequence[LabelRecord]) -> pl.DataFrame:
@@ -150,12 +153,15 @@ def _key(column: str) -> str:
     return name if name in _OURS else column
 
 
-def _require_labels(file: Path, table: pl.LazyFrame, reader: LabelReader) -> None:
-    """Raise an error for labels that the task does not have; it lists them with their counts."""
+def _require_labels(file: Path, table: pl.LazyFrame, reader: LabelReader) -> int:
+    """Return how many rows have no label; raise an error for labels that the task does not have."""
     counts: Counter[str] = Counter()
-    rows, first = 0, 0
+    rows, first, blank = 0, 0, 0
     for batch in batches(table.select("label"), _ROWS):
         for row, value in enumerate(batch["label"], rows + 1):
+            if reader.is_blank(value):
+                blank += 1
+                continue
             try:
                 reader.read(value)
             except ValueError:
@@ -171,6 +177,9 @@ def _require_labels(file: Path, table: pl.LazyFrame, reader: LabelReader) -> Non
             f"{reader.meant}: {listed}{more}; the first is in row {first:,}",
             hint="leave those rows out, then import it again; none was imported",
         )
+    if rows and blank == rows:
+        raise DataError(f"{file} has no label in any of its {counted(rows, 'row')}", hint="fill them in")
+    return blank
 
 
 def _type_in_training(project: Project) -> pl.DataType | None:
@@ -201,6 +210,8 @@ def _labels(
 ) -> Iterator[GivenLabel]:
     _require_bounded(place, rows)
     for index, row in enumerate(rows.iter_rows(named=True)):
+        if reader.is_blank(row["label"]):
+            continue
         label, target = reader.read(row["label"])
         at = _moment(place, index, row, "at")
         if not keys:

@@ -39,8 +39,8 @@ class Custom(Task):
 
     @property
     def label_schema(self) -> dict[str, Any]:
-        """Anything."""
-        return {}
+        """Anything but null, which is no label."""
+        return {"not": {"type": "null"}}
 
     @property
     def meant(self) -> str:
@@ -125,9 +125,14 @@ class Custom(Task):
     def label_given(self, value: object) -> tuple[int | None, str | None]:
         """Return the value as JSON; a date or a moment is text in ISO 8601.
 
+        Raises:
+            ValueError: it is None, which is no label, or has no form in JSON.
+
         >>> Custom("m:f").label_given(["a", 1])
         (None, '["a", 1]')
         """
+        if value is None:
+            raise ValueError("must be a JSON value other than null")
         try:
             label = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, default=iso_text)
             label.encode()

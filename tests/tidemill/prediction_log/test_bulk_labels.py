@@ -142,9 +142,9 @@ def test_custom_labels_in_csv_are_of_the_type_that_they_had_in_training(project,
         ),
         (SEVERAL, ["storm", "gale", "2"], "1 of 3 labels is not one of 1, 2, storm: 'gale' (1)"),
         (Regression("neg_mae"), ["1.5", "many", "nan"], "2 of 3 labels are not a finite number: 'many' (1)"),
-        (Custom("m:f"), ["a", None, "b"], "1 of 3 labels is not any value: None (1); the first is in row 2"),
+        (Custom("m:f"), [None, None, None], "labels.parquet has no label in any of its 3 rows"),
     ],
-    ids=["named", "several", "regression", "custom"],
+    ids=["named", "several", "regression", "blank"],
 )
 def test_labels_of_another_task_are_refused_whole(project, tmp_path, task, labels, message):
     file = tmp_path / "labels.parquet"
@@ -153,6 +153,29 @@ def test_labels_of_another_task_are_refused_whole(project, tmp_path, task, label
         import_label_file(project(task), file, SystemClock())
     assert message in str(refused.value)
     assert count_log(tmp_path / "log", "m").labels == 0
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "ndjson"])
+@pytest.mark.parametrize("batch", [2, 9])
+def test_rows_without_a_label_are_set_aside_and_counted(project, tmp_path, monkeypatch, kind, batch):
+    monkeypatch.setattr(bulk_labels, "_ROWS", batch)
+    labels = ["storm", None, " ", "1", "", "2"]
+    rows = pl.DataFrame({"prediction_id": ["p0", "p1", "p1", "p2", "p1", "p3"], "label": labels})
+    file = tmp_path / f"labels.{kind}"
+    {"csv": rows.write_csv, "parquet": rows.write_parquet, "ndjson": rows.write_ndjson}[kind](file)
+    done = import_label_file(project(SEVERAL), file, SystemClock())
+    assert (done.labels, done.blank, done.unmatched) == (3, 3, 0)
+    found = read_labelled(tmp_path / "log", "m", *ALWAYS, SystemClock().now())
+    assert SEVERAL.truth_of_log(found).tolist() == [2, 0, 1]
+
+
+def test_a_blank_is_no_label_of_a_custom_task_but_empty_text_is_one(project, tmp_path):
+    with pytest.raises(ValueError, match="must be a JSON value other than null"):
+        Custom("m:f").label_given(None)
+    rows = pl.DataFrame({"prediction_id": ["p0", "p1"], "label": ["", None]})
+    rows.write_parquet(tmp_path / "labels.parquet")
+    done = import_label_file(project(Custom("m:f")), tmp_path / "labels.parquet", SystemClock())
+    assert (done.labels, done.blank) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def test_from_answers_to_labels_to_parquet_to_nothing(parcels_served, tidemill, 
         "by_keys": 3,
         "keys": ["depot"],
         "unmatched": 1,
+        "blank": 0,
     }
     assert "by depot and predicted_at; without a prediction in the log: 1" in tidemill("labels", str(file))
     assert labels(project) == {("north", 0): 1, ("south", 1): 0, ("north", 1): 1}
@@ -148,7 +149,10 @@ LAST = datetime(9999, 12, 31, 23, tzinfo=UTC)
             "3 of 5 labels are not 0 or 1: 2 (2), 3 (1)",
         ),
         ({"label": [0.5, 1.0], "prediction_id": ["p", "q"]}, "1 of 2 labels is not 0 or 1: 0.5 (1)"),
-        ({"label": [None, 1], "prediction_id": ["p", "q"]}, "1 of 2 labels is not 0 or 1: None (1)"),
+        (
+            {"label": [None, None], "prediction_id": ["p", "q"]},
+            "wrong.parquet has no label in any of its 2 rows",
+        ),
         (
             {"label": ["1", "yes"], "prediction_id": ["p", "q"]},
             "1 of 2 labels is not 0 or 1: 'yes' (1); the first is in row 2",

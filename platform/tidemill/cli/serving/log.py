@@ -295,5 +295,7 @@ def labels(
         how = f"by {', '.join(done.keys)} and predicted_at" if done.keys else "by prediction_id"
         without = f"without a prediction in the log: {done.unmatched:,}"
         console.print(f"✓ {counted(done.labels, 'label')}, {how}; {without}")
+        if done.blank:
+            console.print(f"  set aside, as they have no label: {counted(done.blank, 'row')}")
 
     emit(done, json, render)

@@ -33,6 +33,15 @@ class LabelReader:
         """Whether text is JSON, as labels of training are no text."""
         return self.trained is not None and self.trained not in (pl.String, pl.Time)
 
+    def is_blank(self, value: Any) -> bool:
+        """Return whether a cell holds no label; empty text is a label where labels are any text."""
+        if isinstance(value, str):
+            text = value.strip()
+            return (not text and (self._is_json or self.task.kind != "custom")) or (
+                self._is_json and text == "null"
+            )
+        return value is None or (isinstance(value, float) and value != value)
+
     def read(self, value: Any) -> tuple[int | None, str | None]:
         """Return a label as `Task.label_given` does.
 

@@ -71,6 +71,8 @@ class Inputs:
         known = {field.name for field in self.fields}
         if names <= known:
             return self._instances(rows, names), None
+        if extra and not isinstance(rows, Mapping):
+            self._require_whole(rows, known)
         if extra and self._are_fields(names):
             return self._instances(_only(rows, known), names & known), None
         return None, self._matrix(rows, names, count, extra)
@@ -136,6 +138,14 @@ class Inputs:
             )
         columns = values.T if isinstance(values, np.ndarray) else zip(*values, strict=True)
         return dict(zip(features.needed, columns, strict=True))
+
+    def _require_whole(self, rows: Sequence[Mapping[str, Any]], known: set[str]) -> None:
+        """Refuse a row that lacks a feature and has a column that nothing reads: its name may be misspelt."""
+        features = self._known_features()
+        for place, row in enumerate(rows):
+            missing = [name for name in features.needed if name not in row]
+            if missing and (strange := sorted(row.keys() - known.union(features.service))):
+                raise malformed(f"row {place} has no {_list(missing)}, and unknown: {_list(strange)}")
 
     def _are_fields(self, names: set[str]) -> bool:
         """Return whether columns are all that requests have to bring, and the model needs nothing else."""

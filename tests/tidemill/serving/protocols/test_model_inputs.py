@@ -51,6 +51,14 @@ def test_features_get_the_services_order_and_unread_ones_may_be_left_out(rows):
     np.testing.assert_array_equal(matrix, [[2, 1, 9]])
 
 
+def test_a_row_of_a_misspelt_feature_is_refused_though_another_has_it():
+    whole, misspelt = {"wind": 1, "rain": 2, "id": 7}, {"wind": 1, "Rain": 2}
+    np.testing.assert_array_equal(INPUTS.call([whole, {"wind": 3}], extra=True)[1][1], [3, np.nan, np.nan])
+    with pytest.raises(Refused) as refused:
+        INPUTS.call([whole, misspelt], extra=True)
+    assert refused.value.failure.detail == "row 1 has no rain, and unknown: Rain"
+
+
 def test_a_matrix_has_the_needed_features_in_order():
     np.testing.assert_array_equal(INPUTS.matrix(np.array([[1.0, 2.0]])), [[1, 2, np.nan]])
     with pytest.raises(Refused) as refused:
