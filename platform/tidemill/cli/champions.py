@@ -124,7 +124,8 @@ def rollback(
     ended = _ended_rollout(state, model, done.to_version)
 
     def render(console: "Console") -> None:
-        console.print(f"✓ {model} {done.to_version} is the champion again (was: {done.from_version})")
+        before = f"was: {done.from_version}" if done.from_version else "there was none"
+        console.print(f"✓ {model} {done.to_version} is the champion again ({before})")
         for sentence in ended:
             print_indented(console, sentence)
 

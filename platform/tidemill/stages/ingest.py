@@ -7,7 +7,8 @@ from typing import Any
 
 from polars.exceptions import PolarsError
 
-from tidemill.data.expectations.declarations import declared_sets
+from tidemill.data.expectations.declarations import EXPECTATIONS, declared_sets
+from tidemill.data.expectations.rules import DatasetRules
 from tidemill.data.personal.tombstones import keep_expression
 from tidemill.data.profiling.source_tables import open_source
 from tidemill.data.profiling.text_values import conformed, is_format
@@ -18,16 +19,18 @@ from tidemill.project import Project
 from tidemill.project.gap_words import class_gaps
 from tidemill.stages.stage_process import run_stage
 
-__all__ = ["column_formats", "data_section", "ingest_table"]
+__all__ = ["column_formats", "data_section", "ingest_table", "table_rules"]
 
+_TABLE = "table"
+"""Name that `tidemill init` gives the data set."""
 _NAMES = ("source", "formats", "key", "labels_after", "as_of")
 
 
 def ingest_table(project: Project) -> None:
-    """Write the source of the only data set of ``expectations.yaml``.
+    """Write the source of the project's table (`table_rules`).
 
     Raises:
-        ConfigError: ``data.source`` is not set.
+        ConfigError: ``data.source`` is not set, or it is not known which data set is the table.
         DataError: the rows cannot be read or written.
     """
     section = data_section(project)
@@ -37,7 +40,7 @@ def ingest_table(project: Project) -> None:
             f"{project.root / 'params.yaml'}: data.source is {source!r}, not where a table is",
             hint="write it as /srv/orders.csv or sqlite:////srv/shop.db::orders",
         )
-    [rules] = declared_sets(project).datasets.values()
+    rules = table_rules(project)
     formats = column_formats(project)
     target = project.root / rules.source
     with TemporaryDirectory(prefix="tidemill-ingest-") as folder:
@@ -57,6 +60,22 @@ def ingest_table(project: Project) -> None:
                 f"{source} cannot be copied to {target}: {error}",
                 hint="check that it is complete, and that the disk has space",
             ) from error
+
+
+def table_rules(project: Project) -> DatasetRules:
+    """Return the rules of the table that the stages write: the only data set, or of several ``table``.
+
+    Raises:
+        ConfigError: there are several, and none of this name.
+    """
+    declared = declared_sets(project).datasets
+    if len(declared) > 1 and _TABLE not in declared:
+        raise ConfigError(
+            f"{project.root / EXPECTATIONS} declares {', '.join(declared)}: which one is the table that "
+            "data.source fills is not known",
+            hint=f"call that one {_TABLE!r}",
+        )
+    return declared[_TABLE] if len(declared) > 1 else next(iter(declared.values()))
 
 
 def column_formats(project: Project) -> dict[str, str]:

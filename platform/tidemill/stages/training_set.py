@@ -6,7 +6,6 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemill.clock import parse_duration
-from tidemill.data.expectations.declarations import declared_sets
 from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.known_rows import known_at
 from tidemill.data.validation.pandera_checks import as_moments
@@ -16,7 +15,7 @@ from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.project.feature_columns import ColumnType, read_columns
 from tidemill.project.moments import declared_moment
-from tidemill.stages.ingest import data_section
+from tidemill.stages.ingest import data_section, table_rules
 from tidemill.stages.stage_process import run_stage, say
 
 __all__ = ["LATER_ROWS", "write_training_set"]
@@ -75,7 +74,7 @@ def write_training_set(project: Project) -> None:
 
 
 def _clean(project: Project) -> Path:
-    [rules] = declared_sets(project).datasets.values()
+    rules = table_rules(project)
     return project.root / (rules.accepted or rules.source)
 
 

@@ -155,6 +155,24 @@ def test_a_row_of_the_very_moment_is_still_to_be_asked_about(tmp_path: Path):
     assert found["opened"].max() < day
 
 
+def test_of_several_data_sets_the_stages_write_the_one_called_table(tmp_path: Path):
+    project = make(tmp_path)
+    file = project.root / "expectations.yaml"
+    only = file.read_text()
+    pl.DataFrame({"x": [1, 2]}).write_csv(project.root / "mine.csv")
+    mine = (project.root / "mine.csv").read_bytes()
+    another = "  mine:\n    source: mine.csv\n    columns: {x: {type: int64}}\n"
+    for text in (only + another, only.replace("datasets:\n", "datasets:\n" + another)):
+        file.write_text(text)
+        assert run(project).height == 290
+        assert (project.root / "mine.csv").read_bytes() == mine
+    file.write_text((only + another).replace("  table:", "  shops:"))
+    for stage in (ingest_table, write_training_set):
+        with pytest.raises(ConfigError, match="declares shops, mine: which one is the table") as caught:
+            stage(project)
+        assert caught.value.hint == "call that one 'table'"
+
+
 def test_what_is_declared_and_not_there_is_named(tmp_path: Path):
     project = make(tmp_path)
     run(project)

@@ -162,9 +162,10 @@ def _grid(project: Any, info: Any, replicas: list[Any], turn: Any, champion: str
 
     grid = Table.grid(padding=(0, 2))
     grid.add_row("project", str(project.root))
-    grid.add_row(
-        "champion", f"{project.model} {champion}" if champion else "none yet: tidemill run --promote"
-    )
+    nobody = "none yet: tidemill run --promote"
+    if turn is not None and turn.status == "promoted":
+        nobody = "none any more, it was deleted from the registry: tidemill rollback"
+    grid.add_row("champion", f"{project.model} {champion}" if champion else nobody)
     if info is None:
         grid.add_row("stack", "not running: tidemill up")
     else:
