@@ -12,7 +12,7 @@ from tidemill.clock import utc
 from tidemill.data.repository.uncommitted_code import find_uncommitted
 from tidemill.data.versioning.data_versions import current, reproduce
 from tidemill.errors import FeatureError
-from tidemill.features.project_features import feature_names, feature_source, features_digest
+from tidemill.features.project_features import feature_names, feature_source, features_digest, hidden_fields
 from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
@@ -96,6 +96,7 @@ def search_model(context: StepContext) -> StepResult:
         definition=features_digest(project),
         uncommitted=uncommitted,
         plan=_plan(project, context.turn),
+        personal=hidden_fields(project),
         on_progress=lambda done, total, best: context.tell(
             f"best {project.config.train.metric} {best:.4f}" if best is not None else "", done, total
         ),

@@ -3,7 +3,7 @@
 A list feature becomes a number for each element, in columns ``<name>.0``, ``<name>.1`` and so on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,10 @@ __all__ = [
     "lengths_of",
     "with_elements",
 ]
+
+
+_SPREAD = 100
+"""Rows, evenly spread, whose values are mixed to examples."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,32 @@ def as_features(
     return FeatureTable.of(rows.with_columns(arrays), features).frame()
 
 
-def example_rows(rows: pl.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    """Return a few rows as `as_features` does, with a value of each text: by these MLflow tells types.
+def example_rows(
+    rows: pl.DataFrame, features: Sequence[str], personal: Set[str] = frozenset()
+) -> pd.DataFrame:
+    """Return a few rows as `as_features` does that are no one's, with a value of each text, for MLflow.
+
+    Each column has the values of other rows than the next. Those of personal features are means, or empty.
 
     >>> rows = pl.DataFrame({"note": [*[None] * 9, "rare"], "never": pl.Series([None] * 10, dtype=pl.String)})
     >>> example_rows(rows, ["note", "never"]).iloc[-1].tolist()
     ['rare', '']
+    >>> rows = pl.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, 3.0], "own": [1.0, 2.0, 6.0]})
+    >>> example_rows(rows, ["a", "b", "own"], {"own"}).values.tolist()
+    [[1.0, 3.0, 3.0], [2.0, 1.0, 3.0], [3.0, 2.0, 3.0]]
     """
     words = [name for name in features if is_text(rows.schema[name])]
     first = [rows[name].is_not_null().arg_max() or 0 for name in words]
-    found = as_features(rows[list(dict.fromkeys([*range(min(5, rows.height)), *first]))], features)
-    return found.assign(**{name: "" for name in words if found[name].isna().all()})
+    spread = range(0, rows.height, max(1, rows.height // _SPREAD))
+    found = as_features(rows[list(dict.fromkeys([*spread, *first]))], features)
+    mixed = {name: np.roll(found[name].to_numpy(), place) for place, name in enumerate(found.columns)}
+    found = pd.DataFrame(mixed, columns=found.columns)
+    shown = [int(found[name].notna().to_numpy().argmax()) for name in words]
+    found = found.iloc[list(dict.fromkeys([*range(min(5, len(found))), *shown]))].reset_index(drop=True)
+    hidden = [name for name in mixed if name in personal or name.rpartition(".")[0] in personal]
+    means = {name: pd.Series(mixed[name]).mean() for name in hidden if name not in words}
+    empty = {name: "" for name in words if name in hidden or found[name].isna().all()}
+    return found.assign(**means, **empty)
 
 
 def is_text(dtype: pl.DataType) -> bool:

@@ -1,5 +1,6 @@
 """Train once: split, search, fit the chosen model again on all allowed rows, evaluate, record everything."""
 
+from collections.abc import Set
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -48,6 +49,7 @@ def train(
     definition: str,
     uncommitted: "UncommittedCode | None" = None,
     plan: SearchPlan = FULL_SEARCH,
+    personal: Set[str] = frozenset(),
     on_progress: Progress | None = None,
 ) -> TrainedModel:
     """Train on the data known at ``as_of``; return this turn's training if it has finished already.
@@ -62,6 +64,7 @@ def train(
         definition: hash of that service's definition.
         uncommitted: what no commit holds of the project's code; None if that is unknown.
         plan: where to look for the model, and from which rows it may learn.
+        personal: features whose values the example of a model must not have.
         on_progress: called after each trial.
 
     Raises:
@@ -99,7 +102,7 @@ def train(
                 on_progress,
             )
             found = search_by(plan, project, spec, lambda: trial_data(project, rows), log, run_id)
-            return finish(project, client, spec, rows, run_id, found, plan.windows)
+            return finish(project, client, spec, rows, run_id, found, plan.windows, personal)
     except MlflowException as error:
         raise TrainingError(
             f"MLflow could not record the training of {project.model}: {error}",

@@ -54,7 +54,7 @@ def searched(module_project, ray_of_the_session):
     report = module_project.root / "data" / "validation.json"
     report.parent.mkdir(exist_ok=True)
     report.write_text('{"flights": {"rows": 200, "rejected": 5}}')
-    trained = run(module_project, on_progress=lambda *seen: told.append(seen))
+    trained = run(module_project, on_progress=lambda *seen: told.append(seen), personal={FEATURES[0]})
     return module_project, trained, told
 
 
@@ -110,6 +110,7 @@ def test_the_model_is_an_ordinary_mlflow_model(searched):
         held = pl.read_parquet(client.download_artifacts(trained.run_id, HOLDOUT)).to_pandas()
         proba = model.predict(held[list(FEATURES)].astype(float))
         info = model.metadata.get_model_info()
+        folder = mlflow.artifacts.download_artifacts(trained.model_uri)
         assert mlflow.search_runs(experiment_names=["small"]).shape[0] == 6
     finally:
         mlflow.set_tracking_uri(before)
@@ -117,7 +118,11 @@ def test_the_model_is_an_ordinary_mlflow_model(searched):
     assert proba.shape == (len(held), 2)
     assert info.signature.inputs.input_names() == list(FEATURES)
     assert info.flavors["sklearn"]["serialization_format"] == "skops"
-    assert info.saved_input_example_info
+    example = model.metadata.load_input_example(folder)
+    assert example[FEATURES[0]].nunique() == 1  # a mean: it is personal
+    rows = pl.read_parquet(project.dataset_path).select(FEATURES[1:]).rows()
+    shared = {*example[list(FEATURES[1:])].itertuples(index=False, name=None)} & {*rows}
+    assert len(shared) < 3  # of five: two rows may have the same hour
     reference = pl.read_parquet(client.download_artifacts(trained.run_id, REFERENCE))
     assert reference.columns == ["held_out", *(f"feature.{name}" for name in FEATURES), "label", "score"]
     assert reference["held_out"].to_list() == reference["score"].is_between(0, 1).fill_null(False).to_list()

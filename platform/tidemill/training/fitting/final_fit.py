@@ -1,7 +1,7 @@
 """Fit the final model with the best trial's settings on all rows before the hold-out, and evaluate it."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -37,11 +37,13 @@ def finish(
     run_id: str,
     found: SearchResult,
     windows: tuple[Window, ...] = (ALL,),
+    personal: Set[str] = frozenset(),
 ) -> TrainedModel:
     """Fit the final model, evaluate it on the hold-out, and log it with its results to the run.
 
     With several candidate windows, one is chosen by the validation rows (`choose_window`). With
-    ``train.refit`` what was judged is the twin of a model that is then fitted on all labelled rows.
+    ``train.refit`` what was judged is the twin of a model that is then fitted on all labelled rows. Its
+    example has no values of ``personal`` features.
 
     Raises:
         TrainingError: it cannot be fitted, or cannot be saved without becoming able to execute code.
@@ -61,7 +63,7 @@ def finish(
         estimator = _fit(project, spec, replace(rows, fit=rows.known), found)
     trusted = sorted({name for one in (twin, estimator) for name in trusted_types(one, spec.trusted_types)})
     saved: dict[str, Any] = {"run_id": run_id, "task": task, "trusted": trusted}
-    saved["example"] = example_rows(rows.fit, rows.features)
+    saved["example"] = example_rows(rows.fit, rows.features, personal)
     model_uri = log_model(client, name=project.model, estimator=estimator, **saved)
     if rows.known is not None:
         log_twin(client, estimator=twin, **saved)
