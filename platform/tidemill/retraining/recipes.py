@@ -28,7 +28,7 @@ class Recipe(_Section):
 
     search: Literal["full", "narrow", "same"] = "full"
     """``full``: as ``train`` in params.yaml says; ``narrow``: around the champion's parameters, with a third
-    of the trials; ``same``: the champion's family and parameters, without a search."""
+    of the trials, each model made anew; ``same``: the champion's family and parameters, without a search."""
     windows: tuple[
         Annotated[
             Window,

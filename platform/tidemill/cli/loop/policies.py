@@ -164,10 +164,10 @@ def backtest(
 
 
 def _render_backtest(console: "Console", facts: dict[str, Any], svg: Path | None) -> None:
-    table = Listing("strategy", f"mean {facts['metric']}", "turns", "promoted", "wrong", "CPU s")
+    table = Listing("strategy", f"mean {facts['metric']}", "turns", "promoted", "wrong", "surely", "CPU s")
     for each in facts["strategies"]:
         mean = "–" if each["mean"] is None else f"{each['mean']:.4f}"
-        counts = (each[name] for name in ("retrainings", "promoted", "wrong_promotions"))
+        counts = (each[name] for name in ("retrainings", "promoted", "wrong_promotions", "surely_wrong"))
         table.add_row(each["name"], mean, *map(str, counts), f"{each['cpu_seconds']:.1f}")
     months = ", ".join(facts["strategies"][0]["periods"])
     print_wrapped(console, f"by month, {months}; {counted(facts['fits'], 'fit')} of {facts['family']}")

@@ -79,15 +79,18 @@ class Backtest:
         }
 
 
-def run_backtest(project: Project, request: BacktestRequest, tell: Tell) -> Backtest:
-    """Play the policies on the project's training set.
+def run_backtest(
+    project: Project, request: BacktestRequest, tell: Tell, given: Sequence[Policy] | None = None
+) -> Backtest:
+    """Play policies on the project's training set: the ``given`` ones, else the project's own, also together.
 
     Raises:
         ConfigError: rows have no time, or the project declares no policy of that name.
         TrainingError: too little is known at the start.
         RetrainingError: it would take more fits than are allowed.
     """
-    policies, monitors = _chosen(project, request.policies), load_monitors(project)
+    policies = _chosen(project, request.policies) if given is None else tuple(given)
+    monitors = load_monitors(project)
     if project.config.dataset.time is None:
         raise ConfigError(
             "a backtest needs rows with a time, and dataset.time in params.yaml is null",
@@ -107,7 +110,7 @@ def run_backtest(project: Project, request: BacktestRequest, tell: Tell) -> Back
     models = FittedModels(project, rows, features, recipe, most, request.max_fits, on_fit)
     past = Past(project, rows, features, models, start, end)
     groups: dict[str, tuple[Policy, ...]] = {policy.name: (policy,) for policy in policies}
-    if len(policies) > 1:
+    if len(policies) > 1 and given is None:
         groups["all policies"] = policies
     played = []
     for strategy in ("never", *groups, "always", "oracle"):
@@ -230,6 +233,7 @@ def _as_dict(played: Played) -> dict[str, Any]:
         "retrainings": len(played.turns),
         "promoted": sum(turn.status == "promoted" for turn in played.turns),
         "wrong_promotions": sum(turn.wrong for turn in played.turns),
+        "surely_wrong": sum(turn.surely_wrong for turn in played.turns),
         "cpu_seconds": played.seconds,
         "periods": {name: value if np.isfinite(value) else None for name, value in played.periods},
         "turns": [

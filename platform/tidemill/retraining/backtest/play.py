@@ -52,6 +52,13 @@ class PlayedTurn:
     """Of the candidate over the champion before it, in the metric, over the 30 days that followed."""
     window: str | None = None
     """The window that the candidate learnt from, where it was chosen from several."""
+    surely: bool = False
+    """Whether the candidate was worse beyond chance: the whole 90 % interval of its gain lies below zero."""
+
+    @property
+    def surely_wrong(self) -> bool:
+        """Whether it was wrong beyond chance."""
+        return self.wrong and self.surely
 
     @property
     def wrong(self) -> bool:
@@ -101,6 +108,20 @@ class Past:
         return (
             self.rows.select(pl.arg_where((at >= start) & (at < end))).to_series().to_numpy().astype(np.intp)
         )
+
+    def surely_worse(self, new: Fitted, old: Fitted, places: npt.NDArray[np.intp]) -> bool:
+        """Return whether a model answered some rows worse than another beyond chance."""
+        if not len(places):
+            return False
+        dataset, rows = self.project.config.dataset, self.rows[places]
+        between = gain_interval(
+            self.project.task,
+            self.project.task.truth(rows, dataset.label),
+            self.answers(new)[places],
+            self.answers(old)[places],
+            rows[dataset.time_column].dt.date().to_numpy(),
+        )
+        return between is not None and between.high < 0
 
     def metric(self, parts: Sequence[tuple[Fitted, npt.NDArray[np.intp]]]) -> float:
         """Return the task's metric of the answers that several models gave, each to its own rows."""
@@ -247,7 +268,8 @@ def _turn(past: Past, at: datetime, status: str, reason: str, new: Fitted, old: 
     later = past.places(at, min(at + _LATER, past.end))
     gain = past.metric([(new, later)]) - past.metric([(old, later)])
     window = str(new.window) if len(new.windows) > 1 else None
-    return PlayedTurn(at, status, reason, float(gain) if np.isfinite(gain) else None, window)
+    surely = gain < 0 and past.surely_worse(new, old, later)
+    return PlayedTurn(at, status, reason, float(gain) if np.isfinite(gain) else None, window, bool(surely))
 
 
 def _scored(

@@ -106,6 +106,10 @@ def test_strategies_are_in_the_order_that_they_must_be(project: Project, rows: p
     assert (len(never.turns), len(always.turns)) == (0, 7)
     assert all(turn.at >= TURN + timedelta(days=10) for turn in decay.turns)  # no label told it before
     assert any(turn.status == "promoted" and not turn.wrong for turn in decay.turns)
+    lost = replace(of, rows=rows.with_columns(y=1 - pl.col("y")), _answers={})  # all that was learnt is wrong
+    new, old, places = of.models.at(END - timedelta(days=60)), of.models.at(START), of.places(TURN, END)
+    assert (of.surely_worse(new, old, places), lost.surely_worse(new, old, places)) == (False, True)
+    assert not lost.surely_worse(new, old, places[:0])
     assert [name for name, _ in decay.periods] == [f"2013-{month:02}" for month in range(4, 12)]
     assert as_svg("AUC by month", [never, decay, always, oracle]).count("<polyline") == 4
 
