@@ -112,10 +112,13 @@ def run_backtest(
     groups: dict[str, tuple[Policy, ...]] = {policy.name: (policy,) for policy in policies}
     if len(policies) > 1 and given is None:
         groups["all policies"] = policies
-    played = []
+    played: list[Played] = []
     for strategy in ("never", *groups, "always", "oracle"):
         tell(strategy, "playing")
-        played.append(_play(strategy, past, groups, monitors, tell))
+        if strategy == "oracle":
+            played.append(play_oracle(past, played))
+        else:
+            played.append(_play(strategy, past, groups, monitors, tell))
     return Backtest(
         project.task.metric,
         start,
@@ -136,7 +139,7 @@ def _play(
 ) -> Played:
     if name in groups:
         return play_policies(name, past, groups[name], monitors, lambda now: tell(name, f"{now:%Y-%m-%d}"))
-    return {"never": play_never, "always": play_always, "oracle": play_oracle}[name](past)
+    return {"never": play_never, "always": play_always}[name](past)
 
 
 def _chosen(project: Project, names: Sequence[str]) -> tuple[Policy, ...]:

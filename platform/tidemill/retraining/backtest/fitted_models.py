@@ -104,6 +104,11 @@ class FittedModels:
         """How many models were fitted."""
         return len(self._estimators)
 
+    @property
+    def made(self) -> tuple[Fitted, ...]:
+        """The models that somebody has asked for."""
+        return tuple(self._fitted.values())
+
     def at(self, moment: datetime, windows: tuple[Window, ...] = (ALL,)) -> Fitted:
         """Return the model that a turn at ``moment`` would have made, choosing between candidate windows.
 

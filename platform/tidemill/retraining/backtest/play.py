@@ -1,7 +1,7 @@
 """Plays a strategy of retraining over the past, step by step; nothing later than a step is known at it."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -164,11 +164,12 @@ def play_always(past: Past) -> Played:
     return _scored("always", past, served, turns, {model.key: model for _, model in served[1:]})
 
 
-def play_oracle(past: Past) -> Played:
-    """Serve in each month the one of the models known by then that will answer it best: an upper bound."""
-    months, served = months_of(past.start, past.end), []
-    for number, (begin, end) in enumerate(months):
-        known = [past.models.at(earlier) for earlier, _ in months[: number + 1]]
+def play_oracle(past: Past, others: Sequence[Played]) -> Played:
+    """Serve in each month the best of the models made by then, or what served in another play, if better."""
+    served = []
+    for begin, end in months_of(past.start, past.end):
+        past.models.at(begin)
+        known = [model for model in past.models.made if model.as_of <= begin]
         best = max(known, key=lambda model: past.metric([(model, past.places(begin, end))]))
         served.append((begin, best))
     changes = [
@@ -176,7 +177,10 @@ def play_oracle(past: Past) -> Played:
         for (_, old), (at, new) in pairwise(served)
         if new.as_of != old.as_of
     ]
-    return _scored("oracle", past, served, changes, {model.key: model for _, model in served[1:]})
+    found = _scored("oracle", past, served, changes, {model.key: model for _, model in served[1:]})
+    values = [dict(one.periods) for one in (found, *others)]
+    best_of = {month: [one[month] for one in values if np.isfinite(one[month])] for month in values[0]}
+    return replace(found, periods=tuple((name, max(each, default=np.nan)) for name, each in best_of.items()))
 
 
 def step_of(monitors: Sequence[Monitor], start: datetime, end: datetime) -> timedelta:

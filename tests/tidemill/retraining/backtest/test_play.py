@@ -100,9 +100,15 @@ def test_play_begins_when_enough_is_known_for_the_split(
 
 def test_strategies_are_in_the_order_that_they_must_be(project: Project, rows: pl.DataFrame):
     of = past(project, rows)
-    never, decay, always, oracle = play_never(of), play(of), play_always(of), play_oracle(of)
+    never, decay, always = play_never(of), play(of), play_always(of)
+    alone, oracle = play_oracle(of, []), play_oracle(of, [never, decay, always])
+    better = replace(
+        never, periods=tuple((month, 0.99) for month, _ in never.periods)
+    )  # by more frequent turns
     assert never.mean < 0.5 < 0.6 < decay.mean
-    assert always.mean <= oracle.mean
+    assert max(never.mean, decay.mean, always.mean) <= oracle.mean
+    assert always.mean <= alone.mean <= oracle.mean
+    assert play_oracle(of, [better]).mean == pytest.approx(0.99)
     assert (len(never.turns), len(always.turns)) == (0, 7)
     assert all(turn.at >= TURN + timedelta(days=10) for turn in decay.turns)  # no label told it before
     assert any(turn.status == "promoted" and not turn.wrong for turn in decay.turns)
@@ -137,7 +143,7 @@ def test_models_are_fitted_once(project: Project, rows: pl.DataFrame):
     of = past(project, rows)
     play_always(of)
     count = of.models.count
-    play_oracle(of)
+    play_oracle(of, [])
     play_never(of)
     assert of.models.count == count == 8
     with pytest.raises(RetrainingError, match="more than 3 fits"):
