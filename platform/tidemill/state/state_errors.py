@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlche
 
 from tidemill.errors import StateError
 
-__all__ = ["said_plainly", "translated"]
+__all__ = ["lock_holders", "said_plainly", "translated"]
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def _is_locked(error: Exception) -> bool:
 
 
 def _locked(address: URL) -> StateError:
-    holders = _holders(Path(address.database)) if address.database else []
+    holders = lock_holders(Path(address.database)) if address.database else []
     return StateError(
         f"the records at {_shown(address)} are locked by {', '.join(holders) or 'another process'}, "
         "and were not released in time",
@@ -75,8 +75,10 @@ def _locked(address: URL) -> StateError:
     )
 
 
-def _holders(database: Path) -> list[str]:
-    """Return the processes that hold a lock on a SQLite database (on Linux; nothing elsewhere)."""
+def lock_holders(database: Path | None) -> list[str]:
+    """Return the processes that hold a lock on a SQLite database: on Linux; nothing elsewhere, or of None."""
+    if database is None:
+        return []
     numbers = set()
     for name in (database.name, f"{database.name}-shm"):
         try:

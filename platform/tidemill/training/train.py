@@ -105,7 +105,7 @@ def train(
             return finish(project, client, spec, rows, run_id, found, plan.windows, personal)
     except MlflowException as error:
         raise TrainingError(
-            f"MLflow could not record the training of {project.model}: {error}",
+            f"MLflow could not record the training of {project.model}: {mlflow_tracking.store_words(error)}",
             hint="check TIDEMILL_TRACKING_URI and the disk; the next training starts afresh",
         ) from error
 

@@ -17,7 +17,7 @@ from tidemill.errors import RegistryError
 from tidemill.project import Project
 from tidemill.registry.versions.artifacts import open_version
 from tidemill.registry.versions.version_record import ModelVersion
-from tidemill.training.tracking.mlflow_tracking import PARENT, TURN, connect
+from tidemill.training.tracking.mlflow_tracking import PARENT, TURN, connect, store_words
 from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.training_record import open_documents, read_lineage
 
@@ -141,7 +141,7 @@ def _answers() -> Iterator[None]:
         yield
     except MlflowException as error:
         raise RegistryError(
-            f"MLflow does not answer: {error}",
+            f"MLflow does not answer: {store_words(error)}",
             hint="check that the server of TIDEMILL_TRACKING_URI runs, and that you may read there",
         ) from error
 

@@ -17,7 +17,7 @@ from tidemill.project import Project
 from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version, list_versions
 from tidemill.state import State
 from tidemill.state.tables import Promotion
-from tidemill.training.tracking.mlflow_tracking import connect
+from tidemill.training.tracking.mlflow_tracking import connect, store_words
 
 __all__ = ["finish_pending_moves", "lock", "move_alias", "refuse_lost_registry", "version_exists"]
 
@@ -95,7 +95,7 @@ def _set_alias(project: Project, version: str) -> None:
         connect(project).set_registered_model_alias(project.model, CHAMPION, version)
     except MlflowException as error:
         raise RegistryError(
-            f"{project.model} {version} cannot be made champion: {error}",
+            f"{project.model} {version} cannot be made champion: {store_words(error)}",
             hint="the move is on record as pending; the next start or promotion finishes or drops it",
         ) from error
 

@@ -57,7 +57,8 @@ def record_import(project: Project, lineage: Lineage, checked: CheckedModel) -> 
             return trained, register(project, trained.run_id)
     except MlflowException as error:
         raise RegistryError(
-            f"{source} cannot be registered as {project.model}: {error}", hint=CHECK_REGISTRY
+            f"{source} cannot be registered as {project.model}: {mlflow_tracking.store_words(error)}",
+            hint=CHECK_REGISTRY,
         ) from error
 
 

@@ -5,7 +5,7 @@ from mlflow.exceptions import MlflowException
 from tidemill.errors import RegistryError, TrainingError
 from tidemill.project import Project
 from tidemill.registry.versions.artifacts import CHECK_REGISTRY
-from tidemill.training.tracking.mlflow_tracking import connect
+from tidemill.training.tracking.mlflow_tracking import connect, store_words
 
 __all__ = ["drop_alias", "read_aliases", "set_alias"]
 
@@ -22,7 +22,8 @@ def read_aliases(project: Project) -> dict[str, str]:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}
         raise RegistryError(
-            f"the registry cannot say which version of {project.model} serves: {error}", hint=CHECK_REGISTRY
+            f"the registry cannot say which version of {project.model} serves: {store_words(error)}",
+            hint=CHECK_REGISTRY,
         ) from error
     except TrainingError as error:
         raise RegistryError(str(error), hint=error.hint) from error
@@ -39,7 +40,7 @@ def set_alias(project: Project, alias: str, version: str) -> None:
         connect(project).set_registered_model_alias(project.model, alias, version)
     except MlflowException as error:
         raise RegistryError(
-            f"{project.model} {version} cannot be made {alias}: {error}",
+            f"{project.model} {version} cannot be made {alias}: {store_words(error)}",
             hint="it is on record as pending; the next start or deployment finishes or drops it",
         ) from error
 
@@ -56,6 +57,6 @@ def drop_alias(project: Project, alias: str) -> None:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return
         raise RegistryError(
-            f"the alias {alias} of {project.model} cannot be removed: {error}",
+            f"the alias {alias} of {project.model} cannot be removed: {store_words(error)}",
             hint="the version no longer serves; the next deployment removes the alias",
         ) from error

@@ -23,6 +23,7 @@ from tidemill.registry.versions.compiled_versions import CompiledRecord, complet
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_loading import read_scorer, read_uncompiled
 from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.training.tracking.mlflow_tracking import store_words
 from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import fetch_file
 from tidemill.training.tracking.training_result import HOLDOUT, JUDGED, REFERENCE
@@ -60,7 +61,7 @@ def champion_version(project: Project) -> str | None:
         if _absent(error):
             return None
         raise RegistryError(
-            f"the registry cannot say which version of {project.model} is champion: {error}",
+            f"the registry cannot say which version of {project.model} is champion: {store_words(error)}",
             hint=CHECK_REGISTRY,
         ) from error
     return str(found.version)
@@ -86,7 +87,8 @@ def get_version(project: Project, version: str, model: str | None = None) -> Mod
     except MlflowException as error:
         if not _absent(error):
             raise RegistryError(
-                f"the registry cannot read {model} {version}: {error}", hint=CHECK_REGISTRY
+                f"the registry cannot read {model} {version}: {store_words(error)}",
+                hint=CHECK_REGISTRY,
             ) from error
         raise _not_found(project, model, version) from error
 
@@ -103,7 +105,9 @@ def list_versions(project: Project, model: str | None = None) -> list[ModelVersi
         found = search_versions(client, model)
     except MlflowException as error:
         if not _absent(error):
-            raise RegistryError(f"the registry cannot list {model}: {error}", hint=CHECK_REGISTRY) from error
+            raise RegistryError(
+                f"the registry cannot list {model}: {store_words(error)}", hint=CHECK_REGISTRY
+            ) from error
         if model == project.model:
             return []
         raise _not_found(project, model, None) from error

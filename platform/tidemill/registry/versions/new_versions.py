@@ -22,6 +22,7 @@ from tidemill.registry.versions.model_versions import files_of, get_version
 from tidemill.registry.versions.version_record import describe, version_tags
 from tidemill.tasks.task_choice import make_task
 from tidemill.training.spec_loading import load_spec
+from tidemill.training.tracking.mlflow_tracking import store_words
 from tidemill.training.tracking.training_record import open_documents, read_lineage, read_summary
 from tidemill.training.tracking.training_result import HOLDOUT, TrainedModel
 
@@ -62,7 +63,8 @@ def register(project: Project, run_id: str, turn_id: str | None = None) -> str:
         )
     except MlflowException as error:
         raise RegistryError(
-            f"run {run_id} cannot be registered as {project.model}: {error}", hint=CHECK_REGISTRY
+            f"run {run_id} cannot be registered as {project.model}: {store_words(error)}",
+            hint=CHECK_REGISTRY,
         ) from error
     return str(version.version)
 

@@ -23,6 +23,7 @@ from tidemill.files.locks import locked
 from tidemill.files.read_only_sqlite import can_change, copy_database
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
 from tidemill.project import Project
+from tidemill.state.state_errors import lock_holders
 from tidemill.training.tracking.artifact_places import artifact_location, move_addresses
 from tidemill.training.tracking.private_mlflow import silence_telemetry
 from tidemill.training.tracking.run_files import write_file
@@ -37,6 +38,7 @@ __all__ = [
     "quiet_mlflow",
     "shortened",
     "shown_params",
+    "store_words",
 ]
 
 _log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ ERROR = "error.txt"
 """File of a run that failed: the whole traceback."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _NAME = 200  # MLflow allows 250 characters for names of parameters and runs
+_LOCKED = "database is locked"
 _NOT_A_NAME = re.compile(r"[^/\w.\- :]")
 
 
@@ -63,10 +66,23 @@ def connect(project: Project) -> MlflowClient:
     try:
         return _client(uri, project.home, project.config.project.name)
     except (MlflowException, OSError, sqlite3.Error, SQLAlchemyError) as error:
-        raise TrainingError(
-            f"MLflow's store cannot be opened: {error}",
-            hint="check TIDEMILL_TRACKING_URI, or that the project's .tidemill folder is writable",
-        ) from error
+        hint = "check TIDEMILL_TRACKING_URI, or that the project's .tidemill folder is writable"
+        if _LOCKED in str(error):
+            holders = ", ".join(lock_holders(sqlite_file(uri)))
+            hint = f"wait for {holders or 'the process that writes to it'}, or end it, and try again"
+        raise TrainingError(f"MLflow's store cannot be opened: {store_words(error)}", hint=hint) from error
+
+
+def store_words(error: Exception) -> str:
+    """Return what MLflow, or the database under it, said, without SQLAlchemy's statement and links.
+
+    >>> store_words(MlflowException("(sqlite3.OperationalError) no such table\\n[SQL: SELECT 1]\\n(More"))
+    '(sqlite3.OperationalError) no such table'
+    >>> store_words(MlflowException("(sqlite3.OperationalError) database is locked\\n[SQL: UPDATE x]"))
+    'another process locks its database, and did not release it in time'
+    """
+    said = str(error).partition("\n[SQL:")[0].strip()
+    return "another process locks its database, and did not release it in time" if _LOCKED in said else said
 
 
 def quiet_mlflow() -> None:
