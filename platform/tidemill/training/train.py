@@ -77,9 +77,7 @@ def train(
     client = mlflow_tracking.connect(project)
     try:
         experiment = mlflow_tracking.experiment_id(client, project)
-        for run in mlflow_tracking.find_runs(client, experiment, {mlflow_tracking.TURN: turn_id}):
-            delete_search_files(project, run.info.run_id)  # those of a killed search are still there
-        mlflow_tracking.kill_orphans(client, experiment, {mlflow_tracking.TURN: turn_id})
+        _end_killed_runs(project, client, experiment, turn_id)
         done = _finished(client, experiment, turn_id, data.revision, as_of)
         if done is not None:
             return done
@@ -92,15 +90,8 @@ def train(
             {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision},
         ) as run_id:
             _log_origin(project, client, run_id, lineage, uncommitted)
-            log = TrialLog(
-                client,
-                experiment,
-                run_id,
-                turn_id,
-                trials_of(project.config.train, plan.basis_in(spec)),
-                project.task.metrics,
-                on_progress,
-            )
+            config = trials_of(project.config.train, plan.basis_in(spec))
+            log = TrialLog(client, experiment, run_id, turn_id, config, project.task.metrics, on_progress)
             found = search_by(plan, project, spec, lambda: trial_data(project, rows), log, run_id)
             return finish(project, client, spec, rows, run_id, found, plan.windows, personal)
     except MlflowException as error:
@@ -108,6 +99,14 @@ def train(
             f"MLflow could not record the training of {project.model}: {mlflow_tracking.store_words(error)}",
             hint="check TIDEMILL_TRACKING_URI and the disk; the next training starts afresh",
         ) from error
+
+
+def _end_killed_runs(project: Project, client: MlflowClient, experiment: str, turn_id: str) -> None:
+    """Mark what a killed training of this turn left running, and delete its search files."""
+    of_turn = {mlflow_tracking.TURN: turn_id}
+    for run in mlflow_tracking.find_runs(client, experiment, of_turn):
+        delete_search_files(project, run.info.run_id)
+    mlflow_tracking.kill_orphans(client, experiment, of_turn)
 
 
 def _log_origin(

@@ -1,5 +1,6 @@
 """``tidemill monitor``: what the monitors found."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,8 @@ from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from tidemill.state.record_reader import Records
 
 __all__ = ["add_to"]
 
@@ -97,9 +100,8 @@ def monitor_explain(
 ) -> None:
     """Say why there is no alert: each kind's figure beside its limit, in each monitor's last run."""
     from tidemill.cli.reading import open_reading
-    from tidemill.monitoring.noise_feedback import marks_of, proposals_of
     from tidemill.monitoring.run_explanation import explain_run
-    from tidemill.state.record_queries import alarming_runs, alerts, last_monitor_runs, noise_marks
+    from tidemill.state.record_queries import alerts, last_monitor_runs
 
     folder, records = open_reading(project)
     runs = last_monitor_runs(records, folder.model)
@@ -107,11 +109,6 @@ def monitor_explain(
         raise MonitoringError(
             f"no monitor {name!r} has run", hint=f"those that have: {', '.join(sorted(known)) or 'none'}"
         )
-
-    def noise(run: Any) -> list[str]:
-        marks = noise_marks(records, folder.model, run.monitor)
-        found = marks_of(marks, alarming_runs(records, folder.model, run.monitor) if marks else ())
-        return [each.said for each in proposals_of(found, run.results)]
 
     open_alerts = alerts(records, folder.model, include_resolved=False)
     facts = [
@@ -121,7 +118,7 @@ def monitor_explain(
             "window": [run.window_start, run.window_end],
             "verdict": run.verdict,
             "kinds": explain_run(run.verdict, run.rows, run.results),
-            "noise": noise(run),
+            "noise": _noise(records, folder.model, run),
             "warnings": run.results.get("warnings", []),
             "alerts": [
                 {"id": each.id, "kind": each.kind, "status": each.status}
@@ -132,21 +129,31 @@ def monitor_explain(
         for run in runs
         if name in (None, run.monitor)
     ]
+    emit(facts, json, lambda console: _show_explained(console, facts))
 
-    def render(console: "Console") -> None:
-        for one in facts:
-            ends = " … ".join(map(format_moment, one["window"]))
-            console.print(f"{one['monitor']}  {one['verdict']} · version {one['version']} · {ends}")
-            for kind, said in one["kinds"].items():
-                print_indented(console, f"{kind.replace('_', ' ')}: {said}")
-            for said in (*one["noise"], *one["warnings"]):
-                print_indented(console, said)
-            for each in one["alerts"]:
-                print_indented(console, f"alert, {each['status']}: tidemill alerts show {each['id']}")
-        if not facts:
-            console.print("no monitor has run yet: tidemill monitor run")
 
-    emit(facts, json, render)
+def _noise(records: "Records", model: str, run: Any) -> list[str]:
+    """Return what alerts of this monitor that were marked as noise propose."""
+    from tidemill.monitoring.noise_feedback import marks_of, proposals_of
+    from tidemill.state.record_queries import alarming_runs, noise_marks
+
+    marks = noise_marks(records, model, run.monitor)
+    found = marks_of(marks, alarming_runs(records, model, run.monitor) if marks else ())
+    return [each.said for each in proposals_of(found, run.results)]
+
+
+def _show_explained(console: "Console", facts: Sequence[dict[str, Any]]) -> None:
+    for one in facts:
+        ends = " … ".join(map(format_moment, one["window"]))
+        console.print(f"{one['monitor']}  {one['verdict']} · version {one['version']} · {ends}")
+        for kind, said in one["kinds"].items():
+            print_indented(console, f"{kind.replace('_', ' ')}: {said}")
+        for said in (*one["noise"], *one["warnings"]):
+            print_indented(console, said)
+        for each in one["alerts"]:
+            print_indented(console, f"alert, {each['status']}: tidemill alerts show {each['id']}")
+    if not facts:
+        console.print("no monitor has run yet: tidemill monitor run")
 
 
 @monitor_app.command("calibrate", epilog="Example: tidemill monitor calibrate weekly")

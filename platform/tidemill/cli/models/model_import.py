@@ -13,6 +13,8 @@ from tidemill.plurals import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tidemill.registry.importing.model_import import ImportedVersion
+
 __all__ = ["add_to"]
 
 
@@ -94,28 +96,28 @@ def import_(
         tell("import", f"loading {source}, and comparing what will be served with it", None, None)
         done = import_model(loaded, ImportRequest(source, at, examples, names, allow_code, tracking_uri))
 
-    def render(console: "Console") -> None:
-        metric = loaded.task.metric
-        judged = done.metrics.get(f"holdout_{metric}")
-        console.print(f"✓ {done.model} {done.version}: {done.kind}")
-        console.print(f"  imported from {done.source}", soft_wrap=True)
-        print_indented(console, f"served as the original answers: {done.parity}")
-        if judged is not None:
-            console.print(f"  {metric} {judged:.4f} on the hold-out")
-        if done.learnt_rows:
-            print_indented(
-                console,
-                f"it has learnt from {counted(done.learnt_rows, 'row')} of the hold-out, as a version that "
-                "was fitted on all rows: its figures are no measure, and the gate refuses it",
-            )
-        if done.compiled is not None:
-            print_indented(console, f"not compiled: {done.compiled}")
-        if done.runs_code:
-            print_indented(
-                console,
-                f"loading it executes its code: add {done.model}/{done.version} to serve.trust_pickled in "
-                "params.yaml first, if you trust it",
-            )
-        console.print(f"  next: tidemill promote {done.model} {done.version}")
+    emit(done, json, lambda console: _show(console, done, loaded.task.metric))
 
-    emit(done, json, render)
+
+def _show(console: "Console", done: "ImportedVersion", metric: str) -> None:
+    judged = done.metrics.get(f"holdout_{metric}")
+    console.print(f"✓ {done.model} {done.version}: {done.kind}")
+    console.print(f"  imported from {done.source}", soft_wrap=True)
+    print_indented(console, f"served as the original answers: {done.parity}")
+    if judged is not None:
+        console.print(f"  {metric} {judged:.4f} on the hold-out")
+    if done.learnt_rows:
+        print_indented(
+            console,
+            f"it has learnt from {counted(done.learnt_rows, 'row')} of the hold-out, as a version that "
+            "was fitted on all rows: its figures are no measure, and the gate refuses it",
+        )
+    if done.compiled is not None:
+        print_indented(console, f"not compiled: {done.compiled}")
+    if done.runs_code:
+        print_indented(
+            console,
+            f"loading it executes its code: add {done.model}/{done.version} to serve.trust_pickled in "
+            "params.yaml first, if you trust it",
+        )
+    console.print(f"  next: tidemill promote {done.model} {done.version}")
