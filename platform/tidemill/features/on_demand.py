@@ -75,6 +75,11 @@ class Transformation:
             for field in projection.features:
                 source = (projection.name_to_use(), field.name)
                 self.sources[field.name] = self.sources[f"{projection.name}__{field.name}"] = source
+        self._converters = {
+            field.name: _converter(field.dtype.to_value_type())
+            for projection in view.source_feature_view_projections.values()
+            for field in projection.features
+        }
         self._short = [
             *self.request,
             *(name for name, (_, feature) in self.sources.items() if name == feature),
@@ -101,6 +106,17 @@ class Transformation:
                 f"{name!r} is of another type than on-demand view {self._view.name!r} declares: {error}",
                 hint="convert the value, or declare the type it has",
             ) from error
+
+    def replaced(
+        self, name: str, looked_up: Sequence[Any], brought: Sequence[Mapping[str, object]]
+    ) -> list[Any]:
+        """Return one looked-up input with the values in its place that rows bring themselves."""
+        _, feature = self.sources[name]
+        convert = self._converters[feature]
+        return [
+            value if row.get(feature) is None else convert(row[feature])
+            for value, row in zip(looked_up, brought, strict=True)
+        ]
 
     def run(self, inputs: Mapping[str, list[Any]], rows: int) -> list[list[Any]]:
         """Return the values of each feature for all rows.

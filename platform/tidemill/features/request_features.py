@@ -1,7 +1,7 @@
 """The features of a request, and those whose values come in the request itself. Imports no engine."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from tidemill.clock import utc
@@ -75,8 +75,13 @@ class StoredFeatures(Protocol):
     truths: frozenset[str]
     """The features that are truth values."""
 
-    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
-        """Return the features of each row, as of its moment."""
+    def read(
+        self,
+        rows: Sequence[Mapping[str, object]],
+        at: Sequence[datetime],
+        brought: Sequence[Mapping[str, object]] = (),
+    ) -> list[FeatureRow]:
+        """Return the features of each row, as of its moment; views compute from the values it brought."""
 
 
 class StoreAndRequest:
@@ -107,8 +112,11 @@ class StoreAndRequest:
         Raises:
             FeatureError: the online store cannot be read, or a value is not of its column's type.
         """
-        absent = dict.fromkeys(self.keys)
-        found = self._store.read([{**absent, **row} for row in rows], at)
+        absent = dict.fromkeys((*self.keys, *(column.name for column in self._columns)))
+        brought = [
+            {column.name: column.given(row.get(column.name)) for column in self._columns} for row in rows
+        ]
+        found = self._store.read([{**absent, **row} for row in rows], at, brought)
         return [self._overlaid(stored, row) for stored, row in zip(found, rows, strict=True)]
 
     def _overlaid(self, stored: "FeatureRow", row: Mapping[str, object]) -> "FeatureRow":
@@ -150,6 +158,7 @@ class _Reader:
         self.name = column.name
         self.flag = f"{REFUSED if column.unseen == 'refuse' else UNSEEN}:{column.name}"
         self._meant = column.meant
+        self._is_moment = column.type == "moment"
         self._without_gap = column.without_gap if column.has_gap_words else None
         self._convert = _list_of(column.length) if column.type == "list" else _CONVERTERS[column.type]
         self._seen = frozenset(column.categories) if column.unseen != "unknown" else None
@@ -166,6 +175,13 @@ class _Reader:
                 f"feature {self.name!r} must be of type {self._meant}, and {given!r:.100} was given",
                 hint="features.yaml declares the types",
             ) from error
+
+    def given(self, given: object) -> object:
+        """Return a value as on-demand views compute from it: of a moment the moment itself."""
+        value = self.value(given)
+        if value is None or not self._is_moment:
+            return None if value is None else given
+        return datetime.fromtimestamp(value, UTC)  # type: ignore[arg-type]
 
     def is_unseen(self, given: object) -> bool:
         return self._seen is not None and given is not None and given not in self._seen

@@ -125,12 +125,18 @@ class OnlineFeatures:
         which = {pair: n for n, pair in enumerate(same)}
         self._key_of = [which[lookup.columns, lookup.kinds] for lookup in self._lookups]
 
-    def read(self, rows: Sequence[Mapping[str, object]], at: Sequence[datetime]) -> list[FeatureRow]:
+    def read(
+        self,
+        rows: Sequence[Mapping[str, object]],
+        at: Sequence[datetime],
+        brought: Sequence[Mapping[str, object]] = (),
+    ) -> list[FeatureRow]:
         """Return the features of each row, in the order of ``rows``.
 
         Args:
             rows: Join keys and what the on-demand views read from a request; a key that is None is unknown.
             at: The moment of each request, as event time (naive means UTC); as many as ``rows``.
+            brought: Of each row the features that on-demand views compute from in place of looked-up ones.
 
         Raises:
             FeatureError: a key is absent from a row or of another type, the online store cannot be read, or a
@@ -146,7 +152,7 @@ class OnlineFeatures:
             known, away = self._known([[each[n] for each in keys] for n in self._key_of], moments)
             flags, blocks = self._judge(known, away, moments)
             for view in self._computed:
-                blocks.append(view.run(rows, blocks))
+                blocks.append(view.run(rows, blocks, brought))
             return [self._row(*pair) for pair in zip(zip(*blocks, strict=True), flags, strict=True)]
         except (TypeError, ValueError) as error:
             raise FeatureError(

@@ -151,9 +151,12 @@ class ComputedView:
         }
 
     def run(
-        self, rows: Sequence[Mapping[str, object]], blocks: Sequence[Sequence[ViewValues]]
+        self,
+        rows: Sequence[Mapping[str, object]],
+        blocks: Sequence[Sequence[ViewValues]],
+        brought: Sequence[Mapping[str, object]] = (),
     ) -> list[ViewValues]:
-        """Compute its features for each row, from the rows themselves and the looked-up values.
+        """Compute its features for each row, from the row itself, what it brought, and what was looked up.
 
         Raises:
             FeatureError: a row lacks what it reads, or the project's code failed.
@@ -163,5 +166,7 @@ class ComputedView:
         inputs = {name: transformation.requested(name, rows) for name in transformation.request}
         for name, (view, place) in self._inputs.items():
             inputs[name] = [known.raw[place] for known in blocks[view]]
+            if brought:
+                inputs[name] = transformation.replaced(name, inputs[name], brought)
         columns = transformation.run(inputs, len(rows))
         return [self._served.known(0, row) for row in zip(*columns, strict=True)]

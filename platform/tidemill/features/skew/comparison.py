@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_name
+from tidemill.features.request_features import REQUEST
 from tidemill.features.skew.comparable_values import as_comparable_rows, distance, is_list, is_text
 from tidemill.features.skew.diagnosis import (
     Diagnosis,
@@ -84,7 +86,9 @@ def compare_batch(
         )
         counts += [by_day.with_columns(feature=pl.lit(name), view=pl.lit(source.name)) for name in features]
         differs = differences(rows, features, tolerance).select(
-            pl.all() & pl.lit((standing == COMPARED).alias("compared"))
+            pl.col(literal_name(name))
+            & pl.lit((standing == COMPARED) & ~_brought(rows, name, source, origins))
+            for name in features
         )
         if not features or not differs.select(pl.any_horizontal(pl.all().any())).item():
             continue
@@ -99,6 +103,18 @@ def compare_batch(
             if differs[name].any()
         ]
     return BatchDifferences(pl.concat(counts) if counts else pl.DataFrame(), tuple(found))
+
+
+def _brought(
+    rows: pl.DataFrame, name: str, source: Source | OnDemandSource, origins: Provenance
+) -> pl.Series:
+    """Return which rows brought a feature, or one that it is computed from: the store tells nothing of it."""
+    names = {name}
+    if isinstance(source, OnDemandSource):
+        read = [each.history for each in origins.sources if each.name in source.reads]
+        names |= {feature for history in read for feature in history.features.values()}
+    flags = [f"{REQUEST}:{each}" for each in names]
+    return rows["flags"].list.eval(pl.element().is_in(flags)).list.any().fill_null(False)
 
 
 def _differing(rows: pl.DataFrame, name: str, tolerance: float) -> pl.Expr:

@@ -1,5 +1,6 @@
 """The comparison and the naming of causes, on plain frames."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -271,3 +272,15 @@ def test_text_and_moments_and_truth_values_are_compared_as_models_take_them():
     assert not any(
         one.share for one in compare(rows.filter(pl.col("prediction_id") != "p1"), origins).values()
     )
+
+
+def test_a_value_that_the_request_brought_is_no_skew():
+    origins = weather([("JFK", 0, 1.0, 0.0, 0)])
+    load = OnDemandSource("load", ("rain",), ("weather",), ())  # computed from the view's wind
+    [source] = origins.sources
+    computed = replace(origins, sources=(replace(source, features=("wind",)),), computed=(load,))
+    own = batch(("JFK", 0, (5.0, 5.0), (1.0, 1.0), ["request:wind"]))
+    looked_up = batch(("JFK", 0, (5.0, 5.0), (1.0, 1.0), []))
+    assert [compare(own, computed)[name].differing for name in ("wind", "rain")] == [0, 0]
+    assert [compare(looked_up, computed)[name].differing for name in ("wind", "rain")] == [1, 1]
+    assert compare(own, origins)["rain"].differing == 1  # of the store, whatever else was brought
