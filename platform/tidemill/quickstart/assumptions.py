@@ -33,6 +33,9 @@ def assumptions(choices: Choices, source: str) -> list[Assumption]:
     if months := choices.readings.months:
         named = _some(f"{name} (periods without a day, as {value!r})" for name, value in months.items())
         lines.append(Assumption("text", named, "write their first days, as 2013-12-01, to have a time"))
+    if clock := choices.readings.clock:
+        named = _some(f"{name} (times of day or durations, as {value!r})" for name, value in clock.items())
+        lines.append(Assumption("text", named, "write numbers of one unit, as minutes, and init again"))
     texts = {
         name: value
         for name, value in choices.readings.nearly_numbers.items()

@@ -23,6 +23,10 @@ _MOST_MISSING = 0.9
 _FEW = 20
 """A column that is called an id may be a class if it has no more values."""
 _MOST_CLASSES_EVER = 1000
+_MOST_CODES = 10
+"""More different whole numbers than this are counts or ratings rather than classes."""
+_FEW_CODES = 4
+"""So many are classes though one has a single row; of more, that is the end of a range of amounts."""
 _CODE = re.compile(r"[A-Z]{2}")
 """Of a continent, a country or a state: NA is one of these, too."""
 _POSITIVE = ("1", "true", "yes", "y", "t", "positive", "pos")
@@ -177,15 +181,20 @@ def _task(
                 hint="choose another column, or merge rare values until there are few"
                 + ("; say --task multiclass if all are classes" if len(values) <= _MOST_CLASSES_EVER else ""),
             )
-        if guessed != "multiclass" or not numeric:
+        if guessed == "binary" or not numeric or len(values) > MOST_CLASSES or not _are_whole(values):
             return guessed, None
         low, high = class_text(values.min()), class_text(values.max())
+        many = len(values) > _MOST_CODES or (len(values) > _FEW_CODES and counts["len"].min() == 1)
         answer = ask(
             f"classes, or an amount? {name} has {len(values)} whole numbers from {low} to {high}",
             ("multiclass", "regression"),
-            "multiclass",
+            "regression" if many else "multiclass",
         )
-        return ("regression" if answer == "regression" else "multiclass"), (
+        if answer == "regression":
+            return "regression", (
+                f"its {len(values)} whole numbers are amounts; if they are classes: --task multiclass"
+            )
+        return "multiclass", (
             f"its {len(values)} whole numbers are classes; if they are amounts: --task regression"
         )
     if options.task == "regression" and not numeric:
@@ -207,6 +216,10 @@ def _task(
             hint=f"more than {MOST_CLASSES} classes are seldom learnt: merge rare ones",
         )
     return options.task, None
+
+
+def _are_whole(values: pl.Series) -> bool:
+    return not values.dtype.is_float() or bool((values == values.floor()).all())
 
 
 def _check_classes(name: str, rows: Mapping[str, int]) -> None:

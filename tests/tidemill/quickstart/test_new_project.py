@@ -81,6 +81,9 @@ def test_rows_without_time(tmp_path: Path):
         (pl.Series(np.where(LEFT, "bad", "good")), "binary", "bad"),
         (pl.Series(np.where(LEFT, 2, 1)), "binary", "2"),
         (pl.Series(R.integers(0, 4, N)), "multiclass", None),
+        (pl.Series(R.integers(0, 10, N)), "multiclass", None),
+        (pl.Series(R.integers(0, 12, N)), "regression", None),
+        (pl.Series([9, *R.integers(0, 5, N - 1)]), "regression", None),
         (pl.Series(R.choice(["a", "b", "c"], N)), "multiclass", None),
         (pl.Series(R.normal(size=N)), "regression", None),
         (pl.Series(R.integers(0, 400, N)), "regression", None),
@@ -96,6 +99,18 @@ def test_what_is_said_is_taken(tmp_path: Path):
     scores = TABLE.with_columns(left=pl.Series(R.integers(0, 4, N)))
     assert params(draft(scores, tmp_path, task="regression"))["project"]["task"] == "regression"
     assert params(draft(TABLE, tmp_path, positive="no"))["dataset"]["positive"] == "no"
+
+
+def test_what_is_assumed_of_whole_numbers_is_said(tmp_path: Path):
+    for numbers, said in (
+        (12, "amounts; if they are classes: --task multiclass"),
+        (4, "classes; if they are"),
+    ):
+        made = draft(TABLE.with_columns(left=pl.Series(range(N)) % numbers), tmp_path)
+        [target] = [one.text for one in made.assumptions if one.subject == "target"]
+        assert f"its {numbers} whole numbers are {said}" in target
+    amounts = draft(TABLE.with_columns(left=pl.Series(range(N)) % 60), tmp_path)
+    assert not any("whole numbers" in one.text for one in amounts.assumptions)
 
 
 def test_what_is_ambiguous_is_asked(tmp_path: Path):

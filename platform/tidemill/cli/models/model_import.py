@@ -96,10 +96,11 @@ def import_(
         tell("import", f"loading {source}, and comparing what will be served with it", None, None)
         done = import_model(loaded, ImportRequest(source, at, examples, names, allow_code, tracking_uri))
 
-    emit(done, json, lambda console: _show(console, done, loaded.task.metric))
+    trusted = f"{done.model}/{done.version}" in loaded.config.serve.trust_pickled
+    emit(done, json, lambda console: _show(console, done, loaded.task.metric, trusted))
 
 
-def _show(console: "Console", done: "ImportedVersion", metric: str) -> None:
+def _show(console: "Console", done: "ImportedVersion", metric: str, trusted: bool) -> None:
     judged = done.metrics.get(f"holdout_{metric}")
     console.print(f"✓ {done.model} {done.version}: {done.kind}")
     console.print(f"  imported from {done.source}", soft_wrap=True)
@@ -114,7 +115,7 @@ def _show(console: "Console", done: "ImportedVersion", metric: str) -> None:
         )
     if done.compiled is not None:
         print_indented(console, f"not compiled: {done.compiled}")
-    if done.runs_code:
+    if done.runs_code and not trusted:
         print_indented(
             console,
             f"loading it executes its code: add {done.model}/{done.version} to serve.trust_pickled in "

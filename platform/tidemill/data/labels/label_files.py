@@ -78,6 +78,7 @@ def read_labels(path: Path, key: Sequence[str], label: str | None, known: str | 
             )
     except (OSError, ValueError, PolarsError) as error:
         said = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
+        said = "it is not in UTF-8" if "utf-8" in said.lower() else said
         raise DataError(
             f"{path} cannot be read: {said}",
             hint="check that it is complete, and that its suffix names its format",
@@ -198,7 +199,8 @@ def _read_row(row: Mapping[str, Any], place: str, tool: str, reading: _Reading) 
 def _keep(
     reading: _Reading, data: Mapping[str, Any], label: Any, known: Any, who: Any, source: str, place: str
 ) -> None:
-    if label is None or label == "" or label != label:  # the last: not a number
+    blank = isinstance(label, str) and not label.strip()
+    if label is None or blank or label != label:  # the last: not a number
         reading.skipped["unlabelled"] += 1
         return
     reading.rows.append(

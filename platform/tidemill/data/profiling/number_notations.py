@@ -58,7 +58,7 @@ def sign(value: pl.Expr) -> pl.Expr:
     ('$', None)
     """
     found = pl.coalesce(
-        value.str.extract(rf"^[+−-]?\s*({SIGN})\s*[+−-]?\d"), value.str.extract(rf"\d\s*({SIGN})$")
+        value.str.extract(rf"^[+−(-]?\s*({SIGN})\s*[+−(-]?\d"), value.str.extract(rf"\d\s*({SIGN})\)?$")
     )
     one = (found.drop_nulls().n_unique() == 1) & (found.is_not_null() == value.is_not_null()).all()
     return pl.when(one).then(found.drop_nulls().first())
@@ -69,11 +69,18 @@ def without_sign(value: pl.Expr, mark: str | None) -> pl.Expr:
     if mark is None:
         return value
     quoted = re.escape(mark)
-    return value.str.replace(rf"^([+−-]?)\s*{quoted}\s*", "${1}").str.replace(rf"\s*{quoted}$", "")
+    left = value.str.replace(rf"^([+−(-]?)\s*{quoted}\s*", "${1}")
+    return left.str.replace(rf"\s*{quoted}(\)?)$", "${1}")
+
+
+def _signed(value: pl.Expr) -> pl.Expr:
+    """Return text with a minus where accountants write a negative number in parentheses."""
+    return value.str.replace(r"^\((\d[^()]*)\)$", "-${1}")
 
 
 def notation_counts(value: pl.Expr) -> dict[str, pl.Expr]:
     """Return what `notations` needs to know about the values of a column."""
+    value = _signed(value)
     return {
         POINT: value.str.contains(_WRITTEN[POINT]).sum(),
         COMMA: value.str.contains(_WRITTEN[COMMA]).sum(),
@@ -123,9 +130,11 @@ def with_points(value: pl.Expr, notation: str) -> pl.Expr:
     ['1234.5', '-3.14', '7', None]
     >>> frame.select(with_points(pl.lit("-€ 1.234,5"), "1.234,56 €")).item()
     '-1234.5'
+    >>> frame.select(with_points(pl.lit("($1,234.5)"), "1,234.56 $")).item()
+    '-1234.5'
     """
     notation, _, mark = notation.partition(" ")
-    value = without_sign(value, mark or None)
+    value = _signed(without_sign(value, mark or None))
     thousands = "," if notation == POINT else "."
     plain = value.str.replace_all(rf"[{thousands}{_SPACES}]", "").str.replace("−", "-", literal=True)
     plain = plain.str.replace(",", ".", literal=True) if notation == COMMA else plain

@@ -36,6 +36,10 @@ _WHOLE = r"^[+-]?\d{1,18}$"
 _WITH_UNIT = rf"^[+−-]?\s*{SIGN}?\s*[+−-]?\d[\d.,' ’\u00a0\u202f]*\s*{SIGN}?$"
 _ONE_UNIT = r"^[+−-]?\d[\d.,' ’\u00a0\u202f]*\s*([^\W\d_][^\d\s]{0,7})$"
 _MONTH = r"^(\d{4}[-/](0[1-9]|1[0-2])|(0[1-9]|1[0-2])/\d{4}|\d{4}[- ]?Q[1-4]|Q[1-4][- /]?\d{4})$"
+_CLOCK = (
+    r"^(\d{1,3}:[0-5]\d(:[0-5]\d([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"
+    r"|(\d+([.,]\d+)?\s*(days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)[., ]*)+)$"
+)
 _MOST_NUMBERS = 0.9
 _MANY_NUMBERS = 0.7
 _FEW_WORDS = 3
@@ -59,6 +63,8 @@ class Readings:
     """Columns that stay text as their moments are written in several ways → two of these values."""
     months: Mapping[str, str] = field(default_factory=dict)
     """Columns that stay text as they hold months or quarters without a day → one of these values."""
+    clock: Mapping[str, str] = field(default_factory=dict)
+    """Columns that stay text as they hold times of day or durations, as ``08:15`` → one of these values."""
     gaps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Columns of text → what means a gap in them, in lower case."""
 
@@ -115,9 +121,15 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
     left = [name for name in names if name not in types and name not in formats]
     numbers = _nearly_numbers(table, [name for name in left if not known[name]["zero"]], known)
     mixed = {name: two for name in left if name not in numbers and (two := several_formats(table, name))}
-    periods = [name for name in left if known[name]["there"] and known[name]["month"] == known[name]["there"]]
-    months = {name: _first(table, name) for name in periods}
-    return Readings(types, formats, others, numbers, mixed, months)
+    months, clock = (
+        {
+            name: _first(table, name)
+            for name in left
+            if known[name]["there"] and known[name][what] == known[name]["there"] and name not in numbers
+        }
+        for what in ("month", "clock")
+    )
+    return Readings(types, formats, others, numbers, mixed, months, clock)
 
 
 def _nearly_numbers(
@@ -246,6 +258,7 @@ def _counts(value: pl.Expr) -> dict[str, pl.Expr]:
         "unit": value.str.contains(_WITH_UNIT).sum(),
         "one unit": value.str.contains(_ONE_UNIT).sum(),
         "month": value.str.contains(_MONTH).sum(),
+        "clock": value.str.contains(_CLOCK).sum(),
         **notation_counts(value),
     }
 

@@ -100,7 +100,7 @@ def unreadable(path: Path, error: Exception) -> DataError:
     save it as UTF-8: `iconv -f WINDOWS-1252 -t UTF-8` converts a file
     """
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if "utf-8" in said:
+    if "utf-8" in said.lower():
         return DataError(
             f"{path} cannot be read: it is not in UTF-8, but perhaps in Latin-1 or Windows-1252",
             hint="save it as UTF-8: `iconv -f WINDOWS-1252 -t UTF-8` converts a file",

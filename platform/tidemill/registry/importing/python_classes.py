@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def read_class(project: Project, reference: str, scratch: Path) -> ForeignModel:
     folder = scratch / CLASS_FILES
     whole = model if isinstance(model, mlflow.pyfunc.PythonModel) else ClassModel(model, method)
     try:
-        with _by_value(project.root), warnings.catch_warnings():
+        with _by_value(project.root), warnings.catch_warnings(), _without_mlflows_warnings():
             warnings.simplefilter("ignore")
             mlflow.pyfunc.save_model(
                 str(folder),
@@ -86,6 +87,18 @@ def read_class(project: Project, reference: str, scratch: Path) -> ForeignModel:
             hint="keep only what can be pickled in the object",
         ) from error
     return of_pyfunc(folder, loaded, "python_function")
+
+
+@contextmanager
+def _without_mlflows_warnings() -> Iterator[None]:
+    """Let MLflow not warn of pickles and of a missing signature, which an import tells in its own words."""
+    log = logging.getLogger("mlflow.pyfunc")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 @contextmanager

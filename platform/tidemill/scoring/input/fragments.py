@@ -119,6 +119,11 @@ def _examine(number: int, file: SourceFile) -> Shape:
                 return _of_parquet(number, stream)
             text = opened(stream, file.address)
             return _of_csv(number, text) if file.format == "csv" else _of_ndjson(number, text)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file.address} cannot be read as {file.format}: its header is not in UTF-8",
+            hint="save it as UTF-8: `iconv -f WINDOWS-1252 -t UTF-8` converts a file",
+        ) from error
     except (pa.ArrowException, OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         raise DataError(
             f"{file.address} cannot be read as {file.format}: {error}",

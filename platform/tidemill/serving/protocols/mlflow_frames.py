@@ -89,8 +89,11 @@ def parse_csv(
         lines = [
             row for row in csv.reader(StringIO(body.decode("utf-8-sig"), newline=""), strict=True) if row
         ]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise malformed(f"the body is not CSV in UTF-8: {error}") from None
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise malformed(f"the body is not CSV in UTF-8: line {line} is in another encoding") from None
+    except csv.Error as error:
+        raise malformed(f"the body is not CSV: {error}") from None
     if not lines:
         raise malformed("the CSV has no header")
     header, rows = plain_names(lines[0]), lines[1:]

@@ -90,12 +90,19 @@ def test_a_key_that_is_a_number_and_should_be_a_moment_is_named(tmp_path: Path):
 
 
 def test_what_is_no_label_is_counted(tmp_path: Path):
-    values = [0, 1, 2, -1, 0.5, "1", None, "", float("nan")]
+    values = [0, 1, 2, -1, 0.5, "1", None, "", " ", float("nan")]
     path = tmp_path / "labels.json"
     path.write_text(json.dumps([{"flight": n, "label": value} for n, value in enumerate(values)]))
     found = read_labels(path, ["flight"], None, None)
     assert [row["label"] for row in found.rows] == values[:6]
-    assert found.unlabelled == 3
+    assert found.unlabelled == 4
+
+
+def test_a_file_in_another_encoding_is_told_without_the_words_of_a_codec(tmp_path: Path):
+    for name, text in (("t.csv", "id,label\né,1\n"), ("t.json", '[{"id": "é", "label": 1}]')):
+        (tmp_path / name).write_bytes(text.encode("latin-1"))
+        with pytest.raises(DataError, match=f"{name} cannot be read: it is not in UTF-8$"):
+            read_labels(tmp_path / name, ["id"], None, None)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json"])

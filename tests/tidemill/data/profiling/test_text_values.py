@@ -102,6 +102,34 @@ def test_periods_without_a_day_are_named():
     assert infer_readings(pl.LazyFrame(table)).months == {"m": "2015-01", "q": "Q1 2024"}
 
 
+def test_times_of_day_and_durations_are_named():
+    table = {
+        "at": ["08:15", "23:59:01"],
+        "pm": ["8:15 PM", "12:00 a.m."],
+        "took": ["3h 12m", "45 min"],
+        "score": ["3:99", "1:2"],
+        "code": ["3x 12m", "4 y"],
+    }
+    found = infer_readings(pl.LazyFrame(table))
+    assert found.clock == {"at": "08:15", "pm": "8:15 PM", "took": "3h 12m"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "form", "values"),
+    [
+        (["1,234.56", "(1,234.56)", "(7)"], "1,234.56", [1234.56, -1234.56, -7.0]),
+        (["1.234,5", "(3,25)"], "1.234,56", [1234.5, -3.25]),
+        (["$5.00", "($1,300.50)", "$(2)"], "1,234.56 $", [5.0, -1300.5, -2.0]),
+        (["12", "(3)"], "1,234.56", [12, -3]),
+    ],
+)
+def test_numbers_in_parentheses_are_negative(cells, form, values):
+    table = pl.LazyFrame({"a": cells})
+    found = infer_readings(table)
+    assert found.formats == {"a": form}
+    assert conformed(table, found.types, found.formats).collect()["a"].to_list() == values
+
+
 def test_moments_in_several_formats_are_named():
     table = pl.LazyFrame(
         {"at": ["01.02.2024 10:00", "2024-02-01 11:00"] * 5, "plan": ["a", "2024-01-01"] * 5}
