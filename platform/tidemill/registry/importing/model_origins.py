@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlflow.exceptions import MlflowException
+
+from tidemill.files.yaml_reading import YamlError
 from tidemill.project import Project
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.registry.importing.mlflow_models import fetch_model, read_folder_model
@@ -56,7 +59,8 @@ def open_model(
         read = read_folder_model(path, declared, allow_code)
         return Origin(read, str(path), digest_of(path), _run_of(path))
     if path.exists():
-        return Origin(read_file_model(path, declared, allow_code), str(path), digest_of(path))
+        read = read_file_model(path, declared, allow_code)
+        return Origin(read, str(path), digest_of(path), _run_beside(path))
     if ADDRESS.fullmatch(address):
         fetched = fetch_model(project, address, scratch, tracking_uri)
         read = read_folder_model(fetched, declared, allow_code)
@@ -68,3 +72,11 @@ def open_model(
 def _run_of(folder: Path) -> str | None:
     run_id = read_description(folder).run_id
     return None if run_id is None else str(run_id)
+
+
+def _run_beside(file: Path) -> str | None:
+    """Return the run of the folder that a file lies in, if that is a model's of MLflow."""
+    try:
+        return _run_of(file.parent)
+    except (OSError, YamlError, TypeError, KeyError, ValueError, AttributeError, MlflowException):
+        return None

@@ -9,6 +9,7 @@ import pytest
 from tests.tidemill.training.small_project import Data
 from tidemill.errors import RegistryError
 from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.importing.mlflow_models import fetch_model
 from tidemill.registry.importing.model_import import ImportRequest, ProjectState, import_version
 from tidemill.registry.versions.model_versions import get_version, load_holdout, load_judged, load_scorer
 from tidemill.training.tracking.mlflow_tracking import connect
@@ -62,13 +63,14 @@ def test_a_version_that_learnt_from_its_hold_out_is_judged_by_the_twin_that_did_
         load_judged(registered, replace(version, run_id="0" * 32))
 
 
-def test_a_version_that_learnt_from_all_rows_is_known_when_it_is_imported_again(registered):
+def test_a_version_that_learnt_from_all_rows_is_known_when_it_is_imported_again(registered, tmp_path):
     version, rows = get_version(registered, "2"), load_holdout(registered, "2").height
     state = ProjectState(Data(), version.trained.features, "small_service", "77c2", ())
+    [file] = fetch_model(registered, "models:/small-model/2", tmp_path, None).glob("*.skops")
     number = "2"
-    for _ in range(2):  # the import itself can be imported
-        request = ImportRequest(f"models:/small-model/{number}", version.lineage.as_of)
-        done = import_version(registered, request, state)
+    for from_file in (False, False, True):  # the import itself can be imported
+        address = str(file) if from_file else f"models:/small-model/{number}"
+        done = import_version(registered, ImportRequest(address, version.lineage.as_of), state)
         number = done.version
         assert done.learnt_rows == rows
         verdict = compare(registered, get_version(registered, number), get_version(registered, "1"))
