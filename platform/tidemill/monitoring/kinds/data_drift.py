@@ -17,6 +17,7 @@ from tidemill.prediction_log.log_records import FEATURE_PREFIX
 __all__ = ["findings_of", "judge"]
 
 _NAMED = 5
+_TRAINING = "what the model was trained on"
 
 
 def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
@@ -65,22 +66,21 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
     )
 
 
-def findings_of(
-    drift: Comparison, config: DataDriftConfig, compared: str = "what the model was trained on"
-) -> tuple[Finding, ...]:
+def findings_of(drift: Comparison, config: DataDriftConfig, compared: str = _TRAINING) -> tuple[Finding, ...]:
     """Return what is alarming: the share of the features that drifted, and the broken ones."""
-    many = (_many(drift, config.share),) if drift.columns and drift.share >= config.share else ()
+    many = (_many(drift, config.share, compared),) if drift.columns and drift.share >= config.share else ()
     return (*many, _broken(drift, compared)) if drift.broken else many
 
 
-def _many(drift: Comparison, threshold: float) -> Finding:
+def _many(drift: Comparison, threshold: float, compared: str) -> Finding:
     names = drift.drifted
     listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    since = "" if compared == _TRAINING else f" from {compared}"
     return Finding(
         "data_drift",
         f"{len(names)} of {counted(len(drift.columns), 'feature')} "
         f"{agreeing(len(names), 'has', 'have')} drifted "
-        f"({drift.share:.0%}, alert at {threshold:.0%}): {listed}",
+        f"({drift.share:.0%}, alert at {threshold:.0%}){since}: {listed}",
         {"share": drift.share, "threshold": threshold, "drifted": list(names)},
     )
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import polars as pl
 
 from tidemill.monitoring.drift.drift_columns import Comparison, compare
+from tidemill.monitoring.example_predictions import furthest_from_reference, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.monitor_config import unknown_features
 from tidemill.monitoring.slice_config import SliceDriftConfig
@@ -40,10 +41,15 @@ def judge(window: WindowRows, config: SliceDriftConfig) -> Judged:
     }
     worst = max(drifts, key=lambda name: drifts[name].share)
     said = f"at most {drifts[worst].share:.0%} of the features have drifted ({worst})"
+    said += f", alert at {config.share:.0%}"
+    if broken := next((name for name in alarming if drifts[name].broken), None):
+        first = drifts[broken].broken[0]
+        said += f"; {first.name} is far off in {broken} ({first.broken})"
     return Judged(
         found=(_drift({name: drifts[name] for name in alarming}),) if alarming else (),
         results={"slice_drift": {"threshold": config.share, "slices": results}},
-        said=f"{said}, alert at {config.share:.0%}",
+        said=said,
+        examples={"slice_drift": _examples(window, large, drifts, alarming)},
         warnings=_unknown(window),
     )
 
@@ -75,6 +81,17 @@ def _compared(one: Slice, window: WindowRows, config: SliceDriftConfig, slices: 
         None if versions is None else versions.filter(inside_before),
     )
     return Comparison(columns, None, int(one.before.sum()), int(one.now.sum()))
+
+
+def _examples(
+    window: WindowRows, slices: list[Slice], drifts: dict[str, Comparison], alarming: list[str]
+) -> list[str]:
+    """Return the predictions of the first alarming slice that are furthest off in what has moved most."""
+    if not alarming:
+        return []
+    inside = pl.Series(next(one.now for one in slices if one.name == alarming[0]))
+    odd = furthest_from_reference(drifts[alarming[0]].by_excess, window.features.filter(inside))
+    return worst_ids(window.rows["prediction_id"].filter(inside), odd)
 
 
 def _drift(drifts: dict[str, Comparison]) -> Finding:

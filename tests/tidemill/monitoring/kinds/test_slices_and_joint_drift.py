@@ -99,8 +99,12 @@ def test_drift_within_one_segment_is_told_for_that_segment(tmp_path: Path):
         "slices": [{"by": "origin"}, {"where": {"heat": {"below": -9}}}],
     }
     one = window(tmp_path, draw(2, 1500, moved="LGA"), **watched)
-    (found,) = gather(judge_window(one)).found
+    judged = judge_window(one)
+    (found,) = gather(judged).found
     assert found.details == {"slices": {"origin LGA": ["heat"]}}
+    assert "; heat is far off in origin LGA (distance " in (judged["slice_drift"].said or "")
+    examples = one.rows.filter(pl.col("prediction_id").is_in(judged["slice_drift"].examples["slice_drift"]))
+    assert examples["feature.origin"].to_list() == ["LGA"] * 5
     assert gather(judge_window(window(tmp_path, draw(2, 1500), **watched))).found == ()
     few = {"slice_drift": {}, "slices": [{"where": {"heat": {"below": -9}}}]}
     said = gather(judge_window(window(tmp_path, draw(2, 900), **few))).unjudged["slice_drift"]
@@ -132,6 +136,7 @@ def test_a_change_since_last_season_names_the_season(tmp_path: Path):
     one = window(tmp_path, draw(2, 900), draw(3, 900, shift=3.0), **season)
     found = {each.kind: each.message for each in gather(judge_window(one)).found}
     assert "far from the same season, 28 days before (2013-03-04 00:00 to" in found["feature_drift"]
+    assert ") from the same season, 28 days before (2013-03-04 00:00 to" in found["data_drift"]
 
 
 def test_too_few_rows_before_are_not_enough_data(tmp_path: Path):
