@@ -117,7 +117,7 @@ def test_a_cell_that_cannot_be_read_leaves_the_others_of_its_column_as_they_are_
         assert pl.read_parquet(clean).equals(before), name
         rejected = pl.read_parquet(project.root / "data" / "rejected" / "table.parquet")
         assert rejected[name][0] == (f"{value} (not written as 1.234,56)" if name == "rate" else value)
-        assert rejected["reason"][0].startswith(f"{name}: can be ")
+        assert rejected["reason"][0].startswith(f"{name}: cannot be read as ")
 
 
 def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path):

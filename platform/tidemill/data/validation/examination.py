@@ -23,7 +23,8 @@ from tidemill.data.validation.dataset_checks import (
     time_span,
 )
 from tidemill.data.validation.pandera_checks import RowRules, as_moments, coerced, comparable, row_rules
-from tidemill.data.validation.row_validation import REASON, examine, reasons
+from tidemill.data.validation.row_reasons import REASON, reasons
+from tidemill.data.validation.row_validation import examine
 from tidemill.data.validation.validation_report import CheckOutcome, Kind, SetReport
 from tidemill.plurals import agreeing, counted
 

@@ -18,13 +18,11 @@ import polars as pl
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors, SchemaWarning
 
+from tidemill.data.validation.row_reasons import REASON, reasons
 from tidemill.errors import DataError
 from tidemill.plurals import agreeing, counted
 
-__all__ = ["REASON", "Examined", "Validated", "ValidationReport", "examine", "reasons", "validate"]
-
-REASON = "reason"
-"""Column of the rejected rows with all rules that the row breaks, joined by ``; ``."""
+__all__ = ["Examined", "Validated", "ValidationReport", "examine", "validate"]
 
 
 @dataclass(frozen=True)
@@ -129,18 +127,6 @@ def examine(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> Examined:
             for rule, broken in _rule_outcomes(typed, schema, problems):
                 rules[rule] = rules[rule] | broken if rule in rules else broken
     return Examined(typed, rules, tuple(problems))
-
-
-def reasons(rules: Mapping[str, pl.Series]) -> pl.Series:
-    """Return for each row the rules that it breaks, joined by ``; ``.
-
-    >>> reasons({"a": pl.Series([True, True]), "b": pl.Series([False, True])}).to_list()
-    ['a', 'a; b']
-    """
-    if not rules:
-        return pl.Series(REASON, [], pl.String)
-    texts = [pl.when(mask).then(pl.lit(rule)) for rule, mask in rules.items()]
-    return pl.select(pl.concat_str(texts, separator="; ", ignore_nulls=True).alias(REASON)).to_series()
 
 
 def _with_structure(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> tuple[pl.DataFrame, list[str]]:

@@ -11,7 +11,8 @@ from pandera.config import config_context
 from pandera.errors import SchemaWarning
 from polars.testing import assert_frame_equal
 
-from tidemill.data.validation.row_validation import REASON, validate
+from tidemill.data.validation.row_reasons import REASON
+from tidemill.data.validation.row_validation import validate
 from tidemill.errors import DataError
 
 
