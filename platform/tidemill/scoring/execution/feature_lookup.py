@@ -38,6 +38,8 @@ class Keys:
     """Join keys and what on-demand views read from a request → type."""
     views: dict[str, tuple[str, ...]]
     """View → its features in the service; on-demand views are not among them."""
+    computed_from: frozenset[str] = frozenset()
+    """The looked-up features that on-demand views read."""
 
     def frame(self, table: pa.Table, wrong: Wrong) -> pl.DataFrame:
         """Return the keys of a table in their types; record values that do not fit in ``wrong``."""
@@ -88,7 +90,11 @@ def keys_of(project: Project) -> Keys:
         for p in projections
         if p.name not in on_demand
     }
-    return Keys(columns, views)
+    read = (view.source_feature_view_projections.values() for view in computed)
+    looked_up = frozenset(
+        feature.name for projections in read for each in projections for feature in each.features
+    )
+    return Keys(columns, views, looked_up)
 
 
 class PointInTime:

@@ -166,12 +166,25 @@ def _needed(
     needed = [*(features if mode == "columns" else looked_up), *([at_column] if at_column else [])]
     require_columns(dict.fromkeys(needed), there, mode, file)
     if mode != "columns" and project.config.features.source == "both":
-        needed += [column.name for column in read_columns(project) if column.name in there]
+        brought = [column.name for column in read_columns(project) if column.name in there]
+        _require_uncomputed(project, brought)
+        needed += brought
     if decide:
         needed += [name for name in _request_columns(project) if name in there]
     if mode == "columns" and log:
         needed += [name for name in logged_keys(project) if name in there]
     return list(dict.fromkeys(needed))
+
+
+def _require_uncomputed(project: Project, brought: Sequence[str]) -> None:
+    from tidemill.scoring.execution.feature_lookup import keys_of  # Feast takes seconds to import
+
+    if read := sorted(keys_of(project).computed_from & set(brought)):
+        raise UsageError(
+            f"the rows bring {', '.join(read)}, from which on-demand views compute features: with a table "
+            "they would compute from the store's values instead",
+            hint="leave the column out, or give all features as columns: --columns",
+        )
 
 
 def _part_rows(request: ScoreRequest, decide: bool, mode: Mode) -> int:

@@ -2,15 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pytest
 import yaml
 from fastapi.testclient import TestClient
 
 from tests.tidemill.serving.small_project import DEFINITIONS, KNOWN, add_version, crown, make_project
+from tidemill.errors import UsageError
 from tidemill.features.feature_store import apply
 from tidemill.features.project_features import feature_names
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
+from tidemill.scoring.score import score
+from tidemill.scoring.scoring_job import ScoreRequest
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
 
@@ -72,3 +76,13 @@ def test_values_of_the_request_win_and_the_log_says_which(project):
     logged = read_predictions(project.predictions, project.model, KNOWN, datetime(2100, 1, 1, tzinfo=UTC))
     values = sorted(logged.select("feature.wind", "feature.rain", "feature.load").rows())
     assert values == [(1.0, 0.5, None), (5.0, 2.0, None), (6.0, 0.0, 12.0)]  # the load of its own wind
+
+
+def test_a_table_that_brings_what_an_on_demand_view_reads_is_refused(project, tmp_path):
+    table = pl.DataFrame({"depot": ["north"], "wind": [9.0], "size": [2.0]})
+    table.with_columns(event_timestamp=KNOWN + timedelta(hours=1)).write_parquet(tmp_path / "in.parquet")
+    rows, out = (str(tmp_path / name) for name in ("in.parquet", "out"))
+    for mode in ("keys", "online"):
+        request = ScoreRequest((rows,), out, features=mode, workers=0)
+        with pytest.raises(UsageError, match="the rows bring wind, from which on-demand views compute"):
+            score(project, request)
