@@ -30,7 +30,7 @@ def count_tracked(root: Path, subject: Subject, declared: Iterable[Path]) -> dic
         declared: files and folders that are searched as data.
 
     Raises:
-        DataError: git is not installed.
+        DataError: git is not installed, or a file cannot be read.
     """
     listed, known = git_try(root, "ls-files", "-z", "--cached"), {path.resolve() for path in declared}
     names = listed.stdout.split("\0") if listed.returncode == 0 else []
@@ -50,8 +50,12 @@ def _count(path: Path, subject: Subject) -> int:
         pass  # not in the format of its extension: it is searched as text
     try:
         content = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
-    except OSError:
+    except FileNotFoundError:
         return 0  # removed meanwhile
+    except OSError as error:
+        raise DataError(
+            f"{path}, which git tracks, cannot be searched: {error.strerror}", hint="make it readable"
+        ) from error
     lines = content.splitlines()
     if is_literal(subject) and min(map(len, subject.values.values())) >= _SHORTEST:
         return sum(mentions_all(line, subject) for line in lines) or int(mentions_all(content, subject))

@@ -1,8 +1,10 @@
 import subprocess
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from tidemill.errors import DataError
 from tidemill.privacy.stores.tracked_files import count_tracked
 from tidemill.privacy.subject import Subject
 
@@ -47,3 +49,12 @@ def test_a_text_counts_as_a_whole_word(root):
 def test_a_folder_without_git_has_no_tracked_files(tmp_path):
     (tmp_path / "letter.txt").write_text("ada-lovelace")
     assert count_tracked(tmp_path, subject(rider="ada-lovelace"), []) == {}
+
+
+def test_a_file_that_cannot_be_read_is_named(root, monkeypatch):
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read every file
+    with pytest.raises(DataError, match=r"features\.yaml, which git tracks, cannot be searched: Permission"):
+        count_tracked(root, subject(rider="ada-lovelace"), [])
