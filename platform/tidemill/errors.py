@@ -6,6 +6,7 @@ The tree::
     ├── UsageError               a wrong option, name or declaration                       (exit code 2)
     │   ├── ProjectNotFound      no params.yaml with a project section here or above
     │   └── ConfigError          a declaration of the project is wrong
+    ├── NotAllowed               who asks may not do this
     ├── NotWritable              a file that must be changed may only be read
     ├── StateError               the platform's own records are locked, away or damaged
     ├── DataError                data is missing, broken or not what was declared
@@ -44,6 +45,7 @@ __all__ = [
     "ModelNotFound",
     "ModelUnsafe",
     "MonitoringError",
+    "NotAllowed",
     "NotDelivered",
     "NotWritable",
     "PortTaken",
@@ -88,6 +90,10 @@ class ProjectNotFound(UsageError):
 
 class ConfigError(UsageError):
     """A declaration of the project is missing or wrong."""
+
+
+class NotAllowed(TidemillError):
+    """Who asks may not do this."""
 
 
 class NotWritable(TidemillError):

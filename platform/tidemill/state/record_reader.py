@@ -13,10 +13,12 @@ from tidemill.errors import TidemillError
 from tidemill.files.read_only_sqlite import can_change, copy_database, open_to_read
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
 
-__all__ = ["Records", "Row", "open_records"]
+__all__ = ["PAGE_ROWS", "Records", "Row", "open_records"]
 
 _MIGRATIONS = Path(__file__).parent / "migrations" / "versions"
 _WAIT_SECONDS = 30.0
+PAGE_ROWS = 50
+"""Records on one page of a list, unless asked otherwise."""
 
 
 class Row(SimpleNamespace):
@@ -66,6 +68,29 @@ class Records:
         """
         query = f"SELECT * FROM {table} WHERE {where} ORDER BY {order}"  # noqa: S608 - ours, not a user's
         return self._rows(query if limit is None else f"{query} LIMIT {limit:d}", values)
+
+    def page(
+        self, table: str, where: str, *values: object, order: str, number: int, size: int = PAGE_ROWS
+    ) -> tuple[list[Row], int]:
+        """Return the records of one page of a list, and how many records the whole list has.
+
+        Args:
+            table: name of the table.
+            where: an SQL condition, with ``?`` for each of ``values``.
+            values: the values, in order.
+            order: the columns to sort by, in SQL; an index with them makes every page quick.
+            number: of the page, from 1.
+            size: records a page.
+
+        Raises:
+            TidemillError: the database cannot be read.
+        """
+        # The inner query reads the index alone, so that the rows before the page are never read.
+        limits = f"LIMIT {size:d} OFFSET {(number - 1) * size:d}"
+        ids = f"SELECT id FROM {table} WHERE {where} ORDER BY {order} {limits}"  # noqa: S608 - ours
+        rows = self._rows(f"SELECT * FROM {table} WHERE id IN ({ids}) ORDER BY {order}", values)  # noqa: S608
+        [total] = self._rows(f"SELECT COUNT(*) AS number FROM {table} WHERE {where}", values)  # noqa: S608
+        return rows, total.number
 
     def ids(self, table: str, model: str) -> list[str]:
         """Return the ids of all records of a table for one model, in order."""

@@ -11,6 +11,7 @@ from tidemill.state.tables.jobs import BatchRun, Job
 from tidemill.state.tables.keys import ApiKey
 from tidemill.state.tables.monitor_runs import MonitorRun
 from tidemill.state.tables.policy_decisions import PolicyDecision
+from tidemill.state.tables.projects import KnownProject
 from tidemill.state.tables.promotions import GateDecision, Promotion
 from tidemill.state.tables.turns import Turn
 
@@ -23,6 +24,7 @@ __all__ = [
     "Erasure",
     "GateDecision",
     "Job",
+    "KnownProject",
     "MonitorRun",
     "Notification",
     "PolicyDecision",

@@ -15,7 +15,10 @@ class Alert(Table):
     """A finding that a person or a policy should act on."""
 
     __tablename__ = "alerts"
-    __table_args__ = (Index("ix_alerts_model_raised_at", "model", "raised_at"),)
+    __table_args__ = (
+        Index("ix_alerts_model_raised_at", "model", "raised_at"),
+        Index("ix_alerts_model_status_raised_at", "model", "status", "raised_at"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     monitor: Mapped[str]
@@ -82,6 +85,7 @@ class Notification(Table):
 
     __tablename__ = "notifications"
     __table_args__ = (
+        Index("ix_notifications_model_at_id", "model", "at", "id"),
         Index("ix_notifications_alert_id", "alert_id"),
         Index("ix_notifications_model_status", "model", "status"),
     )

@@ -15,6 +15,7 @@ class Job(Table):
 
     __tablename__ = "jobs"
     __table_args__ = (
+        Index("ix_jobs_model_requested_at_id", "model", "requested_at", "id"),
         Index("uq_jobs_model_caller_key", "model", "caller", "key", unique=True),
         Index("ix_jobs_model_status_due_at", "model", "status", "due_at"),
     )
@@ -59,7 +60,10 @@ class BatchRun(Table):
     """One slot of a batch scoring schedule, and its result."""
 
     __tablename__ = "batch_runs"
-    __table_args__ = (Index("uq_batch_runs_slot", "model", "schedule", "slot", unique=True),)
+    __table_args__ = (
+        Index("uq_batch_runs_slot", "model", "schedule", "slot", unique=True),
+        Index("ix_batch_runs_model_slot", "model", "slot"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str]

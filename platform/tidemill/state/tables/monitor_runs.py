@@ -15,7 +15,11 @@ class MonitorRun(Table):
     """One evaluation of a monitor over one window."""
 
     __tablename__ = "monitor_runs"
-    __table_args__ = (Index("ix_monitor_runs_monitor_at", "monitor", "at"),)
+    __table_args__ = (
+        Index("ix_monitor_runs_monitor_at", "monitor", "at"),
+        Index("ix_monitor_runs_model_at_id", "model", "at", "id"),
+        Index("ix_monitor_runs_model_monitor_at_id", "model", "monitor", "at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     monitor: Mapped[str]

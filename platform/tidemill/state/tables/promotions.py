@@ -15,6 +15,10 @@ class GateDecision(Table):
     """A gate's comparison of two versions, and its decision."""
 
     __tablename__ = "gate_decisions"
+    __table_args__ = (
+        Index("ix_gate_decisions_model_decided_at_id", "model", "decided_at", "id"),
+        Index("ix_gate_decisions_model_candidate", "model", "candidate"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str]
@@ -35,7 +39,10 @@ class Promotion(Table):
     """One move of an alias: ``pending`` before the registry is changed, ``done`` after."""
 
     __tablename__ = "promotions"
-    __table_args__ = (Index("ix_promotions_model_requested_at", "model", "requested_at"),)
+    __table_args__ = (
+        Index("ix_promotions_model_requested_at", "model", "requested_at"),
+        Index("ix_promotions_model_requested_at_id", "model", "requested_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str]

@@ -1,0 +1,1 @@
+"""The web face: every page has a JSON twin under the same permissions."""

@@ -1,0 +1,54 @@
+"""Wires the dashboard: its pages behind one door."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from tidemill.dashboard.door.door import Door
+from tidemill.dashboard.door.identification import Identification
+from tidemill.dashboard.error_pages import API, answer_for
+from tidemill.dashboard.installation import Installation
+from tidemill.dashboard.pages import fleet
+from tidemill.errors import TidemillError
+from tidemill.version import __version__
+
+__all__ = ["PAGES", "make_app", "make_pages"]
+
+PAGES: tuple[Callable[[FastAPI], None], ...] = (fleet.add_to,)
+"""Each adds its pages and acts."""
+
+
+def make_app(installation: Installation, identification: Identification, *, local_only: bool) -> ASGIApp:
+    """Return the dashboard.
+
+    Args:
+        installation: what it shows.
+        identification: says who a request is from.
+        local_only: answer to names of this machine alone.
+    """
+    return Door(make_pages(), installation, identification, local_only=local_only, now=installation.clock.now)
+
+
+def make_pages() -> FastAPI:
+    """Return what is behind the door; `tidemill.dashboard.page.permissions` names what each route needs."""
+    app = FastAPI(
+        title="Tidemill",
+        version=__version__,
+        summary="The JSON twins of the dashboard's pages, under the same permissions.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{API}/openapi.json",
+    )
+    for kind in (TidemillError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, answer_for)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.add_api_route("/healthz", lambda: PlainTextResponse("ok"), include_in_schema=False)
+    for add_to in PAGES:
+        add_to(app)
+    return app

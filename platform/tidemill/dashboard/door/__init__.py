@@ -1,0 +1,1 @@
+"""The one way in: who asks, from where, and whether they may."""

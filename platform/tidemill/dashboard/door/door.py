@@ -1,0 +1,166 @@
+"""Every request passes here first: its host, who it is from, and that its form is not forged."""
+
+import hmac
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tidemill.dashboard.door.identification import Identification
+from tidemill.dashboard.door.security_headers import new_nonce, security_headers
+from tidemill.dashboard.error_pages import error_answer, wants_json
+from tidemill.dashboard.installation import Installation
+from tidemill.dashboard.visit import Visit
+
+__all__ = ["FORM", "OPEN_PATHS", "Door"]
+
+OPEN_PATHS: Final = ("/static/", "/healthz", "/login")
+"""What needs no identity."""
+FORM: Final = "application/x-www-form-urlencoded"
+"""The only kind of form."""
+_READING = frozenset({"GET", "HEAD"})
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+_BODY_BYTES = 1_000_000
+
+
+class Door:
+    """ASGI middleware: nothing behind it is reached by another way."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        installation: Installation,
+        identification: Identification,
+        *,
+        local_only: bool,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            app: what is behind the door.
+            installation: what it shows.
+            identification: says who a request is from.
+            local_only: answer to names of this machine alone: else any page in a browser here could come in
+                by a name of its own that leads to 127.0.0.1.
+            now: wall-clock time.
+        """
+        self._app = app
+        self._installation = installation
+        self._identification = identification
+        self._local_only = local_only
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer it here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        nonce = new_nonce()
+        cookies: list[str] = []
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in security_headers(nonce).items():
+                    headers.setdefault(name, value)
+                for cookie in cookies:
+                    headers.append("Set-Cookie", cookie)
+            await send(message)
+
+        answer = await self._look(request, nonce, cookies)
+        if answer is None and request.method not in _READING:
+            body = _Body(request)
+            answer = await body.read() or self._forged(request, body)
+            receive = body.again
+        await (answer or self._app)(scope, receive, send_with_headers)
+
+    def _forged(self, request: Request, body: "_Body") -> ASGIApp | None:
+        """Return an answer unless a form comes from a page of ours; programs send no cookie, and no form."""
+        csrf = request.state.visit.csrf if hasattr(request.state, "visit") else ""
+        return _require_own_form(request, csrf, body.content) if csrf else None
+
+    async def _look(self, request: Request, nonce: str, cookies: list[str]) -> ASGIApp | None:
+        """Put the visit into the request's state; return an answer if it is not let in."""
+        if self._local_only and (request.url.hostname or "") not in _LOCAL:
+            return error_answer(
+                request,
+                421,
+                "misdirected",
+                "this answers only to names of its own machine, such as localhost",
+            )
+        found = self._identification.identify(request)
+        if found.set_cookie:
+            cookies.append(found.set_cookie)
+        if found.identity is None:
+            if request.url.path.startswith(OPEN_PATHS):
+                return None
+            return _ask_to_log_in(request)
+        request.state.visit = Visit(
+            self._installation, found.identity, self._now(), csrf=found.csrf or "", nonce=nonce
+        )
+        return None
+
+
+class _Body:
+    """The body of a request, read once here and given again to what is behind the door."""
+
+    def __init__(self, request: Request) -> None:
+        self.content = b""
+        self._request = request
+        self._given = False
+
+    async def read(self) -> ASGIApp | None:
+        """Read the body; return an answer if it is too large."""
+        async for chunk in self._request.stream():
+            self.content += chunk
+            if len(self.content) > _BODY_BYTES:
+                return error_answer(
+                    self._request,
+                    413,
+                    "too_large",
+                    f"a request is at most {_BODY_BYTES:,} bytes",
+                    "send less",
+                )
+        return None
+
+    async def again(self) -> Message:
+        """Give the body as the server would."""
+        if self._given:
+            return await self._request.receive()
+        self._given = True
+        return {"type": "http.request", "body": self.content, "more_body": False}
+
+
+def _require_own_form(request: Request, csrf: str, body: bytes) -> ASGIApp | None:
+    """Return an answer unless the request comes from a page of ours."""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        return error_answer(request, 403, "foreign_origin", "requests from pages of other sites are refused")
+    sent = request.headers.get("x-csrf-token")
+    if sent is None and request.headers.get("content-type", "").startswith(FORM):
+        sent = dict(parse_qsl(body.decode("latin-1"))).get("csrf")
+    if sent is None or not hmac.compare_digest(sent.encode(), csrf.encode()):
+        return error_answer(
+            request,
+            403,
+            "form_outdated",
+            "the form is outdated, or not from this page",
+            "load the page again and send the form once more; programs send a token instead of a cookie",
+        )
+    return None
+
+
+def _ask_to_log_in(request: Request) -> ASGIApp:
+    if wants_json(request) or request.method not in _READING:
+        return error_answer(
+            request, 401, "not_logged_in", "log in, or send a token", "Authorization: Bearer tmk_…"
+        )
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/login?next={quote(target, safe='')}", status_code=303)

@@ -1,0 +1,60 @@
+"""Answers for what went wrong: a page for people, JSON for programs, with the same status and words."""
+
+import logging
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from tidemill.dashboard.statuses import code_of, status_of
+from tidemill.dashboard.templating import render
+from tidemill.errors import TidemillError
+
+__all__ = ["API", "answer_for", "error_answer", "wants_json"]
+
+API = "/api/v1"
+"""The JSON twin of a page is at this prefix and the page's own path."""
+_log = logging.getLogger(__name__)
+_SAID = {
+    404: ("not_found", "there is no such page", "the fleet is where everything begins"),
+    405: ("method_not_allowed", "this address does not take that method", None),
+    429: ("too_many", "too many requests", "wait a little"),
+}
+
+
+def wants_json(request: Request) -> bool:
+    """Return whether the answer goes to a program."""
+    return request.url.path.startswith(f"{API}/")
+
+
+def error_answer(request: Request, status: int, code: str, message: str, hint: str | None = None) -> Response:
+    """Return an answer that says what is wrong and what to do."""
+    if wants_json(request):
+        return JSONResponse({"error": {"code": code, "message": message, "hint": hint}}, status)
+    visit = getattr(request.state, "visit", None)
+    values = {"status": status, "message": message, "hint": hint, "visit": visit, "title": message}
+    return HTMLResponse(render("error.html", {**values, "path": request.url.path}), status)
+
+
+def answer_for(request: Request, error: Exception) -> Response:
+    """Return the answer for an error; what the visitor did not cause is logged."""
+    match error:
+        case TidemillError():
+            status = status_of(error)
+            if status >= 500:
+                _log.error("%s", error, exc_info=error)
+            return error_answer(request, status, code_of(error), str(error), error.hint)
+        case RequestValidationError():
+            wrong = "; ".join(
+                f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()
+            )
+            return error_answer(request, 422, "invalid", wrong, "correct it and send it again")
+        case HTTPException():
+            code, message, hint = _SAID.get(error.status_code, ("http", str(error.detail), None))
+            return error_answer(request, error.status_code, code, message, hint)
+        case _:
+            _log.error("internal error at %s", request.url.path, exc_info=error)
+            return error_answer(
+                request, 500, "internal", "something went wrong here", "the dashboard's log says what"
+            )

@@ -1,0 +1,97 @@
+"""What the dashboard shows: the records, and the projects that keep theirs in them."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from tidemill.clock import Clock, SystemClock
+from tidemill.errors import ConfigError, ProjectNotFound
+from tidemill.project import Project, load_project
+from tidemill.state import State, open_state
+from tidemill.state.record_reader import Records
+from tidemill.state.tables import KnownProject
+
+__all__ = ["Installation", "ShownProject", "record_project"]
+
+
+@dataclass(frozen=True)
+class ShownProject:
+    """A project as the records know it."""
+
+    name: str
+    """Roles are given by it."""
+    model: str
+    """All records carry it."""
+    root: Path
+    """Its folder, if that is on this machine."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The records behind the dashboard, and the project whose stack it runs in.
+
+    Pages read by `records`, which takes no lock; acts write by `state`.
+    """
+
+    home: Project
+    clock: Clock = field(default_factory=SystemClock)
+    mlflow_url: str | None = None
+    """Of MLflow's server on this machine, which its pages are fetched from; None if there is none."""
+    _loading: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @cached_property
+    def records(self) -> Records:
+        """The records, to read."""
+        return Records(self.home.state_url)
+
+    @cached_property
+    def state(self) -> State:
+        """The records, to write."""
+        return open_state(self.home.state_url)
+
+    def projects(self) -> Sequence[ShownProject]:
+        """Return all projects, by name.
+
+        Raises:
+            TidemillError: the records cannot be read.
+        """
+        rows = self.records.select("projects", "1 = 1", order="name, model")
+        return [ShownProject(row.name, row.model, Path(row.root)) for row in rows]
+
+    def load(self, shown: ShownProject) -> Project:
+        """Return a project with its declarations, as its acts need it; read anew each time.
+
+        Raises:
+            ConfigError: its folder is not on this machine, or its declarations are wrong.
+        """
+        try:
+            return load_project(shown.root, self.home.settings)
+        except ProjectNotFound as error:
+            raise ConfigError(
+                f"the folder of the project {shown.name} is not on this machine: {shown.root}",
+                hint="do this where the project's stack runs, or start the stack again after a move",
+            ) from error
+
+
+def record_project(state: State, project: Project, now: datetime) -> None:
+    """Record that a project keeps its records here.
+
+    Raises:
+        ConfigError: another project has recorded a model of the same name.
+        StateError: the records cannot be written.
+    """
+    with state.transaction() as session:
+        known = session.get(KnownProject, project.model)
+        name = project.config.project.name
+        if known is None:
+            known = KnownProject(model=project.model, name=name, root=str(project.root), seen_at=now)
+            session.add(known)
+        elif known.name != name:
+            raise ConfigError(
+                f"the model {project.model} belongs to the project {known.name} in these records",
+                hint="give project.model another name, or set TIDEMILL_STATE_URL to other records",
+            )
+        known.root, known.seen_at = str(project.root), now

@@ -1,0 +1,169 @@
+"""Adds pages and acts to the dashboard, each together with its JSON twin and its permission.
+
+A page is a function of FastAPI parameters (`tidemill.dashboard.visit.Here` and what is in the address) that
+returns a frozen dataclass; a template shows it, and the twin at ``/api/v1`` and the same path returns it. An
+act is a function of the visit, what is in the address, and a pydantic model; a form of the page posts to it,
+and so does JSON at the twin.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import parse_qsl, quote
+
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import BaseModel, ValidationError
+
+from tidemill.accounts.identities import decide
+from tidemill.accounts.roles import Permission
+from tidemill.dashboard.error_pages import API
+from tidemill.dashboard.templating import render
+from tidemill.errors import ModelNotFound, NotAllowed
+
+if TYPE_CHECKING:
+    from tidemill.dashboard.visit import Visit
+
+__all__ = ["Done", "PageNumber", "add_act", "add_page", "permissions"]
+
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000, alias="page", description="Page of the list, from 1.")]
+"""Parameter of a page with a long list."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an act did, and where to look next."""
+
+    message: str
+    """One sentence, shown on the next page."""
+    location: str
+    """The page that is shown next."""
+
+
+def add_page(
+    app: FastAPI, path: str, view: Callable[..., Any], *, template: str, needs: Permission, title: str
+) -> None:
+    """Add a page and its twin.
+
+    Args:
+        app: the dashboard.
+        path: its address, such as ``/models/{model}/alerts``; ``{model}`` says whose permission is asked for.
+        view: makes the value that is shown.
+        template: of ``templates/``; it sees the value as ``it`` and the visit as ``visit``.
+        needs: the action and the kind of resource that the visitor must be allowed.
+        title: of the page.
+    """
+    door = Depends(_requirement(needs))
+
+    def show(request: Request, it: Annotated[Any, Depends(view)]) -> HTMLResponse:
+        visit: Visit = request.state.visit
+        values = {
+            "it": it,
+            "visit": visit,
+            "title": title,
+            "path": request.url.path,
+            "query": request.url.query,
+        }
+        return HTMLResponse(render(template, values))
+
+    app.add_api_route(path, show, methods=["GET"], dependencies=[door], include_in_schema=False)
+    app.add_api_route(
+        API + (path if path != "/" else "/fleet"),
+        view,
+        methods=["GET"],
+        dependencies=[door],
+        name=view.__name__,
+        summary=title,
+        response_model=inspect.signature(view).return_annotation,
+    )
+    permissions(app)[path] = needs
+
+
+def add_act(
+    app: FastAPI, path: str, act: Callable[..., Done], form: type[BaseModel], *, needs: Permission, title: str
+) -> None:
+    """Add an act and its twin.
+
+    Args:
+        app: the dashboard.
+        path: where its form posts to.
+        act: does it; its parameter ``form`` takes the form, the others are as those of a page.
+        form: what is asked for.
+        needs: the action and the kind of resource that the visitor must be allowed.
+        title: what it does.
+    """
+    door = Depends(_requirement(needs))
+    doing = _with_form(act, Annotated[Any, Depends(_form_reader(form))])
+    json_doing = _with_form(act, form)
+
+    def after(done: Annotated[Done, Depends(doing)]) -> Response:
+        mark = "&" if "?" in done.location else "?"
+        return RedirectResponse(f"{done.location}{mark}done={quote(done.message)}", status_code=303)
+
+    app.add_api_route(path, after, methods=["POST"], dependencies=[door], include_in_schema=False)
+    app.add_api_route(
+        API + path, json_doing, methods=["POST"], dependencies=[door], name=act.__name__, summary=title
+    )
+    permissions(app)[f"POST {path}"] = needs
+
+
+def permissions(app: FastAPI) -> dict[str, Permission]:
+    """Return what each page and act needs, by its path."""
+    if not hasattr(app.state, "permissions"):
+        app.state.permissions = {}
+    found: dict[str, Permission] = app.state.permissions
+    return found
+
+
+def _requirement(needs: Permission) -> Callable[[Request], None]:
+    def require(request: Request) -> None:
+        visit: Visit = request.state.visit
+        model = request.path_params.get("model")
+        if model is not None:
+            verdict = decide(visit.identity, needs, visit.project(model).name)
+        elif needs[0] == "read":  # of all projects: the page itself shows only those that are visible
+            visible = [decide(visit.identity, needs, one.name) for one in visit.projects]
+            verdict = "allowed" if "allowed" in visible else decide(visit.identity, needs, None)
+        else:
+            verdict = decide(visit.identity, needs, None)
+        if verdict == "hidden":
+            raise ModelNotFound("there is no such model here")
+        if verdict == "forbidden":
+            action, resource = needs
+            raise NotAllowed(
+                f"{visit.identity.name or 'this visitor'} may not {action} a {resource} here",
+                hint="an admin gives roles: `tidemill users grant`, or the page People",
+            )
+
+    return require
+
+
+def _with_form(act: Callable[..., Done], kind: Any) -> Callable[..., Done]:
+    """Return the act as FastAPI shall see it, with its parameter ``form`` of that kind."""
+    signature = inspect.signature(act)
+    parameters = [
+        one.replace(annotation=kind) if one.name == "form" else one for one in signature.parameters.values()
+    ]
+
+    def doing(**given: Any) -> Done:
+        return act(**given)
+
+    doing.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    doing.__name__ = act.__name__
+    return doing
+
+
+def _form_reader(form: type[BaseModel]) -> Callable[..., Any]:
+    async def read(request: Request) -> BaseModel:
+        sent = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=False)
+        given = {name: value for name, value in sent if name != "csrf"}
+        try:
+            return form.model_validate(given)
+        except ValidationError as error:
+            raise RequestValidationError(
+                [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+            ) from error
+
+    return read

@@ -1,0 +1,1 @@
+"""Queries of the records for the pages, each limited to a page of rows."""

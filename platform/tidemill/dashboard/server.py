@@ -1,0 +1,54 @@
+"""The dashboard's process: ``python -m`` with the name of this module; `tidemill up` starts it."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from tidemill.dashboard.app import make_app
+from tidemill.dashboard.door.identification import OpenIdentification
+from tidemill.dashboard.installation import Installation, record_project
+from tidemill.errors import TidemillError
+from tidemill.garbage import collect_rarely
+from tidemill.project import load_project
+
+__all__ = ["main"]
+
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; return the exit code."""
+    collect_rarely()
+    parser = argparse.ArgumentParser(prog="python -m tidemill.dashboard.server")
+    parser.add_argument("--project", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--mlflow", help="address of MLflow's server on this machine")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.chdir(options.project)
+    try:
+        installation = Installation(load_project(options.project), mlflow_url=options.mlflow)
+        record_project(installation.state, installation.home, installation.clock.now())
+    except TidemillError as error:
+        _log.error("%s%s", error, f"; {error.hint}" if error.hint else "")
+        return 1
+    app = make_app(installation, OpenIdentification(), local_only=True)
+    uvicorn.run(
+        app,
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

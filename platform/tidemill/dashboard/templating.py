@@ -1,0 +1,98 @@
+"""The templates, and how values are shown in them. Everything that is not markup of ours is escaped."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tidemill.version import __version__
+
+__all__ = ["ago", "count", "moment", "number", "render", "share"]
+
+_FOLDER = Path(__file__).parent / "templates"
+_STEPS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update(moment=moment, number=number, share=share, count=count, data=_data)
+    made.globals.update(ago=ago, product_version=__version__)
+    return made
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """Return a template of ``templates/`` with its values."""
+    return _environment().get_template(template).render(values)
+
+
+def moment(value: datetime | None) -> str:
+    """Return a moment in UTC, to the minute.
+
+    >>> moment(datetime(2013, 4, 1, 6, 30, tzinfo=UTC)), moment(None)
+    ('2013-04-01 06:30', '–')
+    """
+    return "–" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def ago(value: datetime | None, now: datetime) -> str:
+    """Return how long ago a moment was, or how far ahead it is.
+
+    >>> now = datetime(2013, 4, 1, 6, 30, tzinfo=UTC)
+    >>> ago(datetime(2013, 4, 1, 4, tzinfo=UTC), now), ago(datetime(2013, 4, 3, 6, 30, tzinfo=UTC), now)
+    ('2 h ago', 'in 2 d')
+    >>> ago(now, now)
+    'now'
+    """
+    if value is None:
+        return "–"
+    gap = abs(now - value)
+    said = next((f"{gap // size} {unit}" for size, unit in _STEPS if gap >= size), None)
+    if said is None:
+        return "now"
+    return f"{said} ago" if value < now else f"in {said}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number to so many significant digits.
+
+    >>> number(0.73096), number(16220.0), number(None)
+    ('0.731', '16,220', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+
+
+def count(value: int | None) -> str:
+    """Return a count with its thousands apart.
+
+    >>> count(16220)
+    '16,220'
+    """
+    return "–" if value is None else f"{value:,}"
+
+
+def share(value: float | None) -> str:
+    """Return a share in per cent.
+
+    >>> share(0.0512), share(1.0)
+    ('5.12 %', '100 %')
+    """
+    return "–" if value is None else f"{100 * value:.3g} %"
+
+
+def _data(value: Any) -> str:
+    """Return a value as JSON for an attribute of a tag, which is escaped like any text."""
+    return json.dumps(value, default=str, separators=(",", ":"))

@@ -1,0 +1,81 @@
+"""One request's view of the installation: who asks, what they may see, and the moment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, cast
+
+from fastapi import Depends, Request
+
+from tidemill.accounts.identities import Identity, decide
+from tidemill.dashboard.installation import Installation, ShownProject
+from tidemill.errors import ModelNotFound
+from tidemill.state import State
+from tidemill.state.record_reader import Records
+
+if TYPE_CHECKING:
+    from tidemill.accounts.roles import Permission
+
+__all__ = ["Here", "Visit"]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a page or an act may use. Everything of a project goes through `project`, which hides others'."""
+
+    installation: Installation
+    identity: Identity
+    now: datetime
+    csrf: str = ""
+    """The token that forms of this session send back."""
+    nonce: str = ""
+    """Of this answer's scripts."""
+
+    @property
+    def records(self) -> Records:
+        """The records, to read."""
+        return self.installation.records
+
+    @property
+    def state(self) -> State:
+        """The records, to write."""
+        return self.installation.state
+
+    @property
+    def who(self) -> str:
+        """The name that is recorded for what is done in this request."""
+        return self.identity.name or self.installation.home.settings.who
+
+    @cached_property
+    def projects(self) -> Sequence[ShownProject]:
+        """The projects that exist for this identity, by name."""
+        return [one for one in self.installation.projects() if self.identity.sees(one.name)]
+
+    def project(self, model: str) -> ShownProject:
+        """Return the project of a model.
+
+        Raises:
+            ModelNotFound: there is none, or it is hidden from this identity.
+        """
+        found = next((one for one in self.projects if one.model == model), None)
+        if found is None:
+            raise ModelNotFound(f"there is no model {model!r} here", hint="the fleet lists those that are")
+        return found
+
+    def may(self, action: str, resource: str, model: str | None = None) -> bool:
+        """Return whether this identity may do an action to a resource of a model's project.
+
+        Templates ask this to leave out buttons that would be refused; the door decides again.
+        """
+        permission: Permission = (action, resource)
+        project = None if model is None else self.project(model).name
+        return decide(self.identity, permission, project) == "allowed"
+
+
+def _visit(request: Request) -> Visit:
+    return cast("Visit", request.state.visit)
+
+
+Here = Annotated[Visit, Depends(_visit)]
+"""Parameter of a page's or an act's function."""

@@ -1,0 +1,90 @@
+import re
+
+import pytest
+from starlette.testclient import TestClient
+
+from tidemill.accounts.identities import Identity
+from tidemill.accounts.roles import TABLE
+from tidemill.dashboard.app import make_app, make_pages
+from tidemill.dashboard.door.identification import Identified
+from tidemill.dashboard.error_pages import API
+from tidemill.dashboard.page import permissions
+from tidemill.state.tables import KnownProject
+
+
+class Somebody:
+    """Everybody is this identity."""
+
+    def __init__(self, identity):
+        self.identity = identity
+
+    def identify(self, request):
+        return Identified(self.identity, csrf=None)
+
+
+def client_of(installation, identity):
+    return TestClient(
+        make_app(installation, Somebody(identity), local_only=True),
+        base_url="http://localhost",
+        follow_redirects=False,
+    )
+
+
+def test_a_page_carries_no_script_or_style_of_its_own_and_strict_headers(browser):
+    answer = browser.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert not re.search(r"\son\w+=|<style|style=|javascript:", answer.text)
+
+
+def test_a_name_that_only_leads_here_is_refused(browser):
+    answer = browser.get("/", headers={"Host": "rebound.example"})
+    assert answer.status_code == 421
+    assert "names of its own machine" in answer.text
+
+
+def test_every_route_says_what_it_needs_and_the_table_knows_it():
+    app = make_pages()
+    needed = permissions(app)
+    free = {"/static", "/healthz", f"{API}/openapi.json"}
+    for route in app.routes:
+        path = route.path.removeprefix(API) if route.path not in free else route.path
+        if route.path in free:
+            continue
+        path = "/" if path == "/fleet" else path
+        found = [needed.get(path), needed.get(f"POST {path}")]
+        assert any(found), f"{route.path} can be reached without a permission"
+    for action, resource in needed.values():
+        assert action in TABLE[resource], (action, resource)
+
+
+def test_nobody_is_sent_to_the_log_in_and_a_program_is_told(installation):
+    with client_of(installation, None) as client:
+        page, twin = client.get("/?sort=name"), client.get(f"{API}/fleet")
+        assert (page.status_code, page.headers["location"]) == (303, "/login?next=%2F%3Fsort%3Dname")
+        assert twin.status_code == 401
+        assert twin.json()["error"]["code"] == "not_logged_in"
+
+
+def test_a_project_without_a_role_does_not_exist(installation):
+    with installation.state.transaction() as session:
+        session.add(KnownProject(model="other", name="secret", root="/x", seen_at=installation.clock.now()))
+    viewer = Identity("person", "ada", {"parcels": frozenset({"viewer"})})
+    with client_of(installation, viewer) as client:
+        assert [one["model"] for one in client.get(f"{API}/fleet").json()["models"]] == ["parcel-delay"]
+    with client_of(installation, Identity("person", "bob", {})) as client:
+        assert client.get(f"{API}/fleet").status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/nothing-here", f"{API}/nothing-here"])
+def test_an_address_that_leads_nowhere_is_not_found(browser, path):
+    answer = browser.get(path)
+    assert answer.status_code == 404
+    assert "there is no such page" in answer.text
+
+
+def test_a_body_that_is_too_large_is_refused_before_anything_reads_it(browser):
+    answer = browser.post(f"{API}/nothing", content=b"x" * 1_000_001, headers={"X-CSRF-Token": "1"})
+    assert answer.status_code == 413
