@@ -10,6 +10,9 @@ prediction log costs, and what too many clients do, is measured by runs in turn 
 switched off and on: machines change their speed from minute to minute by more than that.
 
     python -m benchmarks.serving [--seconds 6] [--rounds 1] [--only ours,mlflow] [--workspace DIR]
+    python -m benchmarks.serving --beside-echo
+
+The second form runs ours and the echo behind HAProxy at once, and asks them in turn, as the marks demand.
 
 Needs no root; takes about ten minutes. BentoML is installed beside the workspace, if the machine can.
 """
@@ -50,6 +53,7 @@ READY_SECONDS = 120.0
 WARM_SECONDS = 2.0
 LIGHT = {"train.trials": 2, "train.search_rows": 20000}
 PAIRS = 6
+ECHO_PAIRS = 9
 """Runs in turn of what is compared within one server."""
 LOG_CLIENTS = (32, 128)
 _SWITCH = "BENCHMARK_LOG_SWITCH"
@@ -225,6 +229,35 @@ def compare(
     return found
 
 
+def beside_echo(project: Project, requests: dict[str, Path], seconds: float) -> None:
+    """Print how ours does beside the echo on the same stack: both run, and are asked in turn."""
+    body = requests["ours"]
+    log = project.root / "server.log"
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for name in ("ray echo", CACHED):
+            process, port = stack.enter_context(serving(name, project, None))
+            wait_for(process, port, body, log)
+            run_apart("127.0.0.1", port, body, 32, WARM_SECONDS)
+            ports.append(port)
+
+        def asked(port: int, clients: int) -> Outcome:
+            return run_apart("127.0.0.1", port, body, clients, seconds)
+
+        for clients, what in ((1, "p50"), (32, "rps")):
+            pairs = []
+            for number in range(ECHO_PAIRS):
+                turn = ports if number % 2 else ports[::-1]
+                found = {port: getattr(asked(port, clients), what) for port in turn}
+                pairs.append((found[ports[0]], found[ports[1]]))
+            shares = [ours / echo for echo, ours in pairs]
+            echo, ours = (statistics.median(one) for one in zip(*pairs, strict=True))
+            ratio = f"{statistics.median(shares):.2f} × ({min(shares):.2f} … {max(shares):.2f})"
+            print(
+                f"c = {clients:3}: {what} of the echo {echo:,.2f}, of ours {ours:,.2f}: {ratio}", flush=True
+            )
+
+
 def wait_for(process: "subprocess.Popen[bytes]", port: int, requests: Path, log: Path) -> None:
     """Wait until a request is answered with 200."""
     deadline = time.monotonic() + READY_SECONDS
@@ -288,12 +321,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", default="", help="names, or beginnings of names, with commas between")
     parser.add_argument("--workspace", type=Path, help="kept and used again; default: a temporary folder")
+    parser.add_argument("--beside-echo", action="store_true", help="only ours and the echo, in turn")
     given = parser.parse_args()
     wanted = [name for name in ORDER if any(map(name.startswith, given.only.split(",")))]
     with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as scratch:
         folder = given.workspace or Path(scratch) / "flights"
         project = prepare(folder)
         requests = write_requests(project)
+        if given.beside_echo:
+            beside_echo(project, requests, given.seconds / 2)
+            return
         bento, why = None, ""
         if "bentoml" in wanted:
             bento, why = bento_environment(folder.with_name(f"{folder.name}-bento"))
