@@ -1,13 +1,12 @@
 """Wires the dashboard: its pages behind one door."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from tidemill.dashboard.door.door import Door
@@ -15,6 +14,7 @@ from tidemill.dashboard.door.identification import Identification
 from tidemill.dashboard.error_pages import API, answer_for
 from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.pages import fleet
+from tidemill.dashboard.static_files import KeptFiles
 from tidemill.errors import TidemillError
 from tidemill.version import __version__
 
@@ -47,7 +47,8 @@ def make_pages() -> FastAPI:
     )
     for kind in (TidemillError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, answer_for)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.add_middleware(GZipMiddleware, minimum_size=1000)
+    app.mount("/static", KeptFiles(), name="static")
     app.add_api_route("/healthz", lambda: PlainTextResponse("ok"), include_in_schema=False)
     for add_to in PAGES:
         add_to(app)

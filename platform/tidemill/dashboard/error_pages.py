@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from tidemill.dashboard.navigation import shell_of
 from tidemill.dashboard.statuses import code_of, status_of
 from tidemill.dashboard.templating import render
 from tidemill.errors import TidemillError
@@ -34,7 +35,8 @@ def error_answer(request: Request, status: int, code: str, message: str, hint: s
         return JSONResponse({"error": {"code": code, "message": message, "hint": hint}}, status)
     visit = getattr(request.state, "visit", None)
     values = {"status": status, "message": message, "hint": hint, "visit": visit, "title": message}
-    return HTMLResponse(render("error.html", {**values, "path": request.url.path}), status)
+    around = {"path": request.url.path, "shell": shell_of(request, API), "done": None}
+    return HTMLResponse(render("error.html", {**values, **around}), status)
 
 
 def answer_for(request: Request, error: Exception) -> Response:

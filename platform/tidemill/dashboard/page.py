@@ -10,16 +10,17 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ValidationError
 
-from tidemill.accounts.identities import decide
 from tidemill.accounts.roles import Permission
 from tidemill.dashboard.error_pages import API
+from tidemill.dashboard.flash import give_message, take_message
+from tidemill.dashboard.navigation import shell_of
 from tidemill.dashboard.templating import render
 from tidemill.errors import ModelNotFound, NotAllowed
 
@@ -65,8 +66,12 @@ def add_page(
             "title": title,
             "path": request.url.path,
             "query": request.url.query,
+            "shell": shell_of(request, API),
+            "done": take_message(request),
         }
-        return HTMLResponse(render(template, values))
+        answer = HTMLResponse(render(template, values))
+        take_message(request, answer)
+        return answer
 
     app.add_api_route(path, show, methods=["GET"], dependencies=[door], include_in_schema=False)
     app.add_api_route(
@@ -98,9 +103,10 @@ def add_act(
     doing = _with_form(act, Annotated[Any, Depends(_form_reader(form))])
     json_doing = _with_form(act, form)
 
-    def after(done: Annotated[Done, Depends(doing)]) -> Response:
-        mark = "&" if "?" in done.location else "?"
-        return RedirectResponse(f"{done.location}{mark}done={quote(done.message)}", status_code=303)
+    def after(request: Request, done: Annotated[Done, Depends(doing)]) -> Response:
+        answer = RedirectResponse(done.location, status_code=303)
+        give_message(request, answer, done.message)
+        return answer
 
     app.add_api_route(path, after, methods=["POST"], dependencies=[door], include_in_schema=False)
     app.add_api_route(
@@ -120,14 +126,7 @@ def permissions(app: FastAPI) -> dict[str, Permission]:
 def _requirement(needs: Permission) -> Callable[[Request], None]:
     def require(request: Request) -> None:
         visit: Visit = request.state.visit
-        model = request.path_params.get("model")
-        if model is not None:
-            verdict = decide(visit.identity, needs, visit.project(model).name)
-        elif needs[0] == "read":  # of all projects: the page itself shows only those that are visible
-            visible = [decide(visit.identity, needs, one.name) for one in visit.projects]
-            verdict = "allowed" if "allowed" in visible else decide(visit.identity, needs, None)
-        else:
-            verdict = decide(visit.identity, needs, None)
+        verdict = visit.verdict(needs, request.path_params.get("model"))
         if verdict == "hidden":
             raise ModelNotFound("there is no such model here")
         if verdict == "forbidden":

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tidemill.dashboard.static_files import static_address
 from tidemill.version import __version__
 
 __all__ = ["ago", "count", "moment", "number", "render", "share"]
@@ -28,7 +29,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(moment=moment, number=number, share=share, count=count, data=_data)
-    made.globals.update(ago=ago, product_version=__version__)
+    made.globals.update(ago=ago, static=static_address, product_version=__version__)
     return made
 
 

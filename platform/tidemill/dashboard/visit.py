@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
-from tidemill.accounts.identities import Identity, decide
+from tidemill.accounts.identities import Decision, Identity, decide
 from tidemill.dashboard.installation import Installation, ShownProject
 from tidemill.errors import ModelNotFound
 from tidemill.state import State
@@ -62,6 +62,22 @@ class Visit:
         if found is None:
             raise ModelNotFound(f"there is no model {model!r} here", hint="the fleet lists those that are")
         return found
+
+    def verdict(self, needs: "Permission", model: str | None) -> Decision:
+        """Decide about an act on a model's project, or on the installation if no model is given.
+
+        What is read of all projects may be read with a role in one: the page shows only that one.
+
+        Raises:
+            ModelNotFound: there is no such model, or it is hidden from this identity.
+        """
+        if model is not None:
+            return decide(self.identity, needs, self.project(model).name)
+        if needs[0] == "read" and "allowed" in {
+            decide(self.identity, needs, one.name) for one in self.projects
+        }:
+            return "allowed"
+        return decide(self.identity, needs, None)
 
     def may(self, action: str, resource: str, model: str | None = None) -> bool:
         """Return whether this identity may do an action to a resource of a model's project.
