@@ -9,12 +9,14 @@ The tree::
     ├── NotAllowed               who asks may not do this
     ├── NotWritable              a file that must be changed may only be read
     ├── StateError               the platform's own records are locked, away or damaged
+    ├── NotAnswering             a store that was to be read is away, or takes too long
     ├── DataError                data is missing, broken or not what was declared
     │   └── VersionNotFound      no such data version
     ├── FeatureError             the feature store refused or lacks something
     │   ├── SkewFound            what was served is not what training would see
     │   └── WrongKey             a value that is no key of the feature store
     ├── TrainingError            no usable model came out of training
+    │   └── RunNotFound          no such run
     ├── RegistryError            the model registry refused or lacks something
     │   ├── ModelNotFound        no such model, version or alias
     │   ├── ModelUnsafe          loading the model could run code or read files that it brings along
@@ -46,12 +48,14 @@ __all__ = [
     "ModelUnsafe",
     "MonitoringError",
     "NotAllowed",
+    "NotAnswering",
     "NotDelivered",
     "NotWritable",
     "PortTaken",
     "ProjectNotFound",
     "RegistryError",
     "RetrainingError",
+    "RunNotFound",
     "ServingError",
     "SkewFound",
     "StackNotRunning",
@@ -104,6 +108,10 @@ class StateError(TidemillError):
     """The platform's own records are locked, away, full or damaged."""
 
 
+class NotAnswering(TidemillError):
+    """A store that was to be read is away, or takes too long."""
+
+
 class DataError(TidemillError):
     """Data is missing, broken or not what was declared."""
 
@@ -126,6 +134,10 @@ class SkewFound(FeatureError):
 
 class TrainingError(TidemillError):
     """Training brought out no usable model."""
+
+
+class RunNotFound(TrainingError):
+    """There is no such run."""
 
 
 class RegistryError(TidemillError):

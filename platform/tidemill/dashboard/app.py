@@ -14,13 +14,18 @@ from tidemill.dashboard.door.identification import Identification
 from tidemill.dashboard.error_pages import API, answer_for
 from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.pages import fleet
+from tidemill.dashboard.pages.runs_and_data import run_comparison, run_pages
 from tidemill.dashboard.static_files import KeptFiles
 from tidemill.errors import TidemillError
 from tidemill.version import __version__
 
 __all__ = ["PAGES", "make_app", "make_pages"]
 
-PAGES: tuple[Callable[[FastAPI], None], ...] = (fleet.add_to,)
+PAGES: tuple[Callable[[FastAPI], None], ...] = (
+    fleet.add_to,
+    run_comparison.add_to,  # before the page of one run
+    run_pages.add_to,
+)
 """Each adds its pages and acts."""
 
 

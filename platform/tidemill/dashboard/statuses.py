@@ -10,6 +10,7 @@ _STATUSES: tuple[tuple[type[errors.TidemillError], int], ...] = (
     (errors.AlertNotFound, 404),
     (errors.JobNotFound, 404),
     (errors.ModelNotFound, 404),
+    (errors.RunNotFound, 404),
     (errors.VersionNotFound, 404),
     (errors.NotAllowed, 403),
     (errors.ConfigError, 409),
@@ -21,6 +22,7 @@ _STATUSES: tuple[tuple[type[errors.TidemillError], int], ...] = (
     (errors.RetrainingError, 409),
     (errors.StackNotRunning, 503),
     (errors.StateError, 503),
+    (errors.NotAnswering, 503),
 )
 
 

@@ -1,0 +1,232 @@
+"""The runs of a model's searches, read from MLflow: the list, and one run with its trials."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from fastapi import FastAPI, Query
+
+from tidemill.dashboard.charts.parallel_coordinates import Coordinate, draw_coordinates
+from tidemill.dashboard.page import add_page
+from tidemill.dashboard.records.bounded_reading import READINGS
+from tidemill.dashboard.visit import Here
+from tidemill.project import Project
+
+if TYPE_CHECKING:
+    from tidemill.training.tracking.run_lineage import Lineage
+    from tidemill.training.tracking.run_reading import TrackedRun
+
+__all__ = ["RunPage", "Runs", "ShownRun", "add_to", "in_mlflow", "origin_of", "run_page", "runs", "shown_run"]
+
+Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED"]
+_DRAWN = 300
+"""Trials whose lines are drawn; the table has all."""
+
+
+@dataclass(frozen=True)
+class ShownRun:
+    """A run in a list."""
+
+    run_id: str
+    name: str
+    status: str
+    role: str | None
+    """``search``, ``trial``, or None for a run that Tidemill did not make."""
+    started_at: datetime | None
+    seconds: float | None
+    """How long it took."""
+    score: float | None
+    """The metric of the list."""
+    versions: Sequence[str]
+    """Versions of the model that were registered from it."""
+    data_revision: str | None
+    commit: str | None
+    """The code's."""
+    turn_id: str | None
+    mlflow: str
+    """Its page in MLflow."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Some of a model's runs."""
+
+    model: str
+    metric: str
+    """Name of the metric that is shown."""
+    runs: Sequence[ShownRun]
+    following: str | None
+    """Value of ``after`` for those that come next; None at the end."""
+    show: str
+    status: str | None
+    order: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial of a search."""
+
+    run: ShownRun
+    params: Mapping[str, str]
+    end: str | None
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """One run."""
+
+    model: str
+    run: ShownRun
+    parent: str | None
+    """The search that it is a trial of."""
+    end: str | None
+    """How it ended, in words."""
+    deleted: bool
+    metric: str
+    metrics: Mapping[str, float | None]
+    params: Mapping[str, str]
+    feature_service: str | None
+    feature_definition: str | None
+    origin: Mapping[str, str]
+    """What it was made from: the facts of its lineage as text."""
+    trouble: str | None
+    """Why its lineage or result cannot be read."""
+    trials: Sequence[Trial]
+    coordinates: str | None
+    """The trials as lines through their parameters, SVG."""
+
+
+def runs(
+    visit: Here,
+    model: str,
+    show: Annotated[Literal["searches", "trials", "all"], Query(description="Which runs.")] = "searches",
+    status: Annotated[Status | Literal[""], Query(description="Only those with this status.")] = "",
+    order: Annotated[Literal["latest", "best"], Query(description="What comes first.")] = "latest",
+    after: Annotated[str, Query(max_length=200, description="Where the page before ended.")] = "",
+) -> Runs:
+    """Return some of a model's runs."""
+    from tidemill.training.tracking.run_reading import list_runs, store_exists, versions_by_run
+
+    project = visit.installation.load(visit.project(model))
+    metric = ("validation_" if show == "trials" else "holdout_") + project.config.train.metric
+    by = metric if order == "best" else None
+
+    def read() -> tuple[Sequence[ShownRun], str | None]:
+        found = list_runs(project, shown=show, status=status or None, metric=by, after=after or None)
+        versions = versions_by_run(project, [run.run_id for run in found.runs])
+        return [shown_run(run, metric, versions.get(run.run_id, ())) for run in found.runs], found.following
+
+    key = ("runs", str(project.root), show, status, order, after)
+    if not store_exists(project) and not visit.records.select("turns", "model = ?", model, limit=1):
+        return Runs(model, metric, (), None, show, status or None, order)  # nothing was trained yet
+    listed, following = READINGS.read("the runs in MLflow", key, read)
+    return Runs(model, metric, listed, following, show, status or None, order)
+
+
+def run_page(visit: Here, model: str, run_id: str) -> RunPage:
+    """Return one run of a model, with its trials."""
+    project = visit.installation.load(visit.project(model))
+    key = ("run", str(project.root), run_id)
+    return READINGS.read(f"run {run_id[:8]} in MLflow", key, lambda: _read_page(project, run_id))
+
+
+def _read_page(project: Project, run_id: str) -> RunPage:
+    from tidemill.training.tracking.run_reading import read_documents, read_run, trials_of, versions_by_run
+
+    run = read_run(project, run_id)
+    name = project.config.train.metric
+    metric = ("validation_" if run.role == "trial" else "holdout_") + name
+    lineage, trained, trouble = read_documents(project, run)
+    trials = [] if run.role == "trial" else trials_of(project, run)
+    shown = [Trial(shown_run(one, f"validation_{name}", ()), one.params, one.end) for one in trials]
+    params = dict(run.params)
+    if trained is not None:
+        params = {key: str(value) for key, value in trained.params.items()} | params
+    return RunPage(
+        model=project.model,
+        run=shown_run(run, metric, versions_by_run(project, [run_id]).get(run_id, ())),
+        parent=run.parent,
+        end=run.end,
+        deleted=run.deleted,
+        metric=metric,
+        metrics={key: _finite(value) for key, value in sorted(run.metrics.items())},
+        params=dict(sorted(params.items())),
+        feature_service=run.feature_service,
+        feature_definition=run.feature_definition,
+        origin={} if lineage is None else origin_of(lineage),
+        trouble=trouble,
+        trials=sorted(shown, key=lambda one: (one.run.score is None, -(one.run.score or 0.0))),
+        coordinates=_drawn(shown, name),
+    )
+
+
+def _drawn(trials: Sequence[Trial], metric: str) -> str | None:
+    """Return the trials as lines; None for fewer than two with a value."""
+    judged = [one for one in trials if one.run.score is not None][:_DRAWN]
+    if len(judged) < 2:
+        return None
+    names = list(dict.fromkeys(name for one in judged for name in one.params))
+    lines = [Coordinate(one.run.name, {**one.params, metric: one.run.score}) for one in judged]
+    return draw_coordinates(f"Trials by their parameters and {metric}", [*names, metric], lines)
+
+
+def shown_run(run: "TrackedRun", metric: str, versions: Sequence[str]) -> ShownRun:
+    """Return a run as lists show it.
+
+    Args:
+        run: as MLflow has it.
+        metric: name of the metric that is shown.
+        versions: those that were registered from it.
+    """
+    began, ended = run.started_at, run.ended_at
+    return ShownRun(
+        run.run_id,
+        run.name or run.run_id[:8],
+        run.status,
+        run.role,
+        began,
+        (ended - began).total_seconds() if began and ended else None,
+        _finite(run.metrics.get(metric)),
+        list(versions),
+        run.data_revision,
+        run.commit,
+        run.turn_id,
+        in_mlflow(run.experiment_id, run.run_id),
+    )
+
+
+def in_mlflow(experiment: str, run_id: str) -> str:
+    """Return the address of a run in MLflow's own pages.
+
+    >>> in_mlflow("1", "4f1d")
+    '/mlflow/#/experiments/1/runs/4f1d'
+    """
+    return f"/mlflow/#/experiments/{experiment}/runs/{run_id}"
+
+
+def origin_of(lineage: "Lineage") -> dict[str, str]:
+    """Return what a run was made from as text, by what it is."""
+    changed = lineage.uncommitted
+    return {
+        "Data version": lineage.git_commit,
+        "As of": lineage.as_of.isoformat(),
+        "Feature service": lineage.feature_service,
+        "Feature definition": lineage.feature_definition,
+        "Split": str(lineage.split),
+        "Code that no commit holds": "unknown" if changed is None else ", ".join(changed) or "none",
+        **{f"Data {path}": md5 for path, md5 in sorted(lineage.data.items())},
+        **{f"Package {name}": version for name, version in sorted(lineage.packages.items())},
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the pages."""
+    read = ("read", "run")
+    add_page(app, "/models/{model}/runs", runs, template="runs.html", needs=read, title="Runs")
+    add_page(app, "/models/{model}/runs/{run_id}", run_page, template="run.html", needs=read, title="Run")

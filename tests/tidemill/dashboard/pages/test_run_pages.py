@@ -1,0 +1,111 @@
+import re
+
+import pytest
+
+from tidemill.state.tables import Turn
+from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, connect
+
+NASTY = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def tracked(installation):
+    """A search with three trials, and a run of somebody's own, in MLflow's store; run name → id."""
+    client = connect(installation.home)
+    experiment = client.create_experiment("parcels")
+    made = {}
+
+    def run(name, tags, params, metrics):
+        made[name] = client.create_run(experiment, tags=tags, run_name=name).info.run_id
+        for key, value in params.items():
+            client.log_param(made[name], key, value)
+        for key, value in metrics.items():
+            client.log_metric(made[name], key, value)
+        client.set_terminated(made[name])
+
+    lineage = {"tidemill.lineage.git_commit": "4f1d22aa", "tidemill.lineage.feature_service": "request"}
+    run("search", {ROLE: "search", **lineage}, {"depth": 5}, {"holdout_roc_auc": 0.71})
+    for number, depth in enumerate((3, 5, 9)):
+        tags = {ROLE: "trial", PARENT: made["search"], END: "all rounds"}
+        run(
+            f"trees-{number}", tags, {"depth": depth, "rounds": 10}, {"validation_roc_auc": 0.6 + depth / 100}
+        )
+    run(NASTY, {}, {"depth": 3}, {"holdout_roc_auc": float("nan")})
+    client.create_registered_model("parcel-delay")
+    client.create_model_version("parcel-delay", "file:///nowhere", made["search"])
+    return made
+
+
+def test_the_list_shows_searches_with_version_and_data(browser, tracked):
+    page = browser.get("/models/parcel-delay/runs")
+    assert page.status_code == 200, page.text
+    assert "trees-0" not in page.text
+    assert NASTY not in page.text
+    assert "&lt;script&gt;" in page.text
+    found = browser.get("/api/v1/models/parcel-delay/runs?order=best").json()
+    assert [one["name"] for one in found["runs"]] == ["search", NASTY]
+    [search, own] = found["runs"]
+    assert (search["score"], search["versions"], search["data_revision"]) == (0.71, ["1"], "4f1d22aa")
+    assert (own["score"], own["versions"]) == (None, [])
+
+
+def test_the_list_is_filtered_and_paged_by_the_store(browser, tracked, monkeypatch):
+    found = browser.get("/api/v1/models/parcel-delay/runs?show=trials&order=best").json()
+    assert [one["name"] for one in found["runs"]] == ["trees-2", "trees-1", "trees-0"]
+    assert browser.get("/api/v1/models/parcel-delay/runs?status=FAILED").json()["runs"] == []
+    wrong = browser.get("/api/v1/models/parcel-delay/runs?after=nonsense")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (422, "usage_error")
+    assert browser.get("/models/parcel-delay/runs?show=everything").status_code == 422
+
+
+def test_a_search_shows_its_trials_the_best_first_and_as_lines(browser, tracked):
+    page = browser.get(f"/models/parcel-delay/runs/{tracked['search']}").text
+    assert re.findall(r"trees-\d</a>", page) == ["trees-2</a>", "trees-1</a>", "trees-0</a>"]
+    assert page.count("<polyline") == 3
+    assert f"/mlflow/#/experiments/1/runs/{tracked['search']}" in page
+    trial = browser.get(f"/api/v1/models/parcel-delay/runs/{tracked['trees-1']}").json()
+    assert (trial["parent"], trial["params"]) == (tracked["search"], {"depth": "5", "rounds": "10"})
+    assert browser.get(f"/models/parcel-delay/runs/{tracked[NASTY]}").status_code == 200
+
+
+def test_a_comparison_shows_what_differs_and_the_rest_if_asked(browser, tracked):
+    address = f"/models/parcel-delay/runs/compare?run={tracked['trees-0']}&run={tracked['trees-2']}"
+    params = {one["title"]: one for one in browser.get(f"/api/v1{address}").json()["sections"]}["Parameters"]
+    assert [row["name"] for row in params["rows"]] == ["depth"]
+    assert (params["rows"][0]["values"], params["equal"]) == (["3", "9"], 1)
+    whole = {one["title"]: one for one in browser.get(f"/api/v1{address}&all=1").json()["sections"]}
+    assert {row["name"] for row in whole["Parameters"]["rows"]} == {"depth", "rounds"}
+    assert browser.get(address).status_code == 200
+    alone = browser.get(f"/models/parcel-delay/runs/compare?run={tracked['search']}")
+    assert alone.status_code == 422
+
+
+def test_a_run_that_is_not_there_or_anothers_is_not_found(browser, installation, tracked):
+    client = connect(installation.home)
+    foreign = client.create_run(client.create_experiment("secrets"), run_name="theirs").info.run_id
+    for run_id in ("0" * 32, "nothing", foreign):
+        answer = browser.get(f"/api/v1/models/parcel-delay/runs/{run_id}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "run_not_found")
+        assert "theirs" not in answer.text
+
+
+def test_no_database_is_no_run_before_the_first_turn_and_trouble_after(browser, installation):
+    assert "There is no such run" in browser.get("/models/parcel-delay/runs").text
+    now = installation.clock.now()
+    turn = Turn(
+        id="turn_1", model="parcel-delay", trigger="manual", reason="", actor="ada", promote=True,
+        overrides={}, as_of=now, status="failed", step="train", seconds={}, requested_at=now,
+    )  # fmt: skip
+    with installation.state.transaction() as session:
+        session.add(turn)
+    gone = browser.get("/models/parcel-delay/runs")
+    assert gone.status_code == 503
+    assert "database is not at" in gone.text
+    assert browser.get("/").status_code == 200
+
+
+def test_a_broken_database_is_said_to_be(browser, installation):
+    database = installation.home.home / "mlflow.db"
+    database.write_bytes(b"this is no database " * 400)
+    broken = browser.get("/api/v1/models/parcel-delay/runs")
+    assert (broken.status_code, broken.json()["error"]["code"]) == (503, "not_answering")
