@@ -7,6 +7,8 @@ The tree::
     │   ├── ProjectNotFound      no params.yaml with a project section here or above
     │   └── ConfigError          a declaration of the project is wrong
     ├── NotAllowed               who asks may not do this
+    │   └── LoginRefused         the name or the password is wrong
+    │       └── TooManyLogins    too many logins failed: the next one must wait
     ├── NotWritable              a file that must be changed may only be read
     ├── StateError               the platform's own records are locked, away or damaged
     ├── NotAnswering             a store that was to be read is away, or takes too long
@@ -44,6 +46,7 @@ __all__ = [
     "FeatureError",
     "GateRefused",
     "JobNotFound",
+    "LoginRefused",
     "ModelNotFound",
     "ModelUnsafe",
     "MonitoringError",
@@ -61,6 +64,7 @@ __all__ = [
     "StackNotRunning",
     "StateError",
     "TidemillError",
+    "TooManyLogins",
     "TrainingError",
     "TurnInProgress",
     "UsageError",
@@ -98,6 +102,14 @@ class ConfigError(UsageError):
 
 class NotAllowed(TidemillError):
     """Who asks may not do this."""
+
+
+class LoginRefused(NotAllowed):
+    """The name or the password is wrong, or the user is kept out."""
+
+
+class TooManyLogins(LoginRefused):
+    """Too many logins failed with this name or from this address: the next one must wait."""
 
 
 class NotWritable(TidemillError):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tidemill.accounts.roles import EVERY_PROJECT, Permission, Role, may
 
-__all__ = ["OPEN", "Decision", "Identity", "decide"]
+__all__ = ["NOBODY", "OPEN", "Decision", "Identity", "decide"]
 
 Decision = Literal["allowed", "forbidden", "hidden"]
 """``hidden``: the project must look as if it did not exist."""
@@ -16,13 +16,16 @@ Decision = Literal["allowed", "forbidden", "hidden"]
 class Identity:
     """A person, a token or a process that asks for something."""
 
-    kind: Literal["person", "token", "open"]
-    """``open``: anybody on this machine, where nobody has to log in."""
+    kind: Literal["person", "token", "open", "nobody"]
+    """``open``: anybody on this machine, where nobody has to log in; ``nobody``: has not logged in."""
     name: str
     """For the records: the user's name, or ``token:<name>``."""
     roles: Mapping[str, frozenset[Role]] = field(default_factory=dict)
     """Project (or `EVERY_PROJECT`) → the roles there."""
     user_id: str | None = None
+    """Of the person, or of the person that the token belongs to."""
+    within: "Identity | None" = None
+    """May no more than this one: the owner of a token."""
 
     def roles_in(self, project: str) -> frozenset[Role]:
         """Return the roles in a project.
@@ -35,11 +38,13 @@ class Identity:
 
     def sees(self, project: str) -> bool:
         """Return whether the project exists for this identity."""
-        return bool(self.roles_in(project))
+        return bool(self.roles_in(project)) and (self.within is None or self.within.sees(project))
 
 
 OPEN = Identity("open", "", {EVERY_PROJECT: frozenset[Role]({"admin"})})
 """Anybody on this machine, where it listens on loopback alone and is not closed by a setting."""
+NOBODY = Identity("nobody", "")
+"""Who has not logged in yet, and sees nothing but the page where one does."""
 
 
 def decide(identity: Identity, permission: Permission, project: str | None) -> Decision:
@@ -55,7 +60,14 @@ def decide(identity: Identity, permission: Permission, project: str | None) -> D
     ('allowed', 'forbidden')
     >>> decide(ada, ("read", "model"), "parcels")
     'hidden'
+    >>> robot = Identity("token", "token:ci", {"*": frozenset({"admin"})}, within=ada)
+    >>> decide(robot, ("read", "model"), "flights"), decide(robot, ("promote", "version"), "flights")
+    ('allowed', 'forbidden')
     """
+    if identity.within is not None:
+        outer = decide(identity.within, permission, project)
+        if outer != "allowed":
+            return outer
     if project is None:
         roles = identity.roles.get(EVERY_PROJECT, frozenset[Role]())
     else:

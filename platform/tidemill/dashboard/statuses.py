@@ -12,6 +12,8 @@ _STATUSES: tuple[tuple[type[errors.TidemillError], int], ...] = (
     (errors.ModelNotFound, 404),
     (errors.RunNotFound, 404),
     (errors.VersionNotFound, 404),
+    (errors.TooManyLogins, 429),
+    (errors.LoginRefused, 401),
     (errors.NotAllowed, 403),
     (errors.ConfigError, 409),
     (errors.UsageError, 422),

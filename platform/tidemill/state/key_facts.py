@@ -1,5 +1,6 @@
 """Defines the public facts of an API key."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +15,11 @@ class KeyInfo:
     id: str
     name: str
     scopes: tuple[str, ...]
+    """What it may do at the prediction API."""
+    roles: Mapping[str, Sequence[str]]
+    """Project (or ``*``) → its roles there, at the dashboard."""
+    owner: str | None
+    """Id of the user that it belongs to."""
     status: Literal["active", "expired", "revoked"]
     rate: float | None
     """Requests a second; None for no limit."""
@@ -36,6 +42,8 @@ def key_info(row: Any, now: datetime) -> KeyInfo:
         id=row.id,
         name=row.name,
         scopes=tuple(row.scopes),
+        roles=row.roles or {},
+        owner=row.owner,
         status="revoked" if row.revoked_at else "expired" if expired else "active",
         rate=row.rate,
         created_at=row.created_at,

@@ -57,8 +57,8 @@ def create(
 
     Only its digest is kept.
     """
+    from tidemill.accounts.api_keys import create_key, parse_rate
     from tidemill.project import load_project
-    from tidemill.serving.http.api_keys import create_key, parse_rate
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -116,8 +116,8 @@ def rotate(
 
     The present secret stays valid for a while.
     """
+    from tidemill.accounts.api_keys import rotate_key
     from tidemill.project import load_project
-    from tidemill.serving.http.api_keys import rotate_key
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -142,8 +142,8 @@ def revoke(key: _KEY, project: ProjectDir = None, json: AsJson = False) -> None:
 
     Replicas refuse it within two seconds.
     """
+    from tidemill.accounts.api_keys import revoke_key
     from tidemill.project import load_project
-    from tidemill.serving.http.api_keys import revoke_key
     from tidemill.state import open_state
 
     found = revoke_key(open_state(load_project(project).state_url), key, now=SystemClock().now())

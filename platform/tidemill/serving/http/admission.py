@@ -1,42 +1,32 @@
 """Decide in memory, within microseconds, which requests are admitted, before their bodies are read.
 
-A key is 256 random bits, so its SHA-256 digest cannot be turned back. A slow hash (argon2, scrypt) protects
-passwords that people choose; here it would only slow every request down. Digests are compared in constant
-time. `tidemill.serving.http.keyring` polls the records for keys; this module reads nothing itself.
+What a key is, `tidemill.accounts.key_format` says. `tidemill.serving.http.keyring` polls the records for
+keys; this module reads nothing itself.
 
 Whether keys are needed follows from where the service listens, never from the peer: behind HAProxy every
 peer is this machine. A service that needs none (on loopback) answers only to names of this machine, and no
 page of another site: else any page in a browser here could send it labels.
 """
 
-import hashlib
-import hmac
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tidemill.accounts.key_format import (
+    ADMIN,
+    ALERTS,
+    FEEDBACK,
+    KEY_PREFIX,
+    METRICS,
+    PREDICT,
+    Key,
+    matches,
+    parse_key,
+)
 from tidemill.serving.http.request_bodies import too_large
 from tidemill.serving.inference.calls import Failure, Headers
 
-__all__ = [
-    "ADMIN",
-    "ALERTS",
-    "FEEDBACK",
-    "METRICS",
-    "PREDICT",
-    "SCOPES",
-    "Admission",
-    "Admitted",
-    "Bucket",
-    "Key",
-    "parse_key",
-    "scope_of",
-]
-
-PREDICT, FEEDBACK, METRICS, ALERTS, ADMIN = "predict", "feedback", "metrics", "alerts", "admin"
-SCOPES = (PREDICT, FEEDBACK, METRICS, ALERTS, ADMIN)
-"""The scopes of keys; ``admin`` allows everything."""
-
+__all__ = ["Admission", "Admitted", "Bucket", "scope_of"]
 
 _ANY = "any"
 _OPEN = frozenset({"/", "/healthz", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready"})
@@ -53,14 +43,13 @@ _BY_PATH = {
     "/docs": _ANY,
     "/openapi.json": _ANY,
 }
-_BY_PREFIX = (
+_BYKEY_PREFIX = (
     ("/v2/repository/", ADMIN),
     ("/v2/", PREDICT),
     ("/jobs/", PREDICT),
     ("/predict/", PREDICT),
     ("/docs/", _ANY),
 )
-_PREFIX = b"tmk_"
 _LOCAL = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 
 
@@ -72,20 +61,6 @@ class Admitted:
     """Id of the key; None where no key is needed and none was sent."""
     admin: bool = False
     """Whether the key may do everything, also with what belongs to others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """The record of a key, without its secret."""
-
-    id: str
-    scopes: frozenset[str]
-    digests: tuple[tuple[bytes, float | None], ...] = field(repr=False)
-    """SHA-256 of each secret that is valid, and until when (seconds since 1970; None: as long as the key)."""
-    expires: float | None = None
-    """Seconds since 1970."""
-    rate: float | None = None
-    """Requests a second, over all replicas; None for no limit."""
 
 
 @dataclass(slots=True)
@@ -127,22 +102,8 @@ def scope_of(method: str, path: str) -> str | None:
         return None
     found = _BY_PATH.get(path)
     if found is None:
-        found = next((scope for prefix, scope in _BY_PREFIX if path.startswith(prefix)), ADMIN)
+        found = next((scope for prefix, scope in _BYKEY_PREFIX if path.startswith(prefix)), ADMIN)
     return found
-
-
-def parse_key(sent: bytes) -> tuple[str, bytes] | None:
-    """Return the id and the secret of ``tmk_<id>_<secret>``; None if it is not a key.
-
-    >>> parse_key(b"tmk_0a1b_c2VjcmV0")
-    ('0a1b', b'c2VjcmV0')
-    >>> parse_key(b"hello") is None
-    True
-    """
-    if not sent.startswith(_PREFIX) or len(sent) > 128:
-        return None
-    name, _, secret = sent[len(_PREFIX) :].partition(b"_")
-    return (name.decode("latin-1"), secret) if name and secret else None
 
 
 class Admission:
@@ -219,7 +180,7 @@ class Admission:
             refused = _foreign(headers)
             if refused is not None:
                 return refused
-            if sent is None or not sent.startswith(_PREFIX) or not self._keys:
+            if sent is None or not sent.startswith(KEY_PREFIX) or not self._keys:
                 return _NOBODY  # credentials of another kind, which the client sends everywhere
         scope = scope_of(method, path)
         if scope is None:
@@ -236,7 +197,7 @@ class Admission:
         now = self._now()
         parsed = parse_key(sent)
         key = keys.get(parsed[0]) if parsed else None
-        if parsed is None or key is None or not _matches(key, parsed[1], now):
+        if parsed is None or key is None or not matches(key, parsed[1], now):
             # Unknown ids are refused without hashing: ids are not secret, logs contain them.
             return Failure("unauthenticated", "the API key is unknown, expired or revoked")
         if scope not in key.scopes and ADMIN not in key.scopes and scope != _ANY:
@@ -261,15 +222,7 @@ def _sent(headers: Headers) -> bytes | None:
         return headers.get(b"x-api-key")
     token = bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b""
     # Other credentials may be meant for a proxy in between.
-    return token if token.startswith(_PREFIX) else headers.get(b"x-api-key", token)
-
-
-def _matches(key: Key, secret: bytes, now: float) -> bool:
-    digest = hashlib.sha256(secret).digest()
-    valid = False
-    for known, until in key.digests:
-        valid |= hmac.compare_digest(digest, known) and (until is None or now < until)
-    return valid and (key.expires is None or now < key.expires)
+    return token if token.startswith(KEY_PREFIX) else headers.get(b"x-api-key", token)
 
 
 def _foreign(headers: Headers) -> Failure | None:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tidemill.accounts.api_keys import active_keys, record_use
+from tidemill.accounts.key_format import Key
 from tidemill.clock import Clock
 from tidemill.files.atomic import replace_file
-from tidemill.serving.http.admission import Admission, Key
-from tidemill.serving.http.api_keys import active_keys, record_use
+from tidemill.serving.http.admission import Admission
 from tidemill.serving.routing.replicas import live_replicas
 from tidemill.state import State
 from tidemill.threads import BackgroundThread
@@ -74,7 +75,7 @@ class Keyring:
         """Read the keys once."""
         now = self._clock.now()
         try:
-            keys, replicas = active_keys(self._state, now), self._replicas(now)
+            keys, replicas = active_keys(self._state, now, self._model), self._replicas(now)
         except Exception as error:  # noqa: BLE001 — whatever is wrong with the records, requests go on
             self._go_on(error)
             return

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import psutil
 
+from tidemill.accounts.api_keys import active_keys
+from tidemill.accounts.key_format import ADMIN, PREDICT
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError
 from tidemill.orphan_reaper import marked_processes
 from tidemill.project import Project
-from tidemill.serving.http.admission import ADMIN, PREDICT
-from tidemill.serving.http.api_keys import active_keys
 from tidemill.serving.runtime.stack_record import StackInfo
 from tidemill.state import open_state
 
@@ -70,7 +70,7 @@ def require_safe_start(project: Project) -> None:
     host = project.settings.host
     if not keys_required(project):
         return
-    keys = active_keys(open_state(project.state_url), SystemClock().now())
+    keys = active_keys(open_state(project.state_url), SystemClock().now(), project.model)
     if not any(key.scopes & {PREDICT, ADMIN} for key in keys):
         why = (
             "serve.require_keys is always" if is_loopback(host) else f"the API would listen on {host}, beyond"

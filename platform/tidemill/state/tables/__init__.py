@@ -3,6 +3,7 @@
 ``*_at`` is event time unless noted.
 """
 
+from tidemill.state.tables.accounts import FailedLogins, LoginSession, RoleGrant, User
 from tidemill.state.tables.alerts import Alert, AlertStep, Notification, Silence
 from tidemill.state.tables.declarative import Table, UtcDateTime
 from tidemill.state.tables.deployments import Deployment, ReplicaState, Rollout, VersionCount
@@ -22,18 +23,22 @@ __all__ = [
     "BatchRun",
     "Deployment",
     "Erasure",
+    "FailedLogins",
     "GateDecision",
     "Job",
     "KnownProject",
+    "LoginSession",
     "MonitorRun",
     "Notification",
     "PolicyDecision",
     "Promotion",
     "ReplicaState",
+    "RoleGrant",
     "Rollout",
     "Silence",
     "Table",
     "Turn",
+    "User",
     "UtcDateTime",
     "VersionCount",
 ]

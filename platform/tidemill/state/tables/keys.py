@@ -1,8 +1,9 @@
-"""Defines the table of API keys."""
+"""Defines the table of API keys, which are the tokens of the dashboard, too."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Index, text
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tidemill.state.tables.declarative import Table
@@ -11,7 +12,7 @@ __all__ = ["ApiKey"]
 
 
 class ApiKey(Table):
-    """A key of the prediction API: its purpose, and the digests of its secrets."""
+    """A key of the prediction API and the dashboard: its purpose, and the digests of its secrets."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
@@ -28,6 +29,11 @@ class ApiKey(Table):
     """Public id, which appears in logs; the table does not contain the secret."""
     name: Mapped[str]
     scopes: Mapped[list[str]]
+    """What it may do at the prediction API."""
+    roles: Mapped[dict[str, Any] | None]
+    """Project (or ``*``) → its roles there; none for a key of the prediction API alone."""
+    owner: Mapped[str | None] = mapped_column(ForeignKey("users.id"), index=True)
+    """Id of the user that it belongs to: it may no more than they, and ends with them."""
     digest: Mapped[str]
     """SHA-256 of the secret, in hexadecimal."""
     previous_digest: Mapped[str | None]

@@ -6,18 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.serving.http.admission import (
-    ADMIN,
-    FEEDBACK,
-    METRICS,
-    PREDICT,
-    Admission,
-    Admitted,
-    Bucket,
-    Key,
-    parse_key,
-    scope_of,
-)
+from tidemill.accounts.key_format import ADMIN, FEEDBACK, METRICS, PREDICT, Key, parse_key
+from tidemill.serving.http.admission import Admission, Admitted, Bucket, scope_of
 from tidemill.serving.http.replies import reply_to, status_of
 from tidemill.serving.inference.calls import Failure
 from tidemill.serving.protocols.predict_codec import PLAIN

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.tidemill.serving.small_project import KNOWN
+from tidemill.accounts.api_keys import active_keys, create_key
 from tidemill.cli.main import app
 from tidemill.errors import JobNotFound, TidemillError
 from tidemill.prediction_log.prediction_log import LogHealth, read_predictions
-from tidemill.serving.http.api_keys import active_keys, create_key
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.jobs import job_records, submission
 from tidemill.serving.jobs.job_files import JobFiles, jobs_folder

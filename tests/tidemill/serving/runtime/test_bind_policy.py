@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from tests.tidemill.recorded import list_alerts, list_keys
 from tests.tidemill.serving.runtime.own_stacks import end_by_ctrl_c, in_foreground
 from tests.tidemill.serving.small_project import KNOWN
+from tidemill.accounts.api_keys import create_key, revoke_key
 from tidemill.cli.main import app
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, ServingError
 from tidemill.orphan_reaper import marked_processes
 from tidemill.project import load_project
 from tidemill.serving.http.admission import scope_of
-from tidemill.serving.http.api_keys import create_key, revoke_key
 from tidemill.serving.http.client import PredictionClient
 from tidemill.serving.runtime.bind_policy import Listener, listeners, warnings
 from tidemill.serving.runtime.daemon import up

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from tests.tidemill.recorded import list_alerts
-from tidemill.serving.http.admission import ALERTS, scope_of
+from tidemill.accounts.key_format import ALERTS
+from tidemill.serving.http.admission import scope_of
 from tidemill.serving.webhooks.alertmanager_routes import alertmanager_router
 from tidemill.state import open_state
 from tidemill.state.external_alerts import record_external

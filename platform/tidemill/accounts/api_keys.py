@@ -1,31 +1,36 @@
-"""Create, list, rotate and revoke API keys; only digests are stored, which cannot be turned into keys.
+"""Create, rotate and revoke API keys; only digests are stored, which cannot be turned into keys.
 
-A key is ``tmk_<id>_<secret>``: the id is looked up and stands in logs, the secret is 256 random bits of which
+One kind serves for the prediction API (by scopes), and for the dashboard and MLflow behind it (by roles). A
+key is ``tmk_<id>_<secret>``: the id is looked up and stands in logs, the secret is 256 random bits of which
 only the SHA-256 digest is kept. It is shown once, when it is made.
 """
 
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from tidemill.accounts.key_format import SCOPES, Key
+from tidemill.accounts.key_owners import owned_scopes
+from tidemill.accounts.roles import ROLES
 from tidemill.errors import UsageError
-from tidemill.serving.http.admission import SCOPES, Key
 from tidemill.settings import Secret
 from tidemill.state import State
 from tidemill.state.key_facts import KeyInfo, key_info
-from tidemill.state.tables import ApiKey
+from tidemill.state.tables import ApiKey, User
 
 __all__ = [
     "NewKey",
     "active_keys",
     "create_key",
+    "key_of",
     "parse_rate",
     "record_use",
     "revoke_key",
@@ -56,28 +61,36 @@ def create_key(
     now: datetime,
     lifetime: timedelta | None = None,
     rate: float | None = None,
+    roles: Mapping[str, Sequence[str]] | None = None,
+    owner: str | None = None,
 ) -> NewKey:
     """Make a key and record it.
 
     Args:
         state: the records.
         name: what people call it; no two keys in use share one.
-        scopes: what it may be used for, of `tidemill.serving.http.admission.SCOPES`.
+        scopes: what it may be used for, of `tidemill.accounts.key_format.SCOPES`.
         actor: who makes it.
         now: wall-clock time.
         lifetime: after which it expires; None for never.
         rate: requests a second, over all replicas; None for no limit.
+        roles: project (or ``*``) → what it may be there, at the dashboard.
+        owner: id of the user that it belongs to: it may no more than they, and ends with them.
 
     Raises:
-        UsageError: the name is taken or not valid, or there is no such scope.
+        UsageError: the name is taken or not valid, or there is no such scope, role or user.
     """
-    _check_name_and_scopes(name, scopes)
+    given = {project: list(some) for project, some in (roles or {}).items() if some}
+    _check_name(name)
+    _check_purpose(scopes, given)
     identity = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
     secret = secrets.token_urlsafe(32)
     row = ApiKey(
         id=identity,
         name=name,
         scopes=[scope for scope in SCOPES if scope in scopes],
+        roles=given or None,
+        owner=owner,
         digest=_digest(secret),
         rate=rate,
         created_at=now,
@@ -86,6 +99,8 @@ def create_key(
     )
     try:
         with state.transaction() as session:
+            if owner is not None and session.get(User, owner) is None:
+                raise UsageError("the user whose key it would be is gone", hint="add them again first")
             session.add(row)
     except IntegrityError as error:
         raise UsageError(
@@ -95,22 +110,37 @@ def create_key(
     return NewKey(key_info(row, now), _whole(identity, secret))
 
 
-def _check_name_and_scopes(name: str, scopes: Sequence[str]) -> None:
+def _check_name(name: str) -> None:
     if re.fullmatch(_NAME, name) is None:
         raise UsageError(
             f"{name!r} cannot be the name of a key",
             hint="take up to 64 letters, digits, spaces and any of . @ _ -",
         )
+
+
+def _check_purpose(scopes: Sequence[str], roles: Mapping[str, Sequence[str]]) -> None:
     unknown = sorted(set(scopes) - set(SCOPES))
-    if unknown or not scopes:
+    if unknown:
+        raise UsageError(f"there is no scope {', '.join(unknown)}", hint=f"scopes are: {', '.join(SCOPES)}")
+    strange = sorted({role for some in roles.values() for role in some} - set(ROLES))
+    if strange:
+        raise UsageError(f"there is no role {', '.join(strange)}", hint=f"roles are: {', '.join(ROLES)}")
+    if not scopes and not roles:
         raise UsageError(
-            f"there is no scope {', '.join(unknown)}" if unknown else "a key needs a scope",
-            hint=f"scopes are: {', '.join(SCOPES)}",
+            "a key needs a scope or a role",
+            hint=f"scopes are for the prediction API: {', '.join(SCOPES)}; roles for the dashboard: "
+            f"{', '.join(ROLES)}",
         )
 
 
 def rotate_key(
-    state: State, key: str, *, overlap: timedelta, now: datetime, lifetime: timedelta | None = None
+    state: State,
+    key: str,
+    *,
+    overlap: timedelta,
+    now: datetime,
+    lifetime: timedelta | None = None,
+    owner: str | None = None,
 ) -> NewKey:
     """Give a key a new secret; the old one stays valid for ``overlap``, unless it has expired.
 
@@ -120,13 +150,14 @@ def rotate_key(
         overlap: how long both are valid; nothing for not at all.
         now: wall-clock time.
         lifetime: after which the key expires from now on; None: as before.
+        owner: only a key of this user, by id.
 
     Raises:
         UsageError: there is no such key in use, or it has expired and ``lifetime`` is none.
     """
     secret = secrets.token_urlsafe(32)
     with state.transaction() as session:
-        row = _find(session, key)
+        row = _find(session, key, owner)
         expired = row.expires_at is not None and row.expires_at <= now
         if expired and lifetime is None:
             raise UsageError(
@@ -143,24 +174,33 @@ def rotate_key(
     return NewKey(key_info(row, now), _whole(row.id, secret))
 
 
-def revoke_key(state: State, key: str, *, now: datetime) -> KeyInfo:
+def revoke_key(state: State, key: str, *, now: datetime, owner: str | None = None) -> KeyInfo:
     """Revoke a key and all its secrets for good.
 
     Raises:
         UsageError: there is no such key in use.
     """
     with state.transaction() as session:
-        row = _find(session, key)
+        row = _find(session, key, owner)
         row.revoked_at = now
         row.previous_digest = row.previous_until = None
     return key_info(row, now)
 
 
-def active_keys(state: State, now: datetime) -> list[Key]:
-    """Return the keys that are neither revoked nor expired, in the form that requests are checked by."""
+def active_keys(state: State, now: datetime, model: str | None = None) -> list[Key]:
+    """Return the keys that are neither revoked nor expired, in the form that requests are checked by.
+
+    Args:
+        state: the records.
+        now: wall-clock time.
+        model: at whose prediction API; a key that belongs to a user has there what their roles allow.
+    """
     with state.transaction() as session:
         rows = session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None))).all()
-    return [_active(row) for row in rows if row.expires_at is None or row.expires_at > now]
+        scopes = owned_scopes(session, [row for row in rows if row.owner is not None], model)
+    alive = [row for row in rows if row.expires_at is None or row.expires_at > now]
+    keys = [key_of(row, scopes.get(row.id, row.scopes)) for row in alive]
+    return [key for key in keys if key.scopes]
 
 
 def record_use(state: State, used: Mapping[str, datetime]) -> None:
@@ -188,11 +228,14 @@ def parse_rate(text: str) -> float:
     return int(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def _find(session: Session, key: str) -> ApiKey:
+def _find(session: Session, key: str, owner: str | None = None) -> ApiKey:
     in_use = select(ApiKey).where(ApiKey.revoked_at.is_(None))
+    names = select(ApiKey.name).where(ApiKey.revoked_at.is_(None))
+    if owner is not None:
+        in_use, names = in_use.where(ApiKey.owner == owner), names.where(ApiKey.owner == owner)
     row = session.scalar(in_use.where(ApiKey.id == key)) or session.scalar(in_use.where(ApiKey.name == key))
     if row is None:
-        there = ", ".join(session.scalars(select(ApiKey.name).where(ApiKey.revoked_at.is_(None))))
+        there = ", ".join(session.scalars(names))
         # A whole key may have been pasted: it must not go into a message.
         named = "such" if key.startswith("tmk_") else f"{key!r}"
         raise UsageError(
@@ -210,13 +253,14 @@ def _whole(identity: str, secret: str) -> Secret:
     return Secret(f"tmk_{identity}_{secret}")
 
 
-def _active(row: ApiKey) -> Key:
+def key_of(row: Any, scopes: Iterable[str]) -> Key:
+    """Return the key of a record, in the form that requests are checked by."""
     digests: list[tuple[bytes, float | None]] = [(bytes.fromhex(row.digest), None)]
     if row.previous_digest is not None and row.previous_until is not None:
         digests.append((bytes.fromhex(row.previous_digest), row.previous_until.timestamp()))
     return Key(
         id=row.id,
-        scopes=frozenset(row.scopes),
+        scopes=frozenset(scopes),
         digests=tuple(digests),
         expires=row.expires_at.timestamp() if row.expires_at else None,
         rate=row.rate,

@@ -11,17 +11,17 @@ from typer.testing import CliRunner
 
 from tests.tidemill.recorded import list_keys
 from tests.tidemill.serving.small_project import PARAMS
-from tidemill.cli.main import app
-from tidemill.errors import ConfigError, UsageError
-from tidemill.project import load_project
-from tidemill.serving.http.admission import Admission, Admitted
-from tidemill.serving.http.api_keys import (
+from tidemill.accounts.api_keys import (
     active_keys,
     create_key,
     record_use,
     revoke_key,
     rotate_key,
 )
+from tidemill.cli.main import app
+from tidemill.errors import ConfigError, UsageError
+from tidemill.project import load_project
+from tidemill.serving.http.admission import Admission, Admitted
 from tidemill.serving.http.keyring import Keyring
 from tidemill.serving.routing.replicas import record_status
 from tidemill.serving.routing.version_watcher import Status

@@ -1,0 +1,260 @@
+"""Adds users, gives and takes their roles, disables them; an installation never loses its last admin."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from tidemill.accounts.identities import Identity
+from tidemill.accounts.passwords import hash_password, require_password
+from tidemill.accounts.roles import EVERY_PROJECT, ROLES, Role
+from tidemill.accounts.user_names import checked_name, folded
+from tidemill.errors import UsageError
+from tidemill.ids import new_id
+from tidemill.state import State
+from tidemill.state.tables import LoginSession, RoleGrant, User
+
+__all__ = [
+    "UserInfo",
+    "add_user",
+    "disable_user",
+    "enable_user",
+    "find_user",
+    "grant_role",
+    "has_admin",
+    "identity_of",
+    "revoke_role",
+    "set_password",
+    "user_info",
+]
+
+
+@dataclass(frozen=True)
+class UserInfo:
+    """The facts of a user that are not secret."""
+
+    id: str
+    name: str
+    display_name: str
+    status: Literal["active", "disabled"]
+    has_password: bool
+    created_at: datetime
+    created_by: str
+    roles: Mapping[str, Sequence[Role]]
+    """Project (or ``*``) → the roles there, the least first."""
+
+
+def add_user(
+    state: State,
+    *,
+    name: str,
+    password: str | None,
+    actor: str,
+    now: datetime,
+    display_name: str = "",
+    roles: Mapping[str, Sequence[str]] | None = None,
+) -> UserInfo:
+    """Add a user.
+
+    Args:
+        state: the records.
+        name: which they log in by; compared without regard to case.
+        password: None for a user who logs in by another way alone.
+        actor: who adds them.
+        now: wall-clock time.
+        display_name: what people call them; default: the name.
+        roles: project (or ``*``) → roles there.
+
+    Raises:
+        UsageError: the name is taken or not valid, the password is too easy, or there is no such role.
+    """
+    name = checked_name(name)
+    if password is not None:
+        require_password(password, name)
+    given = [(project, _role(role)) for project, some in (roles or {}).items() for role in some]
+    row = User(
+        id=new_id("user"),
+        name=name,
+        name_folded=folded(name),
+        display_name=" ".join(display_name.split())[:100] or name,
+        password=None if password is None else hash_password(password),
+        password_at=None if password is None else now,
+        created_at=now,
+        created_by=actor,
+    )
+    try:
+        with state.transaction() as session:
+            session.add(row)
+            session.flush()
+            for project, role in given:
+                session.merge(_grant(row, project, role, actor, now))
+            session.flush()
+            return user_info(session, row)
+    except IntegrityError as error:
+        raise UsageError(
+            f"there is a user {name!r} already", hint="names are compared without regard to case"
+        ) from error
+
+
+def grant_role(state: State, name: str, role: str, *, project: str, actor: str, now: datetime) -> UserInfo:
+    """Give a user a role in a project, or in every project (``*``).
+
+    Raises:
+        UsageError: there is no such user or role.
+    """
+    kind = _role(role)
+    with state.transaction() as session:
+        row = find_user(session, name)
+        if session.get(RoleGrant, (row.id, project, kind)) is None:
+            session.add(_grant(row, project, kind, actor, now))
+            session.flush()
+        return user_info(session, row)
+
+
+def revoke_role(state: State, name: str, role: str, *, project: str) -> UserInfo:
+    """Take a role of a user in a project, or that in every project (``*``).
+
+    Raises:
+        UsageError: there is no such user, they do not have the role, or they are the last admin.
+    """
+    kind = _role(role)
+    with state.transaction() as session:
+        row = find_user(session, name)
+        grant = session.get(RoleGrant, (row.id, project, kind))
+        if grant is None:
+            raise UsageError(
+                f"{row.name} does not have the role {kind} in {_place(project)}",
+                hint="`tidemill users list` shows what everybody has",
+            )
+        session.delete(grant)
+        session.flush()
+        if kind == "admin" and project == EVERY_PROJECT:
+            _require_admin(session, row)
+        return user_info(session, row)
+
+
+def disable_user(state: State, name: str, *, now: datetime) -> UserInfo:
+    """Keep a user out: their sessions end, and their tokens are refused.
+
+    Raises:
+        UsageError: there is no such user, or they are the last admin.
+    """
+    with state.transaction() as session:
+        row = find_user(session, name)
+        if row.disabled_at is None:
+            row.disabled_at = now
+            session.execute(delete(LoginSession).where(LoginSession.user_id == row.id))
+            session.flush()
+            if "admin" in user_info(session, row).roles.get(EVERY_PROJECT, ()):
+                _require_admin(session, row)
+        return user_info(session, row)
+
+
+def enable_user(state: State, name: str) -> UserInfo:
+    """Let a disabled user in again.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+    with state.transaction() as session:
+        row = find_user(session, name)
+        row.disabled_at = None
+        return user_info(session, row)
+
+
+def set_password(state: State, name: str, password: str, *, now: datetime) -> UserInfo:
+    """Set a user's password; all their sessions end.
+
+    Raises:
+        UsageError: there is no such user, or the password is too easy.
+    """
+    require_password(password, name)
+    digest = hash_password(password)
+    with state.transaction() as session:
+        row = find_user(session, name)
+        row.password, row.password_at = digest, now
+        session.execute(delete(LoginSession).where(LoginSession.user_id == row.id))
+        return user_info(session, row)
+
+
+def find_user(session: Session, name: str) -> User:
+    """Return a user by name, disabled ones too.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+    row = session.scalar(select(User).where(User.name_folded == folded(name)))
+    if row is None:
+        raise UsageError(f"there is no user {name!r}", hint="`tidemill users list` shows all")
+    return row
+
+
+def has_admin(state: State) -> bool:
+    """Return whether somebody who is not disabled is admin of every project."""
+    with state.transaction() as session:
+        return _has_admin(session)
+
+
+def user_info(session: Session, row: User) -> UserInfo:
+    """Return the public facts of a user."""
+    grants = session.scalars(select(RoleGrant).where(RoleGrant.user_id == row.id))
+    return UserInfo(
+        row.id,
+        row.name,
+        row.display_name,
+        "disabled" if row.disabled_at else "active",
+        row.password is not None,
+        row.created_at,
+        row.created_by,
+        _by_project((grant.project, grant.role) for grant in grants),
+    )
+
+
+def identity_of(user: UserInfo) -> Identity:
+    """Return who a user is to the decision."""
+    return Identity(
+        "person", user.name, {project: frozenset(roles) for project, roles in user.roles.items()}, user.id
+    )
+
+
+def _by_project(grants: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[Role]]:
+    found: dict[str, set[str]] = {}
+    for project, role in grants:
+        found.setdefault(project, set()).add(role)
+    return {project: [role for role in ROLES if role in found[project]] for project in sorted(found)}
+
+
+def _grant(row: User, project: str, role: Role, actor: str, now: datetime) -> RoleGrant:
+    return RoleGrant(user_id=row.id, project=project, role=role, granted_at=now, granted_by=actor)
+
+
+def _role(role: str) -> Role:
+    found = next((one for one in ROLES if one == role), None)
+    if found is None:
+        raise UsageError(f"there is no role {role!r}", hint=f"roles are: {', '.join(ROLES)}")
+    return found
+
+
+def _place(project: str) -> str:
+    return "every project" if project == EVERY_PROJECT else project
+
+
+def _has_admin(session: Session) -> bool:
+    admins = (
+        select(User.id)
+        .join(RoleGrant, RoleGrant.user_id == User.id)
+        .where(RoleGrant.project == EVERY_PROJECT, RoleGrant.role == "admin", User.disabled_at.is_(None))
+    )
+    return session.scalar(admins.limit(1)) is not None
+
+
+def _require_admin(session: Session, row: User) -> None:
+    if not _has_admin(session):
+        raise UsageError(
+            f"{row.name} is the last admin of every project: nobody could let people in any more",
+            hint="make somebody else admin first: tidemill users grant NAME admin --everywhere",
+        )
