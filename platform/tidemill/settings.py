@@ -121,6 +121,12 @@ class Settings:
     mlflow_host: str = _setting("MLFLOW_HOST", "127.0.0.1")
     """The interface that MLflow's server listens on, whatever ``host`` is: it has no authentication."""
 
+    dashboard_port: int = _setting("DASHBOARD_PORT", 0, _port)
+    """Port of the dashboard that ``tidemill up`` starts; 0 takes 4300 if it is free, else a free one."""
+
+    dashboard_host: str = _setting("DASHBOARD_HOST", "127.0.0.1")
+    """The interface that the dashboard listens on, whatever ``host`` is."""
+
     num_cpus: int = _setting("NUM_CPUS", 0, _count)
     """CPUs that a Ray of our own may use; 0 takes all."""
 

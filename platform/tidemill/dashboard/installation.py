@@ -40,6 +40,8 @@ class Installation:
     clock: Clock = field(default_factory=SystemClock)
     mlflow_url: str | None = None
     """Of MLflow's server on this machine, which its pages are fetched from; None if there is none."""
+    api_url: str | None = None
+    """Of the prediction API, whose metrics are read; None if none runs."""
     _loading: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @cached_property

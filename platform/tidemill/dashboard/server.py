@@ -15,6 +15,7 @@ from tidemill.dashboard.installation import Installation, record_project
 from tidemill.errors import TidemillError
 from tidemill.garbage import collect_rarely
 from tidemill.project import load_project
+from tidemill.serving.runtime import stack_record
 
 __all__ = ["main"]
 
@@ -28,12 +29,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--mlflow", help="address of MLflow's server on this machine")
+    parser.add_argument("--mlflow", help="address of MLflow's server (default: the running stack's)")
+    parser.add_argument("--api", help="address of the prediction API (default: the running stack's)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.chdir(options.project)
     try:
-        installation = Installation(load_project(options.project), mlflow_url=options.mlflow)
+        installation = _installation(options)
         record_project(installation.state, installation.home, installation.clock.now())
     except TidemillError as error:
         _log.error("%s%s", error, f"; {error.hint}" if error.hint else "")
@@ -48,6 +50,16 @@ def main(arguments: Sequence[str]) -> int:
         proxy_headers=False,
     )
     return 0
+
+
+def _installation(options: argparse.Namespace) -> Installation:
+    project = load_project(options.project)
+    stack = stack_record.status(project)
+    return Installation(
+        project,
+        mlflow_url=options.mlflow or (stack.mlflow_url if stack else None),
+        api_url=options.api or (stack.url if stack else None) or None,
+    )
 
 
 if __name__ == "__main__":

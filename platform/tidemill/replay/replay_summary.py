@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tidemill.plurals import counted
+from tidemill.serving.runtime.stack_record import DASHBOARD_PORT
 from tidemill.tasks.task_names import METRICS
 
 __all__ = ["render_summary"]
@@ -208,7 +209,7 @@ def _next_steps(facts: Facts) -> Group:
         (f"cd {place}", "then"),
         (f"tidemill models history {model}", "who served when, and who decided"),
         ("tidemill alerts list --all", "what the monitors found"),
-        ("tidemill up", "start it all again, with MLflow's pages"),
+        ("tidemill up", f"start it again, with the dashboard at http://127.0.0.1:{DASHBOARD_PORT}"),
         (f"less {facts['file']}", "the same facts for machines"),
     ]
     grid = Table.grid(padding=(0, 2))

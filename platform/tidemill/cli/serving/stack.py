@@ -39,6 +39,12 @@ def up(
     mlflow_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Of MLflow's server (default: a free one).")
     ] = None,
+    dashboard_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Of the dashboard (default: 4300 if it is free, else a free one)."
+        ),
+    ] = None,
     interval: Annotated[
         float, typer.Option(min=1, help="Seconds between two rounds of the controller.")
     ] = 60.0,
@@ -47,13 +53,14 @@ def up(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Start MLflow's server, Ray Serve and the controller.
+    """Start MLflow's server, Ray Serve, the controller and the dashboard.
 
     They listen on 127.0.0.1, unless TIDEMILL_HOST names another address.
     """
     from tidemill.project import load_project
     from tidemill.retraining.loop_declarations import declaration_problems
     from tidemill.serving.runtime.daemon import up as start
+    from tidemill.serving.runtime.stack_record import DASHBOARD
     from tidemill.settings import Settings
 
     settings = Settings()
@@ -61,16 +68,22 @@ def up(
         settings = replace(settings, serve_port=port)
     if mlflow_port is not None:
         settings = replace(settings, mlflow_port=mlflow_port)
+    if dashboard_port is not None:
+        settings = replace(settings, dashboard_port=dashboard_port)
     loaded = load_project(project, settings)
     problems = declaration_problems(loaded)
     controller = [sys.executable, "-m", "tidemill.retraining.controller", "--project", str(loaded.root)]
+    dashboard = [sys.executable, "-m", "tidemill.dashboard.server", "--project", str(loaded.root)]
     for problem in problems if not json else ():
         errors_console().print(f"! {problem}", soft_wrap=True)
     with progress() as tell:
         info = start(
             loaded,
             lambda message: tell("stack", message, None, None),
-            companions={"controller": [*controller, "--interval", str(interval)]},
+            companions={
+                "controller": [*controller, "--interval", str(interval)],
+                DASHBOARD: dashboard,
+            },
             foreground=foreground,
         )
     if not foreground:

@@ -137,6 +137,7 @@ def _facts(
             "pid": info.pid,
             "url": info.url,
             "mlflow_url": info.mlflow_url,
+            "dashboard_url": info.dashboard_url or None,
             "ray_address": info.ray_address,
             "logs": info.logs,
         },
@@ -170,6 +171,8 @@ def _grid(project: Any, info: Any, replicas: list[Any], turn: Any, champion: str
         grid.add_row("stack", "not running: tidemill up")
     else:
         grid.add_row("stack", f"{info.state} (process {info.pid})")
+        if info.dashboard_url:
+            grid.add_row("dashboard", info.dashboard_url)
         grid.add_row("predictions", f"{info.url}/predict  ·  {info.url}/docs")
         grid.add_row("MLflow", info.mlflow_url or project.settings.tracking_uri or "–")
         grid.add_row("Ray", info.ray_address)

@@ -36,7 +36,7 @@ class Listener:
     public: bool
     """Whether other machines can reach it, as far as no firewall says no."""
     meant: bool
-    """Whether a setting can make it public (``host``, ``mlflow_host``); if not, no setting asked for that."""
+    """Whether a setting can make it public (``host``, ``mlflow_host``, ``dashboard_host``)."""
 
 
 def is_loopback(host: str) -> bool:
@@ -105,13 +105,15 @@ def warnings(found: Iterable[Listener]) -> list[str]:
 
 def _meaning(info: StackInfo) -> Callable[[str, int], tuple[str, bool]]:
     """Return what says of a name and a port: what it is for, and whether a setting can make it public."""
-    api, mlflow = _port(info.url), _port(info.mlflow_url or "")
+    api, mlflow, dashboard = _port(info.url), _port(info.mlflow_url or ""), _port(info.dashboard_url)
 
     def means(name: str, port: int) -> tuple[str, bool]:
         if port == api:
             return "the prediction API, by HAProxy", True
         if port == mlflow:
             return "MLflow's server, which asks for no password", True
+        if port == dashboard:
+            return "the dashboard", True
         return _PURPOSES.get(name, "Ray Serve, behind HAProxy" if name.startswith("ray") else name), False
 
     return means

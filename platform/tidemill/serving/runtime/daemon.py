@@ -18,7 +18,7 @@ from tidemill.serving.runtime.bind_policy import require_safe_start
 from tidemill.serving.runtime.child_processes import tail
 from tidemill.serving.runtime.configuration_checks import require_coherent
 from tidemill.serving.runtime.network import require_port
-from tidemill.serving.runtime.stack_record import StackInfo
+from tidemill.serving.runtime.stack_record import DASHBOARD, StackInfo
 
 __all__ = ["down", "up"]
 
@@ -40,6 +40,7 @@ def up(
         project: what to serve, and where (its settings).
         on_progress: called with each step.
         companions: name → command line of programs to run beside it; they are restarted when they end.
+            The one called ``dashboard`` is waited for.
         foreground: stay, and stop the stack at Ctrl-C; then there is no log of the supervisor.
 
     Raises:
@@ -60,6 +61,10 @@ def up(
     settings = project.settings
     require_port(settings.serve_port, settings.host, "--port", "TIDEMILL_SERVE_PORT")
     require_port(settings.mlflow_port, settings.mlflow_host, "--mlflow-port", "TIDEMILL_MLFLOW_PORT")
+    if DASHBOARD in (companions or {}):
+        require_port(
+            settings.dashboard_port, settings.dashboard_host, "--dashboard-port", "TIDEMILL_DASHBOARD_PORT"
+        )
     if foreground:
         return _stay(project, companions or {}, on_progress)
     process = _detach(project, companions or {})

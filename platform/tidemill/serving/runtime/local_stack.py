@@ -18,8 +18,8 @@ from tidemill.serving.runtime import tracking_server
 from tidemill.serving.runtime.bind_policy import require_safe_start
 from tidemill.serving.runtime.child_processes import ChildProcess
 from tidemill.serving.runtime.configuration_checks import require_coherent
-from tidemill.serving.runtime.network import require_port
-from tidemill.serving.runtime.stack_record import StackInfo, status
+from tidemill.serving.runtime.network import free_port, require_port
+from tidemill.serving.runtime.stack_record import DASHBOARD, DASHBOARD_PORT, StackInfo, status
 
 __all__ = ["LocalStack", "StackInfo", "attach", "status"]
 
@@ -52,12 +52,15 @@ class LocalStack:
             on_progress: called with each step.
             mlflow_server: whether MLflow's server is started too; never if the project uses one already.
             companions: name → command line of other programs, started last, with Ray's address.
+                The one called ``dashboard`` is told where to listen and where the servers are.
         """
         self.project = project
         self.url = ""
         """Of the prediction API, when it has started."""
         self.mlflow_url: str | None = None
         """Of MLflow's server, if there is one."""
+        self.dashboard_url = ""
+        """Of the dashboard, if it is among the companions."""
         self.ray_address = ""
         """Of Ray, for other processes."""
         self._tell = on_progress
@@ -151,7 +154,11 @@ class LocalStack:
             _wait(f"{self.mlflow_url}/health", "MLflow's server", self.project.logs, mlflow.require_alive)
         for name, command in self._companions.items():
             self._tell(f"starting the {name}")
-            self._add_child(name, command, ray_cluster.join_variables() | self._addresses())
+            environment = ray_cluster.join_variables() | self._addresses()
+            if name == DASHBOARD:
+                self._start_dashboard(command, environment)
+            else:
+                self._add_child(name, command, environment)
 
     def _start_mlflow(self, host: str, port: int) -> ChildProcess | None:
         if not self._mlflow or self.project.tracking_uri.startswith("http"):
@@ -159,6 +166,16 @@ class LocalStack:
         self._tell("starting MLflow's server")
         command = tracking_server.command(self.project, host, port)
         return self._add_child("mlflow", command, tracking_server.environment())
+
+    def _start_dashboard(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        host = self.project.settings.dashboard_host
+        port = self.project.settings.dashboard_port or free_port(host, DASHBOARD_PORT)
+        servers = [*("--api", self.url), *(("--mlflow", self.mlflow_url) if self.mlflow_url else ())]
+        child = self._add_child(
+            DASHBOARD, [*command, "--host", host, "--port", str(port), *servers], environment
+        )
+        self.dashboard_url = _address(host, port)
+        _wait(f"{self.dashboard_url}/healthz", "the dashboard", self.project.logs, child.require_alive)
 
     def _addresses(self) -> dict[str, str]:
         return {"TIDEMILL_RAY_ADDRESS": self.ray_address}

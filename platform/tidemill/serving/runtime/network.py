@@ -42,8 +42,10 @@ def free_block(size: int, host: str = "127.0.0.1") -> int:
     )
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a free port."""
+def free_port(host: str = "127.0.0.1", preferred: int | None = None) -> int:
+    """Return a free port, the preferred one if it is."""
+    if preferred is not None and is_free(preferred, host):
+        return preferred
     return free_block(1, host)
 
 

@@ -11,8 +11,12 @@ import psutil
 from tidemill.files.atomic import replace_file
 from tidemill.project import Project
 
-__all__ = ["StackInfo", "forget", "read", "status", "status_in", "write"]
+__all__ = ["DASHBOARD", "DASHBOARD_PORT", "StackInfo", "forget", "read", "status", "status_in", "write"]
 
+DASHBOARD = "dashboard"
+"""The companion that is a server: it is told where to listen, and waited for."""
+DASHBOARD_PORT = 4300
+"""Taken for it if it is free, so that an address that somebody kept often works again."""
 _State = Literal["starting", "ready"]
 
 
@@ -34,6 +38,8 @@ class StackInfo:
     url: str = ""
     """Of the prediction API."""
     mlflow_url: str | None = None
+    dashboard_url: str = ""
+    """Of the dashboard, if it was started."""
     ray_address: str = ""
     logs: str = ""
     seconds: float = 0.0
@@ -89,7 +95,15 @@ def _read(path: Path) -> StackInfo | None:
 def _is_whole(info: StackInfo) -> bool:
     """Return whether every value is of its type, which it is not in a file that was changed by hand."""
     numbers = (info.pid, info.created, info.folder, info.seconds)
-    texts = (info.message, info.mark, info.url, info.ray_address, info.logs, *info.companions)
+    texts = (
+        info.message,
+        info.mark,
+        info.url,
+        info.dashboard_url,
+        info.ray_address,
+        info.logs,
+        *info.companions,
+    )
     return (
         info.state in get_args(_State)
         and all(type(number) in (int, float) for number in numbers)

@@ -73,6 +73,7 @@ def _run(
                 mark=stack.mark,
                 url=stack.url,
                 mlflow_url=stack.mlflow_url,
+                dashboard_url=stack.dashboard_url,
                 ray_address=stack.ray_address,
                 seconds=round(time.monotonic() - began, 1),
                 companions=tuple(companions),

@@ -16,13 +16,16 @@ COUNTER = (
 
 @pytest.fixture(scope="package")
 def project(tmp_path_factory, served_template):
-    return copy_of(served_template, tmp_path_factory.mktemp("up") / "project", serve_port=free_port())
+    folder = tmp_path_factory.mktemp("up") / "project"
+    return copy_of(served_template, folder, serve_port=free_port(), dashboard_port=free_port())
 
 
 @pytest.fixture(scope="package")
 def stack(project):
     told = []
-    info = up(project, told.append, companions={"counter": [sys.executable, "-c", COUNTER]})
+    dashboard = [sys.executable, "-m", "tidemill.dashboard.server", "--project", str(project.root)]
+    counter = [sys.executable, "-c", COUNTER]
+    info = up(project, told.append, companions={"counter": counter, "dashboard": dashboard})
     assert told[-1] == "ready"
     yield info
     if status(project):

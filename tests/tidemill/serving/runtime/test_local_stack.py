@@ -10,6 +10,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -21,6 +22,7 @@ from tidemill.prediction_log.prediction_log import count_log, read_predictions
 from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.deployments import stop as stop_lanes
 from tidemill.serving.http.client import Label, PredictionClient
+from tidemill.serving.runtime.bind_policy import listeners
 from tidemill.serving.runtime.daemon import down, up
 from tidemill.serving.runtime.local_stack import status
 from tidemill.serving.runtime.network import is_free
@@ -54,6 +56,17 @@ def test_it_answers_on_the_port_that_was_asked_for(project, stack):
         with pytest.raises(ServingError, match="422 row 0, depot: "):
             client.predict([{"depot": 5}])
     assert count_log(project.predictions, project.model).labels == 1
+
+
+def test_the_dashboard_answers_where_it_was_asked_for_and_is_light(project, stack):
+    port = project.settings.dashboard_port
+    assert stack.dashboard_url == f"http://127.0.0.1:{port}"
+    page = httpx.get(stack.dashboard_url, trust_env=False)
+    assert page.status_code == 200
+    assert project.model in page.text
+    [listener] = [one for one in listeners(stack) if one.port == port]
+    assert (listener.purpose, listener.meant) == ("the dashboard", True)
+    assert psutil.Process(listener.pid).memory_info().rss < 200e6
 
 
 def test_everything_listens_on_loopback_only(stack):

@@ -40,3 +40,12 @@ def test_a_taken_port_is_named_with_the_setting_that_asked_for_it(interface):
 
 def test_zero_takes_a_free_one():
     assert require_port(0, "127.0.0.1", "--x", "X") > 0
+
+
+def test_a_preferred_port_is_taken_if_it_is_free():
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        holder.listen()
+        assert free_port(preferred=port) != port
+    assert free_port(preferred=port) == port

@@ -39,6 +39,7 @@ def test_a_copy_of_a_project_does_not_take_the_stack_of_the_original_for_its_own
         {"created": "now"},
         {"state": "gone"},
         {"url": 5},
+        {"dashboard_url": None},
         {"logs": None},
         {"companions": [1]},
         {"companions": 7},
