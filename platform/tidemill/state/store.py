@@ -10,12 +10,14 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
@@ -195,8 +197,21 @@ def _take_turn(connection: Any) -> None:
 
 
 def _migrate(engine: Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.begin() as connection:
+        if MigrationContext.configure(connection).get_current_heads() == _newest():
+            return
+        config = _alembic()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@cache
+def _newest() -> tuple[str, ...]:
+    """Return what records of this release have as their revision; reading all migrations takes a while."""
+    return tuple(ScriptDirectory.from_config(_alembic()).get_heads())
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
