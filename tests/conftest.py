@@ -16,6 +16,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.ready_tables import copy_tables
 from tidemill.orphan_reaper import MARK, OrphanReaper
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -53,6 +54,16 @@ def pytest_unconfigure() -> None:
     """End what is left over, on which the tests of each server have had their say."""
     while _guards:
         _guards.pop().stop()
+
+
+def pytest_fixture_setup() -> None:
+    """Before whatever may make tables: which modules are imported by then differs."""
+    copy_tables()
+
+
+def pytest_runtest_call() -> None:
+    """As before each fixture."""
+    copy_tables()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,0 +1,61 @@
+"""New SQLite databases, of our records and of MLflow, begin as copies of one that was migrated before.
+
+All migrations of MLflow's tables take a second, those of our records 0.07 s and a few waits for the disk, and
+many hundred tests make new ones. The first of each process is made by the real migrations, as are all of
+`tests/tidemill/state`, all in PostgreSQL, and all of processes that tests start.
+"""
+
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event, Lock
+
+from sqlalchemy import Engine
+
+MAKERS = {"tidemill.state.store": "_migrate", "mlflow.store.db.utils": "_initialize_tables"}
+"""By module, the function that makes the tables of an engine's database."""
+
+_real: dict[str, Callable[[Engine], None]] = {}
+
+
+def copy_tables() -> None:
+    """Make tables by copying in the modules that are imported by now; not twice in one."""
+    for module in MAKERS.keys() - _real.keys():
+        if module in sys.modules and hasattr(sys.modules[module], MAKERS[module]):
+            _real[module] = getattr(sys.modules[module], MAKERS[module])
+            setattr(sys.modules[module], MAKERS[module], _copying(_real[module]))
+
+
+@contextmanager
+def migrations_run() -> Iterator[None]:
+    """Let the real functions make all tables, for tests of them."""
+    copying = {module: getattr(sys.modules[module], MAKERS[module]) for module in _real}
+    for module, real in _real.items():
+        setattr(sys.modules[module], MAKERS[module], real)
+    yield
+    for module, function in copying.items():
+        setattr(sys.modules[module], MAKERS[module], function)
+
+
+def _copying(real: Callable[[Engine], None]) -> Callable[[Engine], None]:
+    template = sqlite3.connect(":memory:", check_same_thread=False)
+    lock, made = Lock(), Event()
+
+    def make_tables(engine: Engine) -> None:
+        path = Path(engine.url.database or "/") if engine.dialect.name == "sqlite" else None
+        if path is None or not path.parent.is_dir() or (path.exists() and path.stat().st_size > 0):
+            real(engine)
+            return
+        with lock:
+            if made.is_set():
+                with closing(sqlite3.connect(path)) as new:
+                    template.backup(new)
+            else:
+                real(engine)
+                with closing(sqlite3.connect(path)) as first:
+                    first.backup(template)
+                made.set()
+
+    return make_tables
