@@ -2,13 +2,54 @@
 
 from datetime import datetime
 
+from tidemill.alerting.known_kinds import KINDS, SEVERITIES, unknown_kind, unknown_severity
 from tidemill.alerting.label_matchers import Matchers
+from tidemill.clock import parse_duration, parse_moment
 from tidemill.errors import UsageError
 from tidemill.ids import new_id
 from tidemill.state import State
 from tidemill.state.tables import Silence
 
-__all__ = ["add_silence", "end_silence"]
+__all__ = ["add_silence", "check_matchers", "end_of", "end_silence"]
+
+
+def check_matchers(matchers: Matchers) -> Matchers:
+    """Return matchers that some alert can have.
+
+    Raises:
+        UsageError: no alert has a kind or a severity like that.
+    """
+    if (wrong := unknown_kind(matchers.get("kind", ()))) is not None:
+        raise UsageError(f"{wrong!r} is no kind of alert", hint=f"the kinds are: {', '.join(KINDS)}")
+    if (wrong := unknown_severity(matchers.get("severity", ()))) is not None:
+        raise UsageError(f"{wrong!r} is no severity", hint=f"the severities are: {', '.join(SEVERITIES)}")
+    return matchers
+
+
+def end_of(given: str, now: datetime) -> datetime:
+    """Return when a silence ends.
+
+    Args:
+        given: a moment, or how long from now: ``2d``, ``6h``.
+        now: event time.
+
+    Raises:
+        UsageError: it is neither.
+
+    >>> from datetime import UTC
+    >>> end_of("6h", datetime(2013, 4, 1, tzinfo=UTC)).isoformat()
+    '2013-04-01T06:00:00+00:00'
+    """
+    hint = "write it like 8h, 2d or 2013-04-01T06:00"
+    try:
+        return now + parse_duration(given)
+    except ValueError as error:
+        if given[-1:] in "smhdw":
+            raise UsageError(str(error), hint=hint) from error
+    try:
+        return parse_moment(given)
+    except ValueError as error:
+        raise UsageError(f"{given!r} is not a moment", hint=hint) from error
 
 
 def add_silence(

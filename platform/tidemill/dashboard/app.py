@@ -14,6 +14,8 @@ from tidemill.dashboard.door.identification import Identification
 from tidemill.dashboard.error_pages import API, answer_for
 from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.pages import fleet
+from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
+from tidemill.dashboard.pages.alerts import why_no_alert as why_page
 from tidemill.dashboard.pages.runs_and_data import run_comparison, run_pages
 from tidemill.dashboard.static_files import KeptFiles
 from tidemill.errors import TidemillError
@@ -25,6 +27,12 @@ PAGES: tuple[Callable[[FastAPI], None], ...] = (
     fleet.add_to,
     run_comparison.add_to,  # before the page of one run
     run_pages.add_to,
+    alert_lists.add_to,
+    one_alert.add_to,
+    alert_acts.add_to,
+    silence_page.add_to,
+    unsent_messages.add_to,
+    why_page.add_to,
 )
 """Each adds its pages and acts."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from tidemill.errors import AlertNotFound, UsageError
 from tidemill.state.record_reader import Records, Row
@@ -38,6 +38,11 @@ __all__ = [
 ]
 
 
+class _Order(TypedDict):
+    order: str
+    limit: int
+
+
 class AlertRecords(NamedTuple):
     """An alert and the records that explain it."""
 
@@ -48,16 +53,16 @@ class AlertRecords(NamedTuple):
     last_run: Row
     """The one that found it last."""
     moves: Sequence[Row]
-    """The moves of the champion alias until then, in order."""
+    """The last moves of the champion alias until then, in order."""
     turn: Row | None
     """The turn that made the version."""
     notifications: Sequence[Row]
     runs: Sequence[Row] = ()
     """The last runs of its monitor until then, in order."""
     deployments: Sequence[Row] = ()
-    """Changes of the versions beside the champion until then, in order."""
+    """The last changes of the versions beside the champion until then, in order."""
     rollouts: Sequence[Row] = ()
-    """Those that began before, in order."""
+    """The last that began before, in order."""
     noise: Sequence[tuple[datetime, str]] = ()
     """Of each alert of its monitor that was marked as noise: when, and its kind; in order."""
     alarms: Sequence[Row] = ()
@@ -67,6 +72,9 @@ class AlertRecords(NamedTuple):
 EXTERNAL = "external"
 """The kind of alerts that something else raised, and the verdict of their runs."""
 _RUNS = 30
+_CHANGES = 20
+"""Of each kind of change before an alert, so many are read."""
+_ALARMS = 1000
 FLAP_RUNS = 8
 """In how many runs of a monitor it is counted how often the same thing began to fire."""
 _ALIVE = timedelta(seconds=20)
@@ -95,6 +103,8 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
     about = "model = ? AND monitor = ? AND at = ?", model, alert.monitor, alert.last_seen_at
     until = "model = ? AND monitor = ? AND at <= ?", model, alert.monitor, alert.last_seen_at
     before = "model = ? AND at <= ?", model, alert.raised_at
+    moved = "model = ? AND status = 'done' AND at <= ?", model, alert.raised_at
+    last: _Order = {"order": "requested_at DESC, id DESC", "limit": _CHANGES}
     noise = noise_marks(records, model, alert.monitor)
     made = "model = ? AND version = ?", model, alert.version
     return AlertRecords(
@@ -102,12 +112,12 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
         records.select("alert_steps", "alert_id = ?", alert_id, order="at, id"),
         first[0],
         next(iter(records.select("monitor_runs", *about, order="id DESC", limit=1)), first[0]),
-        [move for move, _ in moves(records, model) if move.at <= alert.raised_at],
+        records.select("promotions", *moved, **last)[::-1],
         next(iter(records.select("turns", *made, order="requested_at DESC", limit=1)), None),
         records.select("notifications", "alert_id = ?", alert_id, order="at, id"),
         records.select("monitor_runs", *until, order="at DESC, id DESC", limit=_RUNS)[::-1],
-        records.select("deployments", *before, order="at, id"),
-        records.select("rollouts", *before, order="at, id"),
+        records.select("deployments", *before, **last)[::-1],
+        records.select("rollouts", *before, **last)[::-1],
         noise,
         alarming_runs(records, model, alert.monitor) if noise else (),
     )
@@ -115,17 +125,17 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
 
 def noise_marks(records: Records, model: str, monitor: str) -> list[tuple[datetime, str]]:
     """Return when alerts of a monitor were marked as noise, and their kinds, in order of time."""
-    kinds = {
-        row.id: row.kind for row in records.select("alerts", "model = ? AND monitor = ?", model, monitor)
-    }
     steps = records.select("alert_steps", "step = 'noise'", order="at, id")
+    marked = "id IN (SELECT alert_id FROM alert_steps WHERE step = 'noise') AND model = ? AND monitor = ?"
+    kinds = {row.id: row.kind for row in records.select("alerts", marked, model, monitor)} if steps else {}
     return [(step.at, kinds[step.alert_id]) for step in steps if step.alert_id in kinds]
 
 
 def alarming_runs(records: Records, model: str, monitor: str) -> list[Row]:
-    """Return the runs of a monitor that found something, in order of time."""
+    """Return the last 1,000 runs of a monitor that found something, in order of time."""
     of = "model = ? AND monitor = ? AND verdict = 'alert'"
-    return records.select("monitor_runs", of, model, monitor, order="at, id")
+    last = records.select("monitor_runs", of, model, monitor, order="at DESC, id DESC", limit=_ALARMS)
+    return last[::-1]
 
 
 def times_fired(records: Records, alert: Row) -> int:
@@ -155,9 +165,14 @@ def monitor_runs(records: Records, model: str, last: int) -> list[Row]:
 
 def last_monitor_runs(records: Records, model: str) -> list[Row]:
     """Return the latest run of each monitor, by its name."""
-    latest = "at = (SELECT max(at) FROM monitor_runs later WHERE later.monitor = monitor_runs.monitor"
-    where = f"model = ? AND verdict <> 'external' AND {latest} AND later.model = ?)"
-    return records.select("monitor_runs", where, model, model, order="monitor, id")
+    of = "model = ? AND monitor = ? AND verdict <> 'external'"
+    found: list[Row] = []
+    for monitor in records.values("monitor_runs", "monitor", "model = ?", model):
+        last = records.select("monitor_runs", of, model, monitor, order="at DESC, id DESC", limit=1)
+        for run in last:
+            same = f"{of} AND at = ?", model, monitor, run.at
+            found += records.select("monitor_runs", *same, order="monitor, id")
+    return found
 
 
 def last_turn(records: Records, model: str) -> Row | None:

@@ -97,6 +97,11 @@ class Records:
         query = f"SELECT id FROM {table} WHERE model = ? ORDER BY id"  # noqa: S608
         return [row.id for row in self._rows(query, (model,))]
 
+    def values(self, table: str, column: str, where: str, *values: object) -> list[str]:
+        """Return the different values of a column among the records that meet a condition, in order."""
+        query = f"SELECT DISTINCT {column} AS value FROM {table} WHERE {where} ORDER BY {column}"  # noqa: S608
+        return [row.value for row in self._rows(query, values)]
+
     def counts(self, table: str, column: str, where: str, *values: object) -> dict[str, int]:
         """Count the records of a table that meet a condition, by the values of a column."""
         query = f"SELECT {column} AS value, COUNT(*) AS number FROM {table} WHERE {where} GROUP BY {column}"  # noqa: S608

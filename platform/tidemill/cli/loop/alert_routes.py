@@ -5,14 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidemill.cli.listing import Listing
-from tidemill.cli.options import AsJson, ProjectDir, moment
+from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment, print_indented
-from tidemill.clock import SystemClock, parse_duration
-from tidemill.errors import UsageError
+from tidemill.clock import SystemClock
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rich.console import Console
 
 __all__ = ["add_to"]
@@ -42,32 +39,18 @@ def silence(
 
     All have the labels model, version, monitor, kind and severity; alerts from elsewhere have their own, too.
     """
-    from tidemill.alerting.known_kinds import KINDS, SEVERITIES, unknown_kind, unknown_severity
     from tidemill.alerting.label_matchers import parse_matchers
-    from tidemill.alerting.silences import add_silence
+    from tidemill.alerting.silences import add_silence, check_matchers, end_of
     from tidemill.project import open_folder
     from tidemill.state import open_state
 
     folder, now = open_folder(project), SystemClock().now()
-    matchers, who = parse_matchers(match), folder.settings.who
-    if (wrong := unknown_kind(matchers.get("kind", ()))) is not None:
-        raise UsageError(f"{wrong!r} is no kind of alert", hint=f"the kinds are: {', '.join(KINDS)}")
-    if (wrong := unknown_severity(matchers.get("severity", ()))) is not None:
-        raise UsageError(f"{wrong!r} is no severity", hint=f"the severities are: {', '.join(SEVERITIES)}")
+    matchers, who = check_matchers(parse_matchers(match)), folder.settings.who
     row = add_silence(
-        open_state(folder.state_url), folder.model, matchers, who, reason, now, _end(until, now)
+        open_state(folder.state_url), folder.model, matchers, who, reason, now, end_of(until, now)
     )
     facts = {"id": row.id, "matchers": row.matchers, "author": row.author, "ends_at": row.ends_at}
     emit(facts, json, lambda console: console.print(f"✓ {row.id} ends at {format_moment(row.ends_at)} UTC"))
-
-
-def _end(given: str, now: "datetime") -> "datetime":
-    try:
-        return now + parse_duration(given)
-    except ValueError as error:
-        if given[-1:] in "smhdw":
-            raise UsageError(str(error), hint="or give a moment, as in 2013-04-01T06:00") from error
-    return moment(given)
 
 
 def silences(

@@ -1,0 +1,1 @@
+"""Alerts: what fires, who has it, what was sent or not, silences, and why nothing fired."""
