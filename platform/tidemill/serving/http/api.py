@@ -22,6 +22,7 @@ from tidemill.serving.http.mlflow_routes import mlflow_router
 from tidemill.serving.http.open_inference_routes import open_inference_router
 from tidemill.serving.http.openapi import (
     COMMON,
+    KNOWN_PARAMETERS,
     PredictionRoute,
     add_documentation,
     as_response,
@@ -116,7 +117,7 @@ def _add_predictions(api: FastAPI, plane: DataPlane, predictions: Predictions, p
 
     labels_schema = feedback_schema(protocols.task)
 
-    @api.post("/feedback", response_model=Accepted, responses=errors)
+    @api.post("/feedback", response_model=Accepted, responses=errors, dependencies=[KNOWN_PARAMETERS])
     async def feedback(body: labels_schema) -> Response:  # type: ignore[valid-type]
         """Take labels by prediction id, or by keys and moment; they may come early, late or repeatedly.
 

@@ -11,6 +11,7 @@ from starlette.concurrency import iterate_in_threadpool
 
 from tidemill.errors import JobNotFound
 from tidemill.plurals import counted
+from tidemill.serving.http.openapi import KNOWN_PARAMETERS
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.jobs import job_records
 from tidemill.serving.jobs.job_files import JobFiles
@@ -28,7 +29,7 @@ JobId = Annotated[str, Path(max_length=40, pattern=r"^[\w-]+$")]
 
 def jobs_router(jobs: Jobs, task: Task) -> APIRouter:
     """Return the routes; results are answers of the task."""
-    router = APIRouter(tags=["jobs"])
+    router = APIRouter(tags=["jobs"], dependencies=[KNOWN_PARAMETERS])
     _add_submission(router, jobs)
     _add_looks(router, jobs)
     _add_result(router, jobs, task)

@@ -1,4 +1,7 @@
-"""Describe in OpenAPI the routes that FastAPI does not parse itself, and admission."""
+"""Describe in OpenAPI the routes that FastAPI does not parse itself, and admission.
+
+Query parameters that it does not describe are refused.
+"""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from html import escape
@@ -7,15 +10,24 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from tidemill.serving.http.admission import scope_of
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.http.replies import Reply
+from tidemill.serving.protocols.query_parameters import refuse_unknown
 
-__all__ = ["COMMON", "PredictionRoute", "add_documentation", "as_response", "declare_admission", "predicting"]
+__all__ = [
+    "COMMON",
+    "KNOWN_PARAMETERS",
+    "PredictionRoute",
+    "add_documentation",
+    "as_response",
+    "declare_admission",
+    "predicting",
+]
 
 COMMON: Mapping[str, tuple[Any, Any]] = {
     "x_tidemill_test": (
@@ -64,6 +76,20 @@ _REFUSALS = {
     421: "Without API keys: the host in the request is not a name of the server's own machine.",
     429: "The key is over its rate.",
 }
+
+
+async def _refuse_others(request: Request) -> None:
+    """Refuse the request if its query names what its route does not read."""
+    if not request.url.query:
+        return
+    route = request.scope["route"]
+    known = [field.alias for field in route.dependant.query_params] if isinstance(route, APIRoute) else []
+    elsewhere = {} if "at" in known else {"at": "a moment goes into the body"}
+    refuse_unknown(request.query_params.keys(), known, elsewhere if request.method == "POST" else {})
+
+
+KNOWN_PARAMETERS = Depends(_refuse_others)
+"""Refuses query parameters that a route does not have, which FastAPI ignores: one of its ``dependencies``."""
 
 
 class PredictionRoute(APIRoute):

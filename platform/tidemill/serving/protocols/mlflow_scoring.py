@@ -78,6 +78,7 @@ class MlflowScoring(MlflowErrors):
             Refused: the body is not of the protocol, or has other columns than this model.
             NoChampion: features are given, and no model says which there are.
         """
+        explain = wants_explanation(query, 'as JSON, "params": {"at": "2013-04-01T10:15:00Z"}')
         params: Mapping[str, Any] = {}
         if _is_csv(headers):
             known = self.inputs.features()
@@ -103,7 +104,7 @@ class MlflowScoring(MlflowErrors):
             flags=(IGNORED,) if ignored else (),
             at=moment(params["at"]) if params.get("at") is not None else None,
             test=headers.get(b"x-tidemill-test") == b"1" or params.get("test") is True,
-            explain=wants_explanation(query) or params.get("explain") is True,
+            explain=explain or params.get("explain") is True,
             request_id=None if request_id is None else request_id[:200].decode("latin-1"),
         )
 

@@ -89,11 +89,12 @@ class OpenInference(OpenInferenceErrors):
         """
         if self.unknown is not None:
             raise Refused(Failure("not_found", self.unknown))
+        explain = wants_explanation(query, '"parameters": {"at": "2013-04-01T10:15:00Z"}')
         content, tail = _parts(body, headers)
         parameters = _object(content, "parameters")
         tensors = self._tensors(content.get("inputs"), tail)
         instances, features = self._asked(tensors)
-        explain = _flag(parameters, "explain") or wants_explanation(query)
+        explain = _flag(parameters, "explain") or explain
         wish = _requested_outputs(content, parameters, explain, self.inputs.task())
         return Call(
             instances=instances,

@@ -22,6 +22,7 @@ _MOST_NAMED = 40
 _LONGEST = 100
 _OBJECTS = {"dict_type", "mapping_type", "model_attributes_type", "model_type"}
 _UNREADABLE = {"datetime_from_date_parsing", "datetime_parsing"}
+_MOMENT_IN_BODY = '{"instances": [...], "at": "2013-04-01T10:15:00Z"}'
 _A_MOMENT = "Input should be a moment such as 2013-04-01T10:15:00Z"
 
 
@@ -53,8 +54,9 @@ class PredictCodec(PlainErrors):
         """Return what is asked for.
 
         Raises:
-            Refused: the body is not JSON, or not as declared.
+            Refused: the body is not JSON, or not as declared; or the query asks for what there is not.
         """
+        explain = wants_explanation(query, _MOMENT_IN_BODY)
         content = parse_json(body, headers)
         try:
             request = self._validate(content)
@@ -65,7 +67,7 @@ class PredictCodec(PlainErrors):
             instances=request.instances,
             at=None if request.at is None else utc(request.at),
             test=headers.get(b"x-tidemill-test") == b"1",
-            explain=wants_explanation(query),
+            explain=explain,
             request_id=None if request_id is None else request_id[:200].decode("latin-1"),
         )
 

@@ -63,6 +63,21 @@ def test_a_job_is_answered_fetched_and_in_the_log_in_order(api, project, worker)
     assert not list((jobs_folder(project) / job["id"]).glob("instances*"))
 
 
+def test_query_parameters_that_there_are_not_are_refused(api):
+    assert api.get("/jobs?limit=3&status=done").status_code == 200
+    misspelt = api.get("/jobs?limits=3")
+    assert (misspelt.status_code, misspelt.json()["detail"][0]["msg"]) == (
+        422,
+        "There is no such query parameter; is 'limit' meant?",
+    )
+    moment = api.post("/jobs?at=2013-01-01", json={"instances": [{"depot": "north"}]})
+    assert (moment.status_code, moment.json()["detail"][0]["msg"]) == (
+        422,
+        "There is no such query parameter; a moment goes into the body",
+    )
+    assert api.get("/jobs").json()["jobs"] == []
+
+
 class Dying:
     """A log whose process dies in mid-write: it takes some of the records, and nothing after that works."""
 
