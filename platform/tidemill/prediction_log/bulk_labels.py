@@ -43,6 +43,8 @@ class Imported:
     """Labels of predictions that the log does not hold (yet)."""
     blank: int = 0
     """Rows without a label, which were set aside."""
+    unnamed: int = 0
+    """Rows that have a label and name no prediction, which were set aside."""
 
 
 def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
@@ -52,8 +54,8 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
         project: whose log.
         file: with columns ``label`` (what the project's task takes for one; rows that have none are set
             aside) and optionally ``at`` (when it became known; default: now); and either ``prediction_id``,
-            or ``predicted_at`` and entity keys, which are all other columns. A key that is called like one
-            of these four is given as ``key.<name>``.
+            or ``predicted_at`` and entity keys, which are all other columns (rows without the former are set
+            aside). A key that is called like one of these four is given as ``key.<name>``.
         clock: wall-clock time.
 
     Raises:
@@ -67,11 +69,7 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
     keys = _keys_of(file, table.collect_schema().names())
     _require_known(file, tuple(map(_key, keys)), project)
     blank = _require_labels(file, table, reader)
-    before = 0
-    for rows in batches(table, _ROWS):
-        for _ in _labels(_Place(file, before), rows, keys, reader):  # check all before the first is logged
-            pass
-        before += rows.height
+    unnamed = _require_predictions(file, table, keys, reader)
     hide = _redaction(project)
     count, before, named, log = 0, 0, [_named([])], open_log(project)
     try:
@@ -84,7 +82,7 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
     finally:
         log.close()
     unmatched = count_unmatched(project.predictions, project.model, pl.concat(named))
-    return Imported(count, count if keys else 0, tuple(map(_key, keys)), unmatched, blank)
+    return Imported(count, count if keys else 0, tuple(map(_key, keys)), unmatched, blank, unnamed)
 
 
 def _named(records: Sequence[LabelRecord]) -> pl.DataFrame:
@@ -182,6 +180,36 @@ def _require_labels(file: Path, table: pl.LazyFrame, reader: LabelReader) -> int
     return blank
 
 
+def _require_predictions(file: Path, table: pl.LazyFrame, keys: tuple[str, ...], reader: LabelReader) -> int:
+    """Return how many rows with a label name no prediction; read all rows before the first is logged.
+
+    Raises:
+        DataError: none names one, or a moment is none.
+    """
+    before, named, unnamed = 0, 0, 0
+    for rows in batches(table, _ROWS):
+        named += sum(1 for _ in _labels(_Place(file, before), rows, keys, reader))
+        lacking = (
+            _is_unnamed(row, keys) for row in rows.iter_rows(named=True) if not reader.is_blank(row["label"])
+        )
+        unnamed += sum(lacking)
+        before += rows.height
+    if unnamed and not named:
+        column = _naming(keys)
+        raise DataError(f"{file} has no {column} in any row with a label", hint=f"fill in {column}")
+    return unnamed
+
+
+def _naming(keys: tuple[str, ...]) -> str:
+    """Return the column without which a row names no prediction."""
+    return "predicted_at" if keys else "prediction_id"
+
+
+def _is_unnamed(row: Mapping[str, Any], keys: tuple[str, ...]) -> bool:
+    value = row[_naming(keys)]
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def _type_in_training(project: Project) -> pl.DataType | None:
     """Return the type of a custom task's labels in the training set; None if it is unknown.
 
@@ -210,21 +238,14 @@ def _labels(
 ) -> Iterator[GivenLabel]:
     _require_bounded(place, rows)
     for index, row in enumerate(rows.iter_rows(named=True)):
-        if reader.is_blank(row["label"]):
+        if reader.is_blank(row["label"]) or _is_unnamed(row, keys):
             continue
         label, target = reader.read(row["label"])
         at = _moment(place, index, row, "at")
         if not keys:
-            if not row["prediction_id"]:
-                raise DataError(
-                    f"{place.of(index)} has no prediction_id",
-                    hint="fill it in, or leave the row out",
-                )
             yield GivenLabel(str(row["prediction_id"]), label, at, target=target)
             continue
         moment = _moment(place, index, row, "predicted_at")
-        if moment is None:
-            raise DataError(f"{place.of(index)} has no predicted_at", hint="fill it in, or leave the row out")
         yield GivenLabel(None, label, at, {_key(name): _plain(row[name]) for name in keys}, moment, target)
 
 

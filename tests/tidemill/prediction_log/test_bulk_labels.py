@@ -169,6 +169,26 @@ def test_rows_without_a_label_are_set_aside_and_counted(project, tmp_path, monke
     assert SEVERAL.truth_of_log(found).tolist() == [2, 0, 1]
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "ndjson"])
+@pytest.mark.parametrize("batch", [2, 9])
+def test_rows_that_name_no_prediction_are_set_aside_and_counted(project, tmp_path, monkeypatch, kind, batch):
+    monkeypatch.setattr(bulk_labels, "_ROWS", batch)
+    names, labels = ["p0", None, " ", "p3", None], ["storm", "1", "2", "2", None]
+    file = tmp_path / f"labels.{kind}"
+    for name, rest in (("prediction_id", {}), ("predicted_at", {"city": ["Oslo"] * 5})):
+        given = names if not rest else [None if not one or one == " " else NOON.isoformat() for one in names]
+        rows = pl.DataFrame({name: given, **rest, "label": labels})
+        {"csv": rows.write_csv, "parquet": rows.write_parquet, "ndjson": rows.write_ndjson}[kind](file)
+        done = import_label_file(project(SEVERAL), file, SystemClock())
+        assert (done.labels, done.blank, done.unnamed) == (2, 1, 2)
+        nameless = rows.with_columns(pl.lit(None, pl.String).alias(name))
+        nameless.write_parquet(tmp_path / "nameless.parquet")
+        with pytest.raises(DataError, match=f"nameless.parquet has no {name} in any row with a label"):
+            import_label_file(project(SEVERAL), tmp_path / "nameless.parquet", SystemClock())
+    found = read_labelled(tmp_path / "log", "m", *ALWAYS, SystemClock().now())
+    assert SEVERAL.truth_of_log(found.filter(pl.col("prediction_id") == "p0")).tolist() == [2]
+
+
 def test_a_blank_is_no_label_of_a_custom_task_but_empty_text_is_one(project, tmp_path):
     with pytest.raises(ValueError, match="must be a JSON value other than null"):
         Custom("m:f").label_given(None)

@@ -96,6 +96,7 @@ def test_from_answers_to_labels_to_parquet_to_nothing(parcels_served, tidemill, 
         "keys": ["depot"],
         "unmatched": 1,
         "blank": 0,
+        "unnamed": 0,
     }
     assert "by depot and predicted_at; without a prediction in the log: 1" in tidemill("labels", str(file))
     assert labels(project) == {("north", 0): 1, ("south", 1): 0, ("north", 1): 1}
@@ -157,7 +158,10 @@ LAST = datetime(9999, 12, 31, 23, tzinfo=UTC)
             {"label": ["1", "yes"], "prediction_id": ["p", "q"]},
             "1 of 2 labels is not 0 or 1: 'yes' (1); the first is in row 2",
         ),
-        ({"label": [1, 1], "prediction_id": ["p", None]}, "wrong.parquet: row 2 has no prediction_id"),
+        (
+            {"label": [1, None], "prediction_id": [None, "p"]},
+            "wrong.parquet has no prediction_id in any row with a label",
+        ),
         (
             {"label": [1], "depot": ["north"], "predicted_at": ["noon"]},
             "row 1: predicted_at 'noon' is not a moment",
@@ -179,7 +183,6 @@ def test_an_error_names_the_row_of_the_file(served_parcels, tmp_path, monkeypatc
     """Also behind the first batch of rows that are read at once."""
     monkeypatch.setattr(bulk_labels, "_ROWS", 7)
     wrong_values = {
-        "prediction_id": (None, "row {row} has no prediction_id"),
         "at": ("noon", "row {row}: at 'noon' is not a moment"),
         "label": ("7", "the first is in row {row}"),
     }
@@ -196,6 +199,20 @@ def test_an_error_names_the_row_of_the_file(served_parcels, tmp_path, monkeypatc
                 with pytest.raises(DataError) as refused:
                     import_label_file(served_parcels, tmp_path / f"labels.{kind}", SystemClock())
                 assert message.format(row=row) in str(refused.value)
+
+
+def test_the_command_says_how_many_rows_name_no_prediction(served_parcels, tmp_path):
+    (tmp_path / "late.csv").write_text("prediction_id,label\np,1\n,0\n")
+    ran = CliRunner().invoke(
+        app, ["log", "labels", str(tmp_path / "late.csv"), "-p", str(served_parcels.root)]
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "set aside, as they have no prediction_id: 1 row" in ran.output
+    (tmp_path / "late.csv").write_text("prediction_id,label\n,1\n,0\n")
+    ran = CliRunner().invoke(
+        app, ["log", "labels", str(tmp_path / "late.csv"), "-p", str(served_parcels.root)]
+    )
+    assert ran.exit_code != 0
 
 
 def test_keys_may_be_called_like_the_columns_of_the_file(served_parcels, tmp_path, monkeypatch):

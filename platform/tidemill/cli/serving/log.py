@@ -297,5 +297,8 @@ def labels(
         console.print(f"✓ {counted(done.labels, 'label')}, {how}; {without}")
         if done.blank:
             console.print(f"  set aside, as they have no label: {counted(done.blank, 'row')}")
+        if done.unnamed:
+            lacking = "predicted_at" if done.keys else "prediction_id"
+            console.print(f"  set aside, as they have no {lacking}: {counted(done.unnamed, 'row')}")
 
     emit(done, json, render)
