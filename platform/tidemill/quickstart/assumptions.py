@@ -28,6 +28,12 @@ def assumptions(choices: Choices, source: str) -> list[Assumption]:
         Assumption("split", _split(choices), "params.yaml: split, gate"),
         Assumption("features", _features(choices), "features.yaml"),
     ]
+    if personal := [feature.name for feature in choices.features.chosen if feature.personal]:
+        named = _some(f"{name} (looks like {profile.columns[name].personal})" for name in personal)
+        what = "is learnt from, and kept out of the log and the monitors"
+        lines.append(
+            Assumption("personal", f"{named}: {what}", "features.yaml: personal, or remove its line")
+        )
     if written := _written(choices):
         lines.append(Assumption("written", written, "params.yaml: data.formats"))
     if months := choices.readings.months:

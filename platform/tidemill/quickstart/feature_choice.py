@@ -23,6 +23,8 @@ _NOT_KNOWN_YET = 0.5
 _FREQUENT = 5
 _FREE_TEXT = 0.5
 """Share of distinct values above which a text is no category."""
+_NO_COUNT = 1000
+"""Numbers from which on those of a column that looks personal are years of birth, or numbers of persons."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class FeatureChoice:
     """Of a list: its number of elements."""
     unseen: Unseen = "unknown"
     """What happens to other texts than ``categories``."""
+    personal: bool = False
+    """Whether it looks personal: the prediction log holds none of its values."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,15 @@ def as_field(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
         unseen="flag" if categories and _are_all(values) else "unknown",
         example=_example(column.typical, kind) if column.personal is None else invented(column, values),
         length=column.low if kind == "list" else 0,
+        personal=_is_personal(column, kind),
     )
+
+
+def _is_personal(column: ColumnProfile, kind: ColumnType) -> bool:
+    """Return whether a column that looks personal may name somebody: no truth, count or share does."""
+    if column.personal is None or kind in ("truth", "list"):
+        return False
+    return kind in ("text", "moment") or bool(max(abs(column.low), abs(column.high)) >= _NO_COUNT)
 
 
 def _are_all(values: pl.Series) -> bool:

@@ -160,6 +160,8 @@ def features_text(choices: Choices) -> str:
         if feature.categories:
             parts.append(f"categories: [{', '.join(map(scalar, feature.categories))}]")
             parts.append(f"unseen: {feature.unseen}")
+        if feature.personal:
+            parts.append("personal: true")
         parts.append(f"example: {scalar(feature.example)}")
         lines.append(f"  - {{{', '.join(parts)}}}")
         if reason := choices.features.suspicious.get(feature.name):

@@ -310,12 +310,32 @@ def test_no_person_s_value_comes_into_files_that_git_keeps(tmp_path: Path):
     found = yaml.safe_load(made.files["features.yaml"])
     assert found["keys"] == [{"name": "client", "type": "text", "required": False, "example": "X-9999"}]
     columns = {one["name"]: one for one in found["columns"]}
-    assert columns["name"] == {"name": "name", "type": "text", "example": "Xxx Xxxxx"}
+    assert columns["name"] == {"name": "name", "type": "text", "personal": True, "example": "Xxx Xxxxx"}
     assert columns["face"]["example"] == [199.5, 1.0]
     text = "".join(made.files.values())
     assert not [value for value in (*many, *table["name"], *table["email"]) if value in text]
     by_mail = yaml.safe_load(draft(TABLE, tmp_path, key="email").files["features.yaml"])["keys"]
     assert by_mail[0] | {"personal": True, "example": "x9@xxxxxxx.xxx"} == by_mail[0]
+
+
+def test_few_values_that_look_personal_are_said_and_marked(tmp_path: Path):
+    """Years of birth and phones do; a truth about a phone and a number of phones do not."""
+    count = pl.int_range(N, eager=True)
+    table = TABLE.drop("email").with_columns(
+        hotline=pl.Series([f"+49 30 12345{n % 9}" for n in range(N)]),
+        birth_year=1950 + count % 15,
+        has_phone=count % 3 == 0,
+        phone_lines=count % 4,
+    )
+    made = draft(table, tmp_path)
+    write_draft(made, tmp_path / "p")
+    marked = {column.name: column.personal for column in read_columns(load_project(tmp_path / "p"))}
+    assert {name for name, personal in marked.items() if personal} == {"hotline", "birth_year"}
+    assert {"has_phone", "phone_lines"} < marked.keys()
+    [said] = [one for one in made.assumptions if one.subject == "personal"]
+    assert "hotline (looks like phone numbers)" in said.text
+    assert "birth_year (looks like dates of birth)" in said.text
+    assert "personal" not in [one.subject for one in draft(TABLE.drop("email"), tmp_path).assumptions]
 
 
 def read_columns_of(made: ProjectDraft) -> list[dict[str, Any]]:
