@@ -81,6 +81,12 @@ def _refused_or_accepted(text: str) -> str:
     return text
 
 
+def _auto_or_always(text: str) -> str:
+    if text not in ("auto", "always"):
+        raise ValueError("it must be auto or always")
+    return text
+
+
 @dataclass(frozen=True)
 class Settings:
     """Addresses of the engines. Every field is read from ``TIDEMILL_<NAME>``; empty means embedded.
@@ -126,6 +132,9 @@ class Settings:
 
     dashboard_host: str = _setting("DASHBOARD_HOST", "127.0.0.1")
     """The interface that the dashboard listens on, whatever ``host`` is."""
+
+    dashboard_login: Literal["auto", "always"] = _setting("DASHBOARD_LOGIN", "auto", _auto_or_always)
+    """Whether people must log in where the dashboard listens on loopback, too; beyond it they always must."""
 
     num_cpus: int = _setting("NUM_CPUS", 0, _count)
     """CPUs that a Ray of our own may use; 0 takes all."""

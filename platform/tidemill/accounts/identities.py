@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tidemill.accounts.roles import EVERY_PROJECT, Permission, Role, may
+from tidemill.accounts.roles import ACCOUNT, EVERY_PROJECT, Permission, Role, may
 
 __all__ = ["NOBODY", "OPEN", "Decision", "Identity", "decide"]
 
@@ -60,10 +60,14 @@ def decide(identity: Identity, permission: Permission, project: str | None) -> D
     ('allowed', 'forbidden')
     >>> decide(ada, ("read", "model"), "parcels")
     'hidden'
+    >>> decide(Identity("person", "new"), ("change", "account"), None)
+    'allowed'
     >>> robot = Identity("token", "token:ci", {"*": frozenset({"admin"})}, within=ada)
     >>> decide(robot, ("read", "model"), "flights"), decide(robot, ("promote", "version"), "flights")
     ('allowed', 'forbidden')
     """
+    if permission[1] == ACCOUNT:  # everybody's own, whatever their roles are
+        return "allowed" if identity.kind == "person" and may("viewer", permission) else "forbidden"
     if identity.within is not None:
         outer = decide(identity.within, permission, project)
         if outer != "allowed":

@@ -2,12 +2,15 @@
 
 from typing import Final, Literal, get_args
 
-__all__ = ["EVERY_PROJECT", "ROLES", "TABLE", "Permission", "Role", "may"]
+__all__ = ["ACCOUNT", "EVERY_PROJECT", "ROLES", "TABLE", "Permission", "Role", "may"]
 
 Role = Literal["viewer", "data-scientist", "ml-engineer", "operator", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 EVERY_PROJECT: Final = "*"
 """In place of a project's name: a role in every project, those made later too."""
+
+ACCOUNT: Final = "account"
+"""A person's own name, password, sessions and tokens, which need no role."""
 
 Permission = tuple[str, str]
 """An action and the kind of resource that it is done to, such as ``("promote", "version")``."""
@@ -50,6 +53,7 @@ TABLE: Final[dict[str, dict[str, frozenset[Role]]]] = {
     },
     "serving": {"read": _ALL, "operate": _OPERATIONS},
     "job": {"read": _ALL, "operate": _CALL},
+    ACCOUNT: {"read": _ALL, "change": _ALL},
     "token": {"read": _PEOPLE, "manage": _PEOPLE, "manage-all": _ADMIN},
     "people": {"read": _ADMIN, "manage": _ADMIN},
     "audit": {"read": _OPERATIONS, "export": _OPERATIONS},

@@ -115,7 +115,7 @@ def grant_role(state: State, name: str, role: str, *, project: str, actor: str, 
         return user_info(session, row)
 
 
-def revoke_role(state: State, name: str, role: str, *, project: str) -> UserInfo:
+def revoke_role(state: State, name: str, role: str, *, project: str, actor: str) -> UserInfo:
     """Take a role of a user in a project, or that in every project (``*``).
 
     Raises:
@@ -137,7 +137,7 @@ def revoke_role(state: State, name: str, role: str, *, project: str) -> UserInfo
         return user_info(session, row)
 
 
-def disable_user(state: State, name: str, *, now: datetime) -> UserInfo:
+def disable_user(state: State, name: str, *, actor: str, now: datetime) -> UserInfo:
     """Keep a user out: their sessions end, and their tokens are refused.
 
     Raises:
@@ -154,7 +154,7 @@ def disable_user(state: State, name: str, *, now: datetime) -> UserInfo:
         return user_info(session, row)
 
 
-def enable_user(state: State, name: str) -> UserInfo:
+def enable_user(state: State, name: str, *, actor: str) -> UserInfo:
     """Let a disabled user in again.
 
     Raises:
@@ -166,7 +166,7 @@ def enable_user(state: State, name: str) -> UserInfo:
         return user_info(session, row)
 
 
-def set_password(state: State, name: str, password: str, *, now: datetime) -> UserInfo:
+def set_password(state: State, name: str, password: str, *, actor: str, now: datetime) -> UserInfo:
     """Set a user's password; all their sessions end.
 
     Raises:

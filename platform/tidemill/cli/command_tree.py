@@ -63,6 +63,7 @@ ENTRIES = (
     Entry("predict", "The stack", "Ask the running stack for predictions.", ("serving.stack",)),
     Entry("jobs", "The stack", "See slow predictions, cancel them, retry them.", ("serving.jobs",)),
     Entry("keys", "The stack", "Make, list, rotate and revoke API keys.", ("serving.keys",), True),
+    Entry("users", "The stack", "Say who may log in to the dashboard.", ("people.users",), True),
     Entry("data", "Look deeper", "Version, compare, validate and erase data.", _DATA, True),
     Entry("features", "Look deeper", "See how fresh features are, and skew.", ("features", "skew"), True),
     Entry("log", "Look deeper", "See and maintain the prediction log.", ("serving.log",), True),

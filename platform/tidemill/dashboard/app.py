@@ -9,6 +9,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
+from tidemill.dashboard.door import login_page
 from tidemill.dashboard.door.door import Door
 from tidemill.dashboard.door.identification import Identification
 from tidemill.dashboard.error_pages import API, answer_for
@@ -63,6 +64,7 @@ def make_pages() -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.mount("/static", KeptFiles(), name="static")
     app.add_api_route("/healthz", lambda: PlainTextResponse("ok"), include_in_schema=False)
+    login_page.add_to(app)
     for add_to in PAGES:
         add_to(app)
     return app

@@ -10,8 +10,9 @@ from pathlib import Path
 import uvicorn
 
 from tidemill.dashboard.app import make_app
-from tidemill.dashboard.door.identification import OpenIdentification
+from tidemill.dashboard.door.account_identification import AccountIdentification
 from tidemill.dashboard.installation import Installation, record_project
+from tidemill.dashboard.opening import is_open, require_safe_opening
 from tidemill.errors import TidemillError
 from tidemill.garbage import collect_rarely
 from tidemill.project import load_project
@@ -37,17 +38,24 @@ def main(arguments: Sequence[str]) -> int:
     try:
         installation = _installation(options)
         record_project(installation.state, installation.home, installation.clock.now())
+        open_here = is_open(installation.home.settings, options.host)
+        if not open_here:
+            require_safe_opening(installation.state, installation.home.settings, options.host)
     except TidemillError as error:
         _log.error("%s%s", error, f"; {error.hint}" if error.hint else "")
         return 1
-    app = make_app(installation, OpenIdentification(), local_only=True)
+    app = make_app(
+        installation, AccountIdentification(installation, open_here=open_here), local_only=open_here
+    )
     uvicorn.run(
         app,
         host=options.host,
         port=options.port,
         log_level="warning",
         server_header=False,
-        proxy_headers=False,
+        # Of a proxy on this machine, which ends TLS: who is behind it, and that they came by https.
+        proxy_headers=not open_here,
+        forwarded_allow_ips="127.0.0.1,::1",
     )
     return 0
 

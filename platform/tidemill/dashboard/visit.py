@@ -31,6 +31,8 @@ class Visit:
     """The token that forms of this session send back."""
     nonce: str = ""
     """Of this answer's scripts."""
+    session: str = ""
+    """Public id of the visitor's session, if they have logged in."""
 
     @property
     def records(self) -> Records:
@@ -73,9 +75,11 @@ class Visit:
         """
         if model is not None:
             return decide(self.identity, needs, self.project(model).name)
-        if needs[0] == "read" and "allowed" in {
-            decide(self.identity, needs, one.name) for one in self.projects
-        }:
+        if (
+            needs[0] == "read"
+            and needs[1] != "account"
+            and "allowed" in {decide(self.identity, needs, one.name) for one in self.projects}
+        ):
             return "allowed"
         return decide(self.identity, needs, None)
 

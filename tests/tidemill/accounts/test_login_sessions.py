@@ -146,9 +146,9 @@ def test_sessions_end(state, end):
     assert len(shown) == 2
     match end:
         case "disable":
-            disable_user(state, "ada", now=NOW)
+            disable_user(state, "ada", actor="me", now=NOW)
         case "password":
-            set_password(state, "ada", "quite another password", now=NOW)
+            set_password(state, "ada", "quite another password", actor="me", now=NOW)
         case "logout":
             end_session(state, made.secret.get_secret_value())
             end_session(state, other.secret.get_secret_value())

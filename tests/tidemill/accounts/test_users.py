@@ -100,8 +100,8 @@ def test_the_last_admin_stays(state, undo):
 
     def remove(name):
         if undo == "disable":
-            return disable_user(state, name, now=NOW)
-        return revoke_role(state, name, "admin", project="*")
+            return disable_user(state, name, actor="me", now=NOW)
+        return revoke_role(state, name, "admin", project="*", actor="me")
 
     with pytest.raises(UsageError, match="last admin"):
         remove("ADA")
@@ -124,7 +124,7 @@ def test_two_admins_who_remove_each_other_at_once_leave_one(tmp_path):
         mine = open_state(url)
         start.wait()
         try:
-            revoke_role(mine, name, "admin", project="*")
+            revoke_role(mine, name, "admin", project="*", actor="me")
         except UsageError as error:
             refused.append(str(error))
         mine.close()
@@ -141,8 +141,8 @@ def test_two_admins_who_remove_each_other_at_once_leave_one(tmp_path):
 
 def test_a_disabled_user_comes_back_with_their_roles(state):
     add(state, "ada", flights="viewer")
-    assert disable_user(state, "ada", now=NOW).status == "disabled"
-    back = enable_user(state, "ada")
+    assert disable_user(state, "ada", actor="me", now=NOW).status == "disabled"
+    back = enable_user(state, "ada", actor="me")
     assert (back.status, identity_of(back).roles) == ("active", {"flights": frozenset({"viewer"})})
 
 
@@ -153,12 +153,12 @@ def test_unknown_users_and_roles_are_named(state):
         add(state, "eve", everywhere="king")
     add(state, "eve")
     with pytest.raises(UsageError, match="does not have the role viewer in flights"):
-        revoke_role(state, "eve", "viewer", project="flights")
+        revoke_role(state, "eve", "viewer", project="flights", actor="me")
 
 
 def test_a_new_password_replaces_the_old_one(state):
     add(state, "ada")
-    set_password(state, "ada", "another set of words", now=NOW + timedelta(days=1))
+    set_password(state, "ada", "another set of words", actor="me", now=NOW + timedelta(days=1))
     from tidemill.state.tables import User
 
     with state.transaction() as session:

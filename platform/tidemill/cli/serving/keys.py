@@ -1,4 +1,4 @@
-"""``tidemill keys``: API keys of the prediction API."""
+"""``tidemill keys``: API keys of the prediction API and the dashboard."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,11 +9,15 @@ import typer
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
+from tidemill.cli.people.users import Everywhere, In, chosen_project
 from tidemill.clock import SystemClock, parse_duration
 from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from tidemill.state import State
+    from tidemill.state.key_facts import KeyInfo
 
 __all__ = ["add_to"]
 
@@ -30,7 +34,8 @@ _Expires = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
-        epilog="Example: tidemill keys create --name shop --scope predict --expires 90d --rate 100/s"
+        epilog="Examples: tidemill keys create --name shop --scope predict --expires 90d --rate 100/s · "
+        "tidemill keys create --name ci --role data-scientist --expires 90d"
     )(create)
     app.command(name="list", epilog="Example: tidemill keys list --json")(list_all)
     app.command(epilog="Example: tidemill keys rotate shop --overlap 24h")(rotate)
@@ -40,9 +45,31 @@ def add_to(app: typer.Typer) -> None:
 def create(
     name: Annotated[str, typer.Option(help="What people call it.", show_default=False)],
     scope: Annotated[
-        list[str],
-        typer.Option(help="What it is for: predict, feedback, metrics or admin; repeat it for several."),
-    ],
+        list[str] | None,
+        typer.Option(
+            help="What it is for at the prediction API: predict, feedback, metrics, alerts or admin; repeat "
+            "it for several.",
+            show_default=False,
+        ),
+    ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What it may do at the dashboard and MLflow behind it: viewer, data-scientist, ml-engineer, "
+            "operator or admin; repeat it for several.",
+            show_default=False,
+        ),
+    ] = None,
+    in_project: In = None,
+    everywhere: Everywhere = False,
+    owner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The user that it belongs to: it may no more than they, and ends with them.",
+            show_default=False,
+        ),
+    ] = None,
     project: ProjectDir = None,
     expires: _Expires = None,
     rate: Annotated[
@@ -62,16 +89,20 @@ def create(
     from tidemill.state import open_state
 
     loaded = load_project(project)
+    state = open_state(loaded.state_url)
+    roles = {chosen_project(loaded, state, in_project, everywhere): role} if role else None
     made = create_key(
-        open_state(loaded.state_url),
+        state,
         name=name,
-        scopes=scope,
+        scopes=scope or (),
         actor=loaded.settings.who,
         now=SystemClock().now(),
         lifetime=_duration(expires),
         rate=_read(parse_rate, rate),
+        roles=roles,
+        owner=_owner(state, owner),
     )
-    _show_new(made, json, f"✓ key {made.info.name} for {', '.join(made.info.scopes)}")
+    _show_new(made, json, f"✓ key {made.info.name} for {_purpose(made.info)}")
 
 
 def list_all(project: ProjectDir = None, json: AsJson = False) -> None:
@@ -88,7 +119,7 @@ def list_all(project: ProjectDir = None, json: AsJson = False) -> None:
         if not found:
             console.print("no keys yet: tidemill keys create --name first --scope predict")
             return
-        table = Listing("id", "name", "scopes", "status", "rate", "expires", "last used")
+        table = Listing("id", "name", "for", "status", "rate", "expires", "last used")
         for key in found:
             state = (
                 f"{key.status}, two secrets until {format_moment(key.overlap_until)}"
@@ -96,7 +127,7 @@ def list_all(project: ProjectDir = None, json: AsJson = False) -> None:
                 else key.status
             )
             rate = f"{key.rate:g}/s" if key.rate else "–"
-            row = (key.id, key.name, ", ".join(key.scopes), state, rate)
+            row = (key.id, key.name, _purpose(key), state, rate)
             table.add_row(*row, format_moment(key.expires_at), format_moment(key.last_used_at))
         console.print(table)
 
@@ -148,6 +179,24 @@ def revoke(key: _KEY, project: ProjectDir = None, json: AsJson = False) -> None:
 
     found = revoke_key(open_state(load_project(project).state_url), key, now=SystemClock().now())
     emit({"key": found}, json, lambda console: console.print(f"✓ key {found.name} ({found.id}) is revoked"))
+
+
+def _owner(state: "State", name: str | None) -> str | None:
+    if name is None:
+        return None
+    from tidemill.accounts.users import find_user
+
+    with state.transaction() as session:
+        return find_user(session, name).id
+
+
+def _purpose(key: "KeyInfo") -> str:
+    roles = [
+        f"{role} {'everywhere' if project == '*' else f'in {project}'}"
+        for project, some in key.roles.items()
+        for role in some
+    ]
+    return ", ".join([*key.scopes, *roles])
 
 
 def _show_new(made: Any, json: bool, sentence: str) -> None:

@@ -6,16 +6,19 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tidemill.accounts.identities import NOBODY
 from tidemill.dashboard.door.identification import Identification
 from tidemill.dashboard.door.security_headers import new_nonce, security_headers
-from tidemill.dashboard.error_pages import error_answer, wants_json
+from tidemill.dashboard.error_pages import answer_for, error_answer, wants_json
 from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.visit import Visit
+from tidemill.errors import TidemillError
 
 __all__ = ["FORM", "OPEN_PATHS", "Door"]
 
@@ -58,6 +61,9 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it here."""
+        if scope["type"] == "websocket":  # nothing here speaks it
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -83,6 +89,10 @@ class Door:
 
     def _forged(self, request: Request, body: "_Body") -> ASGIApp | None:
         """Return an answer unless a form comes from a page of ours; programs send no cookie, and no form."""
+        if _is_foreign(request):
+            return error_answer(
+                request, 403, "foreign_origin", "requests from pages of other sites are refused"
+            )
         csrf = request.state.visit.csrf if hasattr(request.state, "visit") else ""
         return _require_own_form(request, csrf, body.content) if csrf else None
 
@@ -95,15 +105,22 @@ class Door:
                 "misdirected",
                 "this answers only to names of its own machine, such as localhost",
             )
-        found = self._identification.identify(request)
+        try:
+            found = await run_in_threadpool(self._identification.identify, request)
+        except TidemillError as error:
+            return answer_for(request, error)
         if found.set_cookie:
             cookies.append(found.set_cookie)
-        if found.identity is None:
-            if request.url.path.startswith(OPEN_PATHS):
-                return None
+        # The path itself: that of the whole address could be made to begin otherwise by a Host header.
+        if found.identity is None and not request.scope["path"].startswith(OPEN_PATHS):
             return _ask_to_log_in(request)
         request.state.visit = Visit(
-            self._installation, found.identity, self._now(), csrf=found.csrf or "", nonce=nonce
+            self._installation,
+            found.identity or NOBODY,
+            self._now(),
+            csrf=found.csrf or "",
+            nonce=nonce,
+            session=found.session,
         )
         return None
 
@@ -138,11 +155,13 @@ class _Body:
         return {"type": "http.request", "body": self.content, "more_body": False}
 
 
+def _is_foreign(request: Request) -> bool:
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+
+
 def _require_own_form(request: Request, csrf: str, body: bytes) -> ASGIApp | None:
     """Return an answer unless the request comes from a page of ours."""
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        return error_answer(request, 403, "foreign_origin", "requests from pages of other sites are refused")
     sent = request.headers.get("x-csrf-token")
     if sent is None and request.headers.get("content-type", "").startswith(FORM):
         sent = dict(parse_qsl(body.decode("latin-1"))).get("csrf")
@@ -162,5 +181,6 @@ def _ask_to_log_in(request: Request) -> ASGIApp:
         return error_answer(
             request, 401, "not_logged_in", "log in, or send a token", "Authorization: Bearer tmk_…"
         )
-    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    query = request.scope["query_string"].decode("latin-1")
+    target = request.scope["path"] + (f"?{query}" if query else "")
     return RedirectResponse(f"/login?next={quote(target, safe='')}", status_code=303)

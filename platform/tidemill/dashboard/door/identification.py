@@ -23,13 +23,15 @@ class Identified:
     """What a form must send back; None where nothing that a browser adds by itself made the identity."""
     set_cookie: str | None = None
     """A Set-Cookie header for the answer."""
+    session: str = ""
+    """Public id of the session that it belongs to."""
 
 
 class Identification(Protocol):
     """Says who a request is from."""
 
     def identify(self, request: HTTPConnection) -> Identified:
-        """Return who it is from. Called for every request; raises nothing that the request could cause."""
+        """Return who it is from. Called for every request, in a thread of its own."""
 
 
 class OpenIdentification:

@@ -1,0 +1,146 @@
+"""Reads who is who from the records, without a lock: sessions, tokens, users with their roles."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tidemill.accounts.api_keys import key_of
+from tidemill.accounts.identities import Identity
+from tidemill.accounts.key_format import matches, parse_key
+from tidemill.accounts.login_sessions import GRAIN, IDLE, SessionInfo, digest_of
+from tidemill.accounts.roles import ROLES, Role
+from tidemill.accounts.users import UserInfo, identity_of
+from tidemill.state.key_facts import KeyInfo, key_info
+from tidemill.state.record_reader import Records
+
+__all__ = [
+    "FoundSession",
+    "FoundToken",
+    "all_users",
+    "find_session",
+    "find_token",
+    "own_sessions",
+    "own_tokens",
+    "user_by_id",
+]
+
+
+@dataclass(frozen=True)
+class FoundSession:
+    """A session that has not ended, and whose it is."""
+
+    identity: Identity
+    id: str
+    digest: str
+    csrf: str
+    stale: bool
+    """Whether its last use should be recorded anew."""
+
+
+@dataclass(frozen=True)
+class FoundToken:
+    """A token that is valid, and what it may."""
+
+    identity: Identity
+    id: str
+    stale: bool
+    """Whether its last use should be recorded anew."""
+
+
+def find_session(records: Records, secret: str, now: datetime) -> FoundSession | None:
+    """Return the session of a cookie; None if it has ended, or its user is kept out.
+
+    Raises:
+        TidemillError: the records cannot be read.
+    """
+    rows = records.select("login_sessions", "digest = ?", digest_of(secret), limit=1)
+    row = rows[0] if rows else None
+    if row is None or row.expires_at <= now or now - row.seen_at >= IDLE:
+        return None
+    user = user_by_id(records, row.user_id)
+    if user is None or user.status != "active":
+        return None
+    return FoundSession(identity_of(user), row.id, row.digest, row.csrf, now - row.seen_at >= GRAIN)
+
+
+def find_token(records: Records, sent: bytes, now: datetime) -> FoundToken | None:
+    """Return what a token may; None if it is unknown, expired or revoked, or its owner is kept out.
+
+    Raises:
+        TidemillError: the records cannot be read.
+    """
+    parsed = parse_key(sent)
+    rows = records.select("api_keys", "id = ? AND revoked_at IS NULL", parsed[0], limit=1) if parsed else []
+    if parsed is None or not rows:
+        return None
+    [row] = rows
+    if not matches(key_of(row, row.scopes), parsed[1], now.timestamp()):
+        return None
+    owner = None
+    if row.owner is not None:
+        user = user_by_id(records, row.owner)
+        if user is None or user.status != "active":
+            return None
+        owner = identity_of(user)
+    roles = {project: frozenset(_known(some)) for project, some in (row.roles or {}).items()}
+    stale = row.last_used_at is None or now - row.last_used_at >= GRAIN * 2
+    return FoundToken(Identity("token", f"token:{row.name}", roles, row.owner, owner), row.id, stale)
+
+
+def user_by_id(records: Records, identity: str) -> UserInfo | None:
+    """Return a user with their roles; None if there is none."""
+    rows = records.select("users", "id = ?", identity, limit=1)
+    if not rows:
+        return None
+    return _user(rows[0], records.select("role_grants", "user_id = ?", identity, order="project, role"))
+
+
+def all_users(records: Records) -> Sequence[UserInfo]:
+    """Return all users, by name."""
+    grants: dict[str, list[Any]] = {}
+    for grant in records.select("role_grants", "1 = 1", order="user_id, project, role"):
+        grants.setdefault(grant.user_id, []).append(grant)
+    rows = records.select("users", "1 = 1", order="name_folded")
+    return [_user(row, grants.get(row.id, ())) for row in rows]
+
+
+def own_sessions(records: Records, user_id: str, now: datetime) -> Sequence[SessionInfo]:
+    """Return a user's sessions that have not ended, the latest first."""
+    rows = records.select("login_sessions", "user_id = ?", user_id, order="created_at DESC, id DESC")
+    return [
+        SessionInfo(row.id, row.created_at, row.seen_at, row.expires_at, row.address, row.agent)
+        for row in rows
+        if row.expires_at > now and now - row.seen_at < IDLE
+    ]
+
+
+def own_tokens(records: Records, user_id: str, now: datetime) -> Sequence[KeyInfo]:
+    """Return a user's tokens that are not revoked, the latest first."""
+    rows = records.select("api_keys", "owner = ? AND revoked_at IS NULL", user_id, order="created_at DESC")
+    return [key_info(row, now) for row in rows]
+
+
+def _user(row: Any, grants: Iterable[Any]) -> UserInfo:
+    return UserInfo(
+        row.id,
+        row.name,
+        row.display_name,
+        "disabled" if row.disabled_at else "active",
+        row.password is not None,
+        row.created_at,
+        row.created_by,
+        _by_project(grants),
+    )
+
+
+def _by_project(grants: Iterable[Any]) -> Mapping[str, Sequence[Role]]:
+    found: dict[str, set[str]] = {}
+    for grant in grants:
+        found.setdefault(grant.project, set()).add(grant.role)
+    return {project: _known(found[project]) for project in sorted(found)}
+
+
+def _known(roles: Iterable[str]) -> list[Role]:
+    given = set(roles)
+    return [role for role in ROLES if role in given]

@@ -1,0 +1,49 @@
+"""The cookie of a session: scripts cannot read it, and other sites cannot use it to change anything."""
+
+from typing import Final
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from tidemill.accounts.login_sessions import LIFETIME
+from tidemill.settings import Secret
+
+__all__ = ["forget_session", "give_session", "session_secret"]
+
+_SECURE: Final = "__Host-tidemill"
+"""With this prefix a browser takes it from this host alone, over TLS."""
+_PLAIN: Final = "tidemill_session"
+
+
+def session_secret(request: HTTPConnection) -> str | None:
+    """Return what the session's cookie carries, if there is one of a length that could be ours."""
+    sent = request.cookies.get(_name(request), "")
+    return sent if 32 <= len(sent) <= 64 else None
+
+
+def give_session(request: HTTPConnection, response: Response, secret: Secret) -> None:
+    """Let the browser keep a session. Links that lead here carry it (Lax); forms of other sites do not."""
+    response.set_cookie(
+        _name(request),
+        secret.get_secret_value(),
+        max_age=round(LIFETIME.total_seconds()),
+        path="/",
+        secure=_is_secure(request),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def forget_session(request: HTTPConnection, response: Response) -> None:
+    """Let the browser drop its session's cookie."""
+    response.delete_cookie(
+        _name(request), path="/", secure=_is_secure(request), httponly=True, samesite="lax"
+    )
+
+
+def _name(request: HTTPConnection) -> str:
+    return _SECURE if _is_secure(request) else _PLAIN
+
+
+def _is_secure(request: HTTPConnection) -> bool:
+    return request.scope.get("scheme") == "https"
