@@ -12,13 +12,14 @@ from starlette.types import ASGIApp
 from tidemill.dashboard.door import login_page
 from tidemill.dashboard.door.door import Door
 from tidemill.dashboard.door.identification import Identification
-from tidemill.dashboard.error_pages import API, answer_for
+from tidemill.dashboard.error_pages import API, MLFLOW, answer_for
 from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.pages import fleet
 from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
 from tidemill.dashboard.pages.alerts import why_no_alert as why_page
 from tidemill.dashboard.pages.runs_and_data import run_comparison, run_pages
 from tidemill.dashboard.static_files import KeptFiles
+from tidemill.dashboard.tracking_proxy.tracking_proxy import TrackingProxy
 from tidemill.errors import TidemillError
 from tidemill.version import __version__
 
@@ -63,6 +64,7 @@ def make_pages() -> FastAPI:
         app.add_exception_handler(kind, answer_for)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.mount("/static", KeptFiles(), name="static")
+    app.mount(MLFLOW, TrackingProxy(MLFLOW), name="mlflow")
     app.add_api_route("/healthz", lambda: PlainTextResponse("ok"), include_in_schema=False)
     login_page.add_to(app)
     for add_to in PAGES:

@@ -12,11 +12,15 @@ from tidemill.dashboard.statuses import code_of, status_of
 from tidemill.dashboard.templating import render
 from tidemill.errors import TidemillError
 
-__all__ = ["API", "answer_for", "error_answer", "wants_json"]
+__all__ = ["API", "MLFLOW", "answer_for", "error_answer", "is_mlflow", "wants_json"]
 
 API = "/api/v1"
 """The JSON twin of a page is at this prefix and the page's own path."""
+MLFLOW = "/mlflow"
+"""MLflow's pages and API are below it."""
+_MLFLOW_API = tuple(f"{MLFLOW}/{start}" for start in ("api/", "ajax-api/", "graphql", "v1/"))
 _log = logging.getLogger(__name__)
+_MLFLOW_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 503: "TEMPORARILY_UNAVAILABLE"}
 _SAID = {
     404: ("not_found", "there is no such page", "the fleet is where everything begins"),
     405: ("method_not_allowed", "this address does not take that method", None),
@@ -26,11 +30,26 @@ _SAID = {
 
 def wants_json(request: Request) -> bool:
     """Return whether the answer goes to a program."""
-    return request.url.path.startswith(f"{API}/")
+    path: str = request.scope["path"]  # that of the address could be made to begin otherwise by a Host header
+    return path.startswith((f"{API}/", *_MLFLOW_API))
+
+
+def is_mlflow(path: str) -> bool:
+    """Return whether a path is one of MLflow's.
+
+    >>> is_mlflow("/mlflow/api/2.0/mlflow/runs/create"), is_mlflow("/mlflows")
+    (True, False)
+    """
+    return path == MLFLOW or path.startswith(f"{MLFLOW}/")
 
 
 def error_answer(request: Request, status: int, code: str, message: str, hint: str | None = None) -> Response:
     """Return an answer that says what is wrong and what to do."""
+    if request.scope["path"].startswith(
+        _MLFLOW_API
+    ):  # in the words of its own errors, which its client shows
+        said = f"{message}; {hint}" if hint else message
+        return JSONResponse({"error_code": _MLFLOW_CODES.get(status, code.upper()), "message": said}, status)
     if wants_json(request):
         return JSONResponse({"error": {"code": code, "message": message, "hint": hint}}, status)
     visit = getattr(request.state, "visit", None)

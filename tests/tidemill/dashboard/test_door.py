@@ -48,7 +48,7 @@ def test_a_name_that_only_leads_here_is_refused(browser):
 def test_every_route_says_what_it_needs_and_the_table_knows_it():
     app = make_pages()
     needed = permissions(app)
-    free = {"/static", "/healthz", "/login", "/logout", f"{API}/openapi.json"}
+    free = {"/mlflow", "/static", "/healthz", "/login", "/logout", f"{API}/openapi.json"}
     for route in app.routes:
         path = route.path.removeprefix(API) if route.path not in free else route.path
         if route.path in free:

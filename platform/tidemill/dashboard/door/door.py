@@ -14,8 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill.accounts.identities import NOBODY
 from tidemill.dashboard.door.identification import Identification
+from tidemill.dashboard.door.own_requests import comes_from_elsewhere
 from tidemill.dashboard.door.security_headers import new_nonce, security_headers
-from tidemill.dashboard.error_pages import answer_for, error_answer, wants_json
+from tidemill.dashboard.error_pages import answer_for, error_answer, is_mlflow, wants_json
 from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.visit import Visit
 from tidemill.errors import TidemillError
@@ -81,7 +82,10 @@ class Door:
             await send(message)
 
         answer = await self._look(request, nonce, cookies)
-        if answer is None and request.method not in _READING:
+        if answer is None and request.method not in _READING and is_mlflow(scope["path"]):
+            # Its pages know no token of ours, and what it is sent may be large: it is passed on unread.
+            answer = _foreign(request) if comes_from_elsewhere(request) else None
+        elif answer is None and request.method not in _READING:
             body = _Body(request)
             answer = await body.read() or self._forged(request, body)
             receive = body.again
@@ -90,9 +94,7 @@ class Door:
     def _forged(self, request: Request, body: "_Body") -> ASGIApp | None:
         """Return an answer unless a form comes from a page of ours; programs send no cookie, and no form."""
         if _is_foreign(request):
-            return error_answer(
-                request, 403, "foreign_origin", "requests from pages of other sites are refused"
-            )
+            return _foreign(request)
         csrf = request.state.visit.csrf if hasattr(request.state, "visit") else ""
         return _require_own_form(request, csrf, body.content) if csrf else None
 
@@ -109,7 +111,7 @@ class Door:
             found = await run_in_threadpool(self._identification.identify, request)
         except TidemillError as error:
             return answer_for(request, error)
-        if found.set_cookie:
+        if found.set_cookie and not is_mlflow(request.scope["path"]):  # its clients would keep it
             cookies.append(found.set_cookie)
         # The path itself: that of the whole address could be made to begin otherwise by a Host header.
         if found.identity is None and not request.scope["path"].startswith(OPEN_PATHS):
@@ -158,6 +160,10 @@ class _Body:
 def _is_foreign(request: Request) -> bool:
     origin = request.headers.get("origin")
     return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+
+
+def _foreign(request: Request) -> ASGIApp:
+    return error_answer(request, 403, "foreign_origin", "requests from pages of other sites are refused")
 
 
 def _require_own_form(request: Request, csrf: str, body: bytes) -> ASGIApp | None:
