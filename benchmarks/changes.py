@@ -139,7 +139,11 @@ def changes(project: Any, state: Any, broken: str) -> list[tuple[str, Callable[[
         ("champion: back to version 1", back, {"version": "1", "refused": None}),
         ("champion: the canary", crown("2"), {"version": "2", "lanes": {shadow: 1.0, fee: 0.3}}),
         ("canary: a version that fails to load", beside("canary", broken, 0.5), {"unloadable": broken}),
-        ("nothing beside the champion", lambda: stop(project, state, [], "benchmark"), {"lanes": {}}),
+        (
+            "nothing beside the champion",
+            lambda: stop(project, state, [], "benchmark", "benchmark"),
+            {"lanes": {}},
+        ),
         ("champion: back to version 1", lambda: back("1"), {"version": "1"}),
     ]
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tidemill.data.versioning.version_log import log as list_versions
     from tidemill.errors import (
         AlertNotFound,
+        AuditError,
         ConfigError,
         DataError,
         DecisionOutdated,
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlertNotFound",
     "Application",
+    "AuditError",
     "Clock",
     "Composition",
     "CompositionRequest",
@@ -179,6 +181,7 @@ _PLACES = {
     "show_version": "data.versioning.show:show",
     "list_versions": "data.versioning.version_log:log",
     "AlertNotFound": "errors:AlertNotFound",
+    "AuditError": "errors:AuditError",
     "ConfigError": "errors:ConfigError",
     "DataError": "errors:DataError",
     "DecisionOutdated": "errors:DecisionOutdated",

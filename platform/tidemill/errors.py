@@ -12,6 +12,7 @@ The tree::
     ├── NotWritable              a file that must be changed may only be read
     ├── StateError               the platform's own records are locked, away or damaged
     ├── NotAnswering             a store that was to be read is away, or takes too long
+    ├── AuditError               the audit log was changed, cut off, or is not what was expected
     ├── DataError                data is missing, broken or not what was declared
     │   └── VersionNotFound      no such data version
     ├── FeatureError             the feature store refused or lacks something
@@ -40,6 +41,7 @@ statuses are decided by the faces (``cli``, the HTTP API), not here.
 
 __all__ = [
     "AlertNotFound",
+    "AuditError",
     "ConfigError",
     "DataError",
     "DecisionOutdated",
@@ -122,6 +124,10 @@ class StateError(TidemillError):
 
 class NotAnswering(TidemillError):
     """A store that was to be read is away, or takes too long."""
+
+
+class AuditError(TidemillError):
+    """The audit log was changed, cut off, or is not what was expected."""
 
 
 class DataError(TidemillError):

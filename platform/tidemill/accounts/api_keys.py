@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from tidemill.accounts import audit
 from tidemill.accounts.key_format import SCOPES, Key
 from tidemill.accounts.key_owners import owned_scopes
 from tidemill.accounts.roles import ROLES
@@ -102,6 +103,7 @@ def create_key(
             if owner is not None and session.get(User, owner) is None:
                 raise UsageError("the user whose key it would be is gone", hint="add them again first")
             session.add(row)
+            audit.append(session, _act(row, "create", actor))
     except IntegrityError as error:
         raise UsageError(
             f"there is a key named {name!r} in use",
@@ -137,6 +139,7 @@ def rotate_key(
     state: State,
     key: str,
     *,
+    actor: str,
     overlap: timedelta,
     now: datetime,
     lifetime: timedelta | None = None,
@@ -147,6 +150,7 @@ def rotate_key(
     Args:
         state: the records.
         key: its id or its name.
+        actor: who does it.
         overlap: how long both are valid; nothing for not at all.
         now: wall-clock time.
         lifetime: after which the key expires from now on; None: as before.
@@ -171,11 +175,12 @@ def rotate_key(
         row.digest, row.rotated_at = _digest(secret), now
         if lifetime is not None:
             row.expires_at = now + lifetime
+        audit.append(session, _act(row, "rotate", actor))
     return NewKey(key_info(row, now), _whole(row.id, secret))
 
 
-def revoke_key(state: State, key: str, *, now: datetime, owner: str | None = None) -> KeyInfo:
-    """Revoke a key and all its secrets for good.
+def revoke_key(state: State, key: str, *, actor: str, now: datetime, owner: str | None = None) -> KeyInfo:
+    """Revoke a key and all its secrets for good; ``actor`` says who does.
 
     Raises:
         UsageError: there is no such key in use.
@@ -184,6 +189,7 @@ def revoke_key(state: State, key: str, *, now: datetime, owner: str | None = Non
         row = _find(session, key, owner)
         row.revoked_at = now
         row.previous_digest = row.previous_until = None
+        audit.append(session, _act(row, "revoke", actor))
     return key_info(row, now)
 
 
@@ -226,6 +232,13 @@ def parse_rate(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a rate: write a whole number, a slash and s, m or h, as in 100/s")
     return int(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _act(row: ApiKey, action: str, actor: str) -> audit.Act:
+    """Return what the audit log says of a key: nothing of its secret."""
+    until = row.expires_at.isoformat() if row.expires_at else None
+    details = {"name": row.name, "scopes": list(row.scopes), "expires_at": until}
+    return audit.Act(actor, action, "token", row.id, details=details)
 
 
 def _find(session: Session, key: str, owner: str | None = None) -> ApiKey:

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tidemill.accounts import audit
 from tidemill.alerting.alert_states import record_step
 from tidemill.errors import AlertNotFound, MonitoringError, UsageError
 from tidemill.monitoring.noise_feedback import NOISE
@@ -38,8 +39,10 @@ def acknowledge(state: State, alert_id: str, by: str, now: datetime, comment: st
         if alert.status == "firing":
             alert.status, alert.acknowledged_by, alert.acknowledged_at = "acknowledged", by, now
             record_step(session, alert_id, "acknowledged", now, by, comment)
+            audit.append(session, _act(alert, "acknowledge", by))
         elif comment:
             record_step(session, alert_id, "comment", now, by, comment)
+            audit.append(session, _act(alert, "comment", by))
         return alert
 
 
@@ -54,6 +57,7 @@ def resolve(state: State, alert_id: str, by: str, now: datetime, comment: str | 
         alert = _unresolved(session, alert_id)
         alert.status, alert.resolved_at = "resolved", now
         record_step(session, alert_id, "resolved", now, by, comment)
+        audit.append(session, _act(alert, "resolve", by))
         return alert
 
 
@@ -88,6 +92,7 @@ def mark_as_noise(state: State, alert_id: str, by: str, now: datetime, comment: 
         if alert.status != "resolved":
             alert.status, alert.resolved_at = "resolved", now
         record_step(session, alert_id, NOISE, now, by, comment)
+        audit.append(session, _act(alert, "mark-noise", by))
         return alert
 
 
@@ -103,7 +108,14 @@ def comment_on(state: State, alert_id: str, by: str, now: datetime, comment: str
     with state.transaction() as session:
         alert = _known(session, alert_id)
         record_step(session, alert_id, "comment", now, by, comment)
+        audit.append(session, _act(alert, "comment", by))
         return alert
+
+
+def _act(alert: Alert, action: str, by: str) -> audit.Act:
+    """Return what the audit log says: not the comment, which may name somebody and stays with the alert."""
+    details = {"monitor": alert.monitor, "kind": alert.kind, "version": alert.version}
+    return audit.Act(by, action, "alert", alert.id, alert.model, details=details)
 
 
 def _known(session: Session, alert_id: str) -> Alert:

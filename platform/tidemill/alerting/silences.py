@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
+from tidemill.accounts import audit
 from tidemill.alerting.known_kinds import KINDS, SEVERITIES, unknown_kind, unknown_severity
 from tidemill.alerting.label_matchers import Matchers
-from tidemill.clock import parse_duration, parse_moment
+from tidemill.clock import parse_duration, parse_moment, utc
 from tidemill.errors import UsageError
 from tidemill.ids import new_id
 from tidemill.state import State
@@ -81,11 +82,13 @@ def add_silence(
     )
     with state.transaction() as session:
         session.add(silence)
+        details = {"matchers": silence.matchers, "until": utc(until).isoformat()}
+        audit.append(session, audit.Act(author, "silence", "alert", silence.id, model, reason, details))
     return silence
 
 
-def end_silence(state: State, silence_id: str, now: datetime) -> Silence:
-    """End a silence at ``now``.
+def end_silence(state: State, silence_id: str, now: datetime, by: str) -> Silence:
+    """End a silence at ``now``; ``by`` says who does.
 
     Raises:
         UsageError: there is none of that id, or it has ended.
@@ -98,4 +101,5 @@ def end_silence(state: State, silence_id: str, now: datetime) -> Silence:
                 hint="`tidemill alerts silences` shows those that are",
             )
         silence.ends_at = now
+        audit.append(session, audit.Act(by, "end-silence", "alert", silence.id, silence.model))
         return silence

@@ -64,6 +64,7 @@ ENTRIES = (
     Entry("jobs", "The stack", "See slow predictions, cancel them, retry them.", ("serving.jobs",)),
     Entry("keys", "The stack", "Make, list, rotate and revoke API keys.", ("serving.keys",), True),
     Entry("users", "The stack", "Say who may log in to the dashboard.", ("people.users",), True),
+    Entry("audit", "The stack", "See who did what, verify and export it.", ("people.audit_log",), True),
     Entry("data", "Look deeper", "Version, compare, validate and erase data.", _DATA, True),
     Entry("features", "Look deeper", "See how fresh features are, and skew.", ("features", "skew"), True),
     Entry("log", "Look deeper", "See and maintain the prediction log.", ("serving.log",), True),

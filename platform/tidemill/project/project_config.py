@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
 from tidemill.project.serve_config import Section, ServeConfig
 from tidemill.tasks.task_names import METRICS, TaskName, metric_name
 
 __all__ = [
+    "AuditConfig",
     "DatasetConfig",
     "FeaturesConfig",
     "GateConfig",
@@ -24,6 +26,7 @@ FamilyName = Literal[
 ]
 """A ready-made model family (`tidemill.training.families`)."""
 
+_LEAST_KEPT = timedelta(days=183)
 _REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
@@ -179,6 +182,21 @@ class GateConfig(Section):
     """Rows needed in the hold-out for a decision."""
 
 
+class AuditConfig(Section):
+    """How long entries of the audit log are kept."""
+
+    keep: timedelta = timedelta(days=365)
+    """`tidemill audit prune` removes older ones; at least ``183d``, half a year."""
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> timedelta:
+        keep = parse_duration(given)
+        if keep < _LEAST_KEPT:
+            raise ValueError(f"entries of the audit log are kept for at least {_LEAST_KEPT.days}d")
+        return keep
+
+
 class ProjectConfig(BaseModel):
     """The sections of ``params.yaml`` that the platform reads; other sections are for the project's stages.
 
@@ -201,6 +219,7 @@ class ProjectConfig(BaseModel):
     train: TrainConfig = TrainConfig()
     gate: GateConfig = GateConfig()
     serve: ServeConfig = ServeConfig()
+    audit: AuditConfig = AuditConfig()
 
     @model_validator(mode="before")
     @classmethod

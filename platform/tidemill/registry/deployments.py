@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tidemill.accounts import audit
 from tidemill.errors import RegistryError, UsageError
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock
-from tidemill.registry.history.reconciliation import end_deployment, reconcile_deployments
+from tidemill.registry.history.reconciliation import deployed, end_deployment, reconcile_deployments
 from tidemill.registry.versions.alias_names import alias_of
 from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.registry.versions.model_versions import CHAMPION, get_version
@@ -98,6 +99,7 @@ def deploy(project: Project, state: State, wanted: DeployRequest, now: datetime)
             if wanted.kind == "canary":
                 _refuse_rollout(session, project.model)
             session.add(row)
+            audit.append(session, deployed(row))
         return make_live(project, state, row)
 
 
@@ -165,7 +167,7 @@ def make_live(project: Project, state: State, row: Deployment) -> Deployment:
         return session.get_one(Deployment, row.id)
 
 
-def stop(project: Project, state: State, names: Sequence[str], reason: str) -> list[Deployment]:
+def stop(project: Project, state: State, names: Sequence[str], reason: str, by: str) -> list[Deployment]:
     """Stop deployments; replicas follow with their next poll. A rollout ends with its canary.
 
     Args:
@@ -173,6 +175,7 @@ def stop(project: Project, state: State, names: Sequence[str], reason: str) -> l
         state: where it is recorded.
         names: ``canary``, ``shadow``, ``challenger`` or names of experiments; none for all.
         reason: why; it is recorded.
+        by: who stops them.
 
     Raises:
         UsageError: there is nothing of that name.
@@ -191,9 +194,9 @@ def stop(project: Project, state: State, names: Sequence[str], reason: str) -> l
         chosen = [row for row in rows if not names or row.name in names]
         with state.transaction() as session:
             for row in chosen:
-                end_deployment(session, row, "stopping", reason)
+                end_deployment(session, row, "stopping", reason, by)
             if any(row.kind == "canary" for row in chosen):
-                _stop_rollout(session, project.model, reason)
+                _stop_rollout(session, project.model, reason, by)
         reconcile_deployments(project, state)
         return chosen
 
@@ -252,7 +255,9 @@ def _refuse_rollout(session: Session, model: str) -> None:
         )
 
 
-def _stop_rollout(session: Session, model: str, reason: str) -> None:
+def _stop_rollout(session: Session, model: str, reason: str, by: str) -> None:
     found = session.scalar(select(Rollout).where(Rollout.model == model, Rollout.status.in_(RUNNING)))
     if found is not None:
         found.status, found.outcome, found.finished_at = "stopped", reason, datetime.now(UTC)
+        details = {"version": found.version}
+        audit.append(session, audit.Act(by, "stop", "rollout", found.id, model, reason, details))

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
+from tidemill.accounts import audit
 from tidemill.clock import utc
 from tidemill.errors import RetrainingError, TurnInProgress, UsageError
 from tidemill.project import Project
@@ -128,3 +129,7 @@ def _record(state: State, turn: Turn, said: Answer, by: dict[str, Any]) -> None:
             row.finished_at = datetime.now(UTC)
         else:
             row.action, row.status, row.step, row.finished_at = said, "running", "promote", None
+        action = "reject" if said == "refuse" else "approve"
+        details = {"turn_id": row.id, "answer": said}
+        act = audit.Act(by["by"], action, "version", str(row.version), row.model, by["comment"], details)
+        audit.append(session, act)

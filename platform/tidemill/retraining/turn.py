@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from tidemill.accounts import audit
 from tidemill.clock import utc
 from tidemill.data.repository.git import git_try
 from tidemill.data.versioning.params_file import set_values
@@ -114,7 +115,20 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
         )
         with state.transaction() as session:
             session.add(turn)
+            audit.append(session, _started(turn))
         return _run(project, state, turn, listen)
+
+
+def _started(turn: Turn) -> audit.Act:
+    """Return what the audit log says of a turn that begins."""
+    details = {
+        "trigger": turn.trigger,
+        "alert_id": turn.alert_id,
+        "as_of": utc(turn.as_of).isoformat(),
+        "action": turn.action,
+        "overrides": sorted(turn.overrides),
+    }
+    return audit.Act(turn.actor, "start", "turn", turn.id, turn.model, turn.reason, details)
 
 
 def moment_by_hand(project: Project, state: State, given: datetime | None) -> datetime:

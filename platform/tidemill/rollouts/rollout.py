@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
+from tidemill.accounts import audit
 from tidemill.errors import GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
@@ -29,7 +30,7 @@ from tidemill.registry.history.alias_journal import finish_pending_moves, lock
 from tidemill.registry.history.reconciliation import end_deployment, go_live, reconcile_deployments
 from tidemill.registry.promotion import evaluate_gate
 from tidemill.registry.versions.model_versions import get_version
-from tidemill.rollouts.rollout_ending import end_if_obsolete, promote_canary
+from tidemill.rollouts.rollout_ending import acting_name, decided, end_if_obsolete, promote_canary
 from tidemill.rollouts.rollout_metrics import gather
 from tidemill.rollouts.step_checks import Verdict, judge
 from tidemill.serving.observability.version_counters import as_baseline, read_counts
@@ -39,6 +40,8 @@ from tidemill.state.tables import Deployment, GateDecision, Rollout
 __all__ = ["Progress", "advance", "begin", "read_rollout", "running"]
 
 _log = logging.getLogger(__name__)
+_ON_RECORD = {"roll_back": "roll-back", "advance": "advance"}
+"""Verdicts that change what serves, as the audit log calls them."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,23 @@ def begin(
         rollout = _first_step(state, row, plan, decision_id, now)
         with state.transaction() as session:
             session.add(rollout)
+            audit.append(session, _started(rollout))
             if row.status == "pending":
                 session.add(row)
         if row.status == "pending":
             make_live(project, state, row)
     return rollout
+
+
+def _started(rollout: Rollout) -> audit.Act:
+    """Return what the audit log says of a rollout that begins."""
+    details = {
+        "version": rollout.version,
+        "champion": rollout.champion,
+        "decision_id": rollout.decision_id,
+        "share": rollout.plan["steps"][0]["share"],
+    }
+    return audit.Act(rollout.actor, "start", "rollout", rollout.id, rollout.model, rollout.reason, details)
 
 
 def _pass_gate(project: Project, state: State, version: str, now: datetime) -> str:
@@ -233,13 +248,15 @@ def _take(
         ).one()
         if verdict.action == "roll_back":
             row.status, row.outcome, row.finished_at = "rolled_back", verdict.reason, datetime.now(UTC)
-            end_deployment(session, canary, "stopping", verdict.reason)
+            end_deployment(session, canary, "stopping", verdict.reason, acting_name(row))
         elif verdict.action == "advance" and last:
             row.status = "promoting"
         elif verdict.action == "advance":
             row.step, row.stepped_at = row.step + 1, now
             row.baseline = {**row.baseline, "step": counts}
             _reshare(session, canary, plan.steps[row.step].share, now)
+        if verdict.action in _ON_RECORD:
+            audit.append(session, decided(row, _ON_RECORD[verdict.action], verdict.reason))
     away = try_to_reconcile(project, state)
     if away is not None:
         if verdict.action != "roll_back":

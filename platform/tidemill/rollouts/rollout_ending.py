@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
+from tidemill.accounts import audit
 from tidemill.errors import GateRefused, RegistryError
 from tidemill.project import Project
 from tidemill.registry.deployments import RUNNING, live
@@ -14,7 +15,9 @@ from tidemill.registry.versions.model_versions import champion_version
 from tidemill.state import State
 from tidemill.state.tables import Deployment, GateDecision, Promotion, Rollout
 
-__all__ = ["end_if_obsolete", "promote_canary"]
+__all__ = ["acting_name", "decided", "end_if_obsolete", "promote_canary"]
+
+_ENDS = {"promoted": "promote", "rolled_back": "roll-back", "stopped": "stop"}
 
 
 def promote_canary(project: Project, state: State, rollout: Rollout, now: datetime) -> Rollout:
@@ -48,6 +51,17 @@ def promote_canary(project: Project, state: State, rollout: Rollout, now: dateti
             raise
     outcome = f"version {rollout.version} is the champion"
     return _end(project, state, rollout, "promoted", outcome)
+
+
+def acting_name(rollout: Rollout) -> str:
+    """Return the name by which a rollout itself acts, by its checks."""
+    return f"rollout:{rollout.id}"
+
+
+def decided(rollout: Rollout, action: str, reason: str) -> audit.Act:
+    """Return what the audit log says of a rollout's own decision."""
+    details = {"version": rollout.version, "step": rollout.step, "status": rollout.status}
+    return audit.Act(acting_name(rollout), action, "rollout", rollout.id, rollout.model, reason, details)
 
 
 def _mark(rollout: Rollout) -> str:
@@ -92,12 +106,13 @@ def _end_locked(project: Project, state: State, rollout: Rollout, status: str, o
         row = session.get_one(Rollout, rollout.id)
         if row.status in RUNNING:
             row.status, row.outcome, row.finished_at = status, outcome, datetime.now(UTC)
+            audit.append(session, decided(row, _ENDS[status], outcome))
         for canary in session.scalars(
             select(Deployment).where(
                 Deployment.model == row.model, Deployment.name == "canary", Deployment.status == "live"
             )
         ):
             if canary.version == row.version:
-                end_deployment(session, canary, "stopping", outcome)
+                end_deployment(session, canary, "stopping", outcome, acting_name(row))
     reconcile_deployments(project, state)
     return row

@@ -83,12 +83,12 @@ def test_two_keys_in_use_never_share_a_name(state):
     first = make(state)
     with pytest.raises(UsageError, match="named 'shop' in use"):
         make(state)
-    revoke_key(state, "shop", now=NOW)
+    revoke_key(state, "shop", actor="ann", now=NOW)
     second = make(state)
     assert [key.status for key in list_keys(state, NOW)].count("active") == 1
     with pytest.raises(UsageError, match="no key in use"):
-        rotate_key(state, first.info.id, overlap=timedelta(0), now=NOW)
-    assert rotate_key(state, second.info.id, overlap=timedelta(0), now=NOW).info.name == "shop"
+        rotate_key(state, first.info.id, actor="ann", overlap=timedelta(0), now=NOW)
+    assert rotate_key(state, second.info.id, actor="ann", overlap=timedelta(0), now=NOW).info.name == "shop"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_is_no_key_is_refused(state, wrong, said):
 def test_a_whole_key_that_is_pasted_as_a_name_is_not_repeated(state):
     made = make(state)
     with pytest.raises(UsageError) as refused:
-        revoke_key(state, made.secret.get_secret_value(), now=NOW)
+        revoke_key(state, made.secret.get_secret_value(), actor="ann", now=NOW)
     assert made.secret.get_secret_value() not in str(refused.value) + str(refused.value.hint)
 
 
@@ -119,8 +119,10 @@ def test_an_expired_key_is_rotated_only_with_another_life(state):
     later = NOW + timedelta(days=2)
     assert active_keys(state, later) == []
     with pytest.raises(UsageError, match="expired 2013-04-02"):
-        rotate_key(state, "shop", overlap=timedelta(hours=1), now=later)
-    rotated = rotate_key(state, "shop", overlap=timedelta(hours=1), now=later, lifetime=timedelta(days=1))
+        rotate_key(state, "shop", actor="ann", overlap=timedelta(hours=1), now=later)
+    rotated = rotate_key(
+        state, "shop", actor="ann", overlap=timedelta(hours=1), now=later, lifetime=timedelta(days=1)
+    )
     (key,) = active_keys(state, later)
     secret = rotated.secret.get_secret_value().split("_", 2)[2]
     assert key.digests == ((sha256(secret.encode()).digest(), None),)  # what has expired stays so
@@ -155,14 +157,14 @@ def test_replicas_hear_of_new_rotated_and_revoked_keys_by_polling(state, ring):
     assert not admits(admission, made.secret)
     keyring.refresh()
     assert admits(admission, made.secret)
-    rotated = rotate_key(state, "shop", overlap=timedelta(hours=1), now=NOW)
+    rotated = rotate_key(state, "shop", actor="ann", overlap=timedelta(hours=1), now=NOW)
     keyring.refresh()
     assert admits(admission, made.secret)
     assert admits(admission, rotated.secret)
     keyring._clock.moment = NOW + timedelta(minutes=2)
     keyring.refresh()
     assert list_keys(state, NOW)[0].last_used_at is not None
-    revoke_key(state, "shop", now=NOW)
+    revoke_key(state, "shop", actor="ann", now=NOW)
     keyring.refresh()
     assert not admits(admission, made.secret)
     assert not admits(admission, rotated.secret)

@@ -128,7 +128,7 @@ def test_what_waits_for_a_receiver_is_stopped_by_who_acknowledges_and_by_a_silen
         notify(state, "delay", ROUTES, START + minutes * MINUTE, send)
     assert sent == []
     assert sorted(notes(state)) == [("firing", "withheld", 1)] * 2
-    end_silence(state, silence.id, START + 61 * MINUTE)
+    end_silence(state, silence.id, START + 61 * MINUTE, "ann")
     notify(state, "delay", ROUTES, START + 61 * MINUTE, send)
     assert sent == ["data_drift"]
 
@@ -270,9 +270,9 @@ def test_silences_have_a_reason_and_an_end(state: State):
     silence = add_silence(state, "delay", {"kind": "*"}, "ann", "why", START, START + 60 * MINUTE)
     run_monitor(state, findings("quality"), day=0)
     notify(state, "delay", ROUTES, START, lambda *_: pytest.fail("it is silenced"))
-    end_silence(state, silence.id, START + MINUTE)
+    end_silence(state, silence.id, START + MINUTE, "ann")
     with pytest.raises(UsageError, match="in force"):
-        end_silence(state, silence.id, START + MINUTE)
+        end_silence(state, silence.id, START + MINUTE, "ann")
     notify(state, "delay", ROUTES, START + MINUTE, lambda *_: None)
     assert notes(state) == [("firing", "withheld", 0), ("firing", "sent", 1)]
 

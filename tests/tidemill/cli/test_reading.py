@@ -56,6 +56,8 @@ COMMANDS = {
     "jobs list": set(),
     "jobs dead": set(),
     "keys list": set(),
+    "audit list": set(),
+    "audit verify": set(),
     "deploy show": set(),
     "score schedule list": set(),
     "data log": set(),

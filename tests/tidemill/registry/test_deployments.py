@@ -73,9 +73,9 @@ def test_each_kind_has_its_record_and_its_alias(crowned, state):
     aliases = {"champion": "1", "canary": "2", "shadow": "3", "challenger": "3", "ab-fee": "3"}
     assert read_aliases(crowned) == aliases
     assert not differs(read_aliases(crowned), live(state, "small-model"))
-    stop(crowned, state, ["fee", "shadow"], "enough")
+    stop(crowned, state, ["fee", "shadow"], "enough", "ann")
     assert set(read_aliases(crowned)) == {"champion", "canary", "challenger"}
-    stop(crowned, state, [], "enough")
+    stop(crowned, state, [], "enough", "ann")
     assert there(state) == {}
     assert read_aliases(crowned) == {"champion": "1"}
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_meant_is_refused_and_leaves_nothing(crowned, state, wish
         put(crowned, state, **wish)
     assert deployments(state) == []
     with pytest.raises(UsageError, match="has no deployment 'canary'; it has: none"):
-        stop(crowned, state, ["canary"], "enough")
+        stop(crowned, state, ["canary"], "enough", "ann")
 
 
 def test_without_a_champion_nothing_is_beside_it(registered, state):

@@ -220,7 +220,7 @@ def test_others_may_end_a_rollout(project, state):
         begin(project, state, "2", "ada", "r", now())
     with pytest.raises(RegistryError, match="being rolled out"):
         deploy(project, state, DeployRequest("canary", "2", 0.5, "ada", "r"), now())
-    stop(project, state, ["canary"], "enough")
+    stop(project, state, ["canary"], "enough", "ann")
     assert (list_rollouts(state, project.model)[0].status, advance(project, state, now())) == (
         "stopped",
         None,
@@ -287,7 +287,7 @@ def test_a_report_is_about_the_present_champion_and_ends_with_the_deployment(pro
         compared = report_deployment(project, state, find_deployment(state, project.model, "fee"), now())
         row = find_deployment(state, project.model, "shadow")
         until(lambda: report_deployment(project, state, row, now()).answers == compared.answers[1])
-        stop(project, state, [], "enough")
+        stop(project, state, [], "enough", "ann")
         until(lambda: lanes(api) == [])
         ask(api, 60)
         again = report_deployment(project, state, find_deployment(state, project.model, "fee"), now())
@@ -433,8 +433,8 @@ def test_nothing_goes_on_while_the_registry_is_away_but_a_canary_can_be_stopped(
             assert running(state, project.model).step == 0
             assert [one["role"] for one in lanes(api)] == ["canary"]
             with pytest.raises(RegistryError):
-                stop(project, state, ["canary"], "enough")
+                stop(project, state, ["canary"], "enough", "ann")
             until(lambda: lanes(api) == [])
-        assert stop(project, state, [], "all") == []
+        assert stop(project, state, [], "all", "ann") == []
         assert "canary" not in read_aliases(project)
         assert list_rollouts(state, project.model)[0].status == "stopped"

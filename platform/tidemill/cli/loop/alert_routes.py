@@ -91,7 +91,7 @@ def unsilence(
 
     folder, records = open_reading(project)
     identifier = full_id(records, "silences", folder.model, silence)
-    row = end_silence(open_state(folder.state_url), identifier, SystemClock().now())
+    row = end_silence(open_state(folder.state_url), identifier, SystemClock().now(), folder.settings.who)
     emit({"id": row.id, "ends_at": row.ends_at}, json, lambda console: console.print(f"✓ {row.id} has ended"))
 
 

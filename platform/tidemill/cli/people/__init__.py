@@ -1,1 +1,1 @@
-"""Commands about people: who may log in, and what they may do."""
+"""Commands about people: who may log in, what they may do, and what they did."""

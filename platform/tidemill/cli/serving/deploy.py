@@ -122,7 +122,7 @@ def stop(
     if bool(names) == everything:
         raise UsageError("name what to stop, or give --all", hint="`tidemill deploy show` lists the names")
     loaded = load_project(project)
-    stopped = take_away(loaded, open_state(loaded.state_url), names or (), reason)
+    stopped = take_away(loaded, open_state(loaded.state_url), names or (), reason, loaded.settings.who)
 
     def render(console: "Console") -> None:
         for row in stopped:

@@ -120,7 +120,9 @@ def jobs_cancel(job: JobId, project: ProjectDir = None, json: AsJson = False) ->
     from tidemill.serving.jobs.job_records import cancel, get_job
 
     loaded, state = _open(project)
-    after = cancel(state, get_job(state, loaded.model, _full(project, job)), SystemClock().now())
+    after = cancel(
+        state, get_job(state, loaded.model, _full(project, job)), SystemClock().now(), loaded.settings.who
+    )
     if after.status == "cancelled":
         JobFiles(jobs_folder(loaded) / after.id).drop_input()
     how = "is cancelled" if after.status == "cancelled" else "is cancelled when its chunk is done"
@@ -156,7 +158,9 @@ def jobs_retry(job: JobId, project: ProjectDir = None, json: AsJson = False) -> 
     from tidemill.serving.jobs.job_records import get_job, retry
 
     loaded, state = _open(project)
-    after = retry(state, get_job(state, loaded.model, _full(project, job)), SystemClock().now())
+    after = retry(
+        state, get_job(state, loaded.model, _full(project, job)), SystemClock().now(), loaded.settings.who
+    )
     emit(
         _shown(after),
         json,

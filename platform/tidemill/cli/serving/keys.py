@@ -155,6 +155,7 @@ def rotate(
     made = rotate_key(
         open_state(loaded.state_url),
         key,
+        actor=loaded.settings.who,
         overlap=timedelta(0) if overlap == "0" else _duration(overlap) or timedelta(0),
         now=SystemClock().now(),
         lifetime=_duration(expires),
@@ -177,7 +178,9 @@ def revoke(key: _KEY, project: ProjectDir = None, json: AsJson = False) -> None:
     from tidemill.project import load_project
     from tidemill.state import open_state
 
-    found = revoke_key(open_state(load_project(project).state_url), key, now=SystemClock().now())
+    loaded = load_project(project)
+    now = SystemClock().now()
+    found = revoke_key(open_state(loaded.state_url), key, actor=loaded.settings.who, now=now)
     emit({"key": found}, json, lambda console: console.print(f"✓ key {found.name} ({found.id}) is revoked"))
 
 

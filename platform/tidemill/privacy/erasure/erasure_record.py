@@ -5,12 +5,14 @@ owner can read the file, in ``.tidemill/erasures``; the erasure's last step dele
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tidemill.accounts import audit
 from tidemill.clock import utc
 from tidemill.errors import DataError
 from tidemill.files.atomic import replace_file
@@ -97,6 +99,9 @@ def put_on_record(
 ) -> None:
     """Insert or replace the erasure's row, which does not contain the subject's value."""
     with state.transaction() as session:
+        before = session.get(Erasure, order.id)
+        if before is None or before.status != status:
+            audit.append(session, _act(order, pseudonyms, status))
         session.merge(
             Erasure(
                 id=order.id,
@@ -112,6 +117,18 @@ def put_on_record(
                 finished_at=finished_at,
             )
         )
+
+
+def _act(order: ErasureOrder, pseudonyms: Mapping[str, str], status: str) -> audit.Act:
+    """Return what the audit log says of an erasure: the subject by its pseudonym, in the reason too."""
+    reason = order.reason
+    for column, value in order.values.items():
+        if value:
+            reason = re.sub(re.escape(value), pseudonyms.get(column, "…"), reason, flags=re.IGNORECASE)
+    details = {"id": order.id, "entity": " + ".join(pseudonyms), "history": order.history, "status": status}
+    return audit.Act(
+        order.actor, "erase", "data", " + ".join(pseudonyms.values()), reason=reason, details=details
+    )
 
 
 def folder(project: Project) -> Path:

@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from tidemill.accounts import audit
 from tidemill.errors import ModelNotFound, RegistryError
 from tidemill.files.locks import locked
 from tidemill.project import Project
@@ -66,6 +67,7 @@ def move_alias(project: Project, state: State, record: Promotion) -> Promotion:
     try:
         with state.transaction() as session:
             session.add(record)
+            audit.append(session, _act(record))
     except IntegrityError as error:
         raise RegistryError(
             f"the promotion of {record.model} {record.to_version} cannot be recorded: {error.orig}",
@@ -100,9 +102,25 @@ def _set_alias(project: Project, version: str) -> None:
         ) from error
 
 
+def _act(record: Promotion) -> audit.Act:
+    """Return what the audit log says of a move that is about to be made."""
+    action = "promote" if record.kind == "promotion" else "roll-back"
+    details = {
+        name: getattr(record, name) for name in ("from_version", "decision_id", "turn_id", "id", "alias")
+    }
+    return audit.Act(record.actor, action, "version", record.to_version, record.model, record.reason, details)
+
+
 def _end(state: State, record: Promotion, status: str) -> None:
     with state.transaction() as session:
         session.get_one(Promotion, record.id).status = status
+        if status == "superseded":
+            why = "the alias was moved otherwise, or the version is gone"
+            details = {"id": record.id}
+            audit.append(
+                session,
+                audit.Act("registry", "drop", "version", record.to_version, record.model, why, details),
+            )
     record.status = status
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tidemill.accounts import audit
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.history.alias_journal import refuse_lost_registry, version_exists
@@ -13,11 +14,13 @@ from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_ali
 from tidemill.state import State
 from tidemill.state.tables import Deployment
 
-__all__ = ["end_deployment", "go_live", "reconcile_deployments"]
+__all__ = ["deployed", "end_deployment", "go_live", "reconcile_deployments"]
 
 _SHARES = {"canary": 0.05, "shadow": 1.0, "challenger": 1.0}
 """Shares of aliases that were set in the registry, which has no shares; an experiment gets half."""
 _HALF = 0.5
+_BY = "registry"
+"""Who deploys and ends what somebody changed there."""
 _OPEN = ("pending", "live", "stopping")
 
 
@@ -41,10 +44,18 @@ def reconcile_deployments(project: Project, state: State) -> None:
     _follow(project, state, read_aliases(project))
 
 
-def end_deployment(session: Session, row: Deployment, status: str, reason: str) -> None:
-    """Record that a deployment has ended."""
+def end_deployment(session: Session, row: Deployment, status: str, reason: str, by: str) -> None:
+    """Record that a deployment has ended, and who ended it."""
     found = session.get_one(Deployment, row.id)
     found.status, found.ended_at, found.ended_reason = status, datetime.now(UTC), reason
+    details = {"id": row.id, "name": row.name, "status": status}
+    audit.append(session, audit.Act(by, "stop", "version", row.version, row.model, reason, details))
+
+
+def deployed(row: Deployment) -> audit.Act:
+    """Return what the audit log says of a version that is deployed."""
+    details = {"id": row.id, "kind": row.kind, "name": row.name, "share": row.share}
+    return audit.Act(row.actor, "deploy", "version", row.version, row.model, row.reason, details)
 
 
 def _finish(project: Project, state: State, row: Deployment) -> None:
@@ -53,9 +64,8 @@ def _finish(project: Project, state: State, row: Deployment) -> None:
     named = read_aliases(project).get(alias)
     if named not in (row.version, row.from_version) or not version_exists(project, row.version):
         with state.transaction() as session:
-            end_deployment(
-                session, row, "superseded", "somebody else moved the alias, or the version is gone"
-            )
+            why = "somebody else moved the alias, or the version is gone"
+            end_deployment(session, row, "superseded", why, _BY)
         return
     if named != row.version:
         set_alias(project, alias, row.version)
@@ -82,7 +92,7 @@ def _stop_the_champion(state: State, model: str, champion: str | None) -> None:
     for row in _in(state, model, "live"):
         if row.version == champion:
             with state.transaction() as session:
-                end_deployment(session, row, "stopping", "it became the champion")
+                end_deployment(session, row, "stopping", "it became the champion", _BY)
 
 
 def _follow(project: Project, state: State, aliases: dict[str, str]) -> None:
@@ -93,7 +103,7 @@ def _follow(project: Project, state: State, aliases: dict[str, str]) -> None:
         if aliases.get(alias) in (None, champion):
             how = "given to the champion" if alias in aliases else "taken away in the registry"
             with state.transaction() as session:
-                end_deployment(session, row, "stopped", f"the alias {alias} was {how}")
+                end_deployment(session, row, "stopped", f"the alias {alias} was {how}", _BY)
     for alias, version in aliases.items():
         kind, before = kind_of(alias), rows.get(alias)
         if kind is None or champion is None or version == champion:
@@ -118,13 +128,14 @@ def _adopt(
         salt=new_id("salt"),
         status="pending",
         from_version=before.version if before is not None else None,
-        actor="registry",
+        actor=_BY,
         reason=f"the alias {alias} was set in the registry",
         at=moment,
         requested_at=moment,
     )
     with state.transaction() as session:
         session.add(row)
+        audit.append(session, deployed(row))
         go_live(session, row)
 
 

@@ -102,7 +102,7 @@ def _add_looks(router: APIRouter, jobs: Jobs) -> None:
     )
     async def cancel(request: Request, job_id: JobId) -> Response:
         """Cancel a job: at once if it waits, after the chunk under way if it runs."""
-        return _answer(200, await _work(lambda: _cancel(jobs, _own(jobs, request, job_id))))
+        return _answer(200, await _work(lambda: _cancel(jobs, _own(jobs, request, job_id), _named(request))))
 
 
 def _add_result(router: APIRouter, jobs: Jobs, task: Task) -> None:
@@ -130,9 +130,9 @@ def _own(jobs: Jobs, request: Request, job_id: str) -> Job:
         raise Refused(Failure("not_found", str(error))) from error
 
 
-def _cancel(jobs: Jobs, job: Job) -> Job:
+def _cancel(jobs: Jobs, job: Job, by: str) -> Job:
     try:
-        after = job_records.cancel(jobs.state, job, jobs.clock.now())
+        after = job_records.cancel(jobs.state, job, jobs.clock.now(), by)
     except job_records.JobRefused as error:
         raise Refused(Failure("conflict", str(error))) from error
     if after.status == "cancelled":
@@ -143,6 +143,12 @@ def _cancel(jobs: Jobs, job: Job) -> Job:
 def _caller(request: Request) -> str | None:
     caller: str | None = request.scope.get("tidemill.caller")
     return caller
+
+
+def _named(request: Request) -> str:
+    """Return the caller's name for the audit log: a key by its id, or that no key is asked for."""
+    caller = _caller(request)
+    return f"token:{caller}" if caller else "anybody"
 
 
 def _owner(request: Request) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from tidemill.accounts import audit
 from tidemill.errors import JobNotFound, ServingError
 from tidemill.state import State
 from tidemill.state.tables import Job
@@ -243,8 +244,8 @@ def postpone(state: State, job_id: str, until: datetime, reason: str | None = No
             job.attempts = max(0, job.attempts - 1)
 
 
-def cancel(state: State, job: Job, now: datetime) -> Job:
-    """Cancel a job: at once if it waits, after the chunk under way if it runs.
+def cancel(state: State, job: Job, now: datetime, by: str) -> Job:
+    """Cancel a job: at once if it waits, after the chunk under way if it runs; ``by`` says who does.
 
     Raises:
         JobRefused: it has ended already, and was not cancelled.
@@ -258,11 +259,12 @@ def cancel(state: State, job: Job, now: datetime) -> Job:
         elif found.status in ENDED and found.status != "cancelled":
             raise JobRefused(f"job {job.id} has ended: it is {found.status}")
         found.cancel_requested = True
+        audit.append(session, audit.Act(by, "cancel", "job", found.id, found.model))
         return found
 
 
-def retry(state: State, job: Job, now: datetime) -> Job:
-    """Queue a dead job again; it goes on where it stopped.
+def retry(state: State, job: Job, now: datetime, by: str) -> Job:
+    """Queue a dead job again; it goes on where it stopped; ``by`` says who asks.
 
     Raises:
         JobRefused: it is not dead.
@@ -278,6 +280,7 @@ def retry(state: State, job: Job, now: datetime) -> Job:
             raise JobRefused(f"job {job.id} cannot be tried again: {found.error}", hint="submit it anew")
         found.status, found.attempts, found.due_at = "queued", 0, now
         found.finished_at = found.published_at = None
+        audit.append(session, audit.Act(by, "retry", "job", found.id, found.model))
         return found
 
 

@@ -69,7 +69,7 @@ def test_one_that_is_dead_cannot_be_tried_again(api, project, worker, erase):
     replace(runner, chunk_rows=0, retries=Retries(1, 0.01)).run(job)
     erase(job)
     with pytest.raises(JobRefused, match="erased"):
-        retry(runner.state, get_job(runner.state, project.model, job), SystemClock().now())
+        retry(runner.state, get_job(runner.state, project.model, job), SystemClock().now(), "ann")
     assert api.get(f"/jobs/{job}").json()["status"] == "dead"
 
 

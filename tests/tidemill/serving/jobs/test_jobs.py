@@ -165,7 +165,9 @@ def test_a_poisoned_job_is_dead_after_its_attempts_and_goes_on_when_tried_again(
     assert "no advice for this (rows 10 to 19)" in state["error"]
     assert [one["id"] for one in api.get("/jobs", params={"status": "dead"}).json()["jobs"]] == [job]
 
-    job_records.retry(runner.state, job_records.get_job(runner.state, project.model, job), runner.clock.now())
+    job_records.retry(
+        runner.state, job_records.get_job(runner.state, project.model, job), runner.clock.now(), "ann"
+    )
     runner.run(job)
     assert api.get(f"/jobs/{job}").json()["status"] == "done"
     assert logged(project).height == 25

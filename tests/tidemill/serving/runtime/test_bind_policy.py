@@ -175,7 +175,7 @@ def test_the_client_sends_its_key_and_the_log_has_its_id(project, stack, keys):
 
 
 def test_a_revoked_key_is_refused_within_seconds(project, stack, keys):
-    revoke_key(open_state(project.state_url), "labels", now=SystemClock().now())
+    revoke_key(open_state(project.state_url), "labels", actor="ann", now=SystemClock().now())
     deadline = time.monotonic() + 10
     while ask(stack, "POST", "/feedback", keys["labels"], json={"labels": []}).status_code != 401:
         assert time.monotonic() < deadline
