@@ -237,7 +237,13 @@ def parse_rate(text: str) -> float:
 def _act(row: ApiKey, action: str, actor: str) -> audit.Act:
     """Return what the audit log says of a key: nothing of its secret."""
     until = row.expires_at.isoformat() if row.expires_at else None
-    details = {"name": row.name, "scopes": list(row.scopes), "expires_at": until}
+    details = {
+        "name": row.name,
+        "scopes": list(row.scopes),
+        "roles": row.roles,
+        "owner": row.owner,
+        "expires_at": until,
+    }
     return audit.Act(actor, action, "token", row.id, details=details)
 
 

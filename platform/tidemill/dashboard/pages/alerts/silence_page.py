@@ -117,7 +117,7 @@ def end_one_silence(visit: Here, model: str, silence_id: str, form: EndForm) -> 
     visit.project(model)
     if not visit.records.select("silences", "id = ? AND model = ?", silence_id, model):
         raise UsageError(f"{model} has no silence {silence_id!r}", hint="the list has those there are")
-    end_silence(visit.state, silence_id, visit.now)
+    end_silence(visit.state, silence_id, visit.now, visit.who)
     return Done("The silence has ended.", address_of("models", model, "silences"))
 
 
