@@ -68,7 +68,13 @@ def kind_of(actor: str, caller: Caller | None) -> str:
         return caller.kind
     if actor.startswith("token:"):
         return "token"
-    return "process" if actor.startswith(_PROCESSES) or actor == "registry" else "command"
+    if _is_process(actor):
+        return "process"
+    return "command" if caller is None else "person"
+
+
+def _is_process(actor: str) -> bool:
+    return actor.startswith(_PROCESSES) or actor == "registry"
 
 
 def without_keys(text: str) -> str:
@@ -86,7 +92,7 @@ def _anchor(session: Session) -> Any:
 
 
 def _entry(act: Act, last: Any, caller: Caller | None, now: datetime) -> AuditEntry:
-    asked = caller is not None and caller.name == act.actor
+    asked = caller is not None and not _is_process(act.actor)
     return AuditEntry(
         seq=last.seq + 1,
         version=VERSION,

@@ -225,7 +225,7 @@ def test_a_token_that_is_wrong_revoked_or_expired_opens_nothing(browser, people)
 
     assert [status(sent), status(until), status(sent[:-1] + "~"), status("tmk_x_y")] == [200, 200, 401, 401]
     people.clock.moment += timedelta(hours=2)
-    revoke_key(people.state, "ci", now=people.clock.now())
+    revoke_key(people.state, "ci", actor="ann", now=people.clock.now())
     assert [status(sent), status(until)] == [401, 401]
 
 

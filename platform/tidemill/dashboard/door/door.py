@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tidemill.accounts.caller import Caller, calling
 from tidemill.accounts.identities import NOBODY
 from tidemill.dashboard.door.identification import Identification
 from tidemill.dashboard.door.own_requests import comes_from_elsewhere
@@ -89,7 +90,8 @@ class Door:
             body = _Body(request)
             answer = await body.read() or self._forged(request, body)
             receive = body.again
-        await (answer or self._app)(scope, receive, send_with_headers)
+        with calling(_caller(request)):
+            await (answer or self._app)(scope, receive, send_with_headers)
 
     def _forged(self, request: Request, body: "_Body") -> ASGIApp | None:
         """Return an answer unless a form comes from a page of ours; programs send no cookie, and no form."""
@@ -125,6 +127,14 @@ class Door:
             session=found.session,
         )
         return None
+
+
+def _caller(request: Request) -> Caller:
+    """Return who asks, for the audit log."""
+    visit: Visit | None = getattr(request.state, "visit", None)
+    address = request.client.host if request.client is not None else None
+    known = visit is not None and visit.identity is not NOBODY
+    return Caller(visit.who if visit and known else "", visit.identity.kind if visit else "", address)
 
 
 class _Body:
