@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         TurnInProgress,
         UsageError,
         VersionNotFound,
+        WindowNotFound,
         WrongKey,
     )
     from tidemill.features.feature_store import apply as apply_features
@@ -131,6 +132,7 @@ __all__ = [
     "TurnInProgress",
     "UsageError",
     "VersionNotFound",
+    "WindowNotFound",
     "WrongKey",
     "__version__",
     "add_data",
@@ -211,6 +213,7 @@ _PLACES = {
     "TurnInProgress": "errors:TurnInProgress",
     "UsageError": "errors:UsageError",
     "VersionNotFound": "errors:VersionNotFound",
+    "WindowNotFound": "errors:WindowNotFound",
     "WrongKey": "errors:WrongKey",
     "apply_features": "features.feature_store:apply",
     "materialise_features": "features.feature_store:materialise",

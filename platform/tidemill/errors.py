@@ -31,6 +31,7 @@ The tree::
     │   └── StackNotRunning      nothing is running here
     ├── MonitoringError          a monitor could not be evaluated
     │   ├── AlertNotFound        no such alert
+    │   ├── WindowNotFound       no such monitor run, or nothing on record of a feature
     │   └── NotDelivered         a message about an alert was not taken
     └── RetrainingError          a turn of the loop could not be made
         └── TurnInProgress       another turn holds the lock
@@ -71,6 +72,7 @@ __all__ = [
     "TurnInProgress",
     "UsageError",
     "VersionNotFound",
+    "WindowNotFound",
     "WrongKey",
 ]
 
@@ -200,6 +202,10 @@ class MonitoringError(TidemillError):
 
 class AlertNotFound(MonitoringError):
     """There is no such alert."""
+
+
+class WindowNotFound(MonitoringError):
+    """There is no such monitor run, or nothing is on record of a feature."""
 
 
 class NotDelivered(MonitoringError):

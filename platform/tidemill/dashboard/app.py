@@ -14,7 +14,7 @@ from tidemill.dashboard.door.door import Door
 from tidemill.dashboard.door.identification import Identification
 from tidemill.dashboard.error_pages import API, MLFLOW, answer_for
 from tidemill.dashboard.installation import Installation
-from tidemill.dashboard.pages import fleet
+from tidemill.dashboard.pages import feature_pages, fleet, model_pages, window_pages
 from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
 from tidemill.dashboard.pages.alerts import why_no_alert as why_page
 from tidemill.dashboard.pages.runs_and_data import run_comparison, run_pages
@@ -27,6 +27,9 @@ __all__ = ["PAGES", "make_app", "make_pages"]
 
 PAGES: tuple[Callable[[FastAPI], None], ...] = (
     fleet.add_to,
+    model_pages.add_to,
+    window_pages.add_to,
+    feature_pages.add_to,
     run_comparison.add_to,  # before the page of one run
     run_pages.add_to,
     alert_lists.add_to,

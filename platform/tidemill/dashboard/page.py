@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -27,7 +27,7 @@ from tidemill.errors import ModelNotFound, NotAllowed
 if TYPE_CHECKING:
     from tidemill.dashboard.visit import Visit
 
-__all__ = ["Done", "PageNumber", "add_act", "add_page", "permissions"]
+__all__ = ["Done", "PageNumber", "add_act", "add_document", "add_page", "permissions"]
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000, alias="page", description="Page of the list, from 1.")]
 """Parameter of a page with a long list."""
@@ -64,7 +64,7 @@ def add_page(
             "it": it,
             "visit": visit,
             "title": title,
-            "path": request.url.path,
+            "path": quote(request.scope["path"]),  # a name in it may hold any character
             "query": request.url.query,
             "shell": shell_of(request, API),
             "done": take_message(request),
@@ -82,6 +82,26 @@ def add_page(
         name=view.__name__,
         summary=title,
         response_model=inspect.signature(view).return_annotation,
+    )
+    permissions(app)[path] = needs
+
+
+def add_document(app: FastAPI, path: str, answer: Callable[..., Response], *, needs: Permission) -> None:
+    """Add an address that gives a file, under a permission like a page's; it has no twin.
+
+    Args:
+        app: the dashboard.
+        path: its address.
+        answer: makes the response, with headers of its own where the page's do not fit.
+        needs: the action and the kind of resource that the visitor must be allowed.
+    """
+    app.add_api_route(
+        path,
+        answer,
+        methods=["GET"],
+        dependencies=[Depends(_requirement(needs))],
+        include_in_schema=False,
+        response_model=None,
     )
     permissions(app)[path] = needs
 

@@ -14,6 +14,7 @@ _STATUSES: tuple[tuple[type[errors.TidemillError], int], ...] = (
     (errors.VersionNotFound, 404),
     (errors.TooManyLogins, 429),
     (errors.LoginRefused, 401),
+    (errors.WindowNotFound, 404),
     (errors.NotAllowed, 403),
     (errors.ConfigError, 409),
     (errors.UsageError, 422),

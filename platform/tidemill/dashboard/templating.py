@@ -9,6 +9,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tidemill.dashboard.addresses import address
+from tidemill.dashboard.charts.heat_map import heat_map
+from tidemill.dashboard.charts.histogram import histogram
+from tidemill.dashboard.charts.keys import key_of_event, key_of_series
+from tidemill.dashboard.charts.shares_over_time import shares_over_time
+from tidemill.dashboard.charts.time_series import time_series
 from tidemill.dashboard.static_files import static_address
 from tidemill.version import __version__
 
@@ -30,6 +36,15 @@ def _environment() -> Environment:
     )
     made.filters.update(moment=moment, number=number, share=share, count=count, data=_data)
     made.globals.update(ago=ago, static=static_address, product_version=__version__)
+    made.globals.update(address=address)
+    made.globals.update(
+        chart_series=time_series,
+        chart_heat=heat_map,
+        chart_shares=shares_over_time,
+        chart_histogram=histogram,
+        chart_mark=key_of_series,
+        chart_event=key_of_event,
+    )
     return made
 
 

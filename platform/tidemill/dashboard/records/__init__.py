@@ -1,1 +1,1 @@
-"""Queries of the records for the pages, each limited to a page of rows."""
+"""The SQL of pages: each query reads what it shows, by an index, and no more."""

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-__all__ = ["check_cron", "last_moment"]
+__all__ = ["check_cron", "last_moment", "next_moment"]
 
 _MINUTE = timedelta(minutes=1)
 
@@ -50,6 +50,16 @@ def last_moment(expression: str, zone: str, now: datetime) -> datetime:
             break
         found = later
     return found.astimezone(UTC)
+
+
+def next_moment(expression: str, zone: str, now: datetime) -> datetime:
+    """Return the first moment of a schedule that is after ``now``, in UTC.
+
+    >>> sunday = datetime(2024, 3, 31, 12, tzinfo=UTC)
+    >>> next_moment("0 6 * * mon", "Europe/Berlin", sunday).isoformat()
+    '2024-04-01T04:00:00+00:00'
+    """
+    return next(CronSim(expression, now.astimezone(_zone(zone)))).astimezone(UTC)
 
 
 def _after(minute: datetime) -> datetime:

@@ -1,0 +1,1 @@
+"""What the pages of models, windows and features show: figures of monitor runs, made ready to be drawn."""
