@@ -103,7 +103,7 @@ class NumberScale:
         known = [each for each in numbers if math.isfinite(each)] or [0.0, 1.0]
         low, high = min(known), max(known)
         room = 0.08 * (high - low) or abs(high) * 0.1 or 1.0
-        return cls(low - room, high + room, top, bottom)
+        return cls(0.0 if 0 <= low < room else low - room, high + room, top, bottom)
 
     def y(self, number: float) -> float:
         """Return the height of a number; those outside stand at the edge.

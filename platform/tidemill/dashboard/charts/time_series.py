@@ -13,6 +13,8 @@ from tidemill.dashboard.charts.svg import LEFT, RIGHT, element, picture, text
 __all__ = ["Happened", "Limit", "TimePoint", "TimeSeries", "event_mark", "point_mark", "time_series"]
 
 _TOP, _BOTTOM, _HEIGHT = 62.0, 242.0, 288.0
+_TOP_ALONE = 30.0
+"""Where nothing is marked above."""
 _LANES = {"promotion": 10.0, "data": 27.0, "alert": 44.0}
 """Heights of the marks of what happened: what happens at once is seen side by side."""
 _NAMES = ("first", "second", "third")
@@ -82,7 +84,8 @@ def time_series(
         return Markup("")
     time = scale or TimeScale.around(moments)
     ends = [end for point in known for end in (point.value, point.low, point.high) if end is not None]
-    numbers = NumberScale.around([*ends, *(each.value for each in limits)], _TOP, _BOTTOM)
+    top = _TOP if events else _TOP_ALONE
+    numbers = NumberScale.around([*ends, *(each.value for each in limits)], top, _BOTTOM)
     drawn = [*number_axis(numbers, unit), *time_axis(time, _BOTTOM)]
     drawn += [part for each in events for part in _event(each, time)]
     for limit in limits:

@@ -143,7 +143,7 @@ def _has(run: Any, feature: str) -> bool:
 def _earlier(visit: Visit, model: str, feature: str) -> list[str]:
     """Return the monitors of which one of the latest runs has the feature, where the last one has not."""
     found = list[str]()
-    for name in record_queries.monitor_names(visit.records, model):
+    for name in watch_records.monitor_names(visit.records, model):
         rows, _ = watch_records.windows(visit.records, model, name, None, None, 1, _WINDOWS)
         if any(_has(run, feature) for run in rows):
             found.append(name)

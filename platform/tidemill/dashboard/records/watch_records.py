@@ -12,6 +12,7 @@ __all__ = [
     "champion_move",
     "counts_of_replicas",
     "latest_replicas",
+    "monitor_names",
     "moves_between",
     "neighbours",
     "open_alerts",
@@ -42,6 +43,11 @@ def windows(
         if moment is not None:
             where, values = f"{where} AND at {sign} ?", [*values, moment]
     return records.page("monitor_runs", where, *values, order=_LATEST, number=number, size=size)
+
+
+def monitor_names(records: Records, model: str) -> list[str]:
+    """Return the names of the monitors that have run; an index tells them, however many runs there are."""
+    return [str(name) for name in records.values("monitor_runs", "monitor", "model = ?", model)]
 
 
 def window(records: Records, model: str, run_id: str) -> Row:
