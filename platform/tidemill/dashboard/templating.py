@@ -9,12 +9,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tidemill.dashboard.addresses import address
 from tidemill.dashboard.charts.heat_map import heat_map
 from tidemill.dashboard.charts.histogram import histogram
 from tidemill.dashboard.charts.keys import key_of_event, key_of_series
 from tidemill.dashboard.charts.shares_over_time import shares_over_time
 from tidemill.dashboard.charts.time_series import time_series
+from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.static_files import static_address
 from tidemill.version import __version__
 
@@ -36,7 +36,7 @@ def _environment() -> Environment:
     )
     made.filters.update(moment=moment, number=number, share=share, count=count, data=_data)
     made.globals.update(ago=ago, static=static_address, product_version=__version__)
-    made.globals.update(address=address)
+    made.globals.update(address=address_of)
     made.globals.update(
         chart_series=time_series,
         chart_heat=heat_map,

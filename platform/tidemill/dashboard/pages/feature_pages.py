@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query
 
-from tidemill.dashboard.addresses import address
 from tidemill.dashboard.charts.histogram import Bins
 from tidemill.dashboard.charts.time_series import Limit, TimePoint, TimeSeries
 from tidemill.dashboard.page import PageNumber, add_page
+from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.records import watch_records
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.dashboard.watched.drift_of_windows import columns_in
@@ -107,7 +107,7 @@ def feature_page(
     windows = [
         FeatureWindow(
             run.at,
-            address("models", model, "windows", run.id),
+            address_of("models", model, "windows", run.id),
             feature_line(model, feature, columns_in(run.results)[feature]),
         )
         for run in rows
@@ -163,14 +163,14 @@ def _pictured(model: str, feature: str, rows: Sequence[Any]) -> PicturedBins | N
     for run in rows:
         for bins in bins_in(run.results):
             if bins.name == feature:
-                return PicturedBins(run.at, address("models", model, "windows", run.id), bins)
+                return PicturedBins(run.at, address_of("models", model, "windows", run.id), bins)
     return None
 
 
 def _users(visit: Visit, model: str, feature: str) -> list[User]:
     """Return the other models that the visitor sees whose last runs have a feature of that name."""
     return [
-        User(one.name, one.model, address("models", one.model, "features", feature))
+        User(one.name, one.model, address_of("models", one.model, "features", feature))
         for one in visit.projects
         if one.model != model
         and visit.may("read", "monitor", one.model)

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query
 
-from tidemill.dashboard.addresses import address
 from tidemill.dashboard.charts.axes import TimeScale
 from tidemill.dashboard.charts.heat_map import HeatColumn, HeatRow
 from tidemill.dashboard.charts.shares_over_time import Divided
 from tidemill.dashboard.charts.time_series import Happened, Limit, TimePoint, TimeSeries
 from tidemill.dashboard.page import PageNumber, add_page
+from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.records import watch_records
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.dashboard.watched.answers_of_windows import class_shares, score_series, traffic
@@ -130,7 +130,7 @@ def model_overview(
     most = _ALL_FEATURES if features == "all" else _FEATURES
     judged = [run for run in runs if run.verdict not in ("failed", "missed", "too_few")]
     cells, many = drift_rows(judged, most)
-    columns = [HeatColumn(run.at, address("models", model, "windows", run.id)) for run in judged]
+    columns = [HeatColumn(run.at, address_of("models", model, "windows", run.id)) for run in judged]
     lines = [_line(model, run) for run in rows]
     return ModelOverview(
         model=model,
@@ -172,7 +172,7 @@ def _line(model: str, run: Any) -> WindowLine:
     drift = run.results.get("data_drift")
     return WindowLine(
         run.id,
-        address("models", model, "windows", run.id),
+        address_of("models", model, "windows", run.id),
         run.window_start,
         run.window_end,
         run.version,

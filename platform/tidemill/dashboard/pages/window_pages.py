@@ -7,9 +7,9 @@ from datetime import datetime
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, Response
 
-from tidemill.dashboard.addresses import address
 from tidemill.dashboard.charts.histogram import Bins
 from tidemill.dashboard.page import add_document, add_page
+from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.records import watch_records
 from tidemill.dashboard.visit import Here
 from tidemill.dashboard.watched.metric_words import Figure, estimated_figure, measured_figure
@@ -133,7 +133,7 @@ def window_page(visit: Here, model: str, run_id: str) -> WindowPage:
         ],
         alerts=[
             AlertLine(
-                address("models", model, "alerts", one.id),
+                address_of("models", model, "alerts", one.id),
                 one.kind,
                 one.severity,
                 one.status,
@@ -143,9 +143,9 @@ def window_page(visit: Here, model: str, run_id: str) -> WindowPage:
             for one in alerts
         ],
         warned=warned_in(run.results),
-        report=address("models", model, "windows", run.id, "report") if run.report_path else None,
-        before=None if before is None else address("models", model, "windows", before),
-        after=None if after is None else address("models", model, "windows", after),
+        report=address_of("models", model, "windows", run.id, "report") if run.report_path else None,
+        before=None if before is None else address_of("models", model, "windows", before),
+        after=None if after is None else address_of("models", model, "windows", after),
     )
 
 

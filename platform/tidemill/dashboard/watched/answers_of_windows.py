@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tidemill.dashboard.addresses import address
 from tidemill.dashboard.charts.shares_over_time import Divided
 from tidemill.dashboard.charts.time_series import TimePoint, TimeSeries
+from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.watched.metric_words import number_in
 
 __all__ = ["class_shares", "score_series", "traffic"]
@@ -43,7 +43,7 @@ def class_shares(model: str, runs: Sequence[Any]) -> list[Divided]:
         shares = answers.get("classes_now") if isinstance(answers, Mapping) else None
         if isinstance(shares, Mapping) and shares:
             known = {str(name): 100 * float(share) for name, share in shares.items()}
-            found.append(Divided(run.at, address("models", model, "windows", run.id), known))
+            found.append(Divided(run.at, address_of("models", model, "windows", run.id), known))
     return found
 
 
@@ -55,5 +55,5 @@ def traffic(model: str, runs: Sequence[Any]) -> list[Divided]:
         if not isinstance(counts, Mapping):
             counts = {run.version: run.rows}
         by_version = {f"version {name}": float(count) for name, count in counts.items()}
-        found.append(Divided(run.at, address("models", model, "windows", run.id), by_version))
+        found.append(Divided(run.at, address_of("models", model, "windows", run.id), by_version))
     return found

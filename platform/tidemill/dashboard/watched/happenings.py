@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from tidemill.dashboard.addresses import address
 from tidemill.dashboard.charts.time_series import Happened
+from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.records import watch_records
 from tidemill.state.record_reader import Records
 
@@ -22,7 +22,7 @@ def happenings(records: Records, model: str, start: datetime, end: datetime) -> 
 
 
 def _moves(records: Records, model: str, start: datetime, end: datetime) -> Iterator[Happened]:
-    decisions = address("models", model, "decisions")
+    decisions = address_of("models", model, "decisions")
     for one in watch_records.moves_between(records, model, start, end):
         said = f"{one.kind} of version {one.to_version} by {one.actor}: {one.reason}"
         yield Happened(one.at, "promotion", said, decisions)
@@ -33,11 +33,11 @@ def _data(records: Records, model: str, start: datetime, end: datetime) -> Itera
     for one in watch_records.turns_between(records, model, start, end):
         if one.data_revision != before:
             said = f"data version {one.data_revision[:12]}, for version {one.version or 'none'}"
-            yield Happened(one.as_of, "data", said, address("models", model, "data"))
+            yield Happened(one.as_of, "data", said, address_of("models", model, "data"))
         before = one.data_revision
 
 
 def _alerts(records: Records, model: str, start: datetime, end: datetime) -> Iterator[Happened]:
     for one in watch_records.alerts_between(records, model, start, end):
         said = f"{one.severity}, {one.kind.replace('_', ' ')}: {one.message}"
-        yield Happened(one.raised_at, "alert", said, address("models", model, "alerts", one.id))
+        yield Happened(one.raised_at, "alert", said, address_of("models", model, "alerts", one.id))

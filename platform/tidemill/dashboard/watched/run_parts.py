@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tidemill.dashboard.addresses import address
 from tidemill.dashboard.charts.histogram import Bins
+from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.watched.drift_of_windows import columns_in
 from tidemill.dashboard.watched.metric_words import metric_of, number_in
 from tidemill.dashboard.watched.verdict_words import KindVerdict, kind_verdicts
@@ -75,7 +75,7 @@ def feature_line(model: str, name: str, column: Facts) -> FeatureLine:
         state = "not compared"
     return FeatureLine(
         name,
-        address("models", model, "features", name),
+        address_of("models", model, "features", name),
         column.get("method"),
         number_in(column, "value"),
         number_in(column, "threshold"),
