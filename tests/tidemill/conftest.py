@@ -4,23 +4,27 @@ import shutil
 
 import pytest
 
+from tests.made_once import made_once
 from tests.tidemill.serving.small_project import add_version, crown, make_project
 from tidemill.project import load_project
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
-    return make_project(tmp_path_factory.mktemp("parcels") / "project").root
+    return made_once(tmp_path_factory, "parcels", lambda folder: make_project(folder / "project").root)
 
 
 @pytest.fixture(scope="session")
 def served_template(tmp_path_factory, template):
-    root = shutil.copytree(template, tmp_path_factory.mktemp("served") / "project")
-    project = load_project(root)
-    add_version(project, 0.2)
-    add_version(project, 0.8)
-    crown(project, "1")
-    return root
+    def make(folder):
+        root = shutil.copytree(template, folder / "project")
+        project = load_project(root)
+        add_version(project, 0.2)
+        add_version(project, 0.8)
+        crown(project, "1")
+        return root
+
+    return made_once(tmp_path_factory, "served-parcels", make)
 
 
 @pytest.fixture

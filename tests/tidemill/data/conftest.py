@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.made_once import made_once
 from tidemill.data.repository.git import git
 from tidemill.data.versioning.add import add
 from tidemill.data.versioning.data_versions import init_workspace
@@ -102,10 +103,13 @@ def write_project(root: Path) -> None:
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace to copy: making one takes a second."""
-    root = tmp_path_factory.mktemp("fresh") / "tiny"
-    write_project(root)
-    init_workspace(root, root.parent / "remote")
-    return root
+
+    def make(folder: Path) -> Path:
+        write_project(folder / "tiny")
+        init_workspace(folder / "tiny", folder / "remote")
+        return folder / "tiny"
+
+    return made_once(tmp_path_factory, "fresh", make)
 
 
 @pytest.fixture
@@ -138,7 +142,10 @@ def put(path: Path, frame: pl.DataFrame) -> None:
 @pytest.fixture(scope="session")
 def told(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a history: flights and weather were added, later changed; a stage works in a folder."""
-    root = tmp_path_factory.mktemp("told") / "tiny"
+    return made_once(tmp_path_factory, "told", lambda folder: _tell(fresh, folder / "tiny"))
+
+
+def _tell(fresh: Path, root: Path) -> Path:
     shutil.copytree(fresh, root)
     (root.parent / "remote").mkdir()
     project = load_project(root)
@@ -182,6 +189,7 @@ def project(told: Path, tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def finished(told: Path) -> Project:
-    """That project itself, to look at."""
-    return load_project(told)
+def finished(told: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of that project for all tests that only look at it."""
+    folder = shutil.copytree(told.parent, tmp_path_factory.mktemp("finished") / "copy")
+    return load_project(folder / "tiny")

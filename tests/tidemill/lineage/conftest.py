@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.made_once import made_once
 from tests.tidemill.lineage.small_world import label, predict, turn_once, watch, write_project
 from tidemill.project import Project, load_project
 from tidemill.settings import Settings
@@ -74,10 +75,17 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, ray_of_the_session: None) -> World:
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+    def make(folder: Path) -> World:
+        request.getfixturevalue("ray_of_the_session")
+        return _turn_world(folder / "parcels")
+
+    return made_once(tmp_path_factory, "world", make)
+
+
+def _turn_world(root: Path) -> World:
     collector = Collector("")
     server = serve(collector)
-    root = tmp_path_factory.mktemp("world") / "parcels"
     settings = Settings(num_cpus=1, openlineage_url=collector.address, openlineage_api_key=KEY)
     project = write_project(root, settings)
     turn = turn_once(project)

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.made_once import made_once
 from tests.tidemill.privacy.small_project import make_project, serve_and_train
 from tidemill.project import load_project
 from tidemill.settings import Settings
@@ -11,9 +12,12 @@ from tidemill.settings import Settings
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
-    project = make_project(tmp_path_factory.mktemp("riders") / "project")
-    serve_and_train(project)
-    return project.root.parent
+    def make(folder):
+        project = make_project(folder / "project")
+        serve_and_train(project)
+        return folder
+
+    return made_once(tmp_path_factory, "riders", make)
 
 
 @pytest.fixture

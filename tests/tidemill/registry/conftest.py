@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from tests.made_once import made_once
 from tests.tidemill.training.small_project import FEATURES, Data, day, make_project
 from tidemill.project import load_project
 from tidemill.settings import Settings
@@ -29,6 +30,10 @@ RUNS = (Trained("line", 70), Trained("trees", 100, refit=True), Trained("constan
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
     """A project whose store has a finished run of each of `RUNS`, made without a search."""
+    return made_once(tmp_path_factory, "trained", _train)
+
+
+def _train(folder):
     from tidemill.training.fitting.final_fit import finish
     from tidemill.training.fitting.split_rows import read_split
     from tidemill.training.search.trial_records import TrialRecord
@@ -38,7 +43,7 @@ def template(tmp_path_factory):
     from tidemill.training.tracking.run_lineage import Lineage, installed
     from tidemill.training.tracking.training_record import log_lineage
 
-    project = make_project(tmp_path_factory.mktemp("template"))
+    project = make_project(folder)
     spec, client = load_spec(project), mlflow_tracking.connect(project)
     experiment = mlflow_tracking.experiment_id(client, project)
     params = {one["family"]: one["params"] for one in candidates(spec, 3, seed=0)}
@@ -83,11 +88,13 @@ def registered_template(template, tmp_path_factory):
     """The template with all its runs registered, and compiled."""
     from tidemill.registry.versions.new_versions import register
 
-    root = tmp_path_factory.mktemp("registered")
-    shutil.copytree(template[0], root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.lock"))
-    project = load_project(root, Settings())
-    assert [register(project, model.run_id) for model in template[1]] == ["1", "2", "3"]
-    return root
+    def make(root):
+        shutil.copytree(template[0], root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.lock"))
+        project = load_project(root, Settings())
+        assert [register(project, model.run_id) for model in template[1]] == ["1", "2", "3"]
+        return root
+
+    return made_once(tmp_path_factory, "registered", make)
 
 
 @pytest.fixture

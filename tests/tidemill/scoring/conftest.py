@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from tests.made_once import made_once
 from tests.tidemill.serving.small_project import KNOWN, crown, make_project
 from tidemill.project import load_project
 from tidemill.registry.versions.new_versions import register
@@ -49,11 +50,14 @@ def add_version(project, weight):
 
 @pytest.fixture(scope="session")
 def scored_template(tmp_path_factory):
-    project = make_project(tmp_path_factory.mktemp("scored") / "project")
-    add_version(project, 1.0)
-    add_version(project, 3.0)
-    crown(project, "1")
-    return project.root
+    def make(folder):
+        project = make_project(folder / "project")
+        add_version(project, 1.0)
+        add_version(project, 3.0)
+        crown(project, "1")
+        return project.root
+
+    return made_once(tmp_path_factory, "scored-parcels", make)
 
 
 @pytest.fixture
