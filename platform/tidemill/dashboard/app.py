@@ -14,7 +14,7 @@ from tidemill.dashboard.door.door import Door
 from tidemill.dashboard.door.identification import Identification
 from tidemill.dashboard.error_pages import API, MLFLOW, answer_for
 from tidemill.dashboard.installation import Installation
-from tidemill.dashboard.pages import feature_pages, fleet, model_pages, window_pages
+from tidemill.dashboard.pages import audit_page, feature_pages, fleet, model_pages, window_pages
 from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
 from tidemill.dashboard.pages.alerts import why_no_alert as why_page
 from tidemill.dashboard.pages.runs_and_data import run_comparison, run_pages
@@ -38,6 +38,7 @@ PAGES: tuple[Callable[[FastAPI], None], ...] = (
     silence_page.add_to,
     unsent_messages.add_to,
     why_page.add_to,
+    audit_page.add_to,
 )
 """Each adds its pages and acts."""
 
