@@ -55,7 +55,7 @@ def heat_map(
     time = scale or TimeScale.around([each.at for each in columns])
     bottom = _TOP + _ROW * len(rows)
     drawn = [
-        text(shortened(row.name, 22), LEFT - 8, _TOP + _ROW * place + 14, "axis-text", "end")
+        text(shortened(row.name, 20), LEFT - 8, _TOP + _ROW * place + 14, "axis-text", "end")
         for place, row in enumerate(rows)
     ]
     for place, (column, wide) in enumerate(zip(columns, widths(columns, time), strict=True)):
