@@ -1,6 +1,5 @@
 """Queries of the pages that watch: windows of a range of time, and what happened meanwhile."""
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tidemill.errors import WindowNotFound
@@ -10,12 +9,9 @@ __all__ = [
     "alerts_between",
     "alerts_of_run",
     "champion_move",
-    "counts_of_replicas",
-    "latest_replicas",
     "monitor_names",
     "moves_between",
     "neighbours",
-    "open_alerts",
     "severities",
     "turns_between",
     "window",
@@ -107,31 +103,6 @@ def alerts_of_run(records: Records, run: Row) -> list[Row]:
     return records.select("alerts", where, *about, order="raised_at DESC, id DESC", limit=_MANY)
 
 
-def open_alerts(records: Records, model: str, most: int = _MANY) -> list[Row]:
-    """Return the latest alerts that are not resolved, the latest first."""
-    where = f"model = ? AND {_OPEN}"
-    return records.select("alerts", where, model, order="raised_at DESC, id DESC", limit=most)
-
-
 def severities(records: Records, model: str) -> dict[str, int]:
     """Return how many alerts are not resolved, by severity."""
     return records.counts("alerts", "severity", f"model = ? AND {_OPEN}", model)
-
-
-def latest_replicas(records: Records, model: str) -> list[Row]:
-    """Return the replicas, those with the latest heartbeat first."""
-    return records.select("replicas", "model = ?", model, order="seen_at DESC", limit=_MANY)
-
-
-def counts_of_replicas(records: Records, model: str, replicas: Sequence[str]) -> list[Mapping[str, int]]:
-    """Return how many rows some replicas answered, failed and dropped, of each version and role."""
-    if not replicas:
-        return []
-    marks = ", ".join("?" * len(replicas))
-    where = f"model = ? AND replica IN ({marks})"
-    rows = records.select("lane_counts", where, model, *replicas, order="role, version")
-    return [
-        {"answered": row.answered, "failed": row.failed, "dropped": row.dropped}
-        for row in rows
-        if row.role != "shadow"
-    ]

@@ -195,3 +195,16 @@ def test_a_monitor_that_has_not_run_for_long_is_overdue(shown, folder):
     [one], page = shown(run(at=datetime(2013, 6, 3, tzinfo=UTC)))
     assert (one["next"]["at"], one["next"]["overdue"]) == ("2013-06-10T00:00:00Z", True)
     assert "overdue" in page
+
+
+def test_a_model_whose_alerts_are_too_many_to_read_is_not_fine(shown, monkeypatch):
+    monkeypatch.setattr("tidemill.dashboard.records.fleet_records._MOST", 1)
+    other = KnownProject(model="another", name="another", root="/gone", seen_at=NOW)
+    later = alert("another", severity="critical")
+    later.raised_at = NOW
+    found, _ = shown(move(), run(), alert(), other, move("another"), run("another"), later)
+    assert [(one["model"], one["risk"]["word"]) for one in found] == [
+        ("another", "critical"),
+        (MODEL, "at risk"),
+    ]
+    assert found[1]["risk"]["why"] == "1 open alert"
