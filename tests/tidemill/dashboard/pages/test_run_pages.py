@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from tests.tidemill.dashboard.pages.mlflow_store import open_store
 from tidemill.state.tables import Turn
 from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, connect
 
@@ -11,7 +12,7 @@ NASTY = "<script>alert(1)</script>"
 @pytest.fixture
 def tracked(installation):
     """A search with three trials, and a run of somebody's own, in MLflow's store; run name → id."""
-    client = connect(installation.home)
+    client = open_store(installation.home)
     experiment = client.create_experiment("parcels")
     made = {}
 

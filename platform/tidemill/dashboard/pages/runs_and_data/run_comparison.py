@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query
 
@@ -125,8 +125,22 @@ def _with_gate(visit: Visit, model: str, run: ShownRun, facts: _Facts) -> _Facts
     for version in run.versions:
         for decision in gate_decisions(visit.records, model, version)[-1:]:
             found["Verdict"] = "passed" if decision.passed else "refused"
+            found |= _gain(decision.numbers or {}, decision.champion)
             found |= {f"Check {number}": reason for number, reason in enumerate(decision.reasons, 1)}
     return {"Metrics": facts["Metrics"], "Gate": found, **facts}
+
+
+def _gain(numbers: Mapping[str, Any], champion: str | None) -> dict[str, str]:
+    """Return the gain over the champion, with its interval.
+
+    >>> _gain({"metric": "roc_auc", "gain": -0.0144, "gain_interval": [-0.0305, 0.0034]}, "4")
+    {'Gain in roc_auc': '-0.0144 (-0.0305 to +0.0034) over version 4'}
+    """
+    gain, interval = numbers.get("gain"), numbers.get("gain_interval")
+    if gain is None:
+        return {}
+    between = f" ({interval[0]:+.4f} to {interval[1]:+.4f})" if interval else ""
+    return {f"Gain in {numbers.get('metric')}": f"{gain:+.4f}{between} over version {champion}"}
 
 
 def differences(title: str, facts: Sequence[Mapping[str, str]], *, all_of: bool) -> Section:

@@ -214,11 +214,18 @@ def origin_of(lineage: "Lineage") -> dict[str, str]:
         "As of": lineage.as_of.isoformat(),
         "Feature service": lineage.feature_service,
         "Feature definition": lineage.feature_definition,
-        "Split": str(lineage.split),
+        **_split_of(lineage),
         "Code that no commit holds": "unknown" if changed is None else ", ".join(changed) or "none",
         **{f"Data {path}": md5 for path, md5 in sorted(lineage.data.items())},
         **{f"Package {name}": version for name, version in sorted(lineage.packages.items())},
     }
+
+
+def _split_of(lineage: "Lineage") -> dict[str, str]:
+    """Return which rows were on which side."""
+    if hasattr(lineage.split, "rows"):
+        return {"Split": str(lineage.split)}
+    return {f"Split: {name}": str(period) for name, period in vars(lineage.split).items()}
 
 
 def _finite(value: float | None) -> float | None:

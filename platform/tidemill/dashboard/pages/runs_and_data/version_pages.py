@@ -1,0 +1,291 @@
+"""The versions of a model: the list, and one version with all that is on record about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+
+from tidemill.dashboard.page import PageNumber, add_page
+from tidemill.dashboard.records.registry_reading import read_registry
+from tidemill.dashboard.records.version_records import ServedPeriod, served_periods, slices_of, turn_of
+from tidemill.dashboard.visit import Here, Visit
+from tidemill.errors import ModelNotFound, NotAnswering, RegistryError
+from tidemill.project import Project
+from tidemill.state.record_queries import gate_decisions
+
+if TYPE_CHECKING:
+    from tidemill.registry.versions.registry_reader import ShownVersion
+    from tidemill.registry.versions.saved_signature import SavedSignature
+    from tidemill.state.record_reader import Row
+
+__all__ = ["Version", "VersionList", "add_to", "version_page", "versions"]
+
+_SIZE = 25
+_DIGITS = 9  # a greater number is none that a registry can hold
+
+
+@dataclass(frozen=True)
+class ListedVersion:
+    """A version in the list."""
+
+    version: str
+    aliases: Sequence[str]
+    score: float | None
+    """The metric of the list, on its own hold-out rows."""
+    gate: str | None
+    """``passed`` or ``refused``; None if the gate never saw it."""
+    data_revision: str | None
+    run_id: str
+    registered_at: datetime
+
+
+@dataclass(frozen=True)
+class VersionList:
+    """A page of the versions of a model, the latest first."""
+
+    model: str
+    metric: str
+    versions: Sequence[ListedVersion]
+    total: int
+    number: int
+    size: int = _SIZE
+
+    @property
+    def first(self) -> int:
+        """Return the place of the first one of this page."""
+        return (self.number - 1) * self.size + 1
+
+    @property
+    def last(self) -> int:
+        """Return the place of the last one of this page."""
+        return self.first + len(self.versions) - 1
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A decision of the gate about a version."""
+
+    decision_id: str
+    passed: bool
+    mode: str
+    champion: str | None
+    metric: str | None
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+    reasons: Sequence[str]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Slice:
+    """How a version did on some of the predictions."""
+
+    name: str
+    value: float | None
+    expected: float | None
+    rows: int | None
+
+
+@dataclass(frozen=True)
+class InputColumn:
+    """A column that the model takes."""
+
+    name: str
+    type: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class Version:
+    """All that is on record about a version."""
+
+    model: str
+    version: str
+    aliases: Sequence[str]
+    registered_at: datetime
+    run_id: str
+    turn_id: str | None
+    cpu_seconds: float | None
+    """CPU time of its turn."""
+    seconds: float | None
+    """Wall-clock time of its turn."""
+    data_revision: str | None
+    metrics: Mapping[str, float]
+    gates: Sequence[Gate]
+    served: Sequence[ServedPeriod]
+    slices_at: datetime | None
+    slice_metric: str | None
+    slices: Sequence[Slice]
+    compiled: str
+    """What came of compiling it."""
+    compiled_size: int | None
+    size: int | None
+    """Of its files, bytes."""
+    format: str | None
+    inputs: Sequence[InputColumn]
+    outputs: Sequence[str]
+    trouble: str | None
+    """Why its files cannot be read."""
+    lineage: Mapping[str, str]
+
+
+def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
+    """Return a page of the versions of a model."""
+    from tidemill.registry.versions.registry_reader import read_registered
+
+    project = visit.installation.load(visit.project(model))
+    _refuse_lost_database(visit, project)
+    found = read_registry(("versions", str(project.root)), lambda: read_registered(project))
+    metric = f"holdout_{project.config.train.metric}"
+    shown = found[(page - 1) * _SIZE : page * _SIZE]
+    listed = [
+        ListedVersion(
+            one.version,
+            list(one.aliases),
+            one.metrics.get(metric),
+            _verdict(gate_decisions(visit.records, model, one.version)),
+            one.data_revision,
+            one.run_id,
+            one.registered_at,
+        )
+        for one in shown
+    ]
+    return VersionList(model, metric, listed, len(found), page)
+
+
+def _refuse_lost_database(visit: Visit, project: Project) -> None:
+    """Raise if the registry's database is gone, though by the records there were versions."""
+    from tidemill.training.tracking.run_reading import store_exists
+
+    of = "model = ? AND status = 'done'", project.model
+    if not store_exists(project) and visit.records.select("promotions", *of, limit=1):
+        raise NotAnswering(
+            "the registry's database is not there, but by the records a version serves",
+            hint="restore MLflow's database (mlflow.db in .tidemill) from a backup; do not promote meanwhile",
+        )
+
+
+def _verdict(decisions: "Sequence[Row]") -> str | None:
+    return None if not decisions else "passed" if decisions[-1].passed else "refused"
+
+
+def version_page(visit: Here, model: str, version: str) -> Version:
+    """Return one version of a model, by its number or an alias."""
+    from tidemill.registry.versions.registry_reader import read_version
+
+    project = visit.installation.load(visit.project(model))
+    _refuse_lost_database(visit, project)
+    if version.isdecimal() and len(version) > _DIGITS:
+        raise ModelNotFound(f"{model} has no version {version}", hint="the list of versions shows its own")
+    found = read_registry(
+        ("version", str(project.root), version), lambda: read_version(project, version, model)
+    )
+    signature, trouble = _signature(project, found.version)
+    turn = turn_of(visit.records, model, found.version)
+    evaluated = slices_of(visit.records, model, found.version)
+    at, slices = evaluated or (None, {})
+    return Version(
+        model=model,
+        version=found.version,
+        aliases=list(found.aliases),
+        registered_at=found.registered_at,
+        run_id=found.run_id,
+        turn_id=turn.id if turn else None,
+        cpu_seconds=turn.cpu_seconds if turn else None,
+        seconds=sum(turn.seconds.values()) if turn else None,
+        data_revision=found.data_revision,
+        metrics=dict(sorted(found.metrics.items())),
+        gates=[_gate(one) for one in gate_decisions(visit.records, model, found.version)[::-1][:20]],
+        served=served_periods(visit.records, model, found.version),
+        slices_at=at,
+        slice_metric=slices.get("metric"),
+        slices=[_slice(one) for one in slices.get("slices", ())],
+        compiled=_compiled(found),
+        compiled_size=(found.compiled or {}).get("size"),
+        size=signature.size if signature else None,
+        format=signature.format if signature else None,
+        inputs=[InputColumn(c.name, c.type, c.required) for c in signature.inputs] if signature else [],
+        outputs=[f"{c.name} {c.type}".strip() for c in signature.outputs] if signature else [],
+        trouble=trouble,
+        lineage=_lineage(found.lineage),
+    )
+
+
+def _signature(project: Project, version: str) -> "tuple[SavedSignature | None, str | None]":
+    from tidemill.registry.versions.saved_signature import read_signature
+
+    try:
+        key = ("signature", str(project.root), version)
+        return read_registry(key, lambda: read_signature(project, version)), None
+    except (NotAnswering, RegistryError) as error:
+        return None, str(error)
+
+
+def _gate(decision: "Row") -> Gate:
+    numbers = decision.numbers or {}
+    low, high = numbers.get("gain_interval") or (None, None)
+    return Gate(
+        decision.id,
+        decision.passed,
+        decision.mode,
+        decision.champion,
+        numbers.get("metric"),
+        numbers.get("gain"),
+        low,
+        high,
+        list(decision.reasons),
+        decision.decided_at,
+    )
+
+
+def _slice(found: Mapping[str, Any]) -> Slice:
+    rows = found.get("rows", found.get("labelled"))
+    return Slice(str(found.get("name")), found.get("value"), found.get("expected"), rows)
+
+
+def _compiled(found: "ShownVersion") -> str:
+    facts = found.compiled
+    if facts is None:
+        return "no: it was registered without"
+    return f"no: {facts['reason']}" if facts["status"] == "refused" else "yes, to ONNX"
+
+
+def _lineage(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the lineage as text; what is nested gets names with a space.
+
+    >>> _lineage({"as_of": "2013-12-01", "data": {"rows.parquet": "9a0e"}, "uncommitted": []})
+    {'as of': '2013-12-01', 'data rows.parquet': '9a0e', 'uncommitted': 'none'}
+    """
+    said: dict[str, str] = {}
+    for name, value in found.items():
+        words = name.replace("_", " ")
+        if isinstance(value, Mapping):
+            said |= {f"{words} {key}": _plain(one) for key, one in value.items()}
+        else:
+            said[words] = _plain(value)
+    return said
+
+
+def _plain(value: Any) -> str:
+    match value:
+        case Mapping():
+            return " · ".join(f"{key} {one}" for key, one in value.items())
+        case list():
+            return ", ".join(map(str, value)) or "none"
+        case None:
+            return "not on record"
+        case _:
+            return str(value)
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the pages."""
+    read = ("read", "version")
+    add_page(
+        app, "/models/{model}/versions", versions, template="versions.html", needs=read, title="Versions"
+    )
+    one = "/models/{model}/versions/{version}"
+    add_page(app, one, version_page, template="version.html", needs=read, title="Version")

@@ -1,0 +1,29 @@
+"""Reads the registry for a page: for a bounded time, with one error for all that keeps it from answering."""
+
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+from tidemill.dashboard.records.bounded_reading import READINGS
+from tidemill.errors import ModelNotFound, NotAnswering, RegistryError, TrainingError
+
+__all__ = ["read_registry"]
+
+Value = TypeVar("Value")
+
+
+def read_registry(key: Hashable, work: Callable[[], Value]) -> Value:
+    """Return what ``work`` reads from the registry.
+
+    Raises:
+        ModelNotFound: it has no such model, version or alias.
+        NotAnswering: it is away, damaged, or slow.
+    """
+    try:
+        return READINGS.read("the model registry", key, work)
+    except ModelNotFound:
+        raise
+    except (RegistryError, TrainingError) as error:
+        raise NotAnswering(
+            f"the model registry does not answer: {error}",
+            hint="look at MLflow's server and its database; the other pages keep working",
+        ) from error

@@ -1,0 +1,113 @@
+from datetime import timedelta
+
+import pytest
+
+from tests.tidemill.dashboard.pages.mlflow_store import open_store
+from tidemill.state.tables import GateDecision, MonitorRun, Promotion, Turn
+
+MLMODEL = """
+flavors: {sklearn: {serialization_format: skops}}
+model_size_bytes: 2048
+signature:
+  inputs: '[{"type": "double", "name": "weight<b>", "required": true}]'
+  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]'
+"""
+
+
+@pytest.fixture
+def registered(installation, tmp_path):
+    """Two versions of the model, the second one with a turn, a gate's decision and a period of service."""
+    client, now, folder = open_store(installation.home), installation.clock.now(), tmp_path / "files"
+    folder.mkdir()
+    (folder / "MLmodel").write_text(MLMODEL)
+    client.create_registered_model("parcel-delay")
+    for _ in range(2):
+        client.create_model_version("parcel-delay", folder.as_uri())
+    client.set_registered_model_alias("parcel-delay", "champion", "2")
+    of = {"model": "parcel-delay"}
+    numbers = {"metric": "roc_auc", "gain": -0.0144, "gain_interval": [-0.0305, 0.0034]}
+    with installation.state.transaction() as session:
+        session.add(
+            Turn(
+                id="turn_1", **of, trigger="manual", reason="", actor="ada", promote=True, overrides={},
+                as_of=now, status="promoted", step="end", seconds={"data": 30, "train": 60}, version="2",
+                cpu_seconds=120.0, requested_at=now,
+            )
+        )  # fmt: skip
+        session.add(
+            GateDecision(
+                id="gate_1", **of, candidate="2", champion="1", mode="enforce", passed=False,
+                reasons=["<i>too small</i> a gain"], numbers=numbers, decided_at=now,
+            )
+        )  # fmt: skip
+        session.flush()
+        for number, version in enumerate(("1", "2", "1", "2")):
+            session.add(
+                Promotion(
+                    id=f"move_{number}", **of, alias="champion", from_version=None, to_version=version,
+                    kind="promotion", status="done", actor="ada", reason="", at=now + timedelta(days=number),
+                    requested_at=now + timedelta(days=number),
+                )
+            )  # fmt: skip
+        session.add(
+            MonitorRun(
+                id="run_1", **of, monitor="slices", version="2", window_start=now, window_end=now, rows=9,
+                labelled=9, verdict="ok", at=now, report_path=None,
+                results={"slice_quality": {"metric": "roc_auc", "slices": [
+                    {"name": "depot = north", "value": 0.61, "expected": 0.7, "rows": 40}]}},
+            )
+        )  # fmt: skip
+    return folder
+
+
+def test_the_list_shows_aliases_and_what_the_gate_said(browser, registered):
+    found = browser.get("/api/v1/models/parcel-delay/versions").json()
+    assert [(one["version"], one["aliases"], one["gate"]) for one in found["versions"]] == [
+        ("2", ["champion"], "refused"),
+        ("1", [], None),
+    ]
+    assert browser.get("/models/parcel-delay/versions").status_code == 200
+    beyond = browser.get("/models/parcel-delay/versions?page=9")
+    assert (beyond.status_code, "to its first page" in beyond.text) == (200, True)
+
+
+def test_a_version_shows_gate_service_slices_cost_and_signature(browser, registered):
+    page = browser.get("/models/parcel-delay/versions/champion").text
+    for said in (
+        "-0.0305 to +0.0034",
+        "&lt;i&gt;too small&lt;/i&gt; a gain",
+        "depot = north",
+        "2 min of CPU time, 1.5 min from beginning to end",
+        "weight&lt;b&gt;",
+        "float64 -1 × 2",
+        "2 KiB, sklearn (skops)",
+    ):
+        assert said in page
+    found = browser.get("/api/v1/models/parcel-delay/versions/2").json()
+    assert [(one["since"][:10], (one["until"] or "")[:10]) for one in found["served"]] == [
+        ("2013-07-04", ""),
+        ("2013-07-02", "2013-07-03"),
+    ]
+
+
+def test_a_version_without_its_files_says_so_and_shows_the_rest(browser, registered):
+    (registered / "MLmodel").unlink()
+    page = browser.get("/models/parcel-delay/versions/2")
+    assert page.status_code == 200
+    assert "Its files cannot be read" in page.text
+    assert "-0.0305 to +0.0034" in page.text
+
+
+@pytest.mark.parametrize("version", ["3", "nobody", "1 or 1=1", "9" * 30, "²", "<b>"])
+def test_a_version_that_is_not_there_is_not_found(browser, registered, version):
+    answer = browser.get(f"/api/v1/models/parcel-delay/versions/{version}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_a_lost_registry_is_said_to_be_lost(browser, registered, installation):
+    for file in installation.home.home.glob("mlflow.db*"):
+        file.unlink()
+    gone = browser.get("/models/parcel-delay/versions")
+    assert gone.status_code == 503
+    assert "restore" in gone.text.lower()
+    assert browser.get("/").status_code == 200
