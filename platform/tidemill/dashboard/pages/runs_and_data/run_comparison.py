@@ -10,6 +10,7 @@ from fastapi import FastAPI, Query
 from tidemill.dashboard.page import add_page
 from tidemill.dashboard.pages.runs_and_data.run_pages import ShownRun, origin_of, shown_run
 from tidemill.dashboard.records.bounded_reading import READINGS
+from tidemill.dashboard.templating import number
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.project import Project
 
@@ -104,7 +105,8 @@ def _metrics(run: "TrackedRun") -> dict[str, str]:
     said = {}
     for name, value in found.items():
         low, high = found.get(f"{name}_low"), found.get(f"{name}_high")
-        said[name] = f"{value:.5g}" + ("" if low is None or high is None else f" ({low:.5g} to {high:.5g})")
+        between = "" if low is None or high is None else f" ({number(low, 5)} to {number(high, 5)})"
+        said[name] = number(value, 5) + between
     return dict(sorted(said.items()))
 
 
@@ -126,7 +128,7 @@ def _with_gate(visit: Visit, model: str, run: ShownRun, facts: _Facts) -> _Facts
         for decision in gate_decisions(visit.records, model, version)[-1:]:
             found["Verdict"] = "passed" if decision.passed else "refused"
             found |= _gain(decision.numbers or {}, decision.champion)
-            found |= {f"Check {number}": reason for number, reason in enumerate(decision.reasons, 1)}
+            found |= {f"Check {place}": reason for place, reason in enumerate(decision.reasons, 1)}
     return {"Metrics": facts["Metrics"], "Gate": found, **facts}
 
 

@@ -140,7 +140,7 @@ def _read_page(project: Project, run_id: str) -> RunPage:
     metric = ("validation_" if run.role == "trial" else "holdout_") + name
     lineage, trained, trouble = read_documents(project, run)
     trials = [] if run.role == "trial" else trials_of(project, run)
-    shown = [Trial(shown_run(one, f"validation_{name}", ()), one.params, one.end) for one in trials]
+    shown = [Trial(shown_run(one, f"validation_{name}", ()), _short(one.params), one.end) for one in trials]
     params = dict(run.params)
     if trained is not None:
         params = {key: str(value) for key, value in trained.params.items()} | params
@@ -226,6 +226,25 @@ def _split_of(lineage: "Lineage") -> dict[str, str]:
     if hasattr(lineage.split, "rows"):
         return {"Split": str(lineage.split)}
     return {f"Split: {name}": str(period) for name, period in vars(lineage.split).items()}
+
+
+def _short(params: Mapping[str, str]) -> dict[str, str]:
+    """Return parameters with numbers of four digits.
+
+    >>> _short({"learning_rate": "0.08918419461547462", "family": "boosting", "depth": "3"})
+    {'learning_rate': '0.08918', 'family': 'boosting', 'depth': '3'}
+    """
+    return {
+        name: f"{float(text):.4g}" if "." in text and _is_number(text) else text
+        for name, text in params.items()
+    }
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _finite(value: float | None) -> float | None:
