@@ -27,6 +27,7 @@ The tree::
     │   └── GateRefused          a gate said no                                           (exit code 3)
     ├── ServingError             the serving stack is not in the state that was needed
     │   ├── JobNotFound          no such slow prediction
+    │   ├── PredictionNotFound   no such prediction in the log
     │   ├── PortTaken            an address that was asked for is in use
     │   └── StackNotRunning      nothing is running here
     ├── MonitoringError          a monitor could not be evaluated
@@ -58,6 +59,7 @@ __all__ = [
     "NotDelivered",
     "NotWritable",
     "PortTaken",
+    "PredictionNotFound",
     "ProjectNotFound",
     "RegistryError",
     "RetrainingError",
@@ -182,6 +184,10 @@ class GateRefused(RegistryError):
 
 class ServingError(TidemillError):
     """The serving stack is not in the state that was needed."""
+
+
+class PredictionNotFound(ServingError):
+    """The prediction log does not hold such a prediction."""
 
 
 class JobNotFound(ServingError):

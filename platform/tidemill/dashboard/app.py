@@ -17,8 +17,7 @@ from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.pages import audit_page, feature_pages, fleet, model_pages, window_pages
 from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
 from tidemill.dashboard.pages.alerts import why_no_alert as why_page
-from tidemill.dashboard.pages.runs_and_data import run_comparison, run_pages, version_pages
-from tidemill.dashboard.pages import fleet
+from tidemill.dashboard.pages.runs_and_data import prediction_pages, run_comparison, run_pages, version_pages
 from tidemill.dashboard.static_files import KeptFiles
 from tidemill.dashboard.tracking_proxy.tracking_proxy import TrackingProxy
 from tidemill.errors import TidemillError
@@ -41,6 +40,7 @@ PAGES: tuple[Callable[[FastAPI], None], ...] = (
     why_page.add_to,
     audit_page.add_to,
     version_pages.add_to,
+    prediction_pages.add_to,
 )
 """Each adds its pages and acts."""
 

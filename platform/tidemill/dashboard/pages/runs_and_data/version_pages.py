@@ -16,8 +16,8 @@ from tidemill.project import Project
 from tidemill.state.record_queries import gate_decisions
 
 if TYPE_CHECKING:
+    from tidemill.registry.versions.model_description import SavedSignature
     from tidemill.registry.versions.registry_reader import ShownVersion
-    from tidemill.registry.versions.saved_signature import SavedSignature
     from tidemill.state.record_reader import Row
 
 __all__ = ["Version", "VersionList", "add_to", "version_page", "versions"]
@@ -215,7 +215,7 @@ def version_page(visit: Here, model: str, version: str) -> Version:
 
 
 def _signature(project: Project, version: str) -> "tuple[SavedSignature | None, str | None]":
-    from tidemill.registry.versions.saved_signature import read_signature
+    from tidemill.registry.versions.model_description import read_signature
 
     try:
         key = ("signature", str(project.root), version)

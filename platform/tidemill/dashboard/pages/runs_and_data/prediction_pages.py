@@ -1,0 +1,224 @@
+"""The predictions of a model in its log: a list from the newest backwards, and one with its explanation."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Query
+
+from tidemill.dashboard.page import add_page
+from tidemill.dashboard.records.prediction_reading import Explained, explain, labels_of, prediction_of
+from tidemill.dashboard.visit import Here
+from tidemill.errors import PredictionNotFound
+from tidemill.prediction_log.search.newest_first import Wanted, newest_first
+
+__all__ = ["Prediction", "Predictions", "add_to", "prediction", "predictions"]
+
+
+@dataclass(frozen=True)
+class ListedPrediction:
+    """A prediction in the list."""
+
+    prediction_id: str
+    at: datetime
+    """Event time."""
+    version: str
+    score: float | None
+    decision: str
+    flags: Sequence[str]
+    role: str
+    test: bool
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Some predictions, the latest first."""
+
+    model: str
+    predictions: Sequence[ListedPrediction]
+    following: str | None
+    """Value of ``after`` for those before; None where the log ends."""
+    version: str
+    flag: str
+    first: date | None
+    last: date | None
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label that a prediction was given."""
+
+    value: str
+    at: datetime
+    """When it became known, event time."""
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One prediction as the log holds it."""
+
+    model: str
+    prediction_id: str
+    version: str
+    at: datetime
+    score: float | None
+    decision: Mapping[str, str]
+    flags: Sequence[str]
+    facts: Mapping[str, str]
+    request: Mapping[str, str]
+    """What the request held; what is personal, as it was hidden when it was logged."""
+    keys: Mapping[str, str]
+    features: Mapping[str, str]
+    labels: Sequence[Label]
+    labels_trouble: str | None
+    explained: Explained | None
+    why_not: str | None
+    """Why it is not explained."""
+
+
+def predictions(
+    visit: Here,
+    model: str,
+    version: Annotated[str, Query(max_length=100, description="Only of this version.")] = "",
+    flag: Annotated[str, Query(max_length=200, description="Only with this flag.")] = "",
+    first: Annotated[date | Literal[""] | None, Query(description="First day, event time.")] = None,
+    last: Annotated[date | Literal[""] | None, Query(description="Last day, event time.")] = None,
+    after: Annotated[str, Query(max_length=200, description="Where the page before ended.")] = "",
+    id: Annotated[str, Query(max_length=200, description="Only the one with this id.")] = "",
+) -> Predictions:
+    """Return some predictions of a model, the latest first."""
+    project = visit.installation.load(visit.project(model))
+    if id.strip():
+        record = prediction_of(project, id.strip())
+        found = [] if record is None else [_listed(record)]
+        return Predictions(model, found, None, "", "", None, None, id)
+    since, until = _day(first), _day(last)
+    wanted = Wanted(
+        version or None,
+        flag or None,
+        datetime(since.year, since.month, since.day, tzinfo=UTC) if since else None,
+        _after(until),
+    )
+    newest = newest_first(project.predictions, model, wanted, after or None)
+    listed = [_listed(record) for record in newest.records]
+    return Predictions(model, listed, newest.following, version, flag, since, until)
+
+
+def _day(given: date | str | None) -> date | None:
+    return given if isinstance(given, date) else None  # a form sends an empty text
+
+
+def _after(day: date | None) -> datetime | None:
+    """Return the moment after a day; None after the last day that there is."""
+    if day is None or day == date.max:
+        return None
+    following = day + timedelta(days=1)
+    return datetime(following.year, following.month, following.day, tzinfo=UTC)
+
+
+def _listed(record: Mapping[str, Any]) -> ListedPrediction:
+    decision = record.get("decision")
+    shown = decision.items() if isinstance(decision, Mapping) else ()
+    return ListedPrediction(
+        record["prediction_id"],
+        datetime.fromisoformat(record["at"]),
+        str(record.get("version")),
+        _finite(record.get("score")),
+        ", ".join(f"{name} {_plain(value)}" for name, value in shown),
+        list(record.get("flags") or ()),
+        record.get("role") or "champion",
+        bool(record.get("test")),
+    )
+
+
+def prediction(
+    visit: Here,
+    model: str,
+    prediction_id: str,
+    explained: Annotated[bool, Query(alias="explain", description="Load the model and explain it.")] = False,
+) -> Prediction:
+    """Return one prediction of a model as the log holds it."""
+    project = visit.installation.load(visit.project(model))
+    record = prediction_of(project, prediction_id)
+    if record is None:
+        raise PredictionNotFound(
+            f"the log of {model} holds no prediction {prediction_id!r}",
+            hint="predictions leave the log by serve.log.retention_days and by erasure",
+        )
+    labels, trouble = labels_of(project, prediction_id)
+    found, why_not = explain(project, record) if explained else (None, None)
+    names = ("served_at", "replica", "role", "shadow_of", "test", "milliseconds", "caller", "request_id")
+    answer = record.get("answer")
+    return Prediction(
+        model,
+        prediction_id,
+        str(record.get("version")),
+        datetime.fromisoformat(record["at"]),
+        _finite(record.get("score")),
+        _texts(record.get("decision")),
+        list(record.get("flags") or ()),
+        {
+            name.replace("_", " "): _plain(record[name])
+            for name in names
+            if record.get(name) not in (None, False)
+        }
+        | ({} if answer is None else {"answer": _plain(answer)}),
+        _texts(record.get("instance")),
+        _texts(record.get("keys")),
+        _texts(record.get("features")),
+        [_label(one) for one in labels],
+        trouble,
+        found,
+        why_not,
+    )
+
+
+def _label(found: Mapping[str, Any]) -> Label:
+    value = found.get("label")
+    return Label(
+        _plain(found.get("target") if value is None else value),
+        datetime.fromisoformat(found["at"]),
+        datetime.fromisoformat(found["received_at"]),
+    )
+
+
+def _texts(values: Any) -> dict[str, str]:
+    return {name: _plain(value) for name, value in values.items()} if isinstance(values, Mapping) else {}
+
+
+def _plain(value: Any) -> str:
+    """Return a value of the log as text.
+
+    >>> _plain(17.26169999), _plain(None), _plain("B6"), _plain([1, 2])
+    ('17.2617', 'not known', 'B6', '[1, 2]')
+    """
+    match value:
+        case None:
+            return "not known"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.6g}"
+        case str():
+            return value
+        case _:
+            return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the pages."""
+    read = ("read", "prediction")
+    of = "/models/{model}/predictions"
+    add_page(app, of, predictions, template="predictions.html", needs=read, title="Predictions")
+    add_page(
+        app, f"{of}/{{prediction_id}}", prediction, template="prediction.html", needs=read, title="Prediction"
+    )

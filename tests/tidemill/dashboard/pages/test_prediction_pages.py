@@ -1,0 +1,85 @@
+from datetime import timedelta
+
+import pytest
+
+from tests.tidemill.prediction_log.log_records import NOON, label, record
+from tidemill.dashboard.records import prediction_reading
+from tidemill.prediction_log.prediction_log import PredictionLog
+
+NASTY = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def logged(installation):
+    """Sixty predictions, and one with texts to be escaped, two labels, and a score that is not a number."""
+    log = PredictionLog(installation.home.predictions, "parcel-delay")
+    for number in range(60):
+        log.append([record(f"p{number:02d}", NOON + timedelta(minutes=number), model="parcel-delay")])
+    strange = {"instance": {"rider": NASTY, NASTY: 1}, "decision": {"risk": NASTY}, "flags": (NASTY,)}
+    last = record("p60", NOON + timedelta(hours=2), model="parcel-delay", score=float("nan"), **strange)
+    log.append([last])
+    log.append_labels([label("p60", 0, NOON), label("p60", 1, NOON + timedelta(hours=1))])
+    log.close()
+
+
+def test_the_list_goes_back_page_by_page(browser, logged):
+    page = browser.get("/models/parcel-delay/predictions")
+    assert page.status_code == 200
+    assert NASTY not in page.text
+    first = browser.get("/api/v1/models/parcel-delay/predictions").json()
+    names = [one["prediction_id"] for one in first["predictions"]]
+    assert names == [f"p{number:02d}" for number in range(60, 10, -1)]
+    assert first["predictions"][0]["score"] is None
+    again = browser.get(
+        "/api/v1/models/parcel-delay/predictions", params={"after": first["following"]}
+    ).json()
+    assert [one["prediction_id"] for one in again["predictions"]][-1] == "p00"
+    assert again["following"] is None
+
+
+def test_the_list_is_chosen_by_id_flag_and_day(browser, logged):
+    def found(**query):
+        answer = browser.get("/api/v1/models/parcel-delay/predictions", params=query)
+        return len(answer.json()["predictions"]) if answer.status_code == 200 else answer.status_code
+
+    assert found(id="p07") == 1
+    assert found(id="nothing") == 0
+    assert found(flag=NASTY) == 1
+    assert found(version="9") == 0
+    assert found(first="2013-04-01", last="2013-04-01") == 50
+    assert found(first="2013-04-02", last="") == 0
+    assert found(first="9999-12-31", last="9999-12-31") == 0
+    assert found(first="yesterday") == 422
+    assert found(after="nonsense") == 422
+
+
+def test_one_shows_request_features_and_the_label_that_counts(browser, logged):
+    page = browser.get("/models/parcel-delay/predictions/p60").text
+    assert NASTY not in page
+    assert "&lt;img src=x" in page
+    assert "1, known at 2013-04-01 13:00" in page
+    found = browser.get("/api/v1/models/parcel-delay/predictions/p07").json()
+    assert (found["features"], found["labels"]) == ({"wind": "8", "visibility": "not known"}, [])
+    missing = browser.get("/api/v1/models/parcel-delay/predictions/p99")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "prediction_not_found")
+
+
+def test_an_explanation_is_sorted_and_without_one_says_why(browser, logged, monkeypatch):
+    class Two:
+        def explain(self, version, rows):
+            assert (version, rows[0].values["wind"]) == ("3", 8.0)
+            return [
+                {
+                    "unit": "log-odds",
+                    "base_value": 0.5,
+                    "contributions": {"wind": 0.1, "visibility": -0.3},
+                }
+            ]
+
+    address = "/api/v1/models/parcel-delay/predictions/p07"
+    assert browser.get(address).json()["explained"] is None
+    assert browser.get(f"{address}?explain=true").json()["why_not"]  # there is no such version
+    monkeypatch.setattr(prediction_reading, "_explainer", lambda project: Two())
+    found = browser.get(f"{address}?explain=true").json()["explained"]
+    assert [one["feature"] for one in found["contributions"]] == ["visibility", "wind"]
+    assert "-0.3000" in browser.get("/models/parcel-delay/predictions/p07?explain=true").text
