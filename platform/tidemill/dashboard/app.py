@@ -18,6 +18,7 @@ from tidemill.dashboard.pages import audit_page, feature_pages, fleet, model_pag
 from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
 from tidemill.dashboard.pages.alerts import why_no_alert as why_page
 from tidemill.dashboard.pages.runs_and_data import prediction_pages, run_comparison, run_pages, version_pages
+from tidemill.dashboard.pages.serving import job_acts, serving_pages
 from tidemill.dashboard.static_files import KeptFiles
 from tidemill.dashboard.tracking_proxy.tracking_proxy import TrackingProxy
 from tidemill.errors import TidemillError
@@ -41,6 +42,8 @@ PAGES: tuple[Callable[[FastAPI], None], ...] = (
     audit_page.add_to,
     version_pages.add_to,
     prediction_pages.add_to,
+    serving_pages.add_to,
+    job_acts.add_to,
 )
 """Each adds its pages and acts."""
 

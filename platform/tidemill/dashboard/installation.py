@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tidemill.clock import Clock, SystemClock
+from tidemill.dashboard.live.serving_watch import ServingWatch
 from tidemill.errors import ConfigError, ProjectNotFound
 from tidemill.project import Project, load_project
 from tidemill.state import State, open_state
@@ -42,6 +43,8 @@ class Installation:
     """Of MLflow's server on this machine, which its pages are fetched from; None if there is none."""
     api_url: str | None = None
     """Of the prediction API, whose metrics are read; None if none runs."""
+    watch: ServingWatch | None = field(default=None, repr=False)
+    """Reads those metrics; None where nobody started it."""
     _loading: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @cached_property

@@ -12,6 +12,7 @@ import uvicorn
 from tidemill.dashboard.app import make_app
 from tidemill.dashboard.door.account_identification import AccountIdentification
 from tidemill.dashboard.installation import Installation, record_project
+from tidemill.dashboard.live.serving_watch import ServingWatch
 from tidemill.dashboard.opening import is_open, require_safe_opening
 from tidemill.errors import TidemillError
 from tidemill.garbage import collect_rarely
@@ -63,11 +64,24 @@ def main(arguments: Sequence[str]) -> int:
 def _installation(options: argparse.Namespace) -> Installation:
     project = load_project(options.project)
     stack = stack_record.status(project)
-    return Installation(
+    watch = ServingWatch(project.settings.api_key)
+    made = Installation(
         project,
+        watch=watch,
         mlflow_url=options.mlflow or (stack.mlflow_url if stack else None),
         api_url=options.api or (stack.url if stack else None) or None,
     )
+    watch.start(lambda: _addresses(made))
+    return made
+
+
+def _addresses(installation: Installation) -> dict[str, str]:
+    """Return the addresses of the prediction APIs that run on this machine, by model."""
+    running = {one.model: stack_record.status_in(one.root) for one in installation.projects()}
+    found = {model: stack.url for model, stack in running.items() if stack is not None and stack.url}
+    if installation.api_url is not None:
+        found.setdefault(installation.home.model, installation.api_url)
+    return found
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ _STATUSES: tuple[tuple[type[errors.TidemillError], int], ...] = (
     (errors.MonitoringError, 409),
     (errors.RetrainingError, 409),
     (errors.StackNotRunning, 503),
+    (errors.ServingError, 409),
     (errors.StateError, 503),
     (errors.NotAnswering, 503),
 )

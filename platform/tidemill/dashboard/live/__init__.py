@@ -1,0 +1,1 @@
+"""What changes by the second: the figures of serving, and the events that refresh pages."""

@@ -1,0 +1,1 @@
+"""Serving: figures of the moment, replicas, jobs and batch schedules."""
