@@ -54,11 +54,7 @@ def of_onnx(content: bytes, kind: str, what: str) -> ForeignModel:
     except ModelUnsafe as error:
         raise ModelUnsafe(f"{what}: {error}", hint=error.hint) from error
     taken, given = session.get_inputs(), session.get_outputs()
-    if any(one.shape and isinstance(one.shape[0], int) for one in taken):
-        raise RegistryError(
-            f"{what} takes exactly {taken[0].shape[0]} row{'' if taken[0].shape[0] == 1 else 's'} at a time",
-            hint="export it with a first dimension that is free (dynamic_axes, or dynamic_shapes)",
-        )
+    _require_any_rows(taken, what)
     if not number_outputs(given, _ANY):
         raise RegistryError(
             f"{what} gives {[one.type for one in given]}: none of it is a tensor of numbers",
@@ -86,6 +82,28 @@ def of_onnx(content: bytes, kind: str, what: str) -> ForeignModel:
 
     features, width = _columns(model, taken)
     return ForeignModel(kind=kind, answer=answer, save=save, features=features, width=width)
+
+
+def _require_any_rows(taken: Sequence[Any], what: str) -> None:
+    """Raise an error for inputs that take a fixed number of rows.
+
+    Raises:
+        RegistryError: there are some.
+    """
+    fixed = [one for one in taken if one.shape and isinstance(one.shape[0], int)]
+    if fixed and len(fixed) < len(taken):
+        names = ", ".join(one.name for one in fixed)
+        raise RegistryError(
+            f"{what} has inputs that are no columns, of a fixed number of rows: {names}",
+            hint="its export left constants outside (Keras does so of Normalization layers): use Rescaling, "
+            "or scale the columns before the model; or import it by an MLflow flavour",
+        )
+    if fixed:
+        rows = fixed[0].shape[0]
+        raise RegistryError(
+            f"{what} takes exactly {rows} row{'' if rows == 1 else 's'} at a time",
+            hint="export it with a first dimension that is free (dynamic_axes, or dynamic_shapes)",
+        )
 
 
 def _clear_outputs(given: Sequence[Any], task: Task, what: str) -> list[str]:

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array
+from onnx import TensorProto, helper
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -137,6 +138,14 @@ def test_onnx_that_cannot_be_served_says_how_to_export_it(project_of, imported, 
     with pytest.raises(RegistryError, match="takes exactly 1 row at a time"):
         imported(project, tmp_path / "fixed.onnx", examples=tmp_path / "rows.parquet")
     assert list_versions(project) == []
+    constant = to_onnx(model, first, options={"zipmap": False})
+    constant.graph.input.append(helper.make_tensor_value_info("scale/Sub/y:0", TensorProto.FLOAT, [1, 3]))
+    (tmp_path / "constant.onnx").write_bytes(constant.SerializeToString())
+    with pytest.raises(
+        RegistryError, match="no columns, of a fixed number of rows: scale/Sub/y:0"
+    ) as refused:
+        imported(project, tmp_path / "constant.onnx", examples=tmp_path / "rows.parquet")
+    assert "Normalization" in refused.value.hint
 
 
 @pytest.fixture
