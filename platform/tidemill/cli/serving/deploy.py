@@ -7,8 +7,8 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
-from tidemill.cli.output import emit, format_moment, print_wrapped
-from tidemill.cli.serving.rollout import rollout
+from tidemill.cli.output import emit, format_moment
+from tidemill.cli.serving.rollout import render_progress, rollout
 from tidemill.cli.serving.shares import as_percent, read_share
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
@@ -165,10 +165,8 @@ def show(project: ProjectDir = None, json: AsJson = False) -> None:
             console.print("no version is deployed beside it")
         for problem in found["problems"]:
             console.print(f"! {problem}")
-        rollout = found["rollout"]
-        if rollout:
-            said = f"rollout {rollout['id']} of version {rollout['version']}: {rollout['says']}"
-            print_wrapped(console, said)
+        if found["rollout"]:
+            render_progress(console, found["rollout"])
 
     emit(found, json, render)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import emit, print_wrapped
+from tidemill.cli.output import emit, print_indented, print_wrapped
 from tidemill.cli.progress_lines import progress
 from tidemill.cli.serving.shares import as_percent, read_share
 from tidemill.clock import SystemClock
@@ -15,7 +15,7 @@ from tidemill.errors import GateRefused, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["rollout"]
+__all__ = ["render_progress", "rollout"]
 
 
 _Version = Annotated[
@@ -83,6 +83,22 @@ def rollout(
             hint="`tidemill deploy show --json` has the checks of each step",
         )
     emit(_facts(begun), json, lambda console: _render(console, begun))
+
+
+def render_progress(console: "Console", rollout: dict[str, Any]) -> None:
+    """Show how far a rollout came, why each step ended, and all checks of the last.
+
+    Args:
+        console: to print on.
+        rollout: of `tidemill.rollouts.deployment_status.describe_deployments`.
+    """
+    print_wrapped(console, f"rollout {rollout['id']} of version {rollout['version']}: {rollout['says']}")
+    checks = rollout["checks"]
+    for place, step in enumerate(checks, 1):
+        last = place == len(checks)
+        print_indented(console, f"at {as_percent(step['share'])}" + (":" if last else f": {step['reason']}"))
+        for sentence in step["checks"] if last else ():
+            print_wrapped(console, f"    {sentence}", "    ")
 
 
 def _running(state: Any, model: str) -> Any:
