@@ -147,7 +147,7 @@ def _log_run(project: "Project") -> str:
         task=Binary("roc_auc"),
         example=frame[:500],
         trusted=trusted,
-    )
+    ).uri
     trained = TrainedModel(run, uri, {}, 1, 0, "trees", {}, features=FEATURES, trusted_types=tuple(trusted))
     days = [START + timedelta(days=number) for number in range(4)]
     split = Split(*(Period(days[n], days[n + 1]) for n in range(3)))

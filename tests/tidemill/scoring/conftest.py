@@ -38,7 +38,7 @@ def add_version(project, weight):
     task, example = Binary(""), frame[:50]
     uri = log_model(
         client, run_id=run, name="m", estimator=model, task=task, example=example, trusted=trusted
-    )
+    ).uri
     trained = TrainedModel(run, uri, {}, 1, 0, "trees", {}, features=FEATURES, trusted_types=tuple(trusted))
     days = [KNOWN - pd.Timedelta(days=number) for number in (4, 3, 2, 1)]
     lineage = Lineage("0" * 40, {}, "parcels", "0", Split(*(Period(*pair) for pair in pairwise(days))), KNOWN)

@@ -140,7 +140,7 @@ def add_model(
     run = client.create_run(experiment_id(client, project)).info.run_id
     uri = log_model(
         client, run_id=run, name="m", estimator=model, task=task, example=frame[:2], trusted=trusted
-    )
+    ).uri
     trained = TrainedModel(
         run,
         uri,

@@ -88,7 +88,8 @@ def _judge(
     project: Project, version: ModelVersion, rows: pl.DataFrame, truth: npt.NDArray[Any]
 ) -> tuple[Evaluation, Answers | None, float | None]:
     service = version.lineage.feature_service if version.lineage else None
-    nothing = Evaluation(version.version, {}, rows.height, service=service, notes=_notes(version))
+    notes = _notes(project, version, rows)
+    nothing = Evaluation(version.version, {}, rows.height, service=service, notes=notes)
     problem = (
         _unfair(project, version, rows) or _learnt(project, version, rows) or _other_target(project, version)
     )
@@ -126,9 +127,16 @@ def _has_twin(version: ModelVersion) -> bool:
     return version.trained is not None and version.trained.refitted_on is not None
 
 
-def _notes(version: ModelVersion) -> tuple[str, ...]:
+def _notes(project: Project, version: ModelVersion, rows: pl.DataFrame) -> tuple[str, ...]:
     if version.lineage is None or version.lineage.imported is None:
         return ()
+    imported = version.lineage.imported
+    if "learnt_until" in imported and not count_learnt(imported, rows, project.config.dataset):
+        what = "the judged twin of version" if imported.get("twin") else "version"
+        return (
+            f"version {version.version} was imported from {what} {imported['version']}, which learnt from "
+            "none of the hold-out's rows",
+        )
     return (
         f"version {version.version} was imported from {version.lineage.imported['from']}: whether it has "
         "learnt from the hold-out's rows is not known",

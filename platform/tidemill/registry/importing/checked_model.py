@@ -23,6 +23,7 @@ from tidemill.registry.importing.import_checks import (
     choose_features,
     compare_outputs,
 )
+from tidemill.registry.importing.known_models import KnownModel, find_known
 from tidemill.registry.importing.model_origins import Origin, open_model
 from tidemill.registry.importing.output_classes import output_places
 from tidemill.registry.versions.model_signature import ModelSignature, whole
@@ -91,6 +92,8 @@ class CheckedModel:
     folder: Path
     """The MLflow model that will be served."""
     parity: OutputParity
+    known: KnownModel | None = None
+    """The version of this project that it is a copy of."""
 
     @property
     def model(self) -> ForeignModel:
@@ -116,7 +119,9 @@ def check_model(project: Project, request: ImportRequest, now: ProjectState, scr
     quiet_mlflow()
     origin = open_model(project, request.address, scratch, request.allow_code, request.tracking_uri)
     check_task(origin.model, project.task)
-    places = output_places(origin.model, request.classes, project.task, request.command)
+    known = find_known(project, origin)
+    classes = request.classes or (() if known is None else known.classes)
+    places = output_places(origin.model, classes, project.task, request.command)
     examples = None if request.examples is None else read_examples(request.examples, scratch)
     rows = read_split(project, now.features, request.as_of)
     lists = lengths_of(rows.fit.schema, now.features)
@@ -126,7 +131,7 @@ def check_model(project: Project, request: ImportRequest, now: ProjectState, scr
     signature = ModelSignature(tuple(map(str, sample.columns)), _words(sample), project.task, places)
     folder = scratch / "model"
     parity = _save(project, origin.model, signature, sample, folder)
-    return CheckedModel(origin, features, signature, rows, folder, parity)
+    return CheckedModel(origin, features, signature, rows, folder, parity, known)
 
 
 def _others(project: Project) -> tuple[str, ...]:

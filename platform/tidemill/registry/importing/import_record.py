@@ -14,7 +14,7 @@ from tidemill.registry.importing.checked_model import CheckedModel
 from tidemill.registry.versions.artifacts import CHECK_REGISTRY, connect_registry
 from tidemill.registry.versions.new_versions import register
 from tidemill.training.fitting.judgement import log_judged
-from tidemill.training.fitting.packaging import log_saved
+from tidemill.training.fitting.packaging import estimator_digest, log_saved
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.training_record import log_lineage, log_summary
@@ -33,6 +33,7 @@ def facts_of(checked: CheckedModel) -> dict[str, Any]:
         "sha256": checked.origin.sha256,
         "allowed_code": checked.model.unsafe or checked.model.runs_code,
         "parity": asdict(checked.parity),
+        **({} if checked.known is None else checked.known.facts()),
     }
 
 
@@ -64,6 +65,7 @@ def record_import(project: Project, lineage: Lineage, checked: CheckedModel) -> 
 
 def _log(project: Project, client: MlflowClient, run_id: str, checked: CheckedModel) -> TrainedModel:
     task, origin = checked.signature.task, checked.origin
+    digest = estimator_digest(checked.folder)
     metrics = log_judged(project, client, checked.rows, run_id, checked.answer)
     trained = TrainedModel(
         run_id=run_id,
@@ -79,6 +81,7 @@ def _log(project: Project, client: MlflowClient, run_id: str, checked: CheckedMo
         classes=tuple(getattr(task, "classes", ())),
         places=checked.signature.places,
         lists=checked.lists,
+        files={} if digest is None else {"served": digest},
     )
     params = {"imported_from": origin.source, "sha256": origin.sha256, **checked.rows.sizes()}
     mlflow_tracking.log_values(client, run_id, metrics=metrics, params=params)

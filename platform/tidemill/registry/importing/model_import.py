@@ -12,7 +12,7 @@ from tidemill.registry.importing.checked_model import ImportRequest, ProjectStat
 from tidemill.registry.importing.import_checks import OutputParity
 from tidemill.registry.importing.import_record import facts_of, record_import
 from tidemill.registry.versions.artifacts import connect_registry
-from tidemill.registry.versions.model_versions import compiled_record, get_version, list_versions
+from tidemill.registry.versions.model_versions import compiled_record, get_version
 from tidemill.training.tracking.learnt_rows import count_learnt
 from tidemill.training.tracking.run_lineage import Lineage, installed
 
@@ -74,7 +74,7 @@ def import_version(project: Project, request: ImportRequest, now: ProjectState) 
     connect_registry(project)  # it also quietens MLflow, which would warn of pip while it saves
     with TemporaryDirectory() as scratch:
         checked = check_model(project, request, now, Path(scratch))
-        facts = facts_of(checked) | _made_here(project, checked.origin.run_id)
+        facts = facts_of(checked)
         lineage = Lineage(
             now.data.revision,
             now.data.outputs,
@@ -102,15 +102,3 @@ def import_version(project: Project, request: ImportRequest, now: ProjectState) 
         learnt_rows=count_learnt(facts, checked.rows.holdout, project.config.dataset),
         run_id=trained.run_id,
     )
-
-
-def _made_here(project: Project, run_id: str | None) -> dict[str, str]:
-    """Return which version of the project's model a run made, and until when that learnt from all rows."""
-    for version in list_versions(project) if run_id else ():
-        if version.run_id != run_id or version.trained is None or version.lineage is None:
-            continue
-        until = (version.lineage.imported or {}).get("learnt_until")
-        if version.trained.refitted_on is not None:
-            until = version.lineage.as_of.isoformat()
-        return {"version": version.version} | ({"learnt_until": until} if until else {})
-    return {}

@@ -13,6 +13,7 @@ from tidemill.registry.importing.model_files import digest_of, read_file_model
 from tidemill.registry.importing.model_kinds import ADDRESS, check_address
 from tidemill.registry.importing.python_classes import CLASS_FILES, read_class
 from tidemill.registry.versions.model_description import read_description
+from tidemill.training.fitting.packaging import estimator_digest
 from tidemill.training.spec_loading import load_spec
 
 __all__ = ["Origin", "open_model"]
@@ -27,6 +28,8 @@ class Origin:
     """The address, for people: an absolute path, or as it was given."""
     sha256: str
     """Of the file, or of all files of the folder."""
+    file_sha256: str | None = None
+    """Of the file of an estimator alone, whatever folder it lies in."""
     run_id: str | None = None
     """The run that made it, as MLflow's description of the folder says."""
 
@@ -57,14 +60,15 @@ def open_model(
 
     if path.is_dir():
         read = read_folder_model(path, declared, allow_code)
-        return Origin(read, str(path), digest_of(path), _run_of(path))
+        return Origin(read, str(path), digest_of(path), estimator_digest(path), _run_of(path))
     if path.exists():
         read = read_file_model(path, declared, allow_code)
-        return Origin(read, str(path), digest_of(path), _run_beside(path))
+        digest = digest_of(path)
+        return Origin(read, str(path), digest, digest, _run_beside(path))
     if ADDRESS.fullmatch(address):
         fetched = fetch_model(project, address, scratch, tracking_uri)
         read = read_folder_model(fetched, declared, allow_code)
-        return Origin(read, address, digest_of(fetched), _run_of(fetched))
+        return Origin(read, address, digest_of(fetched), estimator_digest(fetched), _run_of(fetched))
     made = read_class(project, address, scratch)
     return Origin(made, address, digest_of(scratch / CLASS_FILES))
 

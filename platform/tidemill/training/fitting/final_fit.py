@@ -64,14 +64,17 @@ def finish(
     trusted = sorted({name for one in (twin, estimator) for name in trusted_types(one, spec.trusted_types)})
     saved: dict[str, Any] = {"run_id": run_id, "task": task, "trusted": trusted}
     saved["example"] = example_rows(rows.fit, rows.features, personal)
-    model_uri = log_model(client, name=project.model, estimator=estimator, **saved)
-    if rows.known is not None:
-        log_twin(client, estimator=twin, **saved)
+    logged = log_model(client, name=project.model, estimator=estimator, **saved)
+    judged_file = None if rows.known is None else log_twin(client, estimator=twin, **saved)
+    digests = {"served": logged.sha256, "judged": judged_file}
     judged = log_judged(project, client, rows, run_id, lambda some: _answers(task, twin, some, rows.features))
     trained = _summary(project, rows, run_id, found, choice)
     values = {f"validation_{task.metric}": found.value, **judged}
     metrics = {name: value for name, value in values.items() if np.isfinite(value)}
-    trained = replace(trained, model_uri=model_uri, metrics=metrics, trusted_types=tuple(trusted))
+    files = {name: digest for name, digest in digests.items() if digest is not None}
+    trained = replace(
+        trained, model_uri=logged.uri, metrics=metrics, trusted_types=tuple(trusted), files=files
+    )
     _log_trained(client, rows, trained)
     return trained
 

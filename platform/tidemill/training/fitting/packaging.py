@@ -1,11 +1,12 @@
 """Save an estimator as an MLflow model, with skops format, signature, example and pinned requirements."""
 
+import hashlib
 import warnings
 from collections.abc import Collection, Iterable
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow.sklearn
 import pandas as pd
@@ -24,9 +25,27 @@ from tidemill.training.tracking.private_mlflow import requirements_as_given
 from tidemill.training.tracking.run_files import log_folder
 from tidemill.training.tracking.training_result import JUDGED
 
-__all__ = ["log_model", "log_saved", "log_twin", "requirements", "save_estimator", "trusted_types"]
+__all__ = [
+    "LoggedEstimator",
+    "estimator_digest",
+    "log_model",
+    "log_saved",
+    "log_twin",
+    "requirements",
+    "save_estimator",
+    "trusted_types",
+]
 
 _NEEDED = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
+
+
+class LoggedEstimator(NamedTuple):
+    """A logged model."""
+
+    uri: str
+    """Its address (``models:/m-…``)."""
+    sha256: str | None
+    """Of the estimator's file."""
 
 
 def trusted_types(estimator: Any, declared: Collection[str]) -> list[str]:
@@ -61,8 +80,8 @@ def log_model(
     task: Task,
     example: pd.DataFrame,
     trusted: list[str],
-) -> str:
-    """Log the model to the run and return its address (``models:/m-…``).
+) -> LoggedEstimator:
+    """Log the model to the run.
 
     ``mlflow.pyfunc`` loads it as a model whose ``predict`` gives probabilities, shape (rows, classes), or the
     values of a regression.
@@ -82,7 +101,7 @@ def log_model(
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         save_estimator(path, estimator, task, example, trusted)
-        return log_saved(client, run_id, name, path)
+        return LoggedEstimator(log_saved(client, run_id, name, path), estimator_digest(path))
 
 
 def log_twin(
@@ -93,8 +112,11 @@ def log_twin(
     task: Task,
     example: pd.DataFrame,
     trusted: list[str],
-) -> None:
+) -> str | None:
     """Keep what was judged in place of a model in the run's folder `JUDGED`; arguments as of `log_model`.
+
+    Returns:
+        the SHA-256 of its file.
 
     Raises:
         TrainingError: MLflow cannot save it.
@@ -103,6 +125,16 @@ def log_twin(
         path = Path(folder) / JUDGED
         save_estimator(path, estimator, task, example, trusted)
         log_folder(client, run_id, path, JUDGED)
+        return estimator_digest(path)
+
+
+def estimator_digest(folder: Path) -> str | None:
+    """Return the SHA-256 of the estimator's file in the folder of an MLflow model; None if there is none."""
+    found = list(folder.glob("*.skops"))
+    if len(found) != 1:
+        return None
+    with found[0].open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def save_estimator(

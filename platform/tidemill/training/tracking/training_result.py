@@ -61,6 +61,9 @@ class TrainedModel:
     are the twin's, which is in `JUDGED`. None: it was judged itself."""
     labels: int | None = None
     """Labelled rows that were known; None in records of earlier versions."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the estimator's file that is ``served``, and of the twin's that was ``judged``; none in
+    records of earlier versions."""
     windows: tuple[Mapping[str, Any], ...] = ()
     """How each candidate window did (`tidemill.training.fitting.window_choice.Compared`)."""
 

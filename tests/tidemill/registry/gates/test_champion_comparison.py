@@ -1,6 +1,7 @@
 """The candidate and the champion score the same rows."""
 
 import re
+import shutil
 from dataclasses import replace
 
 import polars as pl
@@ -14,7 +15,7 @@ from tidemill.registry.importing.model_import import ImportRequest, ProjectState
 from tidemill.registry.versions.model_versions import get_version, load_holdout, load_judged, load_scorer
 from tidemill.training.tracking.mlflow_tracking import connect
 from tidemill.training.tracking.run_files import log_table
-from tidemill.training.tracking.training_result import HOLDOUT
+from tidemill.training.tracking.training_result import HOLDOUT, JUDGED
 
 pytestmark = pytest.mark.engine
 
@@ -67,12 +68,37 @@ def test_a_version_that_learnt_from_all_rows_is_known_when_it_is_imported_again(
     version, rows = get_version(registered, "2"), load_holdout(registered, "2").height
     state = ProjectState(Data(), version.trained.features, "small_service", "77c2", ())
     [file] = fetch_model(registered, "models:/small-model/2", tmp_path, None).glob("*.skops")
-    number = "2"
-    for from_file in (False, False, True):  # the import itself can be imported
-        address = str(file) if from_file else f"models:/small-model/{number}"
+    number, copied = "2", shutil.copy(file, tmp_path / "copied.bin")  # beside no description of MLflow
+    for known_by in (None, None, file, copied):  # the import itself can be imported
+        address = f"models:/small-model/{number}" if known_by is None else str(known_by)
         done = import_version(registered, ImportRequest(address, version.lineage.as_of), state)
         number = done.version
         assert done.learnt_rows == rows
         verdict = compare(registered, get_version(registered, number), get_version(registered, "1"))
         assert not verdict.passed
         assert f"it has learnt from {rows} of the hold-out's {rows} rows" in verdict.reasons[0]
+    (tmp_path / "again").mkdir()
+    [again] = fetch_model(registered, f"models:/small-model/{number}", tmp_path / "again", None).glob(
+        "*.skops"
+    )
+    moved = shutil.copy(again, tmp_path / "moved.skops")
+    assert (
+        import_version(registered, ImportRequest(str(moved), version.lineage.as_of), state).learnt_rows
+        == rows
+    )
+
+
+def test_the_judged_twin_is_imported_as_what_never_saw_the_hold_out(registered, tmp_path):
+    version = get_version(registered, "2")
+    state = ProjectState(Data(), version.trained.features, "small_service", "77c2", ())
+    address = f"runs:/{version.run_id}/{JUDGED}"
+    [file] = fetch_model(registered, address, tmp_path, None).glob("*.skops")
+    moved = shutil.copy(file, tmp_path / "twin.skops")
+    for one in (address, str(moved)):
+        done = import_version(registered, ImportRequest(one, version.lineage.as_of), state)
+        assert done.learnt_rows == 0
+        assert done.metrics["holdout_roc_auc"] == pytest.approx(version.metrics["holdout_roc_auc"])
+        verdict = compare(registered, get_version(registered, done.version), get_version(registered, "1"))
+        reasons = " ".join(verdict.reasons)
+        assert "the judged twin of version 2, which learnt from none of the hold-out's rows" in reasons
+        assert "is not known" not in reasons

@@ -277,7 +277,7 @@ def test_a_family_may_use_another_package(project, runs, model, tmp_path):
         task=Binary("roc_auc"),
         example=rows[:5],
         trusted=trusted_types(taught_model, ()),
-    )
+    ).uri
     place = client.get_logged_model(uri.removeprefix("models:/")).artifact_location.removeprefix("file://")
     original = read_original(tmp_path.__class__(place), "1", trusted_types(taught_model, ()), list)
     assert original.predict(rows) == pytest.approx(taught_model.predict_proba(rows)[:, 1])
