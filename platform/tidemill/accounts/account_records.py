@@ -1,6 +1,6 @@
 """Reads who is who from the records, without a lock: sessions, tokens, users with their roles."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from tidemill.accounts.api_keys import key_of
 from tidemill.accounts.identities import Identity
 from tidemill.accounts.key_format import matches, parse_key
-from tidemill.accounts.login_sessions import GRAIN, IDLE, SessionInfo, digest_of
+from tidemill.accounts.login_sessions import GRAIN, IDLE, SessionInfo, digest_of, session_info
 from tidemill.accounts.roles import ROLES, Role
 from tidemill.accounts.users import UserInfo, identity_of
 from tidemill.state.key_facts import KeyInfo, key_info
@@ -20,9 +20,11 @@ __all__ = [
     "all_users",
     "find_session",
     "find_token",
+    "names_of",
     "own_sessions",
     "own_tokens",
     "user_by_id",
+    "users_of",
 ]
 
 
@@ -98,21 +100,36 @@ def user_by_id(records: Records, identity: str) -> UserInfo | None:
 
 def all_users(records: Records) -> Sequence[UserInfo]:
     """Return all users, by name."""
+    return users_of(records, records.select("users", "1 = 1", order="name_folded"))
+
+
+def users_of(
+    records: Records, rows: Sequence[Any], projects: Sequence[str] | None = None
+) -> Sequence[UserInfo]:
+    """Return the users of some records of ``users``.
+
+    Args:
+        records: the records.
+        rows: those of ``users``.
+        projects: whose roles alone are shown; None for all.
+    """
     grants: dict[str, list[Any]] = {}
-    for grant in records.select("role_grants", "1 = 1", order="user_id, project, role"):
-        grants.setdefault(grant.user_id, []).append(grant)
-    rows = records.select("users", "1 = 1", order="name_folded")
+    ids = [row.id for row in rows]
+    for grant in records.select("role_grants", _among("user_id", ids), *ids, order="user_id, project, role"):
+        if projects is None or grant.project in projects:
+            grants.setdefault(grant.user_id, []).append(grant)
     return [_user(row, grants.get(row.id, ())) for row in rows]
+
+
+def names_of(records: Records, ids: Collection[str]) -> Mapping[str, str]:
+    """Return the names of users, by id."""
+    return {row.id: row.name for row in records.select("users", _among("id", ids), *ids)}
 
 
 def own_sessions(records: Records, user_id: str, now: datetime) -> Sequence[SessionInfo]:
     """Return a user's sessions that have not ended, the latest first."""
     rows = records.select("login_sessions", "user_id = ?", user_id, order="created_at DESC, id DESC")
-    return [
-        SessionInfo(row.id, row.created_at, row.seen_at, row.expires_at, row.address, row.agent)
-        for row in rows
-        if row.expires_at > now and now - row.seen_at < IDLE
-    ]
+    return [session_info(row) for row in rows if row.expires_at > now and now - row.seen_at < IDLE]
 
 
 def own_tokens(records: Records, user_id: str, now: datetime) -> Sequence[KeyInfo]:
@@ -144,3 +161,7 @@ def _by_project(grants: Iterable[Any]) -> Mapping[str, Sequence[Role]]:
 def _known(roles: Iterable[str]) -> list[Role]:
     given = set(roles)
     return [role for role in ROLES if role in given]
+
+
+def _among(column: str, values: Collection[str]) -> str:
+    return f"{column} IN ({', '.join('?' for _ in values)})" if values else "1 = 0"

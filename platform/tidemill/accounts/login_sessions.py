@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -27,11 +27,14 @@ __all__ = [
     "LIFETIME",
     "NewSession",
     "SessionInfo",
+    "browser_of",
+    "check_password",
     "digest_of",
     "end_session",
     "end_session_by_id",
     "keep_alive",
     "log_in",
+    "session_info",
     "sessions_of",
     "start_session",
 ]
@@ -42,7 +45,17 @@ LIFETIME: Final = timedelta(days=7)
 """A session ends after this, however much it is used."""
 GRAIN: Final = timedelta(minutes=5)
 """How exactly the last use is recorded."""
+_BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
 _MOST_SESSIONS = 20
+_INSIDE = "inside"  # in place of an address
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,29 @@ class SessionInfo:
     expires_at: datetime
     address: str
     agent: str
+    browser: str
+    """In short, for people."""
+
+
+def browser_of(agent: str) -> str:
+    """Return a browser and its system in short, as it says of itself.
+
+    >>> browser_of("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (like Gecko) Chrome/156")
+    'Chrome on Linux'
+    >>> browser_of("curl/8.5.0"), browser_of("")
+    ('curl/8.5.0', 'unknown')
+    """
+    browser = next((name for mark, name in _BROWSERS if mark in agent), None)
+    system = next((name for mark, name in _SYSTEMS if mark in agent), None)
+    if browser is None:
+        return agent[:40] or "unknown"
+    return f"{browser} on {system}" if system else browser
+
+
+def session_info(row: Any) -> SessionInfo:
+    """Return the facts of a session's record."""
+    moments = (row.created_at, row.seen_at, row.expires_at)
+    return SessionInfo(row.id, *moments, row.address, row.agent, browser_of(row.agent))
 
 
 def log_in(state: State, *, name: str, password: str, address: str, agent: str, now: datetime) -> NewSession:
@@ -94,7 +130,7 @@ def log_in(state: State, *, name: str, password: str, address: str, agent: str, 
     if row is None or not right or row.disabled_at is not None:
         raise LoginRefused(
             "the name or the password is wrong",
-            hint="an admin sets a new one: `tidemill users password NAME`",
+            hint="type them again, or ask an admin for a new password",
         )
     better = hash_password(password) if is_outdated(row.password or "") else None
     with state.transaction() as session:
@@ -105,6 +141,27 @@ def log_in(state: State, *, name: str, password: str, address: str, agent: str, 
             user.password = better
         forget_failures(session, name, address, now)
         return start_session(session, user, address=address, agent=agent, now=now)
+
+
+def check_password(state: State, user_id: str, password: str, *, now: datetime) -> None:
+    """Check the password of who is logged in already; failures are counted, as those of logins are.
+
+    Raises:
+        LoginRefused: it is wrong.
+        TooManyLogins: the next attempt must wait: the hint says how long.
+    """
+    with state.transaction() as session:
+        user = session.get(User, user_id)
+        name = user.name if user is not None else ""
+        wait = wait_before(session, name, _INSIDE, now)
+        if not wait:
+            record_failure(session, name, _INSIDE, now)
+    if wait:
+        raise TooManyLogins("the password was wrong too often", hint=f"try again in {_words(wait)}")
+    if not verify_password(user.password if user is not None else None, password):
+        raise LoginRefused("the present password is wrong", hint="type it again")
+    with state.transaction() as session:
+        forget_failures(session, name, _INSIDE, now)
 
 
 def start_session(session: Session, user: User, *, address: str, agent: str, now: datetime) -> NewSession:
@@ -169,11 +226,7 @@ def sessions_of(session: Session, user_id: str, now: datetime) -> Sequence[Sessi
         .where(LoginSession.user_id == user_id)
         .order_by(LoginSession.created_at.desc(), LoginSession.id.desc())
     )
-    return [
-        SessionInfo(row.id, row.created_at, row.seen_at, row.expires_at, row.address, row.agent)
-        for row in rows
-        if row.expires_at > now and row.seen_at > now - IDLE
-    ]
+    return [session_info(row) for row in rows if row.expires_at > now and row.seen_at > now - IDLE]
 
 
 def _words(wait: timedelta) -> str:

@@ -122,7 +122,7 @@ def test_too_many_failures_are_told_to_wait(browser):
         log_in(browser, "bob", "not the password")
     answer = log_in(browser, "bob")
     assert answer.status_code == 429
-    assert "try again in" in answer.text
+    assert "Try again in" in answer.text
 
 
 def test_a_form_of_another_site_logs_nobody_in(browser):

@@ -1,0 +1,157 @@
+"""People: who may log in, what they may do in which project; add, give, take, disable."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import FastAPI
+from pydantic import BaseModel, Field
+
+from tidemill.accounts.account_records import users_of
+from tidemill.accounts.identities import decide
+from tidemill.accounts.roles import EVERY_PROJECT, ROLES, Permission, Role
+from tidemill.accounts.users import (
+    UserInfo,
+    add_user,
+    disable_user,
+    enable_user,
+    grant_role,
+    revoke_role,
+    set_password,
+)
+from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
+from tidemill.dashboard.records.list_part import Part, read_part
+from tidemill.dashboard.visit import Here
+from tidemill.errors import UsageError
+
+__all__ = ["People", "add_to", "people"]
+
+MANAGE: Permission = ("manage", "people")
+_Name = Annotated[str, Field(max_length=200)]
+
+
+@dataclass(frozen=True)
+class People:
+    """Users, by name."""
+
+    users: Sequence[UserInfo]
+    part: Part
+    projects: Sequence[str]
+    """In which roles are given."""
+    known_roles: Sequence[Role] = ROLES
+
+
+class AddForm(BaseModel):
+    """A new user."""
+
+    name: _Name
+    display_name: _Name = ""
+    password: Annotated[str, Field(max_length=1000)] = ""
+    role: Annotated[str, Field(max_length=40)] = ""
+    project: _Name = ""
+
+
+class RoleForm(BaseModel):
+    """A role of a user in a project, or in every one (``*``)."""
+
+    name: _Name
+    role: Annotated[str, Field(max_length=40)]
+    project: _Name
+
+
+class UserForm(BaseModel):
+    """A user."""
+
+    name: _Name
+
+
+class NewPasswordForm(BaseModel):
+    """A password that an admin sets."""
+
+    name: _Name
+    password: Annotated[str, Field(max_length=1000)]
+
+
+def people(visit: Here, number: PageNumber = 1) -> People:
+    """Return users; an admin of some projects alone sees who has roles there, and only those roles."""
+    places = sorted({one.name for one in visit.projects})
+    where, values = "1 = 1", list[str]()
+    everywhere = decide(visit.identity, ("read", "people"), None) == "allowed"
+    if not everywhere:
+        places = [one for one in places if decide(visit.identity, ("read", "people"), one) == "allowed"]
+        marks = ", ".join("?" for _ in places)
+        where = f"id IN (SELECT user_id FROM role_grants WHERE project IN ({marks}))"  # noqa: S608 - marks
+        values = places
+    rows, part = read_part(visit.records, "users", where, *values, order="name_folded", number=number)
+    users = users_of(visit.records, rows, None if everywhere else places)
+    return People(users, part, places)
+
+
+def add(visit: Here, form: AddForm) -> Done:
+    """Add a user, with a role if one is chosen."""
+    roles = {_place(visit, form.project): [form.role]} if form.role else None
+    made = add_user(
+        visit.state,
+        name=form.name,
+        password=form.password or None,
+        actor=visit.who,
+        now=visit.now,
+        display_name=form.display_name,
+        roles=roles,
+    )
+    return Done(f"{made.name} is added.", "/people")
+
+
+def grant(visit: Here, form: RoleForm) -> Done:
+    """Give a role."""
+    place = _place(visit, form.project)
+    found = grant_role(visit.state, form.name, form.role, project=place, actor=visit.who, now=visit.now)
+    return Done(f"{found.name} has the role {form.role} now.", "/people")
+
+
+def take(visit: Here, form: RoleForm) -> Done:
+    """Take a role."""
+    found = revoke_role(visit.state, form.name, form.role, project=form.project, actor=visit.who)
+    return Done(f"{found.name} has the role {form.role} no more.", "/people")
+
+
+def disable(visit: Here, form: UserForm) -> Done:
+    """Keep a user out."""
+    found = disable_user(visit.state, form.name, actor=visit.who, now=visit.now)
+    return Done(f"{found.name} is kept out; every session of theirs has ended.", "/people")
+
+
+def enable(visit: Here, form: UserForm) -> Done:
+    """Let a user in again."""
+    found = enable_user(visit.state, form.name, actor=visit.who)
+    return Done(f"{found.name} may log in again.", "/people")
+
+
+def new_password(visit: Here, form: NewPasswordForm) -> Done:
+    """Set a user's password."""
+    found = set_password(visit.state, form.name, form.password, actor=visit.who, now=visit.now)
+    return Done(f"{found.name} has a new password; every session of theirs has ended.", "/people")
+
+
+def _place(visit: Here, project: str) -> str:
+    known = {one.name for one in visit.projects}
+    if project != EVERY_PROJECT and project not in known:
+        raise UsageError(
+            f"there is no project {project!r} here", hint=f"there are: {', '.join(sorted(known))}"
+        )
+    return project
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the page and its acts."""
+    add_page(app, "/people", people, template="people.html", needs=("read", "people"), title="People")
+    acts = (
+        ("/people", add, AddForm, "Add a user"),
+        ("/people/grant", grant, RoleForm, "Give a role"),
+        ("/people/revoke", take, RoleForm, "Take a role"),
+        ("/people/disable", disable, UserForm, "Disable a user"),
+        ("/people/enable", enable, UserForm, "Enable a user"),
+        ("/people/password", new_password, NewPasswordForm, "Set a user's password"),
+    )
+    for path, act, form, title in acts:
+        add_act(app, path, act, form, needs=MANAGE, title=title)

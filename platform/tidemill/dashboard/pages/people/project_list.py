@@ -1,0 +1,60 @@
+"""Projects: which keep their records here, and who has a role in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fastapi import FastAPI
+
+from tidemill.dashboard.page import add_page
+from tidemill.dashboard.visit import Here
+
+__all__ = ["ListedProject", "Projects", "add_to"]
+
+
+@dataclass(frozen=True)
+class ListedProject:
+    """A project."""
+
+    name: str
+    model: str
+    folder: str
+    here: bool
+    """Whether its folder is on this machine, so that acts on it can be done from here."""
+    started_at: datetime
+    """Wall-clock time of the last start."""
+    people: int
+    """How many have a role in it alone."""
+
+
+@dataclass(frozen=True)
+class Projects:
+    """The projects that the visitor may see."""
+
+    projects: Sequence[ListedProject]
+
+
+def projects(visit: Here) -> Projects:
+    """Return the projects, by name."""
+    people = visit.records.counts("role_grants", "project", "1 = 1")
+    seen = {row.model: row.seen_at for row in visit.records.select("projects", "1 = 1", order="model")}
+    return Projects(
+        [
+            ListedProject(
+                one.name,
+                one.model,
+                str(one.root),
+                one.root.is_dir(),
+                seen[one.model],
+                people.get(one.name, 0),
+            )
+            for one in visit.projects
+        ]
+    )
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the page."""
+    add_page(
+        app, "/projects", projects, template="projects.html", needs=("read", "project"), title="Projects"
+    )

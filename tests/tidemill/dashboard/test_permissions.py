@@ -1,0 +1,92 @@
+"""The whole table, role × action × resource, against real requests to every route that there is."""
+
+import re
+
+import pytest
+from starlette.testclient import TestClient
+
+from tidemill.accounts.identities import Identity, decide
+from tidemill.accounts.roles import EVERY_PROJECT, ROLES
+from tidemill.dashboard.app import make_app, make_pages
+from tidemill.dashboard.door.identification import Identified
+from tidemill.dashboard.error_pages import API
+from tidemill.dashboard.page import permissions
+
+ROUTES = sorted(permissions(make_pages()).items())
+
+
+class Somebody:
+    """Everybody is whoever is set."""
+
+    identity = None
+
+    def identify(self, request):
+        return Identified(self.identity, csrf=None)
+
+
+@pytest.fixture
+def door(installation):
+    somebody = Somebody()
+    app = make_app(installation, somebody, local_only=True)
+    with TestClient(app, base_url="http://localhost", follow_redirects=False) as client:
+        client.somebody = somebody
+        client.installation = installation
+        yield client
+
+
+def ask(door, route):
+    """Ask for a route as a page and as its twin; return both statuses."""
+    method, _, path = route.rpartition(" ")
+    path = path.replace("{model}", "parcel-delay")
+    path = re.sub(r"\{[^}]*\}", "0", path)
+    twin = API + (path if path != "/" else "/fleet")
+    if method != "POST":
+        return [door.get(path).status_code, door.get(twin).status_code]
+    return [door.post(path, data={}).status_code, door.post(twin, json={}).status_code]
+
+
+def person(role, project):
+    return Identity("person", f"a-{role}", {project: frozenset({role})}, "user_x")
+
+
+@pytest.mark.parametrize("project", ["parcels", EVERY_PROJECT])
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_gets_what_the_table_says_and_nothing_else(door, role, project):
+    door.somebody.identity = person(role, project)
+    wrong = []
+    for route, needs in ROUTES:
+        method, _, path = route.rpartition(" ")
+        of_a_model = "{model}" in path
+        asked = "parcels" if of_a_model or (method == "" and needs[0] == "read") else None
+        allowed = decide(door.somebody.identity, needs, asked) == "allowed"
+        # What is let in may still find nothing, or miss a field: but it is not refused for the role.
+        own = needs[1] == "account" and allowed
+        wrong += [(route, needs, one) for one in ask(door, route) if (one == 403) == allowed and not own]
+    assert wrong == []
+
+
+def test_a_project_of_others_does_not_exist_on_any_route(door):
+    door.somebody.identity = person("admin", "another")
+    found = {route: ask(door, route) for route, _ in ROUTES if "{model}" in route}
+    assert found
+    assert {route: statuses for route, statuses in found.items() if set(statuses) != {404}} == {}
+
+
+@pytest.mark.parametrize("kind", ["nobody", "no role"])
+def test_who_has_no_role_gets_nowhere(door, kind):
+    door.somebody.identity = None if kind == "nobody" else Identity("person", "eve", {}, "user_x")
+    for route, needs in ROUTES:
+        statuses = set(ask(door, route))
+        if kind == "nobody":
+            assert statuses <= {303, 401}, route
+        elif needs[1] != "account":
+            assert statuses <= {403, 404}, route
+
+
+def test_a_token_has_no_account_and_no_more_than_its_owner(door):
+    owner = person("viewer", "parcels")
+    everything = {EVERY_PROJECT: frozenset({"admin"})}
+    door.somebody.identity = Identity("token", "token:ci", everything, "user_x", owner)
+    for route, needs in ROUTES:
+        if needs[1] == "account" or (needs[0] != "read" and decide(owner, needs, "parcels") != "allowed"):
+            assert set(ask(door, route)) == {403}, route
