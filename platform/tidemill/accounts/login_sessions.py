@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from tidemill.accounts import audit
 from tidemill.accounts.login_limits import forget_failures, record_failure, wait_before
 from tidemill.accounts.passwords import hash_password, is_outdated, verify_password
 from tidemill.accounts.user_names import folded
@@ -128,6 +129,7 @@ def log_in(state: State, *, name: str, password: str, address: str, agent: str, 
     # The digest takes long: no transaction waits for it.
     right = verify_password(row.password if row is not None else None, password)
     if row is None or not right or row.disabled_at is not None:
+        _record_refusal(state, row, address)
         raise LoginRefused(
             "the name or the password is wrong",
             hint="type them again, or ask an admin for a new password",
@@ -140,6 +142,7 @@ def log_in(state: State, *, name: str, password: str, address: str, agent: str, 
         if better is not None:
             user.password = better
         forget_failures(session, name, address, now)
+        audit.append(session, _act(user.name, "log-in", address))
         return start_session(session, user, address=address, agent=agent, now=now)
 
 
@@ -204,19 +207,26 @@ def keep_alive(state: State, digest: str, now: datetime) -> None:
 
 
 def end_session(state: State, secret: str) -> None:
-    """End the session of a cookie, if it is one."""
+    """End the session of a cookie, if it is one: its user logs out."""
     with state.transaction() as session:
-        session.execute(delete(LoginSession).where(LoginSession.digest == digest_of(secret)))
+        row = session.get(LoginSession, digest_of(secret))
+        if row is not None:
+            user = session.get_one(User, row.user_id)
+            session.delete(row)
+            audit.append(session, _act(user.name, "log-out", row.address))
 
 
 def end_session_by_id(state: State, identity: str, user_id: str) -> bool:
-    """End a session of a user; return whether there was one."""
+    """End a session of a user, by them; return whether there was one."""
     with state.transaction() as session:
         found = (LoginSession.id == identity) & (LoginSession.user_id == user_id)
         row = session.scalar(select(LoginSession).where(found))
-        if row is not None:
-            session.delete(row)
-        return row is not None
+        if row is None:
+            return False
+        user = session.get_one(User, user_id)
+        session.delete(row)
+        audit.append(session, _act(user.name, "end-session", row.address))
+        return True
 
 
 def sessions_of(session: Session, user_id: str, now: datetime) -> Sequence[SessionInfo]:
@@ -227,6 +237,17 @@ def sessions_of(session: Session, user_id: str, now: datetime) -> Sequence[Sessi
         .order_by(LoginSession.created_at.desc(), LoginSession.id.desc())
     )
     return [session_info(row) for row in rows if row.expires_at > now and row.seen_at > now - IDLE]
+
+
+def _record_refusal(state: State, user: User | None, address: str) -> None:
+    """Put a failed login on record; an unknown name is left out, as it may be a password."""
+    with state.transaction() as session:
+        who = user.name if user is not None else "somebody"
+        audit.append(session, _act(who, "fail-log-in", address))
+
+
+def _act(who: str, action: str, address: str) -> audit.Act:
+    return audit.Act(who, action, "account", who, details={"address": address})
 
 
 def _words(wait: timedelta) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from tidemill.accounts import audit
 from tidemill.accounts.identities import Identity
 from tidemill.accounts.passwords import hash_password, require_password
 from tidemill.accounts.roles import EVERY_PROJECT, ROLES, Role
@@ -93,6 +94,8 @@ def add_user(
             for project, role in given:
                 session.merge(_grant(row, project, role, actor, now))
             session.flush()
+            said = [{"project": project, "role": role} for project, role in given]
+            audit.append(session, _act(row, "add", actor, roles=said))
             return user_info(session, row)
     except IntegrityError as error:
         raise UsageError(
@@ -112,6 +115,7 @@ def grant_role(state: State, name: str, role: str, *, project: str, actor: str, 
         if session.get(RoleGrant, (row.id, project, kind)) is None:
             session.add(_grant(row, project, kind, actor, now))
             session.flush()
+            audit.append(session, _act(row, "grant", actor, project=project, role=kind))
         return user_info(session, row)
 
 
@@ -134,6 +138,7 @@ def revoke_role(state: State, name: str, role: str, *, project: str, actor: str)
         session.flush()
         if kind == "admin" and project == EVERY_PROJECT:
             _require_admin(session, row)
+        audit.append(session, _act(row, "revoke", actor, project=project, role=kind))
         return user_info(session, row)
 
 
@@ -151,6 +156,7 @@ def disable_user(state: State, name: str, *, actor: str, now: datetime) -> UserI
             session.flush()
             if "admin" in user_info(session, row).roles.get(EVERY_PROJECT, ()):
                 _require_admin(session, row)
+            audit.append(session, _act(row, "disable", actor))
         return user_info(session, row)
 
 
@@ -163,6 +169,7 @@ def enable_user(state: State, name: str, *, actor: str) -> UserInfo:
     with state.transaction() as session:
         row = find_user(session, name)
         row.disabled_at = None
+        audit.append(session, _act(row, "enable", actor))
         return user_info(session, row)
 
 
@@ -178,6 +185,7 @@ def set_password(state: State, name: str, password: str, *, actor: str, now: dat
         row = find_user(session, name)
         row.password, row.password_at = digest, now
         session.execute(delete(LoginSession).where(LoginSession.user_id == row.id))
+        audit.append(session, _act(row, "set-password", actor))
         return user_info(session, row)
 
 
@@ -219,6 +227,11 @@ def identity_of(user: UserInfo) -> Identity:
     return Identity(
         "person", user.name, {project: frozenset(roles) for project, roles in user.roles.items()}, user.id
     )
+
+
+def _act(row: User, action: str, actor: str, **details: Any) -> audit.Act:
+    """Return what the audit log says of a user: nothing of their password."""
+    return audit.Act(actor, action, "people", row.id, details={"name": row.name, **details})
 
 
 def _by_project(grants: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[Role]]:

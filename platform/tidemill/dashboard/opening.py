@@ -2,11 +2,12 @@
 
 from tidemill.accounts.users import has_admin
 from tidemill.errors import ConfigError
+from tidemill.project import Project
 from tidemill.serving.runtime.bind_policy import is_loopback
 from tidemill.settings import Settings
-from tidemill.state import State
+from tidemill.state import State, open_state
 
-__all__ = ["is_open", "require_safe_opening"]
+__all__ = ["is_open", "require_safe_dashboard", "require_safe_opening"]
 
 
 def is_open(settings: Settings, host: str) -> bool:
@@ -21,6 +22,16 @@ def is_open(settings: Settings, host: str) -> bool:
     False
     """
     return is_loopback(host) and settings.dashboard_login == "auto"
+
+
+def require_safe_dashboard(project: Project) -> None:
+    """Refuse to start a project's stack if its dashboard would not start.
+
+    Raises:
+        ConfigError: as of `require_safe_opening`.
+    """
+    if not is_open(project.settings, project.settings.dashboard_host):
+        require_safe_opening(open_state(project.state_url), project.settings, project.settings.dashboard_host)
 
 
 def require_safe_opening(state: State, settings: Settings, host: str) -> None:

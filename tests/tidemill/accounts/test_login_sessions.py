@@ -10,7 +10,7 @@ from tidemill.accounts.login_sessions import LIFETIME, end_session, end_session_
 from tidemill.accounts.users import add_user, disable_user, set_password
 from tidemill.errors import LoginRefused, TooManyLogins
 from tidemill.state import open_state
-from tidemill.state.tables import LoginSession, User
+from tidemill.state.tables import AuditEntry, LoginSession, User
 
 NOW = datetime(2013, 4, 1, 12, tzinfo=UTC)
 WORDS = "four words in a row"
@@ -170,3 +170,22 @@ def test_sessions_that_have_ended_are_removed_and_a_user_has_only_so_many(state)
         rows = session.scalars(select(LoginSession)).all()
     assert len(rows) == 20
     assert made.user_id
+
+
+def test_logins_failed_ones_and_their_ends_are_on_record_without_what_was_typed(state):
+    fail(state, password="a secret that was typed")
+    fail(state, name="a secret typed as a name")
+    made = enter(state)
+    end_session(state, made.secret.get_secret_value())
+    set_password(state, "ada", "quite another password", actor="root", now=NOW)
+    with state.transaction() as session:
+        entries = session.scalars(select(AuditEntry).order_by(AuditEntry.seq)).all()
+    assert [(one.actor, one.action) for one in entries] == [
+        ("me", "add"),
+        ("Ada", "fail-log-in"),
+        ("somebody", "fail-log-in"),
+        ("Ada", "log-in"),
+        ("Ada", "log-out"),
+        ("root", "set-password"),
+    ]
+    assert "secret" not in str([one.details for one in entries])

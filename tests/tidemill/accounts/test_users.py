@@ -21,6 +21,7 @@ from tidemill.accounts.users import (
 )
 from tidemill.errors import UsageError
 from tidemill.state import open_state
+from tidemill.state.tables import AuditEntry
 
 NOW = datetime(2013, 4, 1, 12, tzinfo=UTC)
 WORDS = "four words in a row"
@@ -175,3 +176,15 @@ def test_the_real_parameters_are_those_of_the_standard_and_nothing_is_left_of_a_
     assert not is_outdated(digest)
     assert is_outdated("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNo")
     assert not verify_password("nonsense", WORDS)
+
+
+def test_what_is_refused_leaves_no_entry_and_what_is_done_leaves_one(state):
+    add(state, "ada", everywhere="admin")
+    with pytest.raises(UsageError, match="last admin"):
+        revoke_role(state, "ada", "admin", project="*", actor="eve")
+    grant_role(state, "ada", "viewer", project="flights", actor="root", now=NOW)
+    grant_role(state, "ada", "viewer", project="flights", actor="root", now=NOW)  # changes nothing
+    with state.transaction() as session:
+        entries = session.query(AuditEntry).order_by(AuditEntry.seq).all()
+        assert [(one.actor, one.action) for one in entries] == [("me", "add"), ("root", "grant")]
+        assert '"role":"viewer"' in entries[1].details.replace(" ", "")

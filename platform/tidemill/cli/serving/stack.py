@@ -57,6 +57,7 @@ def up(
 
     They listen on 127.0.0.1, unless TIDEMILL_HOST names another address.
     """
+    from tidemill.dashboard.opening import require_safe_dashboard
     from tidemill.project import load_project
     from tidemill.retraining.loop_declarations import declaration_problems
     from tidemill.serving.runtime.daemon import up as start
@@ -71,6 +72,7 @@ def up(
     if dashboard_port is not None:
         settings = replace(settings, dashboard_port=dashboard_port)
     loaded = load_project(project, settings)
+    require_safe_dashboard(loaded)
     problems = declaration_problems(loaded)
     controller = [sys.executable, "-m", "tidemill.retraining.controller", "--project", str(loaded.root)]
     dashboard = [sys.executable, "-m", "tidemill.dashboard.server", "--project", str(loaded.root)]
