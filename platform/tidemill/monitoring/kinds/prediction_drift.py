@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from tidemill.monitoring.drift.answer_drift import compare_answers
+from tidemill.monitoring.drift.answer_summary import known_quantiles, summary_of
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison
 from tidemill.monitoring.drift.quiet_columns import quiet_answers
 from tidemill.monitoring.example_predictions import distance, worst_ids
@@ -19,14 +20,16 @@ def judge(window: WindowRows, config: PredictionDriftConfig) -> Judged:
     if window.too_few:
         return Judged(unjudged=window.too_few)
     drift = Comparison((), None, window.baseline.features.height, window.height)
-    quiet, reference = None, window.baseline_of_answers
+    quiet, reference, sketched = None, window.baseline_of_answers, None
     if window.sketch is not None:
+        sketched = window.sketch.column("score", window.version, others=False)
         quiet = quiet_answers(reference, window.sketch, window.version, config)
         window = window.only(("score", "answer"))
     if quiet is None:
         drift = compare_answers(drift, window.task, config, reference, window.own)
+        summary = summary_of(window.task, reference, window.own)
     else:
-        drift = replace(drift, prediction=quiet)
+        drift, summary = replace(drift, prediction=quiet), known_quantiles(reference, sketched)
     scores, classes = drift.prediction, drift.categories
     if not drift.of_answers:
         told = "answers are neither numbers, text nor lists of numbers: their drift is not measured"
@@ -39,6 +42,7 @@ def judge(window: WindowRows, config: PredictionDriftConfig) -> Judged:
         results={
             "prediction_drift": None if scores is None else asdict(scores),
             "class_drift": None if classes is None else asdict(classes),
+            "answers": summary,
         },
         examples={"prediction_drift": ids},
         columns=drift.of_answers,

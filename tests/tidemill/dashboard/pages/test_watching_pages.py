@@ -191,6 +191,22 @@ def test_a_window_that_a_version_shared_is_partial(browser, record):
     assert twin["traffic"][0]["counts"] == {"version 2": 600.0, "version 3": 300.0}
 
 
+def test_predictions_are_shown_by_their_middle_range_or_mean_and_by_class(browser, record):
+    means = {"current_mean": 0.3, "reference_mean": 0.2}
+    quantiles = {"0.05": 0.1, "0.5": 0.25, "0.95": 0.6}
+    answers = {"quantiles_now": quantiles, "classes_now": {EVIL: 0.75, "b": 0.25}}
+    record(
+        run(1, results={"prediction_drift": means}),
+        run(2, results={"prediction_drift": means, "answers": answers}),
+    )
+    page, twin = seen(browser, f"/models/{MODEL}")
+    now, before = (each["points"] for each in twin["answers"])
+    assert [(one["value"], one["low"], one["high"]) for one in now] == [(0.3, None, None), (0.25, 0.1, 0.6)]
+    assert [one["value"] for one in before] == [0.2, 0.2]
+    assert twin["classes"][0]["counts"] == {EVIL: 75.0, "b": 25.0}
+    assert "Predicted classes over time" in page
+
+
 def test_features_are_ordered_by_impact_and_a_column_leads_to_its_window(browser, record):
     columns = [
         column("wide", 5.0, impact=0.1),

@@ -54,6 +54,15 @@ def test_each_finding_says_what_and_how_much(tmp_path: Path):
     assert "(alert at 0.1), mean 0.4" in scores
 
 
+def test_how_the_answers_lie_is_on_record(tmp_path: Path):
+    made = window(tmp_path, shift=0.2)
+    answers = judge_window(made)["prediction_drift"].results["answers"]
+    assert answers.keys() == {"quantiles_now", "quantiles_before"}
+    for side, scores in (("now", made.own["score"]), ("before", made.reference.scores)):
+        for share, value in answers[f"quantiles_{side}"].items():
+            assert value == pytest.approx(scores.quantile(float(share)), abs=0.005)
+
+
 def test_a_share_of_the_features_is_alarming(tmp_path: Path):
     assert [each.kind for each in gather(judge_window(window(tmp_path, moved=5))).found] == ["data_drift"]
 
