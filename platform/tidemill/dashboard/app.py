@@ -14,7 +14,7 @@ from tidemill.dashboard.door.door import Door
 from tidemill.dashboard.door.identification import Identification
 from tidemill.dashboard.error_pages import API, MLFLOW, answer_for
 from tidemill.dashboard.installation import Installation
-from tidemill.dashboard.pages import audit_page, feature_pages, fleet, model_pages, window_pages
+from tidemill.dashboard.pages import audit_page, event_stream, feature_pages, fleet, model_pages, window_pages
 from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
 from tidemill.dashboard.pages.alerts import why_no_alert as why_page
 from tidemill.dashboard.pages.people import account_page, people_page, project_list, token_page
@@ -49,6 +49,7 @@ PAGES: tuple[Callable[[FastAPI], None], ...] = (
     prediction_pages.add_to,
     serving_pages.add_to,
     job_acts.add_to,
+    event_stream.add_to,
 )
 """Each adds its pages and acts."""
 

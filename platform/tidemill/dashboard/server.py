@@ -35,6 +35,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--api", help="address of the prediction API (default: the running stack's)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(
+        logging.WARNING
+    )  # it names each request, and there is one every few seconds
     os.chdir(options.project)
     try:
         installation = _installation(options)
@@ -53,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         host=options.host,
         port=options.port,
         log_level="warning",
+        timeout_graceful_shutdown=2,  # pages that listen for changes never hang up by themselves
         server_header=False,
         # Of a proxy on this machine, which ends TLS: who is behind it, and that they came by https.
         proxy_headers=not open_here,

@@ -157,10 +157,24 @@ class ModelServing:
         return rate_lines("Requests a second over the last half hour", at, values)
 
     @property
+    def rate_series(self) -> Mapping[str, Any]:
+        """The same for scripts, which draw it so that values can be read."""
+        return _series(self.history, [one.rate for one in self.history], "requests a second")
+
+    @property
+    def latency_series(self) -> Mapping[str, Any]:
+        """What `latencies` draws, for scripts."""
+        return _series(self.history, [one.p99 for one in self.history], "99 % within, seconds")
+
+    @property
     def latencies(self) -> Markup:
         """Seconds within which 99 % were answered, over the last half hour."""
         at, values = [one.at for one in self.history], [one.p99 for one in self.history]
         return rate_lines("Seconds within which 99 % are answered", at, values)
+
+
+def _series(history: Sequence[Moment], values: Sequence[float | None], label: str) -> Mapping[str, Any]:
+    return {"at": [one.at.timestamp() for one in history], "values": values, "label": label}
 
 
 def serving(visit: Here) -> ServingOverview:

@@ -1,0 +1,86 @@
+"""Server-sent events: pages hear what has changed, and fetch that part of themselves again."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from tidemill.dashboard.live.record_changes import RecordChanges, TooManyListeners, latest_rows
+from tidemill.dashboard.page import permissions
+
+if TYPE_CHECKING:
+    from tidemill.accounts.roles import Permission
+    from tidemill.dashboard.visit import Visit
+
+__all__ = ["NEEDS", "add_to"]
+
+NEEDS: Final[dict[str, "Permission"]] = {
+    "alerts": ("read", "alert"),
+    "decisions": ("read", "version"),
+    "monitoring": ("read", "monitor"),
+    "serving": ("read", "serving"),
+}
+"""Topic → what a visitor must be allowed to hear of it."""
+_SECONDS = 60.0
+"""After so long the browser asks anew, at the door: what ends a session ends this."""
+_BEAT = 10.0
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the stream."""
+    app.add_api_route("/events", _events, include_in_schema=False)
+    permissions(app)["/events"] = ("read", "model")
+
+
+async def _events(request: Request) -> Response:
+    visit: Visit = request.state.visit
+    state = request.app.state
+    if not hasattr(state, "changes"):
+        state.changes = RecordChanges(lambda: latest_rows(visit.installation.records))
+    changes: RecordChanges = state.changes
+    heard = await asyncio.to_thread(_heard, visit)
+    stream = _stream(changes, heard)
+    try:
+        first = await anext(stream)
+    except TooManyListeners:
+        return PlainTextResponse("too many pages listen already", 503, {"Retry-After": "30"})
+    return StreamingResponse(_after(first, stream), media_type="text/event-stream")
+
+
+def _heard(visit: "Visit") -> frozenset[tuple[str, str]]:
+    """Return the topics and models that a visitor may hear of."""
+    return frozenset(
+        (topic, one.model)
+        for one in visit.projects
+        for topic, needs in NEEDS.items()
+        if visit.verdict(needs, one.model) == "allowed"
+    )
+
+
+async def _after(first: str, stream: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield first
+    async for each in stream:
+        yield each
+
+
+async def _stream(changes: RecordChanges, heard: frozenset[tuple[str, str]]) -> AsyncIterator[str]:
+    clock = asyncio.get_running_loop().time
+    end = clock() + _SECONDS
+    async with changes.listen() as waiting:
+        yield "retry: 2000\n\n"
+        while (left := end - clock()) > 0:
+            try:
+                change = await asyncio.wait_for(waiting.get(), min(_BEAT, left))
+            except TimeoutError:
+                yield _event("serving", None)  # figures of the moment are never the same
+                continue
+            if (change.topic, change.model) in heard:
+                yield _event(change.topic, change.model)
+
+
+def _event(topic: str, model: str | None) -> str:
+    return f"event: changed\ndata: {json.dumps({'topic': topic, 'model': model})}\n\n"

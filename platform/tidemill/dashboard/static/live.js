@@ -1,0 +1,52 @@
+// Refreshes the parts of a page that are marked with data-live when the server says that they have changed.
+// A part in which somebody types, or has opened something, waits until they have left it.
+(() => {
+  "use strict";
+  const waiting = new Set();
+
+  const busy = (part) => {
+    const here = document.activeElement;
+    return part.contains(here) && here.matches("input, select, textarea, button, summary, a")
+      || part.querySelector("details[open]") !== null;
+  };
+
+  const refresh = async (part) => {
+    if (busy(part)) { waiting.add(part.id); return; }
+    waiting.delete(part.id);
+    const before = part.textContent;
+    const top = window.scrollY;
+    await htmx.ajax("GET", location.pathname + location.search, {
+      target: `#${part.id}`, select: `#${part.id}`, swap: "outerHTML", source: document.body,
+    });
+    window.scrollTo({ top, behavior: "instant" });
+    const after = document.getElementById(part.id);
+    const note = document.getElementById("live-note");
+    if (note && after && after.textContent !== before) {
+      note.textContent = `Updated at ${new Date().toISOString().slice(11, 19)} UTC`;
+    }
+  };
+
+  const hear = (topic, model) => {
+    for (const part of document.querySelectorAll("[data-live][id]")) {
+      const topics = part.dataset.live.split(" ");
+      const of = part.dataset.model;
+      if (topics.includes(topic) && (!of || !model || of === model)) refresh(part);
+    }
+  };
+
+  document.addEventListener("focusout", () => setTimeout(() => {
+    for (const id of [...waiting]) {
+      const part = document.getElementById(id);
+      if (part) refresh(part); else waiting.delete(id);
+    }
+  }, 1000));
+
+  if (document.querySelector("[data-live][id]")) {
+    const events = new EventSource("/events");
+    events.addEventListener("changed", (event) => {
+      const { topic, model } = JSON.parse(event.data);
+      hear(topic, model);
+    });
+    window.addEventListener("pagehide", () => events.close());
+  }
+})();

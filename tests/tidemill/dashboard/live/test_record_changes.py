@@ -1,0 +1,65 @@
+import asyncio
+
+import pytest
+
+from tidemill.dashboard.live.record_changes import Change, RecordChanges, TooManyListeners
+from tidemill.errors import StateError
+
+
+def test_a_change_is_told_to_every_listener_and_the_first_look_is_none():
+    state = {Change("alerts", "m"): 1, Change("decisions", "m"): 1}
+    looks = []
+
+    def look():
+        looks.append(1)
+        return dict(state)
+
+    async def scene():
+        changes = RecordChanges(look, every=0.01)
+        async with changes.listen() as one, changes.listen() as two:
+            while len(looks) < 2:
+                await asyncio.sleep(0.01)
+            assert one.empty()
+            state[Change("alerts", "m")] = 2
+            found = [await asyncio.wait_for(each.get(), 2) for each in (one, two)]
+            assert found == [Change("alerts", "m")] * 2
+            assert one.empty()
+        await asyncio.sleep(0.1)
+        seen = len(looks)
+        await asyncio.sleep(0.05)
+        assert len(looks) == seen, "nobody listens"
+
+    asyncio.run(scene())
+
+
+def test_records_that_are_away_for_a_moment_end_nothing():
+    answers = [{Change("alerts", "m"): 1}, StateError("away"), {Change("alerts", "m"): 2}]
+
+    def look():
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def scene():
+        async with RecordChanges(look, every=0.01).listen() as one:
+            assert await asyncio.wait_for(one.get(), 2) == Change("alerts", "m")
+
+    asyncio.run(scene())
+
+
+def test_there_are_only_so_many_listeners():
+    async def scene():
+        changes = RecordChanges(dict, every=0.01)
+        listening = [changes.listen() for _ in range(200)]
+        for one in listening:
+            await one.__aenter__()
+        with pytest.raises(TooManyListeners):
+            await changes.listen().__aenter__()
+        await listening[0].__aexit__(None, None, None)
+        async with changes.listen():
+            pass
+        for one in listening[1:]:
+            await one.__aexit__(None, None, None)
+
+    asyncio.run(scene())

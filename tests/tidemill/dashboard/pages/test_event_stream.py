@@ -1,0 +1,66 @@
+import asyncio
+import json
+
+from tests.tidemill.dashboard.pages.serving.test_serving_pages import job
+from tidemill.accounts.identities import Identity
+from tidemill.accounts.roles import TABLE
+from tidemill.dashboard.live.record_changes import TOPICS, Change, RecordChanges, latest_rows
+from tidemill.dashboard.pages.event_stream import NEEDS, _heard, _stream
+from tidemill.dashboard.visit import Visit
+
+
+def test_every_topic_needs_a_permission_of_the_table():
+    assert set(NEEDS) == set(TOPICS)
+    for action, resource in NEEDS.values():
+        assert action in TABLE[resource]
+
+
+def test_nobody_hears_of_a_project_without_a_role_there(installation):
+    def heard(identity):
+        return {model for _, model in _heard(Visit(installation, identity, installation.clock.now()))}
+
+    assert heard(Identity("person", "ada", {"parcels": frozenset({"viewer"})})) == {"parcel-delay"}
+    assert heard(Identity("person", "bob", {"other": frozenset({"admin"})})) == set()
+
+
+def test_a_row_that_changes_is_an_event_of_its_model(installation):
+    now = installation.clock.now()
+    with installation.state.transaction() as session:
+        session.add(job(1, now))
+    before = latest_rows(installation.records)
+    with installation.state.transaction() as session:
+        other = job(2, now)
+        other.model = "other"
+        session.add(other)
+    after = latest_rows(installation.records)
+    changed = {one for one in after if after[one] != before.get(one)}
+    assert changed == {Change("serving", "other")}
+
+
+def test_a_stream_tells_only_what_may_be_heard():
+    state = {Change("alerts", "mine"): 1, Change("alerts", "theirs"): 1}
+
+    looks = []
+
+    def look():
+        looks.append(1)
+        return dict(state)
+
+    async def looked():
+        seen = len(looks)
+        while len(looks) < seen + 2:
+            await asyncio.sleep(0.01)
+
+    async def scene():
+        stream = _stream(RecordChanges(look, every=0.01), frozenset({("alerts", "mine")}))
+        assert await anext(stream) == "retry: 2000\n\n"
+        await looked()
+        state[Change("alerts", "theirs")] = 2
+        await looked()
+        state[Change("alerts", "mine")] = 2
+        said = await asyncio.wait_for(anext(stream), 5)
+        await stream.aclose()
+        return said
+
+    said = asyncio.run(scene())
+    assert json.loads(said.partition("data: ")[2]) == {"topic": "alerts", "model": "mine"}
