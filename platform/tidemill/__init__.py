@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tidemill.data.versioning.version_log import log as list_versions
     from tidemill.errors import (
         AlertNotFound,
+        ApprovalNeeded,
         AuditError,
         ConfigError,
         DataError,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlertNotFound",
     "Application",
+    "ApprovalNeeded",
     "AuditError",
     "Clock",
     "Composition",
@@ -185,6 +187,7 @@ _PLACES = {
     "show_version": "data.versioning.show:show",
     "list_versions": "data.versioning.version_log:log",
     "AlertNotFound": "errors:AlertNotFound",
+    "ApprovalNeeded": "errors:ApprovalNeeded",
     "AuditError": "errors:AuditError",
     "ConfigError": "errors:ConfigError",
     "DataError": "errors:DataError",

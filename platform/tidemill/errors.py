@@ -25,6 +25,7 @@ The tree::
     │   ├── ModelUnsafe          loading the model could run code or read files that it brings along
     │   ├── DecisionOutdated     a gate's decision is about another pair of versions
     │   └── GateRefused          a gate said no                                           (exit code 3)
+    │       └── ApprovalNeeded   a second person must approve it first
     ├── ServingError             the serving stack is not in the state that was needed
     │   ├── JobNotFound          no such slow prediction
     │   ├── PredictionNotFound   no such prediction in the log
@@ -43,6 +44,7 @@ statuses are decided by the faces (``cli``, the HTTP API), not here.
 
 __all__ = [
     "AlertNotFound",
+    "ApprovalNeeded",
     "AuditError",
     "ConfigError",
     "DataError",
@@ -180,6 +182,10 @@ class DecisionOutdated(RegistryError):
 
 class GateRefused(RegistryError):
     """A gate compared the candidate and said no."""
+
+
+class ApprovalNeeded(GateRefused):
+    """A second person must approve it first; the request is on record."""
 
 
 class ServingError(TidemillError):

@@ -17,7 +17,7 @@ from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.pages import audit_page, event_stream, feature_pages, fleet, model_pages, window_pages
 from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
 from tidemill.dashboard.pages.alerts import why_no_alert as why_page
-from tidemill.dashboard.pages.people import account_page, people_page, project_list, token_page
+from tidemill.dashboard.pages.people import account_page, approval_page, people_page, project_list, token_page
 from tidemill.dashboard.pages.runs_and_data import prediction_pages, run_comparison, run_pages, version_pages
 from tidemill.dashboard.pages.serving import job_acts, serving_pages
 from tidemill.dashboard.static_files import KeptFiles
@@ -30,6 +30,7 @@ __all__ = ["PAGES", "make_app", "make_pages"]
 PAGES: tuple[Callable[[FastAPI], None], ...] = (
     fleet.add_to,
     account_page.add_to,
+    approval_page.add_to,
     people_page.add_to,
     token_page.add_to,
     project_list.add_to,

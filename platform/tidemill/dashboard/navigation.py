@@ -21,6 +21,7 @@ OF_A_MODEL = (
     ("Overview", "/models/{model}"),
     ("Alerts", "/models/{model}/alerts"),
     ("Decisions", "/models/{model}/decisions"),
+    ("Approvals", "/models/{model}/approvals"),
     ("Runs", "/models/{model}/runs"),
     ("Versions", "/models/{model}/versions"),
     ("Data", "/models/{model}/data"),

@@ -180,6 +180,8 @@ class GateConfig(Section):
     """What must reach ``min_gain``: the gain, or all of its 90 % interval, which chance seldom does."""
     min_rows: int = Field(default=500, ge=1)
     """Rows needed in the hold-out for a decision."""
+    four_eyes: bool = False
+    """Whether a second person must approve what a person promotes or rolls out."""
 
 
 class AuditConfig(Section):

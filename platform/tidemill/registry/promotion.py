@@ -10,6 +10,7 @@ from tidemill.project import Project
 from tidemill.registry.gates.gate_decisions import ask_gate, refuse_champion, tag_version
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock, move_alias, version_exists
 from tidemill.registry.history.serving_history import decisions_for, previous_champion
+from tidemill.registry.second_person import require_second_person
 from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version, list_versions
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Promotion
@@ -58,6 +59,7 @@ def promote(
     now: datetime,
     turn_id: str | None = None,
     decision: GateDecision | None = None,
+    rollout_id: str | None = None,
 ) -> Promotion:
     """Make a version the champion, if the gate passes it.
 
@@ -70,9 +72,11 @@ def promote(
         now: event time.
         turn_id: the turn that promotes. A turn promotes once: when it asks again, it gets its first record.
         decision: the gate's, on this version and the present champion; default: the gate is asked now.
+        rollout_id: the rollout that ends with it, whose beginning needed the approval that this would need.
 
     Raises:
         GateRefused: the gate refused the version, and is enforced.
+        ApprovalNeeded: the project wants a second person's approval of what a person promotes.
         ModelNotFound: there is no such version.
         DecisionOutdated: the decision is about another pair of versions.
         RegistryError: the version is champion already, the turn's promotion was superseded, or the registry
@@ -88,6 +92,8 @@ def promote(
         refuse_champion(project, version, serving)
         decision = decision or ask_gate(project, state, version, serving, now)
         check_decision(project, decision, version, serving)
+        if rollout_id is None:
+            require_second_person(project, state, "promote", version, actor=actor, reason=reason)
         move = _move(project, "promotion", serving, version, actor, reason, now)
         move.decision_id, move.turn_id = decision.id, turn_id
         return move_alias(project, state, move)

@@ -29,6 +29,7 @@ from tidemill.registry.deployments import (
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock
 from tidemill.registry.history.reconciliation import end_deployment, go_live, reconcile_deployments
 from tidemill.registry.promotion import evaluate_gate
+from tidemill.registry.second_person import require_second_person
 from tidemill.registry.versions.model_versions import get_version
 from tidemill.rollouts.rollout_ending import acting_name, decided, end_if_obsolete, promote_canary
 from tidemill.rollouts.rollout_metrics import gather
@@ -96,6 +97,7 @@ def begin(
 
     Raises:
         GateRefused: the gate said no, and is enforced.
+        ApprovalNeeded: the project wants a second person's approval of what a person rolls out.
         ModelNotFound: there is no such version.
         RegistryError: it is the champion, there is another rollout or canary, or the registry refused.
     """
@@ -105,6 +107,7 @@ def begin(
     _refuse_others(project, state, version)
     plan_deployment(project, state, wanted, since)  # fails early, before the comparison
     decision_id = decision.id if decision is not None else _pass_gate(project, state, version, now)
+    require_second_person(project, state, "rollout", version, actor=actor, reason=reason)
     with lock(project):
         finish_pending_moves(project, state)
         reconcile_deployments(project, state)

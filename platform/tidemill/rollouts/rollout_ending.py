@@ -42,6 +42,7 @@ def promote_canary(project: Project, state: State, rollout: Rollout, now: dateti
                 actor=rollout.actor,
                 reason=f"{_mark(rollout)} {rollout.reason}",
                 now=now,
+                rollout_id=rollout.id,
                 decision=decision if decision is not None and decision.champion == serving else None,
             )
     except GateRefused as refusal:

@@ -14,6 +14,7 @@ __all__ = [
     "alarming_runs",
     "alert_records",
     "alerts",
+    "approvals_waiting",
     "batch_runs",
     "full_id",
     "gate_decisions",
@@ -245,6 +246,11 @@ def jobs(records: Records, model: str, statuses: Sequence[str], limit: int) -> l
 def job_counts(records: Records, model: str) -> dict[str, int]:
     """Return how many jobs there are of each status."""
     return records.counts("jobs", "status", "model = ?", model)
+
+
+def approvals_waiting(records: Records, model: str) -> list[Row]:
+    """Return what waits for a second person, the oldest first."""
+    return records.select("approvals", "model = ? AND status = 'waiting'", model, order="asked_at, id")
 
 
 def keys(records: Records) -> list[Row]:

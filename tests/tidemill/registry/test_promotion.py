@@ -11,15 +11,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from tidemill.errors import GateRefused, ModelNotFound, RegistryError
+from tidemill.errors import ApprovalNeeded, GateRefused, ModelNotFound, RegistryError
 from tidemill.project import load_project
 from tidemill.registry.deployments import reconcile
 from tidemill.registry.gates.gate_decisions import tag_version
 from tidemill.registry.history.serving_history import decisions_for, history
 from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote, rollback
+from tidemill.registry.second_person import decide_approval
 from tidemill.registry.versions.model_versions import champion_version, get_version
 from tidemill.settings import Settings
-from tidemill.state.tables import GateDecision, Promotion, Turn
+from tidemill.state.tables import Approval, GateDecision, Promotion, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -377,3 +378,14 @@ def test_two_at_once_move_one_after_the_other(registered, state):
     assert sorted(ended)[0] == "done"
     assert sum("champion already" in one for one in ended) == 3
     assert len(promotions(state)) == 1
+
+
+def test_a_project_with_four_eyes_promotes_after_a_second_persons_approval(registered, state):
+    careful = with_gate(registered, mode="off", four_eyes=True)
+    with pytest.raises(ApprovalNeeded):
+        move(careful, state, "1")
+    assert promotions(state) == []
+    with state.transaction() as session:
+        [request] = session.scalars(select(Approval.id))
+    decide_approval(state, careful.model, request, "approve", actor="somebody else", comment="fine")
+    assert move(careful, state, "1").status == "done"

@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 from tests.tidemill.recorded import list_rollouts
 from tests.tidemill.serving.small_project import add_version, crown
 from tidemill.cli.main import app
-from tidemill.errors import GateRefused, RegistryError, UsageError
+from tidemill.errors import ApprovalNeeded, GateRefused, RegistryError, UsageError
 from tidemill.project import load_project
 from tidemill.project.serve_config import RolloutConfig
 from tidemill.registry.deployments import DeployRequest, deploy, live, stop
 from tidemill.registry.promotion import promote
+from tidemill.registry.second_person import decide_approval
 from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.rollouts.deployment_status import describe_deployments
 from tidemill.rollouts.experiment_reports import find_deployment, report_deployment
@@ -33,7 +34,7 @@ from tidemill.serving.routing.version_watcher import DeployedStatus, Status
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
 from tidemill.state.record_reader import Records
-from tidemill.state.tables import Deployment, Rollout
+from tidemill.state.tables import Approval, Deployment, Rollout
 
 pytestmark = pytest.mark.engine
 both = pytest.mark.usefixtures("any_records")  # SQLite and PostgreSQL
@@ -317,6 +318,24 @@ def test_the_gate_is_asked_before_the_first_step(project, state):
         begin(strict, state, "2", "ada", "r", now())
     with state.transaction() as session:
         assert session.query(Deployment).all() == []
+
+
+def test_with_four_eyes_a_rollout_begins_after_an_approval_and_promotes_without_another(project, state):
+    path = project.root / "params.yaml"
+    path.write_text(path.read_text().replace("mode: 'off'", "mode: 'off'\n  four_eyes: true"))
+    careful = load_project(project.root)
+    assert careful.config.gate.four_eyes
+    with pytest.raises(ApprovalNeeded):
+        begin(careful, state, "2", "ada", "r", now())
+    with state.transaction() as session:
+        assert session.query(Deployment).all() == []
+        request = session.query(Approval).one().id
+    decide_approval(state, careful.model, request, "approve", actor="bob", comment="fine")
+    begun = begin(careful, state, "2", "ada", "r", now())
+    with state.transaction() as session:  # its steps went well
+        session.get_one(Rollout, begun.id).status = "promoting"
+    assert advance(careful, state, now()).rollout.status == "promoted"
+    assert read_aliases(project) == {"champion": "2"}
 
 
 ADVANCER = """

@@ -5,6 +5,7 @@
 
 from tidemill.state.tables.accounts import FailedLogins, LoginSession, RoleGrant, User
 from tidemill.state.tables.alerts import Alert, AlertStep, Notification, Silence
+from tidemill.state.tables.approvals import Approval
 from tidemill.state.tables.audit_log import AuditAnchor, AuditEntry
 from tidemill.state.tables.declarative import Table, UtcDateTime
 from tidemill.state.tables.deployments import Deployment, ReplicaState, Rollout, VersionCount
@@ -21,6 +22,7 @@ __all__ = [
     "Alert",
     "AlertStep",
     "ApiKey",
+    "Approval",
     "AuditAnchor",
     "AuditEntry",
     "BatchRun",

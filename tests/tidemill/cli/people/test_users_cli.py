@@ -7,7 +7,11 @@ from argon2 import PasswordHasher
 from typer.testing import CliRunner
 
 from tests.tidemill.serving.small_project import PARAMS
-from tidemill.cli.main import app
+from tidemill.cli.main import app, exit_code
+from tidemill.errors import ApprovalNeeded
+from tidemill.project import load_project
+from tidemill.registry.second_person import require_second_person
+from tidemill.state import open_state
 
 WORDS = "four words in a row"
 
@@ -86,3 +90,23 @@ def test_a_key_carries_roles_and_belongs_to_a_user(run):
     assert made["key"]["owner"].startswith("user_")
     assert "data-scientist everywhere" in run("keys", "list").stdout
     assert "a scope or a role" in str(run("keys", "create", "--name", "empty").exception)
+
+
+def test_what_waits_for_a_second_person_is_listed_and_decided(run, tmp_path, monkeypatch):
+    (tmp_path / "params.yaml").write_text(json.dumps({**PARAMS, "gate": {"four_eyes": True}}))
+    assert "nothing waits" in run("approvals", "list").stdout
+    project = load_project(tmp_path)
+    state = open_state(project.state_url)
+    with pytest.raises(ApprovalNeeded) as refused:
+        require_second_person(project, state, "promote", "7", actor="root", reason="summer")
+    state.close()
+    assert exit_code(refused.value) == 3
+    [waiting] = json.loads(run("approvals", "list", "--json").stdout)["approvals"]
+    assert "summer" in run("approvals", "list").stdout
+    same = run("approvals", "approve", waiting["id"], "--comment", "mine")
+    assert "a second person" in str(same.exception)
+    monkeypatch.setenv("TIDEMILL_ACTOR", "bob")
+    done = run("approvals", "approve", waiting["id"], "--comment", "fine")
+    assert "now it can be done: tidemill promote 7" in done.stdout
+    assert "refused already" not in done.stdout
+    assert "approved already" in str(run("approvals", "refuse", waiting["id"], "--comment", "no").exception)

@@ -1,0 +1,79 @@
+"""``tidemill approvals``: what waits for a second person."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.output import emit, format_moment
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["add_to"]
+
+_ID = Annotated[str, typer.Argument(metavar="ID", help="Of the request.", show_default=False)]
+_Comment = Annotated[str, typer.Option(help="Why; recorded with it.", show_default=False)]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(name="list", epilog="Example: tidemill approvals list --json")(list_waiting)
+    app.command(epilog='Example: tidemill approvals approve ask_01m8 --comment "I looked at the slices"')(
+        approve
+    )
+    app.command(epilog='Example: tidemill approvals refuse ask_01m8 --comment "not before the holidays"')(
+        refuse
+    )
+
+
+def list_waiting(project: ProjectDir = None, json: AsJson = False) -> None:
+    """Show what waits for a second person."""
+    from tidemill.cli.reading import open_reading
+    from tidemill.state import record_queries
+
+    folder, records = open_reading(project)
+    found = record_queries.approvals_waiting(records, folder.model)
+
+    def render(console: "Console") -> None:
+        for row in found:
+            console.print(f"{row.id}  {row.action} version {row.version} of {row.model}")
+            console.print(f"  {row.asked_by}, {format_moment(row.asked_at)}: {row.reason}")
+        if not found:
+            console.print("nothing waits for a second person")
+
+    emit({"approvals": [vars(row) for row in found]}, json, render)
+
+
+def approve(id: _ID, comment: _Comment, project: ProjectDir = None, json: AsJson = False) -> None:
+    """Approve what another person asked for.
+
+    It can be done then, once, within seven days.
+    """
+    _decide(id, "approve", comment, project, json)
+
+
+def refuse(id: _ID, comment: _Comment, project: ProjectDir = None, json: AsJson = False) -> None:
+    """Refuse a request, or take back one's own."""
+    _decide(id, "refuse", comment, project, json)
+
+
+def _decide(
+    id: str, said: Literal["approve", "refuse"], comment: str, project: ProjectDir, json: bool
+) -> None:
+    from tidemill.project import load_project
+    from tidemill.registry.second_person import decide_approval
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    state = open_state(loaded.state_url)
+    row = decide_approval(state, loaded.model, id, said, actor=loaded.settings.who, comment=comment)
+    command = "promote" if row.action == "promote" else "deploy rollout"
+
+    def render(console: "Console") -> None:
+        console.print(f"✓ {row.action} version {row.version}: {row.status}")
+        if row.status == "approved":
+            console.print(f"now it can be done: tidemill {command} {row.version}")
+
+    facts = {"id": row.id, "action": row.action, "version": row.version, "status": row.status}
+    emit({"approval": facts}, json, render)

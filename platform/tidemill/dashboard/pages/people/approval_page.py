@@ -1,0 +1,88 @@
+"""Approvals: what a person asked for, and a second one must agree to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import FastAPI
+from pydantic import BaseModel, Field
+
+from tidemill.accounts.roles import Permission
+from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
+from tidemill.dashboard.page_addresses import address_of
+from tidemill.dashboard.records.list_part import Part, read_part
+from tidemill.dashboard.visit import Here
+from tidemill.registry.second_person import decide_approval
+
+__all__ = ["Approvals", "add_to"]
+
+APPROVE: Permission = ("approve", "version")
+
+
+@dataclass(frozen=True)
+class ShownApproval:
+    """A request, and what was said to it."""
+
+    id: str
+    action: str
+    version: str
+    reason: str
+    asked_by: str
+    asked_at: datetime
+    status: str
+    decided_by: str | None
+    decided_at: datetime | None
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class Approvals:
+    """The requests of a model, the latest first."""
+
+    model: str
+    approvals: Sequence[ShownApproval]
+    part: Part
+
+
+class ApprovalForm(BaseModel):
+    """What a second person says."""
+
+    comment: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+def approvals(visit: Here, model: str, number: PageNumber = 1) -> Approvals:
+    """Return what waited and waits for a second person."""
+    visit.project(model)
+    order = "asked_at DESC, id DESC"
+    rows, part = read_part(visit.records, "approvals", "model = ?", model, order=order, number=number)
+    names = ShownApproval.__dataclass_fields__
+    return Approvals(
+        model, [ShownApproval(**{name: getattr(row, name) for name in names}) for row in rows], part
+    )
+
+
+def approve(visit: Here, model: str, approval: str, form: ApprovalForm) -> Done:
+    """Approve what another person asked for."""
+    visit.project(model)
+    row = decide_approval(visit.state, model, approval, "approve", actor=visit.who, comment=form.comment)
+    said = f"Approved: version {row.version} can be {_DONE[row.action]} now, once, within seven days."
+    return Done(said, address_of("models", model, "approvals"))
+
+
+def refuse(visit: Here, model: str, approval: str, form: ApprovalForm) -> Done:
+    """Refuse a request, or take back one's own."""
+    visit.project(model)
+    row = decide_approval(visit.state, model, approval, "refuse", actor=visit.who, comment=form.comment)
+    return Done(f"Refused: version {row.version}.", address_of("models", model, "approvals"))
+
+
+_DONE = {"promote": "promoted", "rollout": "rolled out"}
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the page and its acts."""
+    path = "/models/{model}/approvals"
+    add_page(app, path, approvals, template="approvals.html", needs=("read", "version"), title="Approvals")
+    add_act(app, path + "/{approval}/approve", approve, ApprovalForm, needs=APPROVE, title="Approve")
+    add_act(app, path + "/{approval}/refuse", refuse, ApprovalForm, needs=APPROVE, title="Refuse")
