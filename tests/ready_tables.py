@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Event, Lock
 
@@ -16,6 +17,8 @@ from sqlalchemy import Engine
 
 MAKERS = {"tidemill.state.store": "_migrate", "mlflow.store.db.utils": "_initialize_tables"}
 """By module, the function that makes the tables of an engine's database."""
+NEWEST = "_get_latest_schema_revision"
+"""By it MLflow loads all its migrations whenever it opens a store; what it returns is the same in a process."""
 
 _real: dict[str, Callable[[Engine], None]] = {}
 
@@ -26,6 +29,8 @@ def copy_tables() -> None:
         if module in sys.modules and hasattr(sys.modules[module], MAKERS[module]):
             _real[module] = getattr(sys.modules[module], MAKERS[module])
             setattr(sys.modules[module], MAKERS[module], _copying(_real[module]))
+            if hasattr(sys.modules[module], NEWEST):
+                setattr(sys.modules[module], NEWEST, cache(getattr(sys.modules[module], NEWEST)))
 
 
 @contextmanager
