@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 MAKERS = {"tidemill.state.store": "_migrate", "mlflow.store.db.utils": "_initialize_tables"}
 """By module, the function that makes the tables of an engine's database."""
 NEWEST = "_get_latest_schema_revision"
-"""By it MLflow loads all its migrations whenever it opens a store; what it returns is the same in a process."""
+"""It loads all of MLflow's migrations whenever a store is opened, and returns the same in a process."""
 
 _real: dict[str, Callable[[Engine], None]] = {}
 

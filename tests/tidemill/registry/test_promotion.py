@@ -226,6 +226,7 @@ def test_rolling_back_from_and_to_versions_that_were_deleted(registered, state):
 KILLED = """
     import os, signal, sys
     from datetime import UTC, datetime
+    from pathlib import Path
     from tidemill.project import load_project
     from tidemill.registry import promotion
     from tidemill.registry.history import alias_journal
@@ -234,21 +235,39 @@ KILLED = """
     real = alias_journal._set_alias
 
     def killed(project, version):
-        if sys.argv[1] == "after":
+        if moment == "after":
             real(project, version)
         os.kill(os.getpid(), signal.SIGKILL)
 
     alias_journal._set_alias = killed
-    project = load_project()
-    promotion.promote(
-        project, open_state(project.state_url), "2", "ada", "better", datetime(2013, 6, 2, tzinfo=UTC),
-        turn_id="turn_1",
-    )
+    for line in sys.stdin:  # each asks for a process of its own: starting one from nothing takes seconds
+        moment, root, url = line.rstrip("\\n").split("\\t")
+        child = os.fork()
+        if child:
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+            continue
+        os.environ["TIDEMILL_STATE_URL"] = url
+        project = load_project(Path(root))
+        promotion.promote(
+            project, open_state(project.state_url), "2", "ada", "better", datetime(2013, 6, 2, tzinfo=UTC),
+            turn_id="turn_1",
+        )
+        os._exit(0)
 """
 
 
+@pytest.fixture(scope="module")
+def promoter():
+    """A process that forks one for each promotion that is to be killed."""
+    command = [sys.executable, "-c", textwrap.dedent(KILLED)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.fixture
-def killed(registered, state):
+def killed(registered, state, promoter):
     """Make version 1 champion, then kill a process that promotes 2, before or after the alias moved."""
 
     def kill(moment):
@@ -256,10 +275,8 @@ def killed(registered, state):
         add_turn(state)
         params = registered.root / "params.yaml"
         params.write_text(params.read_text().replace("min_rows: 100", "min_rows: 100\n  min_gain: -0.1"))
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(KILLED), moment], cwd=registered.root, check=False
-        )
-        assert done.returncode == -signal.SIGKILL
+        print(moment, registered.root, registered.state_url, sep="\t", file=promoter.stdin, flush=True)
+        assert int(promoter.stdout.readline()) == -signal.SIGKILL
         assert [one.status for one in promotions(state)] == ["done", "pending"]
 
     return kill
