@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from hypothesis import given
@@ -83,11 +84,39 @@ def test_the_features_are_looked_up_by_what_the_views_need():
     assert keys | asked <= set(feature_row(Flight.model_validate(FLIGHT)))
 
 
-def test_the_readmes_prediction_is_asked_while_what_the_demo_leaves_online_is_fresh():
+def readme_prediction():
+    """Return what the README asks of the demo's stack, for when, and the end of what the demo knows."""
     root = REPO.parent
     asked = re.search(r"tidemill predict '(\{.*?\})' --at (\S+)", (root / "README.md").read_text(), re.DOTALL)
-    flight, at = Flight.model_validate_json(asked[1]), datetime.fromisoformat(asked[2]).replace(tzinfo=UTC)
     later = yaml.safe_load((root / "params.yaml").read_text())["demo"]["later"]
-    end = datetime.fromisoformat(later["end"])
+    at = datetime.fromisoformat(asked[2]).replace(tzinfo=UTC)
+    return Flight.model_validate_json(asked[1]), at, datetime.fromisoformat(later["end"])
+
+
+def test_the_readmes_prediction_is_asked_while_what_the_demo_leaves_online_is_fresh():
+    flight, at, end = readme_prediction()
     assert end <= at < end + timedelta(hours=3), "the departures of an airport expire three hours later"
     assert at < flight.scheduled_departure < at + timedelta(days=1)
+
+
+@pytest.mark.engine
+def test_the_readmes_prediction_needs_nothing_that_has_expired_or_was_never_known():
+    """Its answer then has no flag of either kind, in any of the views."""
+    from feast import Entity, FeatureView
+
+    from pipelines.source import read_flights, source_folder
+    from tidemill.features.feature_definitions import load_definitions
+
+    flight, at, end = readme_prediction()
+    flown = read_flights(source_folder(None, REPO.parent)).with_columns(
+        pl.col("time_hour").str.to_datetime(time_zone="UTC")
+    )
+    found = load_definitions(REPO)
+    keys = {item.name: item.join_key for item in found if isinstance(item, Entity)}
+    views = [item for item in found if type(item) is FeatureView]
+    assert len(views) == 6
+    for view in views:
+        (key,) = (keys[name] for name in view.entities)
+        events = flown.filter(pl.col(key) == getattr(flight, key), pl.col("time_hour") < end)["time_hour"]
+        assert not events.is_empty(), (view.name, key)
+        assert not view.ttl or at - events.max() < view.ttl, view.name
