@@ -1,6 +1,7 @@
 """Train once: split, search, fit the chosen model again on all allowed rows, evaluate, record everything."""
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ def train(
     """
     spec, as_of = load_spec(project), utc(as_of)
     client = mlflow_tracking.connect(project)
-    try:
+    with _mlflow_errors(project):
         experiment = mlflow_tracking.experiment_id(client, project)
         _end_killed_runs(project, client, experiment, turn_id)
         done = _finished(client, experiment, turn_id, data.revision, as_of)
@@ -83,17 +84,20 @@ def train(
             return done
         rows = read_split(project, features, as_of)
         lineage = Lineage(data.revision, data.outputs, service, definition, rows.split, as_of, installed())
-        with mlflow_tracking.parent_run(
-            client,
-            experiment,
-            f"{project.model} {as_of:%Y-%m-%d}",
-            {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision},
-        ) as run_id:
+        tags = {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision}
+        name = f"{project.model} {as_of:%Y-%m-%d}"
+        with mlflow_tracking.parent_run(client, experiment, name, tags) as run_id:
             _log_origin(project, client, run_id, lineage, uncommitted)
             config = trials_of(project.config.train, plan.basis_in(spec))
             log = TrialLog(client, experiment, run_id, turn_id, config, project.task.metrics, on_progress)
             found = search_by(plan, project, spec, lambda: trial_data(project, rows), log, run_id)
             return finish(project, client, spec, rows, run_id, found, plan.windows, personal)
+
+
+@contextmanager
+def _mlflow_errors(project: Project) -> Iterator[None]:
+    try:
+        yield
     except MlflowException as error:
         raise TrainingError(
             f"MLflow could not record the training of {project.model}: {mlflow_tracking.store_words(error)}",

@@ -1,7 +1,7 @@
 """Finds out what columns of text mean, and reads them: numbers, truth values, moments, lists, gaps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -82,25 +82,9 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
     names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
     if not names:
         return Readings()
-    signs = table.select(sign(cell_value(name)).alias(name) for name in names)
-    marks = signs.collect(engine="streaming").row(0, named=True)
-    asked = [
-        counted.alias(f"{what}\0{name}")
-        for name in names
-        for what, counted in _counts(without_sign(cell_value(name), marks[name])).items()
-    ]
-    counts = table.select(asked).collect(engine="streaming").row(0, named=True)
-    known = {name: {what: int(counts[f"{what}\0{name}"]) for what in _counts(pl.lit(""))} for name in names}
+    marks, known = _count_values(table, names)
+    formats, others = _number_formats(marks, known)
     types: dict[str, pl.DataType] = {}
-    formats, others = notations(known)
-    plain = [
-        name for name, of in known.items() if marks[name] and of[POINT] == of["there"] and not of["zero"]
-    ]
-    formats = dict.fromkeys(plain, POINT) | formats
-    formats, others = (
-        {name: f"{form} {marks[name]}" if marks[name] else form for name, form in found.items()}
-        for found in (formats, others)
-    )
     for name, of in known.items():
         if not of["there"]:
             continue
@@ -119,6 +103,44 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
             formats[name] = found[0]
             others |= {name: found[1]} if len(found) > 1 else {}
     left = [name for name in names if name not in types and name not in formats]
+    return _explain_text(table, left, known, Readings(types, formats, others))
+
+
+def _count_values(
+    table: pl.LazyFrame, names: Sequence[str]
+) -> tuple[dict[str, str | None], dict[str, dict[str, int]]]:
+    """Return the unit or currency that a column's values bear, and how many of them could be of each kind."""
+    signs = table.select(sign(cell_value(name)).alias(name) for name in names)
+    marks = signs.collect(engine="streaming").row(0, named=True)
+    asked = [
+        counted.alias(f"{what}\0{name}")
+        for name in names
+        for what, counted in _counts(without_sign(cell_value(name), marks[name])).items()
+    ]
+    counts = table.select(asked).collect(engine="streaming").row(0, named=True)
+    known = {name: {what: int(counts[f"{what}\0{name}"]) for what in _counts(pl.lit(""))} for name in names}
+    return marks, known
+
+
+def _number_formats(
+    marks: Mapping[str, str | None], known: Mapping[str, Mapping[str, int]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return how numbers are written that Polars does not read by itself, and what else that could mean."""
+    formats, others = notations(known)
+    plain = [
+        name for name, of in known.items() if marks[name] and of[POINT] == of["there"] and not of["zero"]
+    ]
+    found, other = (
+        {name: f"{form} {marks[name]}" if marks[name] else form for name, form in each.items()}
+        for each in (dict.fromkeys(plain, POINT) | formats, others)
+    )
+    return found, other
+
+
+def _explain_text(
+    table: pl.LazyFrame, left: Sequence[str], known: Mapping[str, Mapping[str, int]], found: Readings
+) -> Readings:
+    """Add why columns stay text that look like something else."""
     numbers = _nearly_numbers(table, [name for name in left if not known[name]["zero"]], known)
     mixed = {name: two for name in left if name not in numbers and (two := several_formats(table, name))}
     months, clock = (
@@ -129,7 +151,7 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
         }
         for what in ("month", "clock")
     )
-    return Readings(types, formats, others, numbers, mixed, months, clock)
+    return replace(found, nearly_numbers=numbers, nearly_moments=mixed, months=months, clock=clock)
 
 
 def _nearly_numbers(

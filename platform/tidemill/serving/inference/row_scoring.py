@@ -121,22 +121,8 @@ def score_rows(
     alone = rows[0].call is rows[-1].call
     if all(row.role == first for row in rows) and first == CHAMPION:
         return rows, features, _counted(rows, features, name, counters, failures=alone)
-    groups: dict[tuple[str, str], list[int]] = {}
-    for place, row in enumerate(rows):
-        groups.setdefault((row.role, row.model.version), []).append(place)
-    fallen: dict[int, Exception] = {}
-    answers: list[Any] = [None] * len(rows)
-    for (role, _), places in groups.items():
-        group, of_group = [rows[place] for place in places], [features[place] for place in places]
-        if role in (CHAMPION, NAMED):
-            found: Sequence[Any] = _counted(group, of_group, name, counters, failures=alone)
-        else:
-            found = _each(group, of_group, name, counters)
-        for place, answer in zip(places, found, strict=True):
-            if isinstance(answer, _Fallen):
-                fallen[place] = answer.error
-            else:
-                answers[place] = answer
+    answers = _by_version(rows, features, name, counters, alone)
+    fallen = {place: answer.error for place, answer in enumerate(answers) if isinstance(answer, _Fallen)}
     if not fallen:
         return rows, features, answers
     failed = [(rows[place], error) for place, error in fallen.items()]
@@ -155,6 +141,25 @@ def score_rows(
     for place, values, given in zip(fallen, read, stood_in, strict=True):
         features[place], answers[place] = values, given
     return rows, features, answers
+
+
+def _by_version(
+    rows: list[Row], features: list[FeatureRow], name: str, counters: VersionCounters, alone: bool
+) -> list[Any]:
+    """Return each row's answer by the version that it is assigned, or `_Fallen` where that one failed."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, row in enumerate(rows):
+        groups.setdefault((row.role, row.model.version), []).append(place)
+    answers: list[Any] = [None] * len(rows)
+    for (role, _), places in groups.items():
+        group, of_group = [rows[place] for place in places], [features[place] for place in places]
+        if role in (CHAMPION, NAMED):
+            found: Sequence[Any] = _counted(group, of_group, name, counters, failures=alone)
+        else:
+            found = _each(group, of_group, name, counters)
+        for place, answer in zip(places, found, strict=True):
+            answers[place] = answer
+    return answers
 
 
 def _count_failed(failed: Sequence[tuple[Row, Exception]], counters: VersionCounters) -> None:
