@@ -163,6 +163,9 @@ class Settings:
     """Share of the requests without a trace of their caller's that are traced; ``OTEL_TRACES_SAMPLER`` has
     precedence."""
 
+    oidc: str | None = _setting("OIDC")
+    """File of the providers of identities that people log in to the dashboard by (docs/single-sign-on.md)."""
+
     actor: str | None = _setting("ACTOR")
     """Who acts, for the records; default: the name of the logged-in user."""
 

@@ -9,9 +9,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
+from tidemill.accounts.sign_on.sign_on_providers import SignOn
 from tidemill.dashboard.door import login_page
 from tidemill.dashboard.door.door import Door
 from tidemill.dashboard.door.identification import Identification
+from tidemill.dashboard.door.openid_login import SignOnRoutes
 from tidemill.dashboard.error_pages import API, MLFLOW, answer_for
 from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.pages import audit_page, event_stream, feature_pages, fleet, model_pages, window_pages
@@ -63,10 +65,16 @@ def make_app(installation: Installation, identification: Identification, *, loca
         identification: says who a request is from.
         local_only: answer to names of this machine alone.
     """
-    return Door(make_pages(), installation, identification, local_only=local_only, now=installation.clock.now)
+    return Door(
+        make_pages(installation.sign_on),
+        installation,
+        identification,
+        local_only=local_only,
+        now=installation.clock.now,
+    )
 
 
-def make_pages() -> FastAPI:
+def make_pages(sign_on: SignOn | None = None) -> FastAPI:
     """Return what is behind the door; `tidemill.dashboard.page.permissions` names what each route needs."""
     app = FastAPI(
         title="Tidemill",
@@ -83,6 +91,7 @@ def make_pages() -> FastAPI:
     app.mount(MLFLOW, TrackingProxy(MLFLOW), name="mlflow")
     app.add_api_route("/healthz", lambda: PlainTextResponse("ok"), include_in_schema=False)
     login_page.add_to(app)
+    SignOnRoutes(sign_on or SignOn()).add_to(app)
     for add_to in PAGES:
         add_to(app)
     return app

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from tidemill.accounts.sign_on.sign_on_providers import SignOn, read_sign_on
 from tidemill.clock import Clock, SystemClock
 from tidemill.dashboard.live.serving_watch import ServingWatch
 from tidemill.errors import ConfigError, ProjectNotFound
@@ -56,6 +57,15 @@ class Installation:
     def state(self) -> State:
         """The records, to write."""
         return open_state(self.home.state_url)
+
+    @cached_property
+    def sign_on(self) -> SignOn:
+        """The providers of identities that people may log in by.
+
+        Raises:
+            ConfigError: the file that declares them is missing or wrong.
+        """
+        return read_sign_on(self.home.settings.oidc)
 
     def projects(self) -> Sequence[ShownProject]:
         """Return all projects, by name.

@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     os.chdir(options.project)
     try:
         installation = _installation(options)
+        _ = installation.sign_on  # a wrong file is said before anything is served
         record_project(installation.state, installation.home, installation.clock.now())
         open_here = is_open(installation.home.settings, options.host)
         if not open_here:

@@ -16,6 +16,9 @@ MACHINERY = {
 UNATTENDED = {
     "registry/second_person.py:_use": "the promotion or the rollout that it lets through is on record",
     "accounts/login_sessions.py:start_session": "who logs somebody in puts it on record",
+    "accounts/sign_on/single_sign_on.py:begin_sign_on": "an attempt; a login is on record",
+    "accounts/sign_on/single_sign_on.py:finish_sign_on": "an attempt; a login is on record",
+    "accounts/sign_on/single_sign_on.py:_replace_roles": "a part of a login, whose entry names the roles",
     "accounts/login_sessions.py:keep_alive": "when a session was used last",
     "accounts/login_limits.py:forget_failures": "counts failed logins",
     "accounts/login_limits.py:record_failure": "counts failed logins",

@@ -105,6 +105,13 @@ def _page(
     note: str | None = None,
     error: TidemillError | None = None,
 ) -> Response:
-    values = {"next": target, "name": name, "note": note, "error": error, "title": "Log in"}
+    values: dict[str, object] = {
+        "next": target,
+        "name": name,
+        "note": note,
+        "error": error,
+        "title": "Log in",
+    }
+    values["providers"] = getattr(request.app.state, "sign_on", ())
     around = {"visit": request.state.visit, "path": "/login", "shell": Shell(main=()), "done": None}
     return HTMLResponse(render("login.html", {**values, **around}), status_of(error) if error else 200)

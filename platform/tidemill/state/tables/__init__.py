@@ -16,6 +16,7 @@ from tidemill.state.tables.monitor_runs import MonitorRun
 from tidemill.state.tables.policy_decisions import PolicyDecision
 from tidemill.state.tables.projects import KnownProject
 from tidemill.state.tables.promotions import GateDecision, Promotion
+from tidemill.state.tables.sign_on import LinkedAccount, SignOnAttempt
 from tidemill.state.tables.turns import Turn
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "GateDecision",
     "Job",
     "KnownProject",
+    "LinkedAccount",
     "LoginSession",
     "MonitorRun",
     "Notification",
@@ -40,6 +42,7 @@ __all__ = [
     "ReplicaState",
     "RoleGrant",
     "Rollout",
+    "SignOnAttempt",
     "Silence",
     "Table",
     "Turn",
