@@ -19,6 +19,14 @@ from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.pages import audit_page, event_stream, feature_pages, fleet, model_pages, window_pages
 from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
 from tidemill.dashboard.pages.alerts import why_no_alert as why_page
+from tidemill.dashboard.pages.decisions import (
+    champion_acts,
+    loop_acts,
+    policy_pages,
+    rollout_pages,
+    serving_decisions,
+    turn_pages,
+)
 from tidemill.dashboard.pages.people import account_page, approval_page, people_page, project_list, token_page
 from tidemill.dashboard.pages.runs_and_data import prediction_pages, run_comparison, run_pages, version_pages
 from tidemill.dashboard.pages.serving import job_acts, serving_pages
@@ -53,6 +61,12 @@ PAGES: tuple[Callable[[FastAPI], None], ...] = (
     serving_pages.add_to,
     job_acts.add_to,
     event_stream.add_to,
+    serving_decisions.add_to,
+    turn_pages.add_to,
+    rollout_pages.add_to,
+    policy_pages.add_to,
+    champion_acts.add_to,
+    loop_acts.add_to,
 )
 """Each adds its pages and acts."""
 

@@ -55,6 +55,7 @@ def error_answer(request: Request, status: int, code: str, message: str, hint: s
     visit = getattr(request.state, "visit", None)
     values = {"status": status, "message": message, "hint": hint, "visit": visit, "title": message}
     around = {"path": request.url.path, "shell": shell_of(request, API), "done": None}
+    around |= {"sent": getattr(request.state, "sent", None), "look": getattr(request.state, "look", None)}
     return HTMLResponse(render("error.html", {**values, **around}), status)
 
 

@@ -178,6 +178,7 @@ def _form_reader(form: type[BaseModel]) -> Callable[..., Any]:
     async def read(request: Request) -> BaseModel:
         sent = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=False)
         given = {name: value for name, value in sent if name != "csrf"}
+        request.state.sent = given  # a page that says what was wrong shows it again
         try:
             return form.model_validate(given)
         except ValidationError as error:

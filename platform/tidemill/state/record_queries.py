@@ -75,7 +75,8 @@ EXTERNAL = "external"
 _RUNS = 30
 _CHANGES = 20
 """Of each kind of change before an alert, so many are read."""
-_ALARMS = 1000
+_MARKS, _ALARMS = 20, 10
+"""So many marks of noise count, the last ones; what they mark is one of so many alarms before each."""
 FLAP_RUNS = 8
 """In how many runs of a monitor it is counted how often the same thing began to fire."""
 _ALIVE = timedelta(seconds=20)
@@ -120,7 +121,7 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
         records.select("deployments", *before, **last)[::-1],
         records.select("rollouts", *before, **last)[::-1],
         noise,
-        alarming_runs(records, model, alert.monitor) if noise else (),
+        alarming_runs(records, model, alert.monitor, noise),
     )
 
 
@@ -132,11 +133,16 @@ def noise_marks(records: Records, model: str, monitor: str) -> list[tuple[dateti
     return [(step.at, kinds[step.alert_id]) for step in steps if step.alert_id in kinds]
 
 
-def alarming_runs(records: Records, model: str, monitor: str) -> list[Row]:
-    """Return the last 1,000 runs of a monitor that found something, in order of time."""
-    of = "model = ? AND monitor = ? AND verdict = 'alert'"
-    last = records.select("monitor_runs", of, model, monitor, order="at DESC, id DESC", limit=_ALARMS)
-    return last[::-1]
+def alarming_runs(
+    records: Records, model: str, monitor: str, marks: Sequence[tuple[datetime, str]]
+) -> list[Row]:
+    """Return the runs of a monitor that found something, the last ones before each mark, in order of time."""
+    of = "model = ? AND monitor = ? AND verdict = 'alert' AND at <= ?"
+    found: dict[str, Row] = {}
+    for at, _ in marks[-_MARKS:]:
+        near = records.select("monitor_runs", of, model, monitor, at, order="at DESC, id DESC", limit=_ALARMS)
+        found |= {run.id: run for run in near}
+    return sorted(found.values(), key=lambda run: (run.at, run.id))
 
 
 def times_fired(records: Records, alert: Row) -> int:
@@ -145,9 +151,9 @@ def times_fired(records: Records, alert: Row) -> int:
         return 1
     of = "model = ? AND monitor = ? AND verdict <> 'failed'", alert.model, alert.monitor
     runs = records.select("monitor_runs", *of, order="at DESC, id DESC", limit=FLAP_RUNS)
-    same = "SELECT id FROM alerts WHERE model = ? AND monitor = ? AND version = ? AND kind = ?"
+    same = "alerts.id = alert_steps.alert_id AND model = ? AND monitor = ? AND version = ? AND kind = ?"
     about = alert.model, alert.monitor, alert.version, alert.kind
-    fired = f"step IN ('firing', 'reopened') AND at >= ? AND alert_id IN ({same})"
+    fired = f"step IN ('firing', 'reopened') AND at >= ? AND EXISTS (SELECT 1 FROM alerts WHERE {same})"  # noqa: S608
     return len(records.select("alert_steps", fired, runs[-1].at, *about)) if runs else 1
 
 

@@ -200,40 +200,11 @@ def _explained(folder: Any, as_of: str | None) -> list[dict[str, Any]]:
 
 def _judged(folder: Any, now: "datetime") -> list[dict[str, Any]]:
     from tidemill.project import load_project
-    from tidemill.registry.versions.registry_reader import read_champion
-    from tidemill.retraining.policies import load_policies
-    from tidemill.retraining.policy_facts import Hold
-    from tidemill.retraining.policy_rules import explain, judge
-    from tidemill.retraining.situation import gather
-    from tidemill.retraining.triggers.policy_causes import too_old
-    from tidemill.retraining.triggers.untold_changes import untold_change
+    from tidemill.retraining.by_hand.policy_judgement import judge_policies
     from tidemill.state import read_state
 
     project = load_project(folder)
-    policies, state = load_policies(project), read_state(project.state_url)
-    facts = gather(project, state, policies, read_champion(project), now)
+    state = read_state(project.state_url)
+    told = judge_policies(project, state, now)
     state.close()
-    seen = facts.alerts, facts.turns, now, facts.situation
-    told = []
-    for policy in policies:
-        verdict = judge(policy, *seen)
-        held = isinstance(verdict, Hold)
-        told.append(
-            {
-                "policy": policy.name,
-                "asks_when": policy.asks_when,
-                "verdict": None if verdict is None else "hold" if held else "retrain",
-                "rule": verdict.code if isinstance(verdict, Hold) else None,
-                "reason": verdict.reason if verdict else None,
-                "cause": verdict.cause.message if verdict else None,
-                "rules": explain(policy, *seen),
-                "untold": untold_change(policy.name, facts.turns, facts.situation),
-                "too_old": [
-                    f"{each.kind} of monitor {each.monitor}, last confirmed "
-                    f"{format_moment(each.last_seen_at)} UTC, is too old "
-                    f"(max_age: {policy.max_age.total_seconds() / 86400:g} days)"
-                    for each in too_old(policy, facts.alerts, now)
-                ],
-            }
-        )
     return told

@@ -138,7 +138,7 @@ def _noise(records: "Records", model: str, run: Any) -> list[str]:
     from tidemill.state.record_queries import alarming_runs, noise_marks
 
     marks = noise_marks(records, model, run.monitor)
-    found = marks_of(marks, alarming_runs(records, model, run.monitor) if marks else ())
+    found = marks_of(marks, alarming_runs(records, model, run.monitor, marks))
     return [each.said for each in proposals_of(found, run.results)]
 
 

@@ -23,7 +23,7 @@ from tidemill.state.record_reader import Row
 
 __all__ = ["MonitorSaid", "QuietAlert", "Said", "WhyNoAlert", "add_to", "why_no_alert"]
 
-_QUIET = 50
+_QUIET = 10
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def why_no_alert(visit: Here, model: str) -> WhyNoAlert:
 def _monitor(visit: Visit, model: str, run: Row, declared: Monitor | None) -> MonitorSaid:
     said = explain_run(run.verdict, run.rows, run.results)
     marks = record_queries.noise_marks(visit.records, model, run.monitor)
-    alarms = record_queries.alarming_runs(visit.records, model, run.monitor) if marks else ()
+    alarms = record_queries.alarming_runs(visit.records, model, run.monitor, marks)
     notes = [each.said for each in proposals_of(marks_of(marks, alarms), run.results)]
     late = declared is not None and visit.now - run.at > 2 * declared.every
     since = (
@@ -142,11 +142,11 @@ def _never(monitor: str) -> MonitorSaid:
 def _quiet(
     visit: Visit, shown: ShownProject, routes: Routes | None, silences: Sequence[Row]
 ) -> Sequence[QuietAlert]:
-    """Return the open alerts about which nothing is sent now, each with the reason."""
+    """Return those of the latest open alerts about which nothing is sent now, each with the reason."""
     alerts: Sequence[Row] = open_alerts(visit.records, shown.model)
     found = []
     for alert in alerts[:_QUIET]:
-        times = record_queries.times_fired(visit.records, alert)
+        times = 1 if routes is None else record_queries.times_fired(visit.records, alert)
         facts: Mapping[str, str | None] = explain(alert, alerts, silences, (), routes, visit.now, times)
         if (why := facts["withheld"]) is not None:
             found.append(QuietAlert(alert.id, alert.kind, alert.monitor, alert.status, alert.message, why))

@@ -1,29 +1,9 @@
-import re
 from datetime import timedelta
 
 import pytest
 
+from tests.tidemill.dashboard.pages.conftest import INJECTED
 from tidemill.state.tables import Alert, AlertStep, MonitorRun, Notification, Silence
-
-INJECTED = "<script>alert('x')</script>"
-
-
-@pytest.fixture
-def now(installation):
-    return installation.clock.now()
-
-
-@pytest.fixture
-def add(installation):
-    """Add records."""
-
-    def add(*rows):
-        for row in rows:  # in order: alerts refer to their runs
-            with installation.state.transaction() as session:
-                session.add(row)
-        return rows[-1]
-
-    return add
 
 
 @pytest.fixture
@@ -93,17 +73,6 @@ def make_alert(now):
 def alert(add, make_run, make_alert):
     """An alert that fires."""
     return add(make_run(), make_alert())
-
-
-@pytest.fixture
-def send(browser):
-    """Post to a page's form; the answer is the page that it leads to."""
-
-    def send(address, **form):
-        token = re.search(r'name="csrf" content="(\w+)"', browser.get("/").text)[1]
-        return browser.post(address, data={"csrf": token, **form}, follow_redirects=True)
-
-    return send
 
 
 @pytest.fixture

@@ -1,0 +1,178 @@
+"""Promote a version, and roll back to an earlier one: what will happen, and the act itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Request
+from pydantic import BaseModel, Field
+
+from tidemill.dashboard.acting import act_apart
+from tidemill.dashboard.page import Done, add_act, add_page
+from tidemill.dashboard.page_addresses import address_of
+from tidemill.dashboard.records.decision_rows import (
+    Champion,
+    ListedDecision,
+    champion_of,
+    last_moves,
+    listed_decision,
+)
+from tidemill.dashboard.templating import moment
+from tidemill.dashboard.visit import Here, Visit
+from tidemill.errors import DecisionOutdated, GateRefused, TidemillError
+from tidemill.registry.history.serving_history import past_champions, previous_champion
+from tidemill.state import record_queries
+
+__all__ = ["Promotion", "RollBack", "add_to", "promotion", "roll_back"]
+
+_MOVES = 200
+"""Of the champion's last moves, those that a rollback can go back through."""
+_TURNS = 20
+VERSION = Field(min_length=1, max_length=100)
+REASON = Field(min_length=1, max_length=2000)
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What a promotion would do."""
+
+    model: str
+    version: str
+    """The one that is asked for; empty: none was chosen."""
+    champion: Champion | None
+    versions: Sequence[str]
+    """Those that the last turns registered and that do not serve, the latest first."""
+    decision: ListedDecision | None
+    """The gate's last one about the version."""
+    gate: str
+    """Its mode: ``enforce``, ``dry_run`` or ``off``."""
+    rollout: str | None
+    """The version that is being rolled out: that ends with a promotion of another one."""
+    problem: str | None
+    """Why it cannot be done here."""
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """What a rollback would do."""
+
+    model: str
+    to: str | None
+    """The version that serves then; None: there is none to go back to."""
+    champion: Champion | None
+    versions: Sequence[str]
+    """Those that have served and can be gone back to, the last one first."""
+    rollout: str | None
+    problem: str | None
+
+
+class PromoteForm(BaseModel):
+    """A promotion that is asked for."""
+
+    version: Annotated[str, VERSION]
+    reason: Annotated[str, REASON]
+    champion: Annotated[
+        str, Field(max_length=100, description="Version that served when it was asked for.")
+    ] = ""
+
+
+class RollBackForm(PromoteForm):
+    """A rollback that is asked for; ``version`` is the one to go back to."""
+
+
+Version = Annotated[str, Query(max_length=100, description="The version; empty: it is asked for.")]
+
+
+def promotion(visit: Here, model: str, version: Version = "") -> Promotion:
+    """Return what a promotion of a version would do."""
+    records, champion = visit.records, champion_of(visit.records, model)
+    gate, problem = _gate(visit, model)
+    order = "requested_at DESC, id DESC"
+    turns = records.select("turns", "model = ?", model, order=order, limit=_TURNS)
+    serving = champion.version if champion else None
+    known = dict.fromkeys(turn.version for turn in turns if turn.version and turn.version != serving)
+    of = "model = ? AND candidate = ?", model, version
+    found = records.select("gate_decisions", *of, order="decided_at DESC, id DESC", limit=1)
+    return Promotion(
+        model,
+        version,
+        champion,
+        list(known),
+        listed_decision(found[0]) if found else None,
+        gate,
+        _rolling(visit, model),
+        problem,
+    )
+
+
+def roll_back(visit: Here, model: str, version: Version = "") -> RollBack:
+    """Return what a rollback would do."""
+    visit.project(model)
+    champion = champion_of(visit.records, model)
+    serving = champion.version if champion else None
+    moves = [(row.kind, row.to_version) for row in last_moves(visit.records, model, _MOVES)]
+    others = [one for one in dict.fromkeys(reversed(past_champions(moves))) if one != serving]
+    served = dict.fromkeys([*others, *(one for _, one in reversed(moves) if one != serving)])
+    to = version or previous_champion(moves, serving)
+    return RollBack(model, to, champion, list(served), _rolling(visit, model), _gate(visit, model)[1])
+
+
+def _gate(visit: Visit, model: str) -> tuple[str, str | None]:
+    """Return the mode of a project's gate, or why the project cannot be read."""
+    try:
+        return visit.installation.load(visit.project(model)).config.gate.mode, None
+    except TidemillError as error:
+        return "enforce", f"{error}{f': {error.hint}' if error.hint else ''}"
+
+
+def _rolling(visit: Visit, model: str) -> str | None:
+    last = record_queries.last_rollout(visit.records, model)
+    return last.version if last is not None and last.status in ("running", "promoting") else None
+
+
+def promote_version(visit: Here, request: Request, model: str, form: PromoteForm) -> Done:
+    """Make a version the champion, if the gate agrees."""
+    project = visit.installation.load(visit.project(model))
+    _refuse_late(visit, model, form.champion)
+    try:
+        asked = {"version": form.version, "reason": form.reason, "champion": form.champion}
+        done = act_apart(visit, project, "promote", **asked)
+    except GateRefused as error:
+        decision = next(iter(getattr(error, "__notes__", ())), None)
+        if decision is not None:
+            request.state.look = address_of("models", model, "decisions", decision), "What the gate found"
+        raise
+    message = f"Version {done['to']} serves now; before: {done['from'] or 'none'}."
+    return Done(message, address_of("models", model, "decisions"))
+
+
+def roll_back_champion(visit: Here, model: str, form: RollBackForm) -> Done:
+    """Make an earlier champion the champion again, without asking the gate."""
+    project = visit.installation.load(visit.project(model))
+    _refuse_late(visit, model, form.champion)
+    asked = {"version": form.version, "reason": form.reason, "champion": form.champion}
+    done = act_apart(visit, project, "roll-back", **asked)
+    message = f"Version {done['to']} serves again; before: {done['from'] or 'none'}."
+    return Done(message, address_of("models", model, "decisions"))
+
+
+def _refuse_late(visit: Visit, model: str, seen: str) -> None:
+    """Refuse a move if another person moved the champion since the page was shown, and say who."""
+    serving = champion_of(visit.records, model)
+    if serving is not None and serving.version != seen:
+        raise DecisionOutdated(
+            f"{serving.actor} was first: version {serving.version} serves since {moment(serving.since)} UTC "
+            f"({serving.reason}), not version {seen or 'none'} as when you were asked",
+            hint="look at the decisions once more, and decide again",
+        )
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the pages and acts."""
+    for name, page, act, form, needs, title in (
+        ("promote", promotion, promote_version, PromoteForm, ("promote", "version"), "Promote a version"),
+        ("roll-back", roll_back, roll_back_champion, RollBackForm, ("roll-back", "version"), "Roll back"),
+    ):
+        path = f"/models/{{model}}/{name}"
+        add_page(app, path, page, template=f"decisions/{name}.html", needs=needs, title=title)
+        add_act(app, path, act, form, needs=needs, title=title)

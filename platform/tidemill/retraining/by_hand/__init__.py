@@ -1,0 +1,1 @@
+"""What a person asks for on the dashboard, done in a process of its own."""

@@ -1,0 +1,50 @@
+"""Judges the policies of a project at a moment, and says what each rule says, without acting on it."""
+
+from datetime import datetime
+from typing import Any
+
+from tidemill.project import Project
+from tidemill.registry.versions.registry_reader import read_champion
+from tidemill.retraining.policies import load_policies
+from tidemill.retraining.policy_facts import Hold
+from tidemill.retraining.policy_rules import explain, judge
+from tidemill.retraining.situation import gather
+from tidemill.retraining.triggers.policy_causes import too_old
+from tidemill.retraining.triggers.untold_changes import untold_change
+from tidemill.state import State
+
+__all__ = ["judge_policies"]
+
+
+def judge_policies(project: Project, state: State, now: datetime) -> list[dict[str, Any]]:
+    """Return of each policy when it asks, its verdict and why, and each rule's word; nothing is recorded.
+
+    Raises:
+        TidemillError: the records, the registry, the prediction log or the declarations cannot be read.
+    """
+    policies = load_policies(project)
+    facts = gather(project, state, policies, read_champion(project), now)
+    seen = facts.alerts, facts.turns, now, facts.situation
+    told = []
+    for policy in policies:
+        verdict = judge(policy, *seen)
+        held = isinstance(verdict, Hold)
+        told.append(
+            {
+                "policy": policy.name,
+                "asks_when": policy.asks_when,
+                "verdict": None if verdict is None else "hold" if held else "retrain",
+                "rule": verdict.code if isinstance(verdict, Hold) else None,
+                "reason": verdict.reason if verdict else None,
+                "cause": verdict.cause.message if verdict else None,
+                "rules": explain(policy, *seen),
+                "untold": untold_change(policy.name, facts.turns, facts.situation),
+                "too_old": [
+                    f"{each.kind} of monitor {each.monitor}, last confirmed "
+                    f"{each.last_seen_at:%Y-%m-%d %H:%M} UTC, is too old "
+                    f"(max_age: {policy.max_age.total_seconds() / 86400:g} days)"
+                    for each in too_old(policy, facts.alerts, now)
+                ],
+            }
+        )
+    return told
