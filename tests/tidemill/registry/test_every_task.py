@@ -24,6 +24,8 @@ from tidemill.registry.versions.model_versions import (
 from tidemill.registry.versions.new_versions import register
 from tidemill.settings import Settings
 from tidemill.training.compiling.onnx_graph import OUTPUTS
+from tidemill.training.search.trial_records import TrialRecord
+from tidemill.training.search.tuning import SearchResult
 from tidemill.training.train import train
 
 pytestmark = pytest.mark.engine
@@ -122,13 +124,20 @@ def made(request, tmp_path_factory, ray_of_the_session):
     (root / "data").mkdir()
     rows(request.param).write_parquet(root / "data" / "training_set.parquet")
     found = load_project(root, Settings())
-    versions = []
-    for turn, until in (("turn_1", 90), ("turn_2", 140)):
-        trained = train(
-            found, Data(), day(until), turn, features=FEATURES, service="small_service", definition="77c2"
+    first = train_version(found, "turn_1", 90)
+    with pytest.MonkeyPatch.context() as patched:  # the second, to compare with, is found without Ray
+        record = TrialRecord(0, "trees", {}, 1, "none")
+        patched.setattr(
+            "tidemill.training.train.search_by", lambda *_: SearchResult(record, 0.5, 1, trials=1, failed=0)
         )
-        versions.append(register(found, trained.run_id, turn))
-    return found, versions
+        return found, [first, train_version(found, "turn_2", 140)]
+
+
+def train_version(project, turn, until):
+    trained = train(
+        project, Data(), day(until), turn, features=FEATURES, service="small_service", definition="77c2"
+    )
+    return register(project, trained.run_id, turn)
 
 
 def test_the_hold_out_is_judged_by_the_tasks_metrics(made):
