@@ -121,3 +121,14 @@ def test_threads_locks_and_replaced_files_are_made_in_one_way(text: str, places:
         file.relative_to(LIBRARY).as_posix() for file in LIBRARY.rglob("*.py") if text in file.read_text()
     }
     assert found <= places
+
+
+def test_the_migrations_follow_each_other_in_one_line():
+    """Two that were written at the same time have one number, and no records can be opened."""
+    folder = LIBRARY / "state" / "migrations" / "versions"
+    names = sorted(file.name[:4] for file in folder.glob("[0-9]*.py"))
+    assert names == [f"{number:04}" for number in range(1, len(names) + 1)]
+    for before, file in zip([None, *names], sorted(folder.glob("[0-9]*.py")), strict=False):
+        text = file.read_text()
+        assert f'revision = "{file.name[:4]}"' in text
+        assert f"down_revision = {before!r}".replace("'", '"') in text
