@@ -117,7 +117,7 @@ def log_in_vouched(
             user = _new_user(session, vouched, provider_name, by, now)
         _replace_roles(session, user, wanted, by, now)
         details = {"provider": provider_name, "roles": {name: sorted(some) for name, some in wanted.items()}}
-        audit.append(session, audit.Act(user.name, "log-in", "people", user.id, details=details))
+        audit.append(session, audit.Act(user.name, "log-in", "account", user.name, details=details))
         return start_session(session, user, address=address, agent=agent, now=now)
 
 
