@@ -28,7 +28,7 @@ from tidemill.dashboard.pages.decisions import (
     turn_pages,
 )
 from tidemill.dashboard.pages.people import account_page, approval_page, people_page, project_list, token_page
-from tidemill.dashboard.pages.runs_and_data import prediction_pages, run_comparison, run_pages, version_pages
+from tidemill.dashboard.pages.runs_and_data import origin_pages
 from tidemill.dashboard.pages.serving import job_acts, serving_pages
 from tidemill.dashboard.static_files import KeptFiles
 from tidemill.dashboard.tracking_proxy.tracking_proxy import TrackingProxy
@@ -47,8 +47,7 @@ PAGES: tuple[Callable[[FastAPI], None], ...] = (
     model_pages.add_to,
     window_pages.add_to,
     feature_pages.add_to,
-    run_comparison.add_to,  # before the page of one run
-    run_pages.add_to,
+    origin_pages.add_to,
     alert_lists.add_to,
     one_alert.add_to,
     alert_acts.add_to,
@@ -56,8 +55,6 @@ PAGES: tuple[Callable[[FastAPI], None], ...] = (
     unsent_messages.add_to,
     why_page.add_to,
     audit_page.add_to,
-    version_pages.add_to,
-    prediction_pages.add_to,
     serving_pages.add_to,
     job_acts.add_to,
     event_stream.add_to,

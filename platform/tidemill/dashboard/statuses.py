@@ -28,6 +28,7 @@ _STATUSES: tuple[tuple[type[errors.TidemillError], int], ...] = (
     (errors.ServingError, 409),
     (errors.StateError, 503),
     (errors.NotAnswering, 503),
+    (errors.DataError, 503),
 )
 
 

@@ -1,0 +1,29 @@
+"""Adds the pages of this folder to the dashboard."""
+
+from fastapi import FastAPI
+
+from tidemill.dashboard.pages.runs_and_data import (
+    data_pages,
+    lineage_page,
+    prediction_pages,
+    run_comparison,
+    run_pages,
+    settings_page,
+    version_pages,
+)
+
+__all__ = ["add_to"]
+
+
+def add_to(app: FastAPI) -> None:
+    """Add the pages; that of runs compared before that of one run, whose address it would fit."""
+    for pages in (
+        run_comparison,
+        run_pages,
+        version_pages,
+        prediction_pages,
+        data_pages,
+        lineage_page,
+        settings_page,
+    ):
+        pages.add_to(app)
