@@ -96,7 +96,7 @@ def feature_page(
     visit.project(model)
     records, asked = visit.records, range_of(first, last)
     latest = [run for run in record_queries.last_monitor_runs(records, model) if _has(run, feature)]
-    names = [run.monitor for run in latest] or _earlier(visit, model, feature)
+    names = list(dict.fromkeys(run.monitor for run in latest)) or _earlier(visit, model, feature)
     if not names:
         raise WindowNotFound(
             f"no monitor of {model} has measured a feature {feature!r} lately",

@@ -124,14 +124,13 @@ def model_overview(
         if chosen
         else ([], 0)
     )
-    runs = rows[::-1]
+    runs = list({run.at: run for run in rows[::-1]}.values())  # one that was made again stands for all
     scale = TimeScale.around([run.at for run in runs]) if runs else None
     move = watch_records.champion_move(records, model)
     most = _ALL_FEATURES if features == "all" else _FEATURES
     judged = [run for run in runs if run.verdict not in ("failed", "missed", "too_few")]
     cells, many = drift_rows(judged, most)
     columns = [HeatColumn(run.at, address_of("models", model, "windows", run.id)) for run in judged]
-    lines = [_line(model, run) for run in rows]
     return ModelOverview(
         model=model,
         project=shown.name,
@@ -139,14 +138,14 @@ def model_overview(
         since=None if move is None else move.at,
         alerts=sum(watch_records.severities(records, model).values()),
         monitor=chosen,
-        monitors=[run.monitor for run in latest],
+        monitors=list(dict.fromkeys(run.monitor for run in latest)),
         range=asked,
         scale=scale,
-        windows=lines,
+        windows=[_line(model, run) for run in rows],
         total=total,
         number=number,
         size=WINDOWS,
-        quality=_quality(lines[::-1]),
+        quality=_quality([_line(model, run) for run in runs]),
         drift=DriftPicture(columns, cells, many),
         answers=score_series(judged),
         classes=class_shares(model, judged),

@@ -258,6 +258,16 @@ def test_a_range_and_pages_choose_windows_in_the_records(browser, record):
         assert browser.get(f"/models/{MODEL}?{wrong}").status_code == 422
 
 
+def test_a_window_that_was_judged_again_is_drawn_once(browser, record):
+    results = {"data_drift": drift(column("weight"))}
+    record(run(1, results=results), run(2, results=results), run(2, results=results, id="mon_999999"))
+    _, twin = seen(browser, f"/models/{MODEL}")
+    assert len(twin["windows"]) == 3
+    hrefs = [one["href"].rpartition("/")[2] for one in twin["drift"]["columns"]]
+    assert hrefs == ["mon_000001", "mon_999999"]
+    assert twin["monitors"] == ["weekly"]
+
+
 def test_the_monitor_is_chosen_that_knows_of_quality_or_that_was_asked_for(browser, record):
     record(
         run(1, results={"quality": {**QUALITY["binary"], "decayed": False}}),
