@@ -106,12 +106,19 @@ def _shell(request: Request, visit: Visit, twins: str) -> Shell:
     path = request.scope.get("raw_path", b"").decode("latin-1").partition("?")[0]
     query = f"?{request.url.query}" if request.url.query else ""
     return Shell(
-        links(MAIN, None),
+        [*links(MAIN, None), *_to_mlflow(visit)],
         model,
         within,
         _above(route, model, within),
         twins + ("/fleet" if path == "/" else path) + query if route in needed else None,
     )
+
+
+def _to_mlflow(visit: Visit) -> list[Link]:
+    """Return a link to MLflow's pages, if they are here and the visitor may see them."""
+    home = visit.installation.home.model
+    here = visit.installation.mlflow_url is not None and any(one.model == home for one in visit.projects)
+    return [Link("MLflow", "/mlflow/")] if here and visit.may("read", "run", home) else []
 
 
 def _above(route: str, model: str | None, within: Sequence[Link]) -> list[Link]:

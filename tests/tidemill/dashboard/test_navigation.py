@@ -6,9 +6,11 @@ import pytest
 from tests.tidemill.dashboard.test_door import client_of
 from tidemill.accounts.identities import Identity
 from tidemill.dashboard import app as wiring
+from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.navigation import MAIN, OF_A_MODEL, OF_SETTINGS
 from tidemill.dashboard.page import add_page
 from tidemill.dashboard.visit import Here
+from tidemill.state.tables import KnownProject
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,18 @@ def test_the_frame_stands_when_the_records_are_away(installation, pages, folder)
     assert answer.status_code >= 500
     assert "cannot be read" in answer.text
     assert navigation(answer.text, "Main") == ["/"]
+
+
+def test_mlflows_pages_are_led_to_by_those_who_may_see_them(installation, pages):
+    shown = Installation(installation.home, clock=installation.clock, mlflow_url="http://127.0.0.1:9")
+    other = Identity("person", "bob", {"other": frozenset({"admin"})})
+    with installation.state.transaction() as session:
+        session.add(KnownProject(model="m", name="other", root="/x", seen_at=installation.clock.now()))
+    for identity, expected in ((VIEWER, True), (other, False)):
+        with client_of(shown, identity) as client:
+            assert ("/mlflow/" in navigation(client.get("/").text, "Main")) is expected
+    with client_of(installation, VIEWER) as client:
+        assert "/mlflow/" not in navigation(client.get("/").text, "Main")
 
 
 def test_a_hidden_model_has_no_navigation(installation, pages):

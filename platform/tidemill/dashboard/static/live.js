@@ -10,13 +10,19 @@
       || part.querySelector("details[open]") !== null;
   };
 
-  const refresh = async (part) => {
+  // One after the other: a second request from a part that still waits for its first would be dropped.
+  let last = Promise.resolve();
+  const refresh = (part) => { last = last.then(() => fetchAgain(part.id)).catch((error) => console.warn(error)); };
+
+  const fetchAgain = async (id) => {
+    const part = document.getElementById(id); // an earlier answer may have replaced it
+    if (!part) return;
     if (busy(part)) { waiting.add(part.id); return; }
     waiting.delete(part.id);
     const before = part.textContent;
     const top = window.scrollY;
     await htmx.ajax("GET", location.pathname + location.search, {
-      target: `#${part.id}`, select: `#${part.id}`, swap: "outerHTML", source: document.body,
+      target: `#${part.id}`, select: `#${part.id}`, swap: "outerHTML", source: part,
     });
     window.scrollTo({ top, behavior: "instant" });
     const after = document.getElementById(part.id);

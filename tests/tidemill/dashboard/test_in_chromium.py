@@ -1,0 +1,88 @@
+"""In a real browser: pages refresh what changed, leave alone what somebody works in, and break no policy."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.tidemill.dashboard.conftest import PARAMS
+from tests.tidemill.dashboard.pages.serving.test_serving_pages import job
+from tests.tidemill.dashboard.tracking_proxy.test_plain_mlflow import wait_until_it_answers
+from tidemill.serving.runtime.network import free_port
+from tidemill.state import open_state
+
+pytestmark = [pytest.mark.engine, pytest.mark.e2e]
+CHROMIUM = shutil.which("chromium")
+PAGE = "/models/parcel-delay/serving"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browsed")
+    (folder / "params.yaml").write_text(PARAMS)
+    (folder / "features.yaml").write_text("features: {weight: {type: float}}\n")
+    port = free_port()
+    command = ["-m", "tidemill.dashboard.server", "--project", str(folder), "--port", str(port)]
+    process = subprocess.Popen([sys.executable, *command], env={**os.environ}, cwd=folder)
+    try:
+        wait_until_it_answers(f"http://127.0.0.1:{port}/healthz")
+        yield f"http://127.0.0.1:{port}", open_state(f"sqlite:///{folder}/.tidemill/state.db")
+    finally:
+        process.terminate()
+        began = time.monotonic()
+        process.wait(20)
+        assert time.monotonic() - began < 10, "a page that listens keeps the server from ending"
+
+
+@pytest.fixture
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium (on Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield made
+        made.close()
+
+
+def add_job(state, number):
+    with state.transaction() as session:
+        session.add(job(number, datetime.now(UTC)))
+
+
+def test_a_part_that_changed_is_fetched_again_and_one_in_use_is_left_alone(server, browser):
+    address, state = server
+    add_job(state, 1)
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(address + PAGE)
+    assert page.evaluate("typeof htmx") == "object"
+    page.wait_for_timeout(4000)  # the first look has been taken
+    add_job(state, 2)
+    page.locator("#job-list", has_text="job_000002").wait_for(timeout=15_000)
+    page.locator("#live-note", has_text="Updated at").wait_for(timeout=5_000)
+    page.focus("#job-list button")
+    add_job(state, 3)
+    page.wait_for_timeout(6000)
+    assert "job_000003" not in page.inner_text("#job-list")
+    assert page.evaluate("document.activeElement.tagName") == "BUTTON"
+    page.evaluate("document.activeElement.blur()")
+    page.locator("#job-list", has_text="job_000003").wait_for(timeout=15_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert said == []
+
+
+def test_without_scripts_everything_is_there_to_read(server, browser):
+    address, _ = server
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address + PAGE)
+    assert "job_000001" in page.inner_text("main")
+    assert page.inner_text("#live-note") == ""
