@@ -65,6 +65,8 @@ class OneAlert:
     turn: str | None
     """The turn that the loop makes because of it right now."""
     champion: str | None
+    run_id: str
+    """The monitor run that found it last: its window has a page."""
 
     @property
     def pictures(self) -> Sequence[tuple[str, Markup]]:
@@ -117,6 +119,7 @@ def one_alert(visit: Here, model: str, alert_id: str) -> OneAlert:
         [Answer(**{name: getattr(row, name) for name in names}) for row in answers],
         next((row.id for row in running if row.alert_id == alert_id), None),
         last[0].to_version if last else None,
+        found.last_run.id,
     )
 
 

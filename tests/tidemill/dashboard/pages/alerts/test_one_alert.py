@@ -41,6 +41,7 @@ def test_the_page_has_evidence_steps_messages_and_what_the_loop_did(
     ):
         assert said in page
     assert "<script>alert" not in page
+    assert 'href="/models/parcel-delay/windows/run_1"' in page
     assert page.count('role="img"') == 1  # the histogram: one run alone makes no line
     twin = browser.get(f"/api/v1{ADDRESS}").json()
     assert twin["answers"][0]["rounds"] == 3
