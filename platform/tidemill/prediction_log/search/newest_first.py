@@ -26,7 +26,7 @@ __all__ = ["LISTED", "Found", "Wanted", "newest_first"]
 
 LISTED = ("prediction_id", "version", "at", "score", "decision", "flags", "role", "test", "milliseconds")
 """What is returned of each prediction."""
-_BLOCK = 2 << 20
+_BLOCK = 1 << 20
 _CURSOR = re.compile(r"(\d{4}-\d\d-\d\d)/([\w.-]{1,100})@(\d{1,15})")
 _NEAR = 20_000
 """Rows of a part between the first and the last one wanted, up to which they are read in one piece."""
@@ -80,7 +80,7 @@ def newest_first(
     wanted: Wanted,
     after: str | None = None,
     most: int = 50,
-    seconds: float = 0.12,
+    seconds: float = 0.08,
 ) -> Found:
     """Return predictions from the newest backwards.
 
