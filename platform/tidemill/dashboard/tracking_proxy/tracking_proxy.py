@@ -94,6 +94,9 @@ class TrackingProxy:
             )
 
 
+_PROMOTE: "Permission" = ("promote", "version")
+
+
 def _refuse(request: Request, visit: "Visit", needs: "Permission | None", path: str) -> Response | None:
     """Return an answer unless the visitor may use the route."""
     if needs is None:
@@ -119,6 +122,14 @@ def _refuse(request: Request, visit: "Visit", needs: "Permission | None", path: 
             f"{visit.identity.name or 'this visitor'} may not {action} a {resource} here: "
             f"{request.method} {path}",
             "an admin gives roles: `tidemill users grant`, or the page People",
+        )
+    if needs == _PROMOTE and home.config.gate.four_eyes:
+        return error_answer(
+            request,
+            403,
+            "second_person_needed",
+            "this project wants a second person's approval of what is promoted, which MLflow cannot ask for",
+            "promote by `tidemill promote`, or the dashboard",
         )
     return None
 

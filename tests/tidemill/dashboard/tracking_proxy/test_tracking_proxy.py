@@ -240,3 +240,17 @@ def test_a_websocket_is_refused_at_the_door(installation, upstream):
         for path in ("/mlflow/api/2.0/mlflow/runs/get", "/mlflow/", "/"):
             with pytest.raises(WebSocketDisconnect), client.websocket_connect(path):
                 pass
+
+
+def test_where_four_eyes_are_wanted_mlflow_moves_no_alias(installation, upstream):
+    home = installation.home
+    gate = home.config.gate.model_copy(update={"four_eyes": True})
+    object.__setattr__(home, "config", home.config.model_copy(update={"gate": gate}))
+    with browse(installation, person("ml-engineer")) as client:
+        body = {"name": "parcel-delay", "alias": "champion", "version": "2"}
+        answer = client.post("/mlflow/api/2.0/mlflow/registered-models/alias", json=body)
+        assert answer.status_code == 403
+        assert "second person" in answer.text
+        assert upstream.seen == []
+        found = client.post("/mlflow/api/2.0/mlflow/runs/search", json={"experiment_ids": ["1"]})
+        assert found.status_code == 200
