@@ -12,7 +12,9 @@ from tidemill.dashboard.door.identification import Identified
 from tidemill.dashboard.error_pages import API
 from tidemill.dashboard.page import permissions
 
-ROUTES = sorted(permissions(make_pages()).items())
+ENDLESS = {"/events"}
+"""Answers that go on until the browser leaves; what they tell to whom, tests of their own ask."""
+ROUTES = sorted((route, needs) for route, needs in permissions(make_pages()).items() if route not in ENDLESS)
 
 
 class Somebody:
