@@ -27,7 +27,7 @@ from tidemill.errors import ModelNotFound, NotAllowed
 if TYPE_CHECKING:
     from tidemill.dashboard.visit import Visit
 
-__all__ = ["Done", "PageNumber", "add_act", "add_document", "add_page", "permissions"]
+__all__ = ["Done", "PageNumber", "add_act", "add_document", "add_page", "permissions", "requirement"]
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000, alias="page", description="Page of the list, from 1.")]
 """Parameter of a page with a long list."""
@@ -56,7 +56,7 @@ def add_page(
         needs: the action and the kind of resource that the visitor must be allowed.
         title: of the page.
     """
-    door = Depends(_requirement(needs))
+    door = Depends(requirement(needs))
 
     def show(request: Request, it: Annotated[Any, Depends(view)]) -> HTMLResponse:
         visit: Visit = request.state.visit
@@ -99,7 +99,7 @@ def add_document(app: FastAPI, path: str, answer: Callable[..., Response], *, ne
         path,
         answer,
         methods=["GET"],
-        dependencies=[Depends(_requirement(needs))],
+        dependencies=[Depends(requirement(needs))],
         include_in_schema=False,
         response_model=None,
     )
@@ -119,7 +119,7 @@ def add_act(
         needs: the action and the kind of resource that the visitor must be allowed.
         title: what it does.
     """
-    door = Depends(_requirement(needs))
+    door = Depends(requirement(needs))
     doing = _with_form(act, Annotated[Any, Depends(_form_reader(form))])
     json_doing = _with_form(act, form)
 
@@ -143,7 +143,9 @@ def permissions(app: FastAPI) -> dict[str, Permission]:
     return found
 
 
-def _requirement(needs: Permission) -> Callable[[Request], None]:
+def requirement(needs: Permission) -> Callable[[Request], None]:
+    """Return a dependency that refuses who may not do this, and hides the projects of others."""
+
     def require(request: Request) -> None:
         visit: Visit = request.state.visit
         verdict = visit.verdict(needs, request.path_params.get("model"))

@@ -5,12 +5,12 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from tidemill.dashboard.live.record_changes import RecordChanges, TooManyListeners, latest_rows
-from tidemill.dashboard.page import permissions
+from tidemill.dashboard.page import permissions, requirement
 
 if TYPE_CHECKING:
     from tidemill.accounts.roles import Permission
@@ -32,8 +32,10 @@ _BEAT = 10.0
 
 def add_to(app: FastAPI) -> None:
     """Add the stream."""
-    app.add_api_route("/events", _events, include_in_schema=False)
-    permissions(app)["/events"] = ("read", "model")
+    needs: Permission = ("read", "model")
+    door = Depends(requirement(needs))
+    app.add_api_route("/events", _events, dependencies=[door], include_in_schema=False)
+    permissions(app)["/events"] = needs
 
 
 async def _events(request: Request) -> Response:
