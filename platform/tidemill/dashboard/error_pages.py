@@ -1,6 +1,7 @@
 """Answers for what went wrong: a page for people, JSON for programs, with the same status and words."""
 
 import logging
+from urllib.parse import quote
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -54,7 +55,7 @@ def error_answer(request: Request, status: int, code: str, message: str, hint: s
         return JSONResponse({"error": {"code": code, "message": message, "hint": hint}}, status)
     visit = getattr(request.state, "visit", None)
     values = {"status": status, "message": message, "hint": hint, "visit": visit, "title": message}
-    around = {"path": request.url.path, "shell": shell_of(request, API), "done": None}
+    around = {"path": quote(request.scope["path"]), "shell": shell_of(request, API), "done": None}
     around |= {"sent": getattr(request.state, "sent", None), "look": getattr(request.state, "look", None)}
     return HTMLResponse(render("error.html", {**values, **around}), status)
 
@@ -76,7 +77,7 @@ def answer_for(request: Request, error: Exception) -> Response:
             code, message, hint = _SAID.get(error.status_code, ("http", str(error.detail), None))
             return error_answer(request, error.status_code, code, message, hint)
         case _:
-            _log.error("internal error at %s", request.url.path, exc_info=error)
+            _log.error("internal error at %s", request.scope["path"], exc_info=error)
             return error_answer(
                 request, 500, "internal", "something went wrong here", "the dashboard's log says what"
             )

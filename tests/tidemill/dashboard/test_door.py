@@ -88,3 +88,15 @@ def test_an_address_that_leads_nowhere_is_not_found(browser, path):
 def test_a_body_that_is_too_large_is_refused_before_anything_reads_it(browser):
     answer = browser.post(f"{API}/nothing", content=b"x" * 1_000_001, headers={"X-CSRF-Token": "1"})
     assert answer.status_code == 413
+
+
+def test_a_host_that_is_no_name_of_this_machine_is_refused_whatever_it_is(browser):
+    for host in ("[", "[::1", "evil.example", "", "localhost.", "localhost.evil.example"):
+        assert browser.get("/healthz", headers={"Host": host}).status_code == 421, host
+    assert browser.get("/healthz", headers={"Host": "localhost:4300"}).status_code == 200
+
+
+def test_an_origin_that_is_not_ours_is_refused_whatever_it_is(browser):
+    for origin in ("http://[", "null", "", "http://localhost.evil.example", "http://x@localhost"):
+        for path in ("/login", "/mlflow/api/2.0/mlflow/runs/create"):
+            assert browser.post(path, headers={"Origin": origin}).status_code == 403, origin

@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidemill.accounts.caller import Caller, calling
 from tidemill.accounts.identities import NOBODY
 from tidemill.dashboard.door.identification import Identification
-from tidemill.dashboard.door.own_requests import comes_from_elsewhere
+from tidemill.dashboard.door.own_requests import comes_from_elsewhere, host_name, is_foreign
 from tidemill.dashboard.door.security_headers import new_nonce, security_headers
 from tidemill.dashboard.error_pages import answer_for, error_answer, is_mlflow, wants_json
 from tidemill.dashboard.installation import Installation
@@ -95,14 +95,14 @@ class Door:
 
     def _forged(self, request: Request, body: "_Body") -> ASGIApp | None:
         """Return an answer unless a form comes from a page of ours; programs send no cookie, and no form."""
-        if _is_foreign(request):
+        if is_foreign(request):
             return _foreign(request)
         csrf = request.state.visit.csrf if hasattr(request.state, "visit") else ""
         return _require_own_form(request, csrf, body.content) if csrf else None
 
     async def _look(self, request: Request, nonce: str, cookies: list[str]) -> ASGIApp | None:
         """Put the visit into the request's state; return an answer if it is not let in."""
-        if self._local_only and (request.url.hostname or "") not in _LOCAL:
+        if self._local_only and host_name(request) not in _LOCAL:
             return error_answer(
                 request,
                 421,
@@ -165,11 +165,6 @@ class _Body:
             return await self._request.receive()
         self._given = True
         return {"type": "http.request", "body": self.content, "more_body": False}
-
-
-def _is_foreign(request: Request) -> bool:
-    origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
 
 
 def _foreign(request: Request) -> ASGIApp:

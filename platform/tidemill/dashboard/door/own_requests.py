@@ -4,7 +4,24 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-__all__ = ["comes_from_elsewhere"]
+__all__ = ["comes_from_elsewhere", "host_name", "is_foreign"]
+
+
+def host_name(request: Request) -> str:
+    """Return the name in the Host header, without its port; nothing if it is no name."""
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:  # such as a bracket that is not closed
+        return ""
+
+
+def is_foreign(request: Request) -> bool:
+    """Return whether a page of another site says that it sends this; one that says nothing readable does."""
+    origin = request.headers.get("origin")
+    try:
+        return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    except ValueError:
+        return True
 
 
 def comes_from_elsewhere(request: Request) -> bool:
@@ -13,9 +30,8 @@ def comes_from_elsewhere(request: Request) -> bool:
     For what has no forms of ours: browsers say where a request comes from, and programs, which send no
     cookie, need not.
     """
-    origin = request.headers.get("origin")
-    if origin is not None:
-        return urlsplit(origin).netloc != request.headers.get("host")
+    if "origin" in request.headers:
+        return is_foreign(request)
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site != "same-origin"
