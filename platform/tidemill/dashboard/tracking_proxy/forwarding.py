@@ -7,8 +7,9 @@ import httpx
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive
 
-__all__ = ["BodyTooLarge", "forward", "new_client"]
+__all__ = ["BodyTooLarge", "at_most", "forward", "new_client"]
 
 _SENT_ON: Final = frozenset(
     {
@@ -64,16 +65,16 @@ async def forward(
 
     Args:
         client: keeps the connections.
-        request: what was asked here.
+        request: what was asked here; its body is bounded by `at_most`.
         address: what is asked there.
         headers: of the answer, beside its own.
-        most: bytes that the request may bring.
+        most: bytes that the request may say that it brings.
 
     Raises:
         BodyTooLarge: it brings more.
         httpx.HTTPError: the other server does not answer.
     """
-    content = None if request.method in ("GET", "HEAD") else _bounded(request, most)
+    content = None if request.method in ("GET", "HEAD") else request.stream()
     sent = {name: value for name, value in request.headers.items() if name in _SENT_ON}
     if content is None:
         sent.pop("content-length", None)
@@ -95,13 +96,19 @@ async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
         await answer.aclose()
 
 
-async def _bounded(request: Request, most: int) -> AsyncIterator[bytes]:
+def at_most(receive: Receive, most: int) -> Receive:
+    """Return what receives a request's body, and raises `BodyTooLarge` if it is more than ``most`` bytes."""
     size = 0
-    async for piece in request.stream():
-        size += len(piece)
+
+    async def bounded() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
         if size > most:
             raise BodyTooLarge
-        yield piece
+        return message
+
+    return bounded
 
 
 def _require_small(length: str, most: int) -> None:

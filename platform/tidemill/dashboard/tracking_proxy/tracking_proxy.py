@@ -7,15 +7,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import httpx
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tidemill.accounts.identities import decide
-from tidemill.dashboard.error_pages import error_answer
+from tidemill.dashboard.error_pages import answer_for, error_answer
 from tidemill.dashboard.tracking_proxy.canonical_paths import SpellingRefused, canonical
-from tidemill.dashboard.tracking_proxy.forwarding import BodyTooLarge, forward, new_client
+from tidemill.dashboard.tracking_proxy.forwarding import BodyTooLarge, at_most, forward, new_client
+from tidemill.dashboard.tracking_proxy.registered_files import what_would_change
+from tidemill.dashboard.tracking_proxy.reserved_tags import RESERVED, names_reserved_tag
 from tidemill.dashboard.tracking_proxy.tracking_routes import ARTIFACTS, needs_of
+from tidemill.errors import TidemillError
 
 if TYPE_CHECKING:
     from tidemill.accounts.roles import Permission
@@ -75,9 +79,12 @@ class TrackingProxy:
         target = path.encode() + (b"?" + query if query else b"")
         address = httpx.URL(base).copy_with(raw_path=target)
         most = _UPLOAD_BYTES if needs[1] == "artifact" else _BODY_BYTES
+        request = Request(request.scope, at_most(request.receive, most))
         try:
             if path.endswith(_CREATE) and (wrong := await _elsewhere(request)):
                 return error_answer(request, 403, "location_refused", wrong, "leave artifact_location out")
+            if (refusal := await _keep_what_was_judged(request, path, needs)) is not None:
+                return refusal
             return await forward(
                 self._client, request, address, headers=_headers(request, path, needs), most=most
             )
@@ -132,6 +139,39 @@ def _refuse(request: Request, visit: "Visit", needs: "Permission | None", path: 
             "promote by `tidemill promote`, or the dashboard",
         )
     return None
+
+
+_FILES = frozenset[tuple[str, str]]({("write", "artifact"), ("delete", "artifact")})
+_TAGS = frozenset[tuple[str, str]]({("write", "run"), ("register", "version"), ("annotate", "version")})
+_SPANS = "/v1/traces"
+"""Takes no JSON, and sets no tag."""
+
+
+async def _keep_what_was_judged(request: Request, path: str, needs: "Permission") -> Response | None:
+    """Return an answer if a request would change a registered version, or forge what is recorded of it."""
+    visit: Visit = request.state.visit
+    home = visit.installation.home
+    if needs in _FILES:
+        query = request.scope["query_string"].decode("latin-1")
+        try:
+            wrong = await run_in_threadpool(what_would_change, home, request.method, path, query)
+        except TidemillError as error:
+            return answer_for(request, error)
+        if wrong is not None:
+            return error_answer(request, 409, "registered_files", wrong, "log a new model, and register that")
+    if needs not in _TAGS or path == _SPANS:
+        return None
+    shared = home.settings.tracking_uri is not None
+    trusted = decide(visit.identity, _PROMOTE, None if shared else home.config.project.name) == "allowed"
+    if trusted or not await run_in_threadpool(names_reserved_tag, path, await request.body()):
+        return None
+    return error_answer(
+        request,
+        403,
+        "reserved_tag",
+        f"tags that begin with {RESERVED} are Tidemill's own records of a run or a version",
+        "take another name for the tag; who may promote versions may change these",
+    )
 
 
 async def _elsewhere(request: Request) -> str | None:

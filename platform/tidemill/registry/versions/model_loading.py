@@ -48,12 +48,22 @@ def read_scorer(project: Project, found: ModelVersion, folder: Path) -> Scorer:
     return read_uncompiled(project, found, folder, reason)
 
 
-def read_uncompiled(project: Project, found: ModelVersion, folder: Path, reason: str | None = None) -> Scorer:
+def read_uncompiled(
+    project: Project, found: ModelVersion, folder: Path, reason: str | None = None, *, which: str = "served"
+) -> Scorer:
     """Load a version's original model, even if there is a compiled one.
 
+    Args:
+        project: whose model it is.
+        found: the version.
+        folder: with its files.
+        reason: why the compiled model is not used in its place.
+        which: of the digests that were recorded with the version; ``judged`` is that of its twin.
+
     Raises:
-        RegistryError: it cannot be loaded, or not safely.
+        RegistryError: it cannot be loaded, not safely, or is not what was registered.
     """
+    _require_same_file(found, folder, which)
     from tidemill.registry.versions.original_models import (
         read_original,  # scikit-learn takes seconds, and most run compiled
     )
@@ -69,6 +79,19 @@ def read_uncompiled(project: Project, found: ModelVersion, folder: Path, reason:
         places=found.trained.places if found.trained else (),
     )
     return _with_lists(original, found)
+
+
+def _require_same_file(found: ModelVersion, folder: Path, which: str) -> None:
+    """Raise `RegistryError` unless the estimator's file is the one whose digest the version was given."""
+    from tidemill.training.fitting.packaging import estimator_digest  # loads scikit-learn
+
+    recorded = found.trained.files.get(which) if found.trained else None
+    if recorded is not None and estimator_digest(folder) != recorded:
+        raise RegistryError(
+            f"the model's file of version {found.version} is not the one that was registered: "
+            f"its SHA-256 in {folder} is not {recorded[:12]}…",
+            hint="restore the files of the version from a backup, or train anew: `tidemill run`",
+        )
 
 
 def _with_lists(scorer: Scorer, found: ModelVersion) -> Scorer:

@@ -152,7 +152,7 @@ def load_judged(project: Project, found: ModelVersion) -> Scorer:
                 f"the judged twin of {found.model} {found.version} cannot be read: {error}",
                 hint=f"the folder {JUDGED} of run {found.run_id} has it: restore that from a backup",
             ) from error
-        return read_uncompiled(project, found, files)
+        return read_uncompiled(project, found, files, which="judged")
 
 
 def load_original(project: Project, version: str) -> Scorer:

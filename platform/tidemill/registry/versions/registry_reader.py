@@ -25,11 +25,26 @@ from tidemill.registry.versions.alias_names import CHAMPION
 if TYPE_CHECKING:
     from tidemill.registry.versions.version_record import ModelVersion
 
-__all__ = ["ShownVersion", "read_alias_names", "read_champion", "read_registered", "read_version"]
+__all__ = [
+    "ShownVersion",
+    "holds_version",
+    "read_alias_names",
+    "read_champion",
+    "read_registered",
+    "read_version",
+]
 
 _VERSIONS = """
     SELECT version, creation_time, source, storage_location, run_id FROM model_versions
     WHERE name = ? AND current_stage <> 'Deleted_Internal' ORDER BY version DESC
+"""
+_MADE_OF = """
+    SELECT 1 FROM model_versions AS version WHERE current_stage <> 'Deleted_Internal' AND (
+        instr(source, :id) OR instr(coalesce(storage_location, ''), :id) OR (run_id = :id AND EXISTS (
+            SELECT 1 FROM model_version_tags AS tag WHERE tag.name = version.name
+            AND tag.version = version.version AND substr(key, 1, 9) = 'tidemill.'
+        ))
+    ) LIMIT 1
 """
 _PARTS = ("train", "validation", "holdout")
 
@@ -133,6 +148,27 @@ def read_champion(folder: ProjectFolder) -> str | None:
         RegistryError: the registry does not answer.
     """
     return read_alias_names(folder).get(CHAMPION)
+
+
+def holds_version(folder: ProjectFolder, name: str) -> bool:
+    """Return whether the files of a run or a logged model, by its id, belong to a registered version.
+
+    Those of a run do if Tidemill made the version: it reads what the version was judged on from there.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    try:
+        database = _open(folder)
+        if database is None:
+            return False
+        with closing(database):
+            return database.execute(_MADE_OF, {"id": name}).fetchone() is not None
+    except (_AskMlflow, sqlite3.Error):
+        from tidemill.registry.versions.model_versions import list_versions
+
+        versions = list_versions(load_project(folder.root))
+        return any(name in one.source or (name == one.run_id and one.trained) for one in versions)
 
 
 def _open(folder: ProjectFolder) -> sqlite3.Connection | None:

@@ -24,12 +24,14 @@ from tidemill.registry.versions.model_versions import (
     get_version,
     list_versions,
     load_holdout,
+    load_judged,
     load_original,
     load_scorer,
     open_files,
 )
 from tidemill.registry.versions.new_versions import compile_version, register
 from tidemill.registry.versions.original_models import read_original
+from tidemill.registry.versions.registry_reader import holds_version
 from tidemill.tasks.binary import Binary
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.tracking.mlflow_tracking import connect
@@ -99,6 +101,37 @@ def test_an_artefact_that_is_not_on_record_is_not_run(registered):
     assert "cannot be read" in load_scorer(registered, "2").reason
     assert compile_version(registered, "1").status == "compiled"
     assert load_scorer(registered, "1").kind == "onnx"
+
+
+def test_an_original_that_is_not_what_was_registered_is_not_loaded(registered):
+    with open_files(registered, "1") as one, open_files(registered, "3") as three:
+        [own], [other] = one.glob("*.skops"), three.glob("*.skops")
+        own.write_bytes(other.read_bytes())
+        (one / ARTIFACT).unlink()
+    with pytest.raises(RegistryError, match="is not the one that was registered"):
+        load_scorer(registered, "1")
+    with pytest.raises(RegistryError, match="is not the one that was registered"):
+        load_original(registered, "1")
+    assert load_original(registered, "2").kind == "skops"
+
+
+def test_a_twin_that_was_not_judged_is_not_compared_with(registered):
+    found = get_version(registered, "2")
+    assert load_judged(registered, found).kind == "skops"
+    [twin] = registered.home.glob(f"artifacts/**/{found.run_id}/**/*.skops")
+    with open_files(registered, "3") as three:
+        twin.write_bytes(next(iter(three.glob("*.skops"))).read_bytes())
+    with pytest.raises(RegistryError, match="is not the one that was registered"):
+        load_judged(registered, found)
+
+
+def test_the_files_of_versions_are_known_by_the_ids_in_their_addresses(registered, runs):
+    made_of = get_version(registered, "1").source.split("/")[-2]
+    assert made_of.startswith("m-")
+    assert holds_version(registered, made_of)
+    assert holds_version(registered, runs[0])
+    assert not holds_version(registered, "0" * 32)
+    assert not holds_version(registered, "m-" + "0" * 32)
 
 
 def test_answers_that_differ_keep_the_original(project, runs, monkeypatch):
