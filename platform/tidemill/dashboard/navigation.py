@@ -30,6 +30,15 @@ OF_A_MODEL = (
     ("Serving", "/models/{model}/serving"),
 )
 """Within a model."""
+_PLACES = {
+    f"/models/{{model}}/{page}": f"/models/{{model}}/{entry}"
+    for entry, pages in (
+        ("alerts", ("silences", "unsent", "why-no-alert")),
+        ("decisions", ("turns", "rollouts", "policies", "promote", "roll-back", "retrain")),
+    )
+    for page in pages
+}
+"""Pages of an entry whose addresses do not lie below the entry's."""
 OF_SETTINGS = (
     ("Installation", "/settings"),
     ("Account", "/account"),
@@ -138,5 +147,9 @@ def _is_below(route: str, path: str) -> bool:
 
     >>> _is_below("/models/{model}/alerts/{alert_id}", "/models/{model}/alerts"), _is_below("/alerts", "/")
     (True, False)
+    >>> _is_below("/models/{model}/turns/{turn_id}", "/models/{model}/decisions")
+    True
     """
+    if path in _PLACES.values():
+        route = next((entry for page, entry in _PLACES.items() if _is_below(route, page)), route)
     return route == path or (path != "/" and route.startswith(f"{path}/"))

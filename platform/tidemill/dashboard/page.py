@@ -153,8 +153,9 @@ def requirement(needs: Permission) -> Callable[[Request], None]:
             raise ModelNotFound("there is no such model here")
         if verdict == "forbidden":
             action, resource = needs
+            article = "an" if resource[0] in "aeiou" else "a"
             raise NotAllowed(
-                f"{visit.identity.name or 'this visitor'} may not {action} a {resource} here",
+                f"{visit.identity.name or 'this visitor'} may not {action} {article} {resource} here",
                 hint="an admin gives roles: `tidemill users grant`, or the page People",
             )
 

@@ -21,6 +21,7 @@ from tidemill.version import __version__
 __all__ = ["ago", "count", "moment", "number", "render", "share"]
 
 _FOLDER = Path(__file__).parent / "templates"
+_FAR = timedelta(days=60)
 _STEPS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
 
 
@@ -63,17 +64,19 @@ def moment(value: datetime | None) -> str:
 
 
 def ago(value: datetime | None, now: datetime) -> str:
-    """Return how long ago a moment was, or how far ahead it is.
+    """Return how long ago a moment was, or how far ahead it is; the day where that is more than two months.
 
     >>> now = datetime(2013, 4, 1, 6, 30, tzinfo=UTC)
     >>> ago(datetime(2013, 4, 1, 4, tzinfo=UTC), now), ago(datetime(2013, 4, 3, 6, 30, tzinfo=UTC), now)
     ('2 h ago', 'in 2 d')
-    >>> ago(now, now)
-    'now'
+    >>> ago(now, now), ago(datetime(2012, 12, 1, tzinfo=UTC), now)
+    ('now', '2012-12-01')
     """
     if value is None:
         return "–"
     gap = abs(now - value)
+    if gap >= _FAR:
+        return f"{value.astimezone(UTC):%Y-%m-%d}"
     said = next((f"{gap // size} {unit}" for size, unit in _STEPS if gap >= size), None)
     if said is None:
         return "now"

@@ -16,7 +16,8 @@ class Box:
     id: str
     kind: str
     name: str
-    href: str
+    href: str | None
+    """Where a click leads to."""
     start: bool = False
     """Whether it is the one that was asked for."""
     gap: bool = False
@@ -91,11 +92,12 @@ def _edge(upper: tuple[int, int], lower: tuple[int, int], relation: str) -> str:
 def _box(box: Box, x: int, y: int) -> str:
     kind = "start" if box.start else "gap" if box.gap else "known"
     full = escape(f"{box.kind} {box.name}")
+    opened, closed = ("<g>", "</g>") if box.href is None else (f'<a href="{escape(box.href)}">', "</a>")
     return (
-        f'<a href="{escape(box.href)}"><rect class="{kind}" x="{x}" y="{y}" '
+        f'{opened}<rect class="{kind}" x="{x}" y="{y}" '
         f'width="{_WIDTH}" height="{_HEIGHT}" rx="5"><title>{full}</title></rect>'
         f'<text class="kind" x="{x + 10}" y="{y + 17}">{escape(box.kind)}</text>'
-        f'<text x="{x + 10}" y="{y + 35}">{escape(_cut(box.name, 22))}</text></a>'
+        f'<text x="{x + 10}" y="{y + 35}">{escape(_cut(box.name, 22))}</text>{closed}'
     )
 
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -59,7 +61,17 @@ def test_a_prediction_leads_to_its_version(browser, chained):
     assert "/models/parcel-delay/predictions/pred_1" in page.text
     found = browser.get("/api/v1/models/parcel-delay/lineage?of=pred_1&way=up").json()
     [prediction] = [one for one in found["things"] if one["kind"] == "prediction"]
-    assert prediction["made_from"] == [{"relation": "answered by", "id": "version:parcel-delay/1"}]
+    [link] = prediction["made_from"]
+    assert (link["relation"], link["id"]) == ("answered by", "version:parcel-delay/1")
+    assert link["chain"] == "/models/parcel-delay/lineage?of=version%3Aparcel-delay%2F1"
+
+
+def test_every_chain_that_a_page_leads_to_can_be_shown(browser, chained):
+    page = browser.get("/models/parcel-delay/lineage").text
+    assert "predictions:parcel-delay/1" in page
+    led = set(re.findall(r'href="(/models/parcel-delay/lineage[^"]+)"', page))
+    assert led
+    assert {address: browser.get(address).status_code for address in led} == dict.fromkeys(led, 200)
 
 
 def test_texts_of_records_are_escaped(browser, chained):

@@ -15,6 +15,7 @@ from tidemill.dashboard.records.registry_reading import read_registry
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import NotAllowed, UsageError
 from tidemill.lineage.graph.chain_graph import Graph, Node
+from tidemill.lineage.graph.finding import KINDS
 from tidemill.project import Project
 
 __all__ = ["Chain", "add_to", "lineage"]
@@ -33,6 +34,8 @@ class Link:
 
     relation: str
     id: str
+    chain: str | None
+    """Address of its own chain; None for a sum of many things, which has none."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Thing:
     """What is missing from the records."""
     facts: Mapping[str, str]
     made_from: Sequence[Link]
+    chain: str | None
+    """Address of its own chain, if it has one."""
     page: str | None
     """Its own page, if it has one."""
 
@@ -154,7 +159,9 @@ def _shown(visit: Visit, model: str, of: str, way: str, graph: Graph) -> Chain:
     )
     origins: dict[str, list[Link]] = {}
     for edge in edges:
-        origins.setdefault(edge.lower, []).append(Link(edge.relation, edge.upper))
+        origins.setdefault(edge.lower, []).append(
+            Link(edge.relation, edge.upper, _chain_of(model, edge.upper))
+        )
     things = [
         Thing(
             node.id,
@@ -163,6 +170,7 @@ def _shown(visit: Visit, model: str, of: str, way: str, graph: Graph) -> Chain:
             node.gap,
             _facts(node),
             origins.get(node.id, []),
+            _chain_of(model, node.id),
             _page_of(model, node),
         )
         for node in nodes
@@ -188,7 +196,14 @@ def _short(node: Node) -> str:
     return name[:10] if len(name) >= 32 and "/" not in name and name.isalnum() else name
 
 
-def _chain_of(model: str, thing: str) -> str:
+def _chain_of(model: str, thing: str) -> str | None:
+    """Return the address of a thing's chain; None for a kind that nothing finds, such as all labels.
+
+    >>> _chain_of("late", "version:late/4"), _chain_of("late", "labels:late/4")
+    ('/models/late/lineage?of=version%3Alate%2F4', None)
+    """
+    if thing.partition(":")[0] not in KINDS:
+        return None
     return f"/models/{quote(model, safe='')}/lineage?of={quote(thing, safe='')}"
 
 
