@@ -55,7 +55,7 @@ TABLE: Final[dict[str, dict[str, frozenset[Role]]]] = {
     "job": {"read": _ALL, "operate": _CALL},
     ACCOUNT: {"read": _ALL, "change": _ALL},
     "token": {"read": _PEOPLE, "manage": _PEOPLE, "manage-all": _ADMIN},
-    "people": {"read": _ADMIN, "manage": _ADMIN},
+    "people": {"read": _ADMIN, "grant": _ADMIN, "manage": _ADMIN},
     "audit": {"read": _OPERATIONS, "export": _OPERATIONS},
 }
 """Resource → action → the roles that may. What is not in it, nobody may."""

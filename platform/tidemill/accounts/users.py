@@ -26,6 +26,7 @@ __all__ = [
     "enable_user",
     "find_user",
     "grant_role",
+    "grant_roles",
     "has_admin",
     "identity_of",
     "revoke_role",
@@ -109,13 +110,21 @@ def grant_role(state: State, name: str, role: str, *, project: str, actor: str, 
     Raises:
         UsageError: there is no such user or role.
     """
-    kind = _role(role)
+    return grant_roles(state, name, [role], project=project, actor=actor, now=now)
+
+
+def grant_roles(
+    state: State, name: str, roles: Sequence[str], *, project: str, actor: str, now: datetime
+) -> UserInfo:
+    """Give a user several roles in a project at once, or none of them; as of `grant_role`."""
+    kinds = [_role(role) for role in dict.fromkeys(roles)]
     with state.transaction() as session:
         row = find_user(session, name)
-        if session.get(RoleGrant, (row.id, project, kind)) is None:
-            session.add(_grant(row, project, kind, actor, now))
-            session.flush()
-            audit.append(session, _act(row, "grant", actor, project=project, role=kind))
+        for kind in kinds:
+            if session.get(RoleGrant, (row.id, project, kind)) is None:
+                session.add(_grant(row, project, kind, actor, now))
+                session.flush()
+                audit.append(session, _act(row, "grant", actor, project=project, role=kind))
         return user_info(session, row)
 
 

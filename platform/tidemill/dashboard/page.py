@@ -9,7 +9,7 @@ and so does JSON at the twin.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 from urllib.parse import parse_qsl, quote
 
 from fastapi import Depends, FastAPI, Query, Request
@@ -41,6 +41,8 @@ class Done:
     """One sentence, shown on the next page."""
     location: str
     """The page that is shown next."""
+    secret: str | None = None
+    """A new secret. The answer itself shows it, once: it is kept nowhere, in no cookie either."""
 
 
 def add_page(
@@ -59,17 +61,7 @@ def add_page(
     door = Depends(requirement(needs))
 
     def show(request: Request, it: Annotated[Any, Depends(view)]) -> HTMLResponse:
-        visit: Visit = request.state.visit
-        values = {
-            "it": it,
-            "visit": visit,
-            "title": title,
-            "path": quote(request.scope["path"]),  # a name in it may hold any character
-            "query": request.url.query,
-            "shell": shell_of(request, API),
-            "done": take_message(request),
-        }
-        answer = HTMLResponse(render(template, values))
+        answer = HTMLResponse(render(template, _shown(request, it, title)))
         take_message(request, answer)
         return answer
 
@@ -84,6 +76,19 @@ def add_page(
         response_model=inspect.signature(view).return_annotation,
     )
     permissions(app)[path] = needs
+
+
+def _shown(request: Request, it: Any, title: str) -> dict[str, Any]:
+    """Return what a page's template sees."""
+    return {
+        "it": it,
+        "visit": request.state.visit,
+        "title": title,
+        "path": quote(request.scope["path"]),  # a name in it may hold any character
+        "query": request.url.query,
+        "shell": shell_of(request, API),
+        "done": take_message(request),
+    }
 
 
 def add_document(app: FastAPI, path: str, answer: Callable[..., Response], *, needs: Permission) -> None:
@@ -124,6 +129,8 @@ def add_act(
     json_doing = _with_form(act, form)
 
     def after(request: Request, done: Annotated[Done, Depends(doing)]) -> Response:
+        if done.secret is not None:
+            return HTMLResponse(render("secret.html", _shown(request, done, title)))
         answer = RedirectResponse(done.location, status_code=303)
         give_message(request, answer, done.message)
         return answer
@@ -178,9 +185,12 @@ def _with_form(act: Callable[..., Done], kind: Any) -> Callable[..., Done]:
 
 
 def _form_reader(form: type[BaseModel]) -> Callable[..., Any]:
+    many = [name for name, one in form.model_fields.items() if get_origin(one.annotation) is list]
+
     async def read(request: Request) -> BaseModel:
         sent = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=False)
-        given = {name: value for name, value in sent if name != "csrf"}
+        given: dict[str, Any] = {name: value for name, value in sent if name != "csrf"}
+        given |= {name: [value for sent_as, value in sent if sent_as == name] for name in many}
         request.state.sent = given  # a page that says what was wrong shows it again
         try:
             return form.model_validate(given)

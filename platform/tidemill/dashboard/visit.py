@@ -68,7 +68,8 @@ class Visit:
     def verdict(self, needs: "Permission", model: str | None) -> Decision:
         """Decide about an act on a model's project, or on the installation if no model is given.
 
-        What is read of all projects may be read with a role in one: the page shows only that one.
+        What is read of all projects may be read with a role in one: the page shows only that one. Roles are
+        given likewise: the act asks once more, about the project that they are given in.
 
         Raises:
             ModelNotFound: there is no such model, or it is hidden from this identity.
@@ -76,7 +77,7 @@ class Visit:
         if model is not None:
             return decide(self.identity, needs, self.project(model).name)
         if (
-            needs[0] == "read"
+            (needs[0] == "read" or needs == ("grant", "people"))
             and needs[1] != "account"
             and "allowed" in {decide(self.identity, needs, one.name) for one in self.projects}
         ):

@@ -50,6 +50,7 @@ token manage            -         x         x         x        x
 token manage-all        -         -         -         -        x
 people read             -         -         -         -        x
 people manage           -         -         -         -        x
+people grant            -         -         -         -        x
 audit read              -         -         -         x        x
 audit export            -         -         -         x        x
 """

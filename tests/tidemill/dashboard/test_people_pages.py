@@ -7,6 +7,7 @@ import pytest
 
 from tests.tidemill.dashboard.test_login import WORDS, browser, cheap_argon, csrf_of, enter_by, log_in, people
 from tidemill.dashboard.error_pages import API
+from tidemill.state.tables import KnownProject
 
 __all__ = ["browser", "cheap_argon", "people"]
 
@@ -82,8 +83,47 @@ def test_an_admin_of_one_project_sees_its_people_alone(admin, people):
         log_in(other, "bob")
         shown = other.get(f"{API}/people").json()["users"]
         assert [one["name"] for one in shown] == ["bob"]
-        assert "Add somebody" not in other.get("/people").text
+        page = other.get("/people").text
+        assert "Add somebody" not in page
+        assert "Give somebody roles" in page
+        assert "every project</option>" not in page
         assert send(other, "/people/grant", name="bob", role="admin", project="*").status_code == 403
+        for path in ("", "/disable", "/password"):
+            fields = {"name": "stranger", "password": WORDS}
+            assert send(other, f"/people{path}", **fields).status_code == 403
+
+
+def test_an_admin_of_one_project_gives_and_takes_roles_there_alone(admin, people):
+    send(admin, "/people/grant", name="bob", role="admin", project="parcels")
+    send(admin, "/people", name="new", password=WORDS)
+    with people.state.transaction() as session:
+        session.add(KnownProject(model="m", name="other", root="/x", seen_at=people.clock.now()))
+    with enter_by(people) as other:
+        log_in(other, "bob")
+        roles = {"name": "new", "role": ["operator", "viewer"]}
+        assert send(other, "/people/grant", project="parcels", **roles).status_code == 303
+        assert user(admin, "new")["roles"] == {"parcels": ["viewer", "operator"]}
+        for path in ("grant", "revoke"):
+            for place in ("other", "*", "nowhere"):
+                answer = send(other, f"/people/{path}", project=place, **roles)
+                assert answer.status_code == 403
+                assert "may not give or take roles" in answer.text
+        assert send(other, "/people/revoke", project="parcels", **roles).status_code == 303
+        assert user(admin, "new")["roles"] == {}
+    with enter_by(people) as nobody:
+        log_in(nobody, "new")
+        assert nobody.get("/people").status_code == 403
+
+
+def test_several_roles_are_given_at_once_or_none(admin):
+    answer = send(admin, "/people/grant", name="bob", role=["operator", "king"], project="parcels")
+    assert answer.status_code == 422
+    assert user(admin, "bob")["roles"] == {"parcels": ["viewer"]}
+    sent = {"name": "bob", "role": "operator", "project": "*"}  # a program may send one as a text
+    csrf = {"X-CSRF-Token": csrf_of(admin)}
+    assert admin.post(f"{API}/people/grant", json=sent, headers=csrf).status_code == 200
+    assert user(admin, "bob")["roles"] == {"*": ["operator"], "parcels": ["viewer"]}
+    assert admin.post(f"{API}/people/grant", json={**sent, "role": []}, headers=csrf).status_code == 422
 
 
 def test_one_changes_ones_password_and_every_session_ends(browser, people):
@@ -128,8 +168,10 @@ def test_a_token_of_ones_own_is_shown_once_and_may_no_more(browser, people):
     assert send(browser, "/account/tokens", name="x", project="parcels").status_code == 403  # a viewer's
     send(browser, "/logout")
     log_in(browser, "ada")
-    send(browser, "/account/tokens", name="notebook", role="viewer", project="parcels", days="30")
-    secret = re.search(r"tmk_\w{12}_[\w-]{43}", browser.get("/account").text)[0]
+    made = send(browser, "/account/tokens", name="notebook", role="viewer", project="parcels", days="30")
+    assert (made.status_code, made.headers["cache-control"]) == (200, "no-store")
+    secret = re.search(r"tmk_\w{12}_[\w-]{43}", made.text)[0]
+    assert "tmk_" not in str(made.headers)
     assert secret not in browser.get("/account").text
     sent = {"Authorization": f"Bearer {secret}"}
     with enter_by(people) as program:
@@ -146,10 +188,22 @@ def test_one_cannot_revoke_what_belongs_to_nobody(browser, people):
     [shop] = browser.get(f"{API}/tokens").json()["tokens"]
     assert (shop["key"]["scopes"], shop["key"]["expires_at"], shop["owner"]) == (["predict"], None, None)
     assert send(browser, "/account/tokens/revoke", id=shop["key"]["id"]).status_code == 422
-    send(browser, "/tokens/rotate", id=shop["key"]["id"])
-    assert "tmk_" in browser.get("/tokens").text
+    assert "tmk_" in send(browser, "/tokens/rotate", id=shop["key"]["id"]).text
+    assert "tmk_0" not in browser.get("/tokens").text
     send(browser, "/tokens/revoke", id=shop["key"]["id"])
     assert browser.get(f"{API}/tokens").json()["tokens"][0]["key"]["status"] == "revoked"
+
+
+def test_a_program_reads_the_secret_of_a_new_token_once_too(browser):
+    log_in(browser)
+    asked = {"name": "ci", "scope": ["predict", "feedback"], "role": ["viewer", "operator"], "days": "30"}
+    csrf = {"X-CSRF-Token": csrf_of(browser)}
+    made = browser.post(f"{API}/tokens", json=asked, headers=csrf)
+    assert made.headers["cache-control"] == "no-store"
+    assert re.fullmatch(r"tmk_\w{12}_[\w-]{43}", made.json()["secret"])
+    assert "tmk_" not in made.json()["message"]
+    [key] = [one["key"] for one in browser.get(f"{API}/tokens").json()["tokens"]]
+    assert (key["scopes"], key["roles"]) == (["predict", "feedback"], {"*": ["viewer", "operator"]})
 
 
 def test_projects_are_those_that_one_may_see(browser, people):

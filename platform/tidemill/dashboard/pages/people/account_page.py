@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from fastapi import FastAPI
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from tidemill.accounts.account_records import own_sessions, own_tokens, user_by_id
 from tidemill.accounts.api_keys import create_key, revoke_key
@@ -17,12 +17,23 @@ from tidemill.accounts.users import set_password
 from tidemill.dashboard.page import Done, add_act, add_page
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import NotAllowed, UsageError
+from tidemill.settings import Secret
 from tidemill.state.key_facts import KeyInfo
 
 __all__ = ["Account", "add_to"]
 
 Days = Literal["30", "90", "365", "never"]
 """After how many days a token expires."""
+
+
+def _as_list(given: object) -> object:
+    return [given] if isinstance(given, str) and given else given or []
+
+
+Roles = Annotated[
+    list[Annotated[str, Field(max_length=40)]], BeforeValidator(_as_list), Field(max_length=len(ROLES))
+]
+"""Some roles; one alone may be sent as a text."""
 OWN: Permission = ("change", "account")
 
 
@@ -61,7 +72,7 @@ class TokenForm(BaseModel):
     """A token that is asked for."""
 
     name: Annotated[str, Field(max_length=64)]
-    role: Annotated[str, Field(max_length=40)] = "viewer"
+    role: Roles = ["viewer"]
     project: Annotated[str, Field(max_length=200)]
     days: Days = "90"
 
@@ -127,13 +138,13 @@ def make_token(visit: Here, form: TokenForm) -> Done:
         visit.state,
         name=form.name,
         scopes=(),
-        roles={form.project: [form.role]},
+        roles={form.project: form.role or ["viewer"]},
         owner=_user_id(visit),
         actor=visit.who,
         now=visit.now,
         lifetime=lifetime_of(form.days),
     )
-    return Done(shown_once(form.name, made.secret.get_secret_value()), "/account")
+    return shown_once(form.name, made.secret, "/account")
 
 
 def revoke_own(visit: Here, form: OwnTokenForm) -> Done:
@@ -142,9 +153,9 @@ def revoke_own(visit: Here, form: OwnTokenForm) -> Done:
     return Done(f"The token {found.name} is revoked.", "/account")
 
 
-def shown_once(name: str, secret: str) -> str:
-    """Return the sentence that shows a new secret."""
-    return f"Keep the token {name} now, it is not shown again: {secret}"
+def shown_once(name: str, secret: Secret, location: str) -> Done:
+    """Return the answer that shows a new secret."""
+    return Done(f"The token {name} is made.", location, secret.get_secret_value())
 
 
 def _user_id(visit: Visit) -> str:

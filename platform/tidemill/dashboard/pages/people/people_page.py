@@ -15,18 +15,20 @@ from tidemill.accounts.users import (
     add_user,
     disable_user,
     enable_user,
-    grant_role,
+    grant_roles,
     revoke_role,
     set_password,
 )
 from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
+from tidemill.dashboard.pages.people.account_page import Roles
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.visit import Here
-from tidemill.errors import UsageError
+from tidemill.errors import NotAllowed, UsageError
 
 __all__ = ["People", "add_to", "people"]
 
 MANAGE: Permission = ("manage", "people")
+GRANT: Permission = ("grant", "people")
 _Name = Annotated[str, Field(max_length=200)]
 
 
@@ -37,7 +39,9 @@ class People:
     users: Sequence[UserInfo]
     part: Part
     projects: Sequence[str]
-    """In which roles are given."""
+    """In which the visitor gives roles."""
+    everywhere: bool
+    """Whether they may give roles in every project, and look after users themselves."""
     known_roles: Sequence[Role] = ROLES
 
 
@@ -47,15 +51,15 @@ class AddForm(BaseModel):
     name: _Name
     display_name: _Name = ""
     password: Annotated[str, Field(max_length=1000)] = ""
-    role: Annotated[str, Field(max_length=40)] = ""
+    role: Roles = []
     project: _Name = ""
 
 
 class RoleForm(BaseModel):
-    """A role of a user in a project, or in every one (``*``)."""
+    """Roles of a user in a project, or in every one (``*``)."""
 
     name: _Name
-    role: Annotated[str, Field(max_length=40)]
+    role: Annotated[Roles, Field(min_length=1)]
     project: _Name
 
 
@@ -84,12 +88,12 @@ def people(visit: Here, number: PageNumber = 1) -> People:
         values = places
     rows, part = read_part(visit.records, "users", where, *values, order="name_folded", number=number)
     users = users_of(visit.records, rows, None if everywhere else places)
-    return People(users, part, places)
+    return People(users, part, places, everywhere)
 
 
 def add(visit: Here, form: AddForm) -> Done:
     """Add a user, with a role if one is chosen."""
-    roles = {_place(visit, form.project): [form.role]} if form.role else None
+    roles = {_place(visit, form.project): form.role} if form.role else None
     made = add_user(
         visit.state,
         name=form.name,
@@ -103,16 +107,18 @@ def add(visit: Here, form: AddForm) -> Done:
 
 
 def grant(visit: Here, form: RoleForm) -> Done:
-    """Give a role."""
+    """Give roles."""
     place = _place(visit, form.project)
-    found = grant_role(visit.state, form.name, form.role, project=place, actor=visit.who, now=visit.now)
-    return Done(f"{found.name} has the role {form.role} now.", "/people")
+    found = grant_roles(visit.state, form.name, form.role, project=place, actor=visit.who, now=visit.now)
+    return Done(f"{found.name} has the role {' and '.join(form.role)} now.", "/people")
 
 
 def take(visit: Here, form: RoleForm) -> Done:
-    """Take a role."""
-    found = revoke_role(visit.state, form.name, form.role, project=form.project, actor=visit.who)
-    return Done(f"{found.name} has the role {form.role} no more.", "/people")
+    """Take roles."""
+    _require_granting(visit, form.project)
+    for role in form.role:
+        found = revoke_role(visit.state, form.name, role, project=form.project, actor=visit.who)
+    return Done(f"{found.name} has the role {' and '.join(form.role)} no more.", "/people")
 
 
 def disable(visit: Here, form: UserForm) -> Done:
@@ -133,7 +139,23 @@ def new_password(visit: Here, form: NewPasswordForm) -> Done:
     return Done(f"{found.name} has a new password; every session of theirs has ended.", "/people")
 
 
+def _require_granting(visit: Here, project: str) -> None:
+    """Refuse who is admin of other projects alone.
+
+    Raises:
+        NotAllowed: they are.
+    """
+    place = None if project == EVERY_PROJECT else project
+    if decide(visit.identity, GRANT, place) != "allowed":
+        where = "in every project" if place is None else f"in {project!r}"
+        raise NotAllowed(
+            f"{visit.identity.name} may not give or take roles {where}",
+            hint="an admin of every project may; your own ones are in the form",
+        )
+
+
 def _place(visit: Here, project: str) -> str:
+    _require_granting(visit, project)
     known = {one.name for one in visit.projects}
     if project != EVERY_PROJECT and project not in known:
         raise UsageError(
@@ -147,11 +169,11 @@ def add_to(app: FastAPI) -> None:
     add_page(app, "/people", people, template="people.html", needs=("read", "people"), title="People")
     acts = (
         ("/people", add, AddForm, "Add a user"),
-        ("/people/grant", grant, RoleForm, "Give a role"),
-        ("/people/revoke", take, RoleForm, "Take a role"),
         ("/people/disable", disable, UserForm, "Disable a user"),
         ("/people/enable", enable, UserForm, "Enable a user"),
         ("/people/password", new_password, NewPasswordForm, "Set a user's password"),
     )
     for path, act, form, title in acts:
         add_act(app, path, act, form, needs=MANAGE, title=title)
+    add_act(app, "/people/grant", grant, RoleForm, needs=GRANT, title="Give roles")
+    add_act(app, "/people/revoke", take, RoleForm, needs=GRANT, title="Take roles")

@@ -1,7 +1,7 @@
 """Tokens: the API keys of programs, all of them; make, rotate and revoke."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from tidemill.accounts.api_keys import create_key, revoke_key, rotate_key
 from tidemill.accounts.key_format import SCOPES
 from tidemill.accounts.roles import EVERY_PROJECT, ROLES, Permission, Role
 from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
-from tidemill.dashboard.pages.people.account_page import Days, lifetime_of, shown_once
+from tidemill.dashboard.pages.people.account_page import Days, Roles, lifetime_of, shown_once
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.visit import Here
 from tidemill.errors import UsageError
@@ -49,8 +49,8 @@ class NewTokenForm(BaseModel):
     """A token of nobody in particular, such as one of a program."""
 
     name: Annotated[str, Field(max_length=64)]
-    scope: Annotated[str, Field(max_length=40)] = ""
-    role: Annotated[str, Field(max_length=40)] = ""
+    scope: Roles = []
+    role: Roles = []
     project: Annotated[str, Field(max_length=200)] = EVERY_PROJECT
     days: Days = "90"
 
@@ -79,19 +79,20 @@ def make(visit: Here, form: NewTokenForm) -> Done:
     made = create_key(
         visit.state,
         name=form.name,
-        scopes=[form.scope] if form.scope else (),
-        roles={form.project: [form.role]} if form.role else None,
+        scopes=form.scope,
+        roles={form.project: form.role} if form.role else None,
         actor=visit.who,
         now=visit.now,
         lifetime=lifetime_of(form.days),
     )
-    return Done(shown_once(form.name, made.secret.get_secret_value()), "/tokens")
+    return shown_once(form.name, made.secret, "/tokens")
 
 
 def rotate(visit: Here, form: KeyForm) -> Done:
     """Give a token a new secret; the old one is valid for a day more."""
     made = rotate_key(visit.state, form.id, actor=visit.who, overlap=_OVERLAP, now=visit.now)
-    return Done(shown_once(made.info.name, made.secret.get_secret_value()), "/tokens")
+    done = shown_once(made.info.name, made.secret, "/tokens")
+    return replace(done, message=f"The token {made.info.name} has a new secret.")
 
 
 def revoke(visit: Here, form: KeyForm) -> Done:
