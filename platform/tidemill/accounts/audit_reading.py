@@ -99,15 +99,15 @@ def head(records: Records) -> Head:
 
 
 def parse_head(text: str) -> Head:
-    """Read what ``tidemill audit head`` prints: a number, a colon, a hash.
+    """Read what ``tidemill audit head`` prints: a number, a colon, a hash; line breaks in it do not matter.
 
     Raises:
         ValueError: it is something else.
 
-    >>> parse_head("2:" + "a" * 64).seq
+    >>> parse_head("2:" + "a" * 50 + " " + "a" * 14).seq
     2
     """
-    number, _, hashed = text.strip().partition(":")
+    number, _, hashed = "".join(text.split()).partition(":")
     if not (number.isascii() and number.isdigit() and len(hashed) == 64):
         raise ValueError(
             f"{text!r} is not what `tidemill audit head` prints: a number, a colon, 64 characters"

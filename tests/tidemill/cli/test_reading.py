@@ -58,6 +58,8 @@ COMMANDS = {
     "keys list": set(),
     "audit list": set(),
     "audit verify": set(),
+    "users list": set(),
+    "approvals list": set(),
     "deploy show": set(),
     "score schedule list": set(),
     "data log": set(),

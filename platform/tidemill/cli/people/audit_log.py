@@ -114,7 +114,7 @@ def verify(
     def render(console: "Console") -> None:
         begin = f", from entry {first} on: those before were removed by retention" if first > 1 else ""
         console.print(f"✓ {counted(number, 'entry', 'entries')}{begin}: none was changed")
-        console.print(f"head: {last}", soft_wrap=True)
+        console.print(f"head: {last}")  # on a narrow terminal it goes on in the next line
         if witness is None:
             console.print("Whether its end was cut off, only --head with an earlier head can tell.")
 
