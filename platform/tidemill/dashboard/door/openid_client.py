@@ -195,9 +195,9 @@ class OpenIdClient:
 
     def _away(self, error: Exception) -> NotAnswering:
         return NotAnswering(
-            f"{self.provider.label} does not answer: {type(error).__name__}",
-            hint="try again in a moment, or log in by password; an admin checks that "
-            f"{self.provider.issuer} is reached from this machine",
+            f"{self.provider.label}, the provider at {self.provider.issuer}, {_said(error)}",
+            hint="try again in a moment, or log in by password; an admin checks from this machine that its "
+            "address answers",
         )
 
 
@@ -205,6 +205,18 @@ _WHAT_TO_DO: Final = (
     "begin again; if it stays so, an admin compares issuer and client_id with the provider's, and the clocks "
     "of both machines"
 )
+
+
+def _said(error: Exception) -> str:
+    match error:
+        case httpx.TimeoutException():
+            return f"does not answer within {_SECONDS:.0f} seconds"
+        case httpx.HTTPStatusError():
+            return f"answers with status {error.response.status_code}"
+        case ValueError():
+            return "answers with something that is not JSON"
+        case _:
+            return "cannot be reached"
 
 
 def _why(error: JoseError) -> str:
