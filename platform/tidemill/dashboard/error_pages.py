@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from tidemill.dashboard.navigation import shell_of
+from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.statuses import code_of, status_of
 from tidemill.dashboard.templating import render
-from tidemill.errors import TidemillError
+from tidemill.errors import ApprovalNeeded, TidemillError
 
 __all__ = ["API", "MLFLOW", "answer_for", "error_answer", "is_mlflow", "wants_json"]
 
@@ -67,6 +68,12 @@ def answer_for(request: Request, error: Exception) -> Response:
             status = status_of(error)
             if status >= 500:
                 _log.error("%s", error, exc_info=error)
+            if isinstance(error, ApprovalNeeded) and "model" in request.path_params:
+                model = request.path_params["model"]
+                request.state.look = (
+                    address_of("models", model, "approvals"),
+                    "What waits for a second person",
+                )
             return error_answer(request, status, code_of(error), str(error), error.hint)
         case RequestValidationError():
             wrong = "; ".join(

@@ -9,6 +9,7 @@ from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.gates.gate_decisions import ask_gate, refuse_champion, tag_version
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock, move_alias, version_exists
+from tidemill.registry.history.outside_moves import record_outside_move
 from tidemill.registry.history.serving_history import decisions_for, previous_champion
 from tidemill.registry.second_person import require_second_person
 from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version, list_versions
@@ -89,6 +90,7 @@ def promote(
         if done is not None:
             return done
         serving = champion_version(project)
+        record_outside_move(project, state, serving)
         refuse_champion(project, version, serving)
         decision = decision or ask_gate(project, state, version, serving, now)
         check_decision(project, decision, version, serving)
@@ -118,6 +120,7 @@ def rollback(
     with lock(project):
         finish_pending_moves(project, state)
         serving = champion_version(project)
+        record_outside_move(project, state, serving)
         target = _target(project, _moves(state, project.model), serving, to)
         return move_alias(project, state, _move(project, "rollback", serving, target, actor, reason, now))
 

@@ -1,7 +1,8 @@
 """Asks for a second person where a project wants four eyes on what a person promotes or rolls out.
 
-The first attempt is put on record as a request and refused; after another person's approval the next attempt
-goes through, once. What the loop does by its policies needs none: it has the gate, and its rollouts' checks.
+The first attempt is put on record as a request and refused; another person's approval lets it through, once:
+`tidemill.rollouts.approved_acts` does it then and there. What the loop does by its policies needs none: it
+has the gate, and its rollouts' checks.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -18,12 +19,11 @@ from tidemill.project import Project
 from tidemill.state import State
 from tidemill.state.tables import ApiKey, Approval, User
 
-__all__ = ["VALID", "SharedAct", "decide_approval", "require_second_person"]
+__all__ = ["VALID", "SharedAct", "approved_request", "decide_approval", "require_second_person"]
 
-SharedAct = Literal["promote", "rollout"]
+SharedAct = Literal["promote", "rollout", "rollout-with-own-steps"]
 VALID: Final = timedelta(days=7)
 """An approval counts for this long."""
-_COMMANDS: Final = {"promote": "tidemill promote", "rollout": "tidemill deploy rollout"}
 
 
 def require_second_person(
@@ -54,7 +54,7 @@ def require_second_person(
     raise ApprovalNeeded(
         f"version {version} of {project.model} needs the approval of a second person ({row.id}, asked for by "
         f"{row.asked_by})",
-        hint=f"somebody else approves it: tidemill approvals approve {row.id}; then ask again",
+        hint=f"somebody else approves it, which does it, too: tidemill approvals approve {row.id}",
     )
 
 
@@ -91,6 +91,19 @@ def decide_approval(
         action = "approve" if said == "approve" else "reject"
         audit.append(session, audit.Act(actor, action, "version", row.version, model, comment, details))
         return row
+
+
+def approved_request(state: State, model: str, approval: str) -> Approval:
+    """Return a request that was approved and not used yet.
+
+    Raises:
+        UsageError: there is none of that id.
+    """
+    with state.transaction() as session:
+        row = session.get(Approval, approval)
+    if row is None or (row.model, row.status) != (model, "approved"):
+        raise UsageError(f"{model} has no approved request {approval!r}", hint="look at the list again")
+    return row
 
 
 def _use(session: Session, model: str, act: str, version: str, now: datetime) -> bool:

@@ -6,6 +6,8 @@ from tests.tidemill.dashboard.test_login import browser, cheap_argon, enter_by, 
 from tests.tidemill.dashboard.test_people_pages import send
 from tidemill.accounts.users import grant_role
 from tidemill.dashboard.error_pages import API
+from tidemill.dashboard.pages.decisions import champion_acts
+from tidemill.dashboard.pages.people import approval_page
 from tidemill.errors import ApprovalNeeded
 from tidemill.registry.second_person import require_second_person
 
@@ -24,10 +26,19 @@ def request_id(people):
     return people.records.select("approvals", "1 = 1")[0].id
 
 
-def test_who_asked_cannot_approve_and_another_can_and_the_next_is_told_by_whom(browser, people, request_id):
+def _do(done, act, facts):
+    done.append((act, facts))
+    return {"said": "Version 7 serves now; before: none."}
+
+
+def test_who_asked_cannot_approve_and_another_can_which_does_it(browser, people, request_id, monkeypatch):
     log_in(browser)
     page = browser.get(PAGE).text
     assert "&lt;b&gt;summer&lt;/b&gt;" in page
+    done = []
+    monkeypatch.setattr(
+        approval_page, "act_apart", lambda visit, project, act, **facts: _do(done, act, facts)
+    )
     assert send(browser, f"{PAGE}/{request_id}/approve", comment="mine").status_code == 403
     with enter_by(people) as other:
         log_in(other, "bob")
@@ -37,12 +48,25 @@ def test_who_asked_cannot_approve_and_another_can_and_the_next_is_told_by_whom(b
         grant_role(people.state, "bob", "ml-engineer", project="parcels", actor="Ada", now=now)
         assert send(other, f"{PAGE}/{request_id}/approve", comment="").status_code == 422
         assert send(other, f"{PAGE}/{request_id}/approve", comment="yes").status_code == 303
-        assert "can be promoted now" in other.get(PAGE).text
+        assert "Approved. Version 7 serves now" in other.get(PAGE).text
+        assert send(other, f"{PAGE}/{request_id}/approve", comment="yes").status_code == 422
+        assert done == [("carry-out", {"approval": request_id})]
     [shown] = browser.get(f"{API}{PAGE}").json()["approvals"]
     assert (shown["status"], shown["decided_by"], shown["comment"]) == ("approved", "bob", "yes")
     again = send(browser, f"{PAGE}/{request_id}/refuse", comment="no")
     assert again.status_code == 422
     assert "by bob" in again.text
+
+
+def test_who_needs_an_approval_is_led_to_where_it_is_given(browser, people, monkeypatch):
+    def refuse(*given, **facts):
+        raise ApprovalNeeded("version 7 needs the approval of a second person")
+
+    monkeypatch.setattr(champion_acts, "act_apart", refuse)
+    log_in(browser)
+    answer = send(browser, "/models/parcel-delay/promote", version="7", reason="summer")
+    assert answer.status_code == 409
+    assert f'<a href="{PAGE}">' in answer.text
 
 
 def test_a_request_that_is_not_there_is_said(browser, people):

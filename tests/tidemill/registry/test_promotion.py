@@ -11,16 +11,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from tidemill.errors import ApprovalNeeded, GateRefused, ModelNotFound, RegistryError
+from tidemill.errors import ApprovalNeeded, GateRefused, ModelNotFound, RegistryError, UsageError
 from tidemill.project import load_project
 from tidemill.registry.deployments import reconcile
 from tidemill.registry.gates.gate_decisions import tag_version
 from tidemill.registry.history.serving_history import decisions_for, history
 from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote, rollback
-from tidemill.registry.second_person import decide_approval
-from tidemill.registry.versions.model_versions import champion_version, get_version
+from tidemill.registry.second_person import approved_request, decide_approval
+from tidemill.registry.versions.aliases import set_alias
+from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version
+from tidemill.rollouts.approved_acts import carry_out
 from tidemill.settings import Settings
-from tidemill.state.tables import Approval, GateDecision, Promotion, Turn
+from tidemill.state.tables import Approval, AuditEntry, GateDecision, Promotion, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -404,5 +406,27 @@ def test_a_project_with_four_eyes_promotes_after_a_second_persons_approval(regis
     assert promotions(state) == []
     with state.transaction() as session:
         [request] = session.scalars(select(Approval.id))
-    decide_approval(state, careful.model, request, "approve", actor="somebody else", comment="fine")
-    assert move(careful, state, "1").status == "done"
+    row = decide_approval(state, careful.model, request, "approve", actor="somebody else", comment="fine")
+    assert carry_out(careful, state, row, NOW) == "Version 1 serves now; before: none."
+    [done] = promotions(state)
+    assert "somebody else: fine" in done.reason
+    assert (done.status, done.actor) == ("done", row.asked_by)
+    with pytest.raises(UsageError, match="no approved request"):
+        approved_request(state, careful.model, request)  # it is used up
+
+
+def test_a_champion_that_was_moved_in_the_registry_is_on_record_as_such(registered, state):
+    free = with_gate(registered, mode="off")
+    move(free, state, "1")
+    set_alias(free, CHAMPION, "2")
+    for _ in range(2):
+        reconcile(free, state)
+    assert [(one.kind, one.from_version, one.to_version) for one in promotions(state)] == [
+        ("promotion", None, "1"),
+        ("outside", "1", "2"),
+    ]
+    with state.transaction() as session:
+        acts = session.query(AuditEntry.actor, AuditEntry.action).order_by(AuditEntry.seq).all()
+    assert tuple(acts[-1]) == ("registry", "move")
+    back = rollback(free, state, "ada", "it was never asked for", NOW)
+    assert (back.from_version, back.to_version) == ("2", "1")

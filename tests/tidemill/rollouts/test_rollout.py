@@ -25,6 +25,7 @@ from tidemill.registry.deployments import DeployRequest, deploy, live, stop
 from tidemill.registry.promotion import promote
 from tidemill.registry.second_person import decide_approval
 from tidemill.registry.versions.aliases import read_aliases, set_alias
+from tidemill.rollouts.approved_acts import carry_out
 from tidemill.rollouts.deployment_status import describe_deployments
 from tidemill.rollouts.experiment_reports import find_deployment, report_deployment
 from tidemill.rollouts.rollout import advance, begin, running
@@ -330,8 +331,10 @@ def test_with_four_eyes_a_rollout_begins_after_an_approval_and_promotes_without_
     with state.transaction() as session:
         assert session.query(Deployment).all() == []
         request = session.query(Approval).one().id
-    decide_approval(state, careful.model, request, "approve", actor="bob", comment="fine")
-    begun = begin(careful, state, "2", "ada", "r", now())
+    row = decide_approval(state, careful.model, request, "approve", actor="bob", comment="fine")
+    assert carry_out(careful, state, row, now()) == "Version 2 is being rolled out."
+    begun = running(state, careful.model)
+    assert (begun.actor, begun.reason) == ("ada", "r (approved by bob: fine)")
     with state.transaction() as session:  # its steps went well
         session.get_one(Rollout, begun.id).status = "promoting"
     assert advance(careful, state, now()).rollout.status == "promoted"

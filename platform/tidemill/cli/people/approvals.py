@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit, format_moment
+from tidemill.cli.output import emit, format_moment, print_indented
+from tidemill.clock import SystemClock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,9 +47,10 @@ def list_waiting(project: ProjectDir = None, json: AsJson = False) -> None:
 
 
 def approve(id: _ID, comment: _Comment, project: ProjectDir = None, json: AsJson = False) -> None:
-    """Approve what another person asked for.
+    """Approve what another person asked for, and do it.
 
-    It can be done then, once, within seven days.
+    It is done in the name of who asked. If it cannot be done now, the approval counts
+    for seven days.
     """
     _decide(id, "approve", comment, project, json)
 
@@ -68,12 +70,18 @@ def _decide(
     loaded = load_project(project)
     state = open_state(loaded.state_url)
     row = decide_approval(state, loaded.model, id, said, actor=loaded.settings.who, comment=comment)
-    command = "promote" if row.action == "promote" else "deploy rollout"
+    done = None
+    if said == "approve":
+        from tidemill.rollouts.approved_acts import carry_out
+
+        done = carry_out(loaded, state, row, SystemClock().now())
 
     def render(console: "Console") -> None:
         console.print(f"✓ {row.action} version {row.version}: {row.status}")
-        if row.status == "approved":
-            console.print(f"now it can be done: tidemill {command} {row.version}")
+        if done is not None:
+            print_indented(console, done)
+        elif said == "approve":
+            print_indented(console, f"{row.asked_by} begins it again, with the steps it had")
 
-    facts = {"id": row.id, "action": row.action, "version": row.version, "status": row.status}
+    facts = {"id": row.id, "action": row.action, "version": row.version, "status": row.status, "done": done}
     emit({"approval": facts}, json, render)

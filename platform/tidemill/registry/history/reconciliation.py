@@ -9,6 +9,7 @@ from tidemill.accounts import audit
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.history.alias_journal import refuse_lost_registry, version_exists
+from tidemill.registry.history.outside_moves import record_outside_move
 from tidemill.registry.versions.alias_names import CHAMPION, EXPERIMENT, alias_of, kind_of
 from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
 from tidemill.state import State
@@ -35,6 +36,7 @@ def reconcile_deployments(project: Project, state: State) -> None:
     for row in _in(state, project.model, "pending"):
         _finish(project, state, row)
     aliases = read_aliases(project)
+    record_outside_move(project, state, aliases.get(CHAMPION))
     _stop_the_champion(state, project.model, aliases.get(CHAMPION))
     for row in _in(state, project.model, "stopping"):
         if aliases.get(alias_of(row.kind, row.name)) == row.version and not _used(state, row):

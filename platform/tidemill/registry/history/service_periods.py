@@ -18,7 +18,8 @@ class Service:
     until: datetime | None
     """None for the current champion."""
     kind: str
-    """``promotion`` or ``rollback``; ``refused`` for a version that the gate refused, which never served."""
+    """``promotion``, ``rollback`` or ``outside`` (moved in the registry itself);
+    ``refused`` for a version that the gate refused, which never served."""
     actor: str
     reason: str
     passed: bool | None

@@ -113,11 +113,20 @@ def _judge_policies(project: Project, state: State, asked: Asked) -> dict[str, A
     return {"policies": judge_policies(project, state, _now(asked))}
 
 
+def _carry_out(project: Project, state: State, asked: Asked) -> dict[str, Any]:
+    from tidemill.registry.second_person import approved_request
+    from tidemill.rollouts.approved_acts import carry_out
+
+    approved = approved_request(state, project.model, asked["approval"])
+    return {"said": carry_out(project, state, approved, _now(asked))}
+
+
 ACTS: dict[str, Callable[[Project, State, Asked], dict[str, Any]]] = {
     "promote": _promote,
     "roll-back": _roll_back,
     "stop-rollout": _stop_rollout,
     "answer": _answer,
+    "carry-out": _carry_out,
     "retrain": _retrain,
     "judge-policies": _judge_policies,
 }

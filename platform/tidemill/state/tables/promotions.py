@@ -50,7 +50,7 @@ class Promotion(Table):
     from_version: Mapped[str | None]
     to_version: Mapped[str]
     kind: Mapped[str]
-    """``promotion`` or ``rollback``."""
+    """``promotion``, ``rollback``, or ``outside``: the alias was moved in the registry, past Tidemill."""
     status: Mapped[str]
     """``pending``, ``done`` or ``superseded`` (the alias was moved again before this move took effect)."""
     actor: Mapped[str]

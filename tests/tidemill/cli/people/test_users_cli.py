@@ -11,6 +11,7 @@ from tidemill.cli.main import app, exit_code
 from tidemill.errors import ApprovalNeeded
 from tidemill.project import load_project
 from tidemill.registry.second_person import require_second_person
+from tidemill.rollouts import approved_acts
 from tidemill.state import open_state
 
 WORDS = "four words in a row"
@@ -106,7 +107,8 @@ def test_what_waits_for_a_second_person_is_listed_and_decided(run, tmp_path, mon
     same = run("approvals", "approve", waiting["id"], "--comment", "mine")
     assert "a second person" in str(same.exception)
     monkeypatch.setenv("TIDEMILL_ACTOR", "bob")
+    monkeypatch.setattr(approved_acts, "carry_out", lambda *given: f"Version {given[2].version} serves now.")
     done = run("approvals", "approve", waiting["id"], "--comment", "fine")
-    assert "now it can be done: tidemill promote 7" in done.stdout
+    assert "Version 7 serves now." in done.stdout
     assert "refused already" not in done.stdout
     assert "approved already" in str(run("approvals", "refuse", waiting["id"], "--comment", "no").exception)

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
 from tidemill.accounts.roles import Permission
+from tidemill.dashboard.acting import act_apart
 from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.records.list_part import Part, read_part
@@ -63,11 +64,13 @@ def approvals(visit: Here, model: str, number: PageNumber = 1) -> Approvals:
 
 
 def approve(visit: Here, model: str, approval: str, form: ApprovalForm) -> Done:
-    """Approve what another person asked for."""
-    visit.project(model)
+    """Approve what another person asked for, and do it."""
+    project, look = visit.installation.load(visit.project(model)), address_of("models", model, "approvals")
     row = decide_approval(visit.state, model, approval, "approve", actor=visit.who, comment=form.comment)
-    said = f"Approved: version {row.version} can be {_DONE[row.action]} now, once, within seven days."
-    return Done(said, address_of("models", model, "approvals"))
+    said = act_apart(visit, project, "carry-out", approval=row.id)["said"]
+    if said is None:
+        return Done(f"Approved: {row.asked_by} begins the rollout again, with the steps it had.", look)
+    return Done(f"Approved. {said}", look)
 
 
 def refuse(visit: Here, model: str, approval: str, form: ApprovalForm) -> Done:
@@ -75,9 +78,6 @@ def refuse(visit: Here, model: str, approval: str, form: ApprovalForm) -> Done:
     visit.project(model)
     row = decide_approval(visit.state, model, approval, "refuse", actor=visit.who, comment=form.comment)
     return Done(f"Refused: version {row.version}.", address_of("models", model, "approvals"))
-
-
-_DONE = {"promote": "promoted", "rollout": "rolled out"}
 
 
 def add_to(app: FastAPI) -> None:
