@@ -181,6 +181,8 @@ def _figures(kind: str, results: Facts) -> Iterator[tuple[str, float, float]]:
         yield from _of_many(results.get("data_drift") or {})
     elif kind == "feature_drift":
         yield from _of_broken((results.get("data_drift") or {}).get("columns", ()))
+    elif kind == "slice_drift":
+        yield from _of_slices(results.get("slice_drift") or {})
     elif kind == "prediction_drift":
         for part, field in (("prediction_drift", "threshold"), ("class_drift", "categorical")):
             found = results.get(part)
@@ -222,16 +224,25 @@ def _of_many(found: Facts) -> Iterator[tuple[str, float, float]]:
             yield _field(each), each["value"], each["threshold"]
 
 
-def _of_broken(columns: Sequence[Facts]) -> Iterator[tuple[str, float, float]]:
+def _of_slices(found: Facts) -> Iterator[tuple[str, float, float]]:
+    """Yield the share of drifted features, and the distances of features that alarm a slice alone."""
+    for field, figure, limit in kind_figures("slice_drift", {"slice_drift": found}):
+        if limit and figure >= limit:
+            yield f"slice_drift.{field}", figure, limit
+    for one in (found.get("slices") or {}).values():
+        yield from _of_broken(one.get("columns", ()), "slice_drift")
+
+
+def _of_broken(columns: Sequence[Facts], section: str = "data_drift") -> Iterator[tuple[str, float, float]]:
     for each in columns:
         value, threshold, broken = each.get("value"), each["threshold"], each.get("broken")
         if value is not None and value >= threshold and broken and broken.startswith("distance "):
             severe = float(broken.rpartition(" ")[2]) / threshold  # of "distance 0.5, alert at 0.4"
-            yield _field(each), value / severe, threshold
+            yield _field(each, section), value / severe, threshold
 
 
-def _field(column: Facts) -> str:
-    return f"data_drift.thresholds.{column['name']}"
+def _field(column: Facts, section: str = "data_drift") -> str:
+    return f"{section}.thresholds.{column['name']}"
 
 
 def _thresholds(results: Facts) -> dict[str, float]:
@@ -240,6 +251,8 @@ def _thresholds(results: Facts) -> dict[str, float]:
     found = {_field(each): each["threshold"] for each in drift.get("columns", ())}
     if drift.get("threshold") is not None:
         found[_SHARE] = drift["threshold"]
+    within = (results.get("slice_drift") or {}).get("thresholds") or {}
+    found |= {f"slice_drift.thresholds.{name}": threshold for name, threshold in within.items()}
     for part, field in (
         ("prediction_drift", "prediction_drift.threshold"),
         ("class_drift", "prediction_drift.categorical"),

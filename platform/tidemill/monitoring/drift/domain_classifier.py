@@ -27,6 +27,7 @@ _FOLDS = 3
 _MOST_ROWS = 4_000
 _LEAST_ROWS = 30
 """Of a side; with fewer a third of them says nothing."""
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Separation:
     carried_by: Mapping[str, float] = field(default_factory=dict)
     """Feature → the area that is lost without what it says, the most first; only where the area is great."""
     note: str | None = None
+    unlike: tuple[int, ...] = ()
+    """Places of the window's rows that are told apart most surely, the surest first; only likewise."""
 
 
 def separation(before: pl.DataFrame, now: pl.DataFrame, threshold: float) -> Separation:
@@ -60,7 +63,8 @@ def separation(before: pl.DataFrame, now: pl.DataFrame, threshold: float) -> Sep
     >>> separation(*sides, 0.6).auc < 0.6, separation(sides[0], sides[1] + 1.0, 0.6).auc > 0.8
     (True, True)
     """
-    before, now = _sampled(before, mixed=True), _sampled(now, mixed=False)
+    places = np.sort(_mixed(now.height))
+    before, now = _at(before, _mixed(before.height)), _at(now, places)
     rows = before.height, now.height
     if min(rows) < _LEAST_ROWS:
         return Separation(None, rows=rows, note=f"{min(rows)} rows, {_LEAST_ROWS} are needed")
@@ -73,7 +77,9 @@ def separation(before: pl.DataFrame, now: pl.DataFrame, threshold: float) -> Sep
     error = math.sqrt(sum(variance for _, variance in areas)) / _FOLDS
     p_value = NormalDist().cdf(-(auc - 0.5) / error) if error else float(auc <= 0.5)
     carried = _carried(parts, coded.names) if auc >= threshold else {}
-    return Separation(auc, max(0.0, auc - 1.96 * error), min(1.0, auc + 1.96 * error), p_value, rows, carried)
+    low, high = max(0.0, auc - 1.96 * error), min(1.0, auc + 1.96 * error)
+    unlike = places[_surest(parts)] if auc >= threshold else ()
+    return Separation(auc, low, high, p_value, rows, carried, unlike=tuple(int(place) for place in unlike))
 
 
 @dataclass(frozen=True)
@@ -134,9 +140,15 @@ def _share_below(of: Floats, values: Floats) -> Floats:
     return np.asarray(smaller / (2 * len(of)), dtype=np.float64)
 
 
-def _sampled(rows: pl.DataFrame, mixed: bool) -> pl.DataFrame:
-    """Return at most as many rows as a model needs, in their order or mixed."""
-    if not rows.width:
-        return rows
-    chosen = np.random.default_rng(0).permutation(rows.height)[:_MOST_ROWS]
-    return rows[chosen if mixed else np.sort(chosen)]
+def _surest(parts: list[_Part]) -> npt.NDArray[np.int64]:
+    """Return the places in the window's sample that are told apart most surely, the surest first."""
+    return np.argsort(-np.concatenate([part.of_now for part in parts]), kind="stable")[:_SHOWN]
+
+
+def _mixed(rows: int) -> npt.NDArray[np.int64]:
+    """Return the places of at most as many rows as a model needs, mixed."""
+    return np.random.default_rng(0).permutation(rows)[:_MOST_ROWS]
+
+
+def _at(rows: pl.DataFrame, places: npt.NDArray[np.int64]) -> pl.DataFrame:
+    return rows[places] if rows.width else rows

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-__all__ = ["knowing", "known_together"]
+__all__ = ["knowing", "knowing_all", "known_together"]
 
 
 def knowing(values: pl.Series, served_by: pl.Series, own: str) -> pl.Series:
@@ -18,6 +18,19 @@ def knowing(values: pl.Series, served_by: pl.Series, own: str) -> pl.Series:
     """
     versions = served_by.filter(values.is_not_null()).unique().to_list()
     return served_by.is_in([*versions, own])
+
+
+def knowing_all(features: pl.DataFrame, served_by: pl.Series, own: str) -> pl.Series:
+    """Return which rows were answered by a version that knows every feature, as `knowing` does of one.
+
+    >>> rows = pl.DataFrame({"a": [1.0, 2.0], "new": [None, 5.0]})
+    >>> knowing_all(rows, pl.Series(["1", "2"]), "2").to_list()
+    [False, True]
+    """
+    every = pl.repeat(True, features.height, eager=True)
+    for values in features:
+        every &= knowing(values, served_by, own)
+    return every
 
 
 def known_together(
@@ -45,9 +58,6 @@ def known_together(
     for side, versions in sides:
         kept = side.select(names)
         if versions is not None:
-            every = pl.repeat(True, side.height, eager=True)
-            for name in names:
-                every &= knowing(side[name], versions, own)
-            kept = kept.filter(every)
+            kept = kept.filter(knowing_all(kept, versions, own))
         found.append(kept)
     return found[0], found[1]

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from tidemill.monitoring.drift.chance import rareness
+from tidemill.monitoring.example_predictions import worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import CalibrationConfig
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut
 from tidemill.monitoring.quality.label_draws import as_classes, draw_chances
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.plurals import counted
-from tidemill.tasks.task import Answers
+from tidemill.tasks.task import Answers, Task
 
 __all__ = ["calibration_error", "judge"]
 
@@ -47,7 +49,8 @@ def judge(window: WindowRows, config: CalibrationConfig) -> Judged:
     known = HeldOut.of(window.reference, task)
     if known is None:
         return Judged(unjudged=f"{LEAST} held-out rows with labels are needed, of a version of this release")
-    found = _measured(window, known, truth[usable], answers[usable])
+    rows, truth, answers = rows.filter(pl.Series(usable)), truth[usable], answers[usable]
+    found = _measured(window, known, truth, answers)
     rise, said = found.value - found.chance, []
     if found.beyond_chance and rise > config.max_rise:
         said.append(f"{rise:.3f} more than on the hold-out (allowed: {config.max_rise:g})")
@@ -61,6 +64,7 @@ def judge(window: WindowRows, config: CalibrationConfig) -> Judged:
     return Judged(
         found=(Finding("calibration", message, details),) if said else (),
         results={"calibration": details},
+        examples={"calibration": worst_ids(rows["prediction_id"], _off(task, truth, answers, found))},
         said=f"{figure}, {found.chance:.3f} with labels as on the hold-out; alert {config.max_rise:g} above",
     )
 
@@ -112,6 +116,18 @@ def _measured(window: WindowRows, known: HeldOut, truth: Floats, answers: Answer
     )
 
 
+def _off(task: Task, truth: Floats, answers: Answers, found: _Measured) -> pl.Series:
+    """Return how far each probability is from what came true, of the class that is furthest off.
+
+    Where most of the fault is that probabilities are too low, or too high, only such ones count.
+    """
+    classes = [str(name) for name in getattr(task, "classes", ())]
+    place = 1 if found.of is None else classes.index(found.of)
+    rise = (truth == place) - as_classes(answers)[:, place]
+    bias = found.frequency - found.mean
+    return pl.Series(np.sign(bias) * rise if abs(bias) > found.value / 2 else np.abs(rise))
+
+
 def _drawn(known: HeldOut, truth: Floats, now: Floats, judged: Sequence[int]) -> Floats:
     """Return what the error would be with labels as on the hold-out, for each draw."""
     rng, rows, bins = np.random.default_rng(0), len(truth), [_bins(now[:, place]) for place in judged]
@@ -159,13 +175,16 @@ def _intervals(window: WindowRows, config: CalibrationConfig) -> Judged:
     """Count the labels that lie in the intervals of custom answers."""
     assert config.interval is not None
     low, high = config.interval
-    held = []
-    for answer, label in window.labelled.select("answer", "target").iter_rows():
+    held, ids, outside, widths = [], list[str](), list[float](), list[float]()
+    for name, answer, label in window.labelled.select("prediction_id", "answer", "target").iter_rows():
         given, truth = json.loads(answer or "null"), json.loads(label or "null")
         if isinstance(given, dict) and all(
             _is_number(one) for one in (given.get(low), given.get(high), truth)
         ):
             held.append(given[low] <= truth <= given[high])
+            ids.append(name)
+            outside.append(max(given[low] - truth, truth - given[high], 0.0))
+            widths.append(given[high] - given[low])
     if len(held) < window.monitor.min_labelled:
         told = f"{len(held)} labelled answers with {low} and {high}, {window.monitor.min_labelled} are needed"
         return Judged(unjudged=told)
@@ -174,10 +193,12 @@ def _intervals(window: WindowRows, config: CalibrationConfig) -> Judged:
     off = abs(share - config.coverage)
     figure = f"{share:.1%} of {len(held):,} labels lie between {low} and {high}, {config.coverage:.1%} should"
     details = {"coverage": share, "expected": config.coverage, "rows": len(held), "max_rise": allowed}
+    odd = outside if share < config.coverage else widths
     far = off > allowed and off > _RARELY * error
     return Judged(
         found=(Finding("calibration", f"{figure} (allowed: {allowed:.1%} off)", details),) if far else (),
         results={"calibration": details},
+        examples={"calibration": worst_ids(pl.Series(ids), pl.Series(odd, dtype=pl.Float64))},
         said=f"{figure}; alert at {allowed:.1%} off",
     )
 

@@ -1,6 +1,7 @@
 """Judges a number that matters to the business: the project's function of decision, label and features."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tidemill.errors import ConfigError
+from tidemill.monitoring.example_predictions import worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import KpiConfig
 from tidemill.monitoring.quality.error_changes import clustering
@@ -21,6 +23,7 @@ __all__ = ["judge"]
 _RARELY = 2.326
 """Standard deviations that chance exceeds once in a hundred windows."""
 _SHARE = 0.1
+_ABOVE = "above the ceiling"
 
 
 def judge(window: WindowRows, config: KpiConfig) -> Judged:
@@ -32,24 +35,26 @@ def judge(window: WindowRows, config: KpiConfig) -> Judged:
     function = window.project.load(config.function)
     least = window.monitor.min_labelled if config.labels else window.monitor.min_rows
     now = _measured(config, function, window)
-    if now is None or now[2] < least:
+    if now is None or now.rows < least:
         what = "labels" if config.labels else "predictions by this version"
-        return Judged(unjudged=f"{0 if now is None else now[2]} {what}, {least} are needed")
-    value, error, rows = now
+        return Judged(unjudged=f"{0 if now is None else now.rows} {what}, {least} are needed")
+    value, error, rows = now.value, now.error, now.rows
     said = _beyond(value, error, config)
     relative = config.floor is None and config.ceiling is None
     before, allowed = None, config.max_drop
     if config.max_drop is not None or relative:
         before = _measured(config, function, window.before)
-        if before is not None and before[2] < least:
+        if before is not None and before.rows < least:
             before = None
         if before is None and relative:
             return Judged(unjudged=f"the window before has no {least} rows to compare with")
     if before is not None:
-        allowed = _SHARE * abs(before[0]) if config.max_drop is None else config.max_drop
-        drop = before[0] - value
-        if drop > allowed and drop > _RARELY * np.hypot(error, before[1]):
-            said.append(f"{drop:.4g} less than {before[0]:.4g} in the window before (allowed: {allowed:.4g})")
+        allowed = _SHARE * abs(before.value) if config.max_drop is None else config.max_drop
+        drop = before.value - value
+        if drop > allowed and drop > _RARELY * np.hypot(error, before.error):
+            said.append(
+                f"{drop:.4g} less than {before.value:.4g} in the window before (allowed: {allowed:.4g})"
+            )
     name = config.function.rpartition(":")[2]
     figure = f"{name} is {value:.4g} (± {error:.2g}) on average over {rows:,} predictions"
     details: dict[str, Any] = {
@@ -57,7 +62,7 @@ def judge(window: WindowRows, config: KpiConfig) -> Judged:
         "value": value,
         "standard_error": error,
         "rows": rows,
-        "before": None if before is None else before[0],
+        "before": None if before is None else before.value,
         "allowed": allowed,
         "floor": config.floor,
         "ceiling": config.ceiling,
@@ -66,11 +71,12 @@ def judge(window: WindowRows, config: KpiConfig) -> Judged:
     limits = [f"floor {config.floor:g}"] if config.floor is not None else []
     limits += [f"ceiling {config.ceiling:g}"] if config.ceiling is not None else []
     if before is not None:
-        limits.append(f"{before[0]:.4g} in the window before, {allowed:.3g} less is allowed")
+        limits.append(f"{before.value:.4g} in the window before, {allowed:.3g} less is allowed")
     return Judged(
         found=(Finding("kpi", f"{figure}: {'; '.join(said)}", details),) if said else (),
         results={"kpi": details},
         said="; ".join([figure, *limits]),
+        examples={"kpi": now.furthest(high=bool(said) and said[0].startswith(_ABOVE))},
     )
 
 
@@ -79,12 +85,12 @@ def _beyond(value: float, error: float, config: KpiConfig) -> list[str]:
     if config.floor is not None and value + _RARELY * error < config.floor:
         said.append(f"below the floor of {config.floor:g}")
     if config.ceiling is not None and value - _RARELY * error > config.ceiling:
-        said.append(f"above the ceiling of {config.ceiling:g}")
+        said.append(f"{_ABOVE} of {config.ceiling:g}")
     return said
 
 
-def _measured(config: KpiConfig, function: Any, window: WindowRows) -> tuple[float, float, int] | None:
-    """Return the mean, its standard error, and the number of rows; None without rows."""
+def _measured(config: KpiConfig, function: Any, window: WindowRows) -> "_Measured | None":
+    """Return the function's mean over a window's rows; None without rows."""
     rows = window.task.labelled_in_log(window.labelled) if config.labels else window.own
     if rows.is_empty():
         return None
@@ -102,14 +108,40 @@ def _measured(config: KpiConfig, function: Any, window: WindowRows) -> tuple[flo
             f"{config.function} returned shape {values.shape} for {counted(rows.height, 'row')}",
             hint="return one number a row; NaN for rows that do not count",
         )
-    return _mean(values[np.isfinite(values)])
-
-
-def _mean(values: npt.NDArray[np.float64]) -> tuple[float, float, int] | None:
-    if not len(values):
+    counted_in = np.isfinite(values)
+    if not counted_in.any():
         return None
-    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return float(values.mean()), spread / np.sqrt(len(values)) * clustering(values), len(values)
+    return _Measured(values[counted_in], rows["prediction_id"].filter(pl.Series(counted_in)))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The function's values in a window."""
+
+    values: npt.NDArray[np.float64]
+    ids: pl.Series
+    """Of their predictions."""
+
+    @property
+    def rows(self) -> int:
+        """Return how many there are."""
+        return len(self.values)
+
+    @property
+    def value(self) -> float:
+        """Return their mean."""
+        return float(self.values.mean())
+
+    @property
+    def error(self) -> float:
+        """Return the standard error of the mean."""
+        spread = float(self.values.std(ddof=1)) if self.rows > 1 else 0.0
+        return float(spread / np.sqrt(self.rows) * clustering(self.values))
+
+    def furthest(self, high: bool) -> list[str]:
+        """Return the ids of the predictions with the greatest values, or with the least ones."""
+        above = self.values - self.values.min() if high else self.values.max() - self.values
+        return worst_ids(self.ids, pl.Series(above))
 
 
 def _labels(task: Task, rows: pl.DataFrame) -> list[Any]:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from tidemill.monitoring.drift.domain_classifier import Separation, separation
-from tidemill.monitoring.drift.knowing_versions import known_together
+from tidemill.monitoring.drift.knowing_versions import knowing_all, known_together
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import MultivariateDriftConfig
 from tidemill.monitoring.monitor_config import unknown_features
@@ -29,7 +29,8 @@ def judge(window: WindowRows, config: MultivariateDriftConfig) -> Judged:
     before, now = (side.drop(config.exclude, strict=False) for side in sides)
     before, now = known_together(before, now, versions, window.version)
     found = separation(before, now, config.auc)
-    results = {"multivariate_drift": {**asdict(found), "threshold": config.auc}}
+    measured = {name: value for name, value in asdict(found).items() if name != "unlike"}
+    results = {"multivariate_drift": {**measured, "threshold": config.auc}}
     if found.auc is None or found.p_value is None:
         return Judged(unjudged=found.note, results=results, warnings=warnings)
     drifted = found.auc >= config.auc and found.p_value <= _RARELY
@@ -38,8 +39,15 @@ def judge(window: WindowRows, config: MultivariateDriftConfig) -> Judged:
         found=(_drift(found, said, window.compared),) if drifted else (),
         results=results,
         said=said,
+        examples={"multivariate_drift": _examples(window, now.columns, found) if drifted else []},
         warnings=warnings,
     )
+
+
+def _examples(window: WindowRows, names: list[str], found: Separation) -> list[str]:
+    """Return the predictions that the classifier is surest to be the window's."""
+    told_apart = knowing_all(window.features.select(names), window.rows["version"], window.version)
+    return window.rows["prediction_id"].filter(told_apart)[list(found.unlike)].to_list()
 
 
 def _drift(found: Separation, said: str, compared: str) -> Finding:

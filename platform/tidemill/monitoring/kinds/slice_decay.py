@@ -23,9 +23,8 @@ def judge(window: WindowRows, config: SliceQualityConfig) -> Judged:
         window.reference, window.labelled, features, window.task, window.monitor.slices, config
     )
     worst = [asdict(one) for one in sorted(found.slices, key=lambda one: (not one.decayed, one.p_value))]
-    results = {
-        "slice_quality": {**asdict(found), "slices": worst, "decayed": [one.name for one in found.decayed]}
-    }
+    measured = {name: value for name, value in asdict(found).items() if name != "worst_rows"}
+    results = {"slice_quality": {**measured, "slices": worst, "decayed": [one.name for one in found.decayed]}}
     unknown = tuple(
         f"monitoring/monitors.yaml: monitor {window.monitor.name!r}: slices name {name!r}, "
         f"not a feature of the version (it has: {', '.join(features.columns)})"
@@ -37,6 +36,7 @@ def judge(window: WindowRows, config: SliceQualityConfig) -> Judged:
         found=(_decay(found),) if found.decayed else (),
         results=results,
         said=_nearest(found),
+        examples={"slice_quality": window.labelled["prediction_id"][list(found.worst_rows)].to_list()},
         warnings=unknown,
         notes=tuple(f"Slice {_in_words(one)}." for one in found.slices[:_NAMED]),
     )

@@ -47,7 +47,13 @@ def judge(window: WindowRows, config: SliceDriftConfig) -> Judged:
         said += f"; {first.name} is far off in {broken} ({first.broken})"
     return Judged(
         found=(_drift({name: drifts[name] for name in alarming}),) if alarming else (),
-        results={"slice_drift": {"threshold": config.share, "slices": results}},
+        results={
+            "slice_drift": {
+                "threshold": config.share,
+                "thresholds": {column.name: column.threshold for column in drifts[worst].columns},
+                "slices": results,
+            }
+        },
         said=said,
         examples={"slice_drift": _examples(window, large, drifts, alarming)},
         warnings=_unknown(window),

@@ -38,17 +38,26 @@ class JudgedRows:
     truth: npt.NDArray[np.float64]
     answers: Answers
     losses: Floats
+    places: npt.NDArray[np.int64]
+    """Of the rows among those that were given."""
 
     @classmethod
     def of(cls, features: pl.DataFrame, truth: Floats, answers: Answers, task: Task) -> "JudgedRows":
         """Return the rows with a label, a finite answer and a finite loss, and no more than are needed."""
         usable = np.isfinite(truth) & task.sound(answers)
-        features, truth, answers = features[np.flatnonzero(usable)], truth[usable], answers[usable]
+        places = np.flatnonzero(usable)
+        features, truth, answers = features[places], truth[usable], answers[usable]
         losses = task.losses(truth, answers)
         chosen = np.flatnonzero(np.isfinite(losses))
         if len(chosen) > _MOST_ROWS:
             chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:_MOST_ROWS])
-        return cls(features[chosen], truth[chosen], answers[chosen], losses[chosen])
+        return cls(features[chosen], truth[chosen], answers[chosen], losses[chosen], places[chosen])
+
+    def worst(self, inside: npt.NDArray[np.bool_], most: int) -> tuple[int, ...]:
+        """Return the places in the given rows of those with the greatest losses, the worst first."""
+        within = np.flatnonzero(inside)
+        order = np.argsort(-self.losses[within], kind="stable")[:most]
+        return tuple(int(place) for place in self.places[within[order]])
 
 
 @dataclass(frozen=True)

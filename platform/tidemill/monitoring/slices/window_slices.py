@@ -16,6 +16,7 @@ from tidemill.training.tracking.reference_rows import ReferenceRows
 __all__ = ["WindowSlices", "judge_slices"]
 
 _LOSS, _SHARE = 0.05, 0.15
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class WindowSlices:
     """Features that segments name and that the version does not have."""
     note: str | None = None
     """Why nothing is judged."""
+    worst_rows: tuple[int, ...] = ()
+    """Places among the labelled rows of those with the greatest losses in the worst slice that decayed."""
 
     @property
     def decayed(self) -> tuple[SliceQuality, ...]:
@@ -81,7 +84,7 @@ def judge_slices(
         losses = before.losses, now.losses
         searched = searched_slices(before.features, now.features, losses, config.min_rows)
         found += slice_qualities(before, now, searched, task, allowed, searched=True)
-    return replace(
+    made = replace(
         made,
         max_drop=allowed,
         slices=tuple(found),
@@ -90,6 +93,16 @@ def judge_slices(
         unknown=tuple(unknown_columns(declared, names)),
         note=None if found else "no slice has enough labelled rows",
     )
+    return replace(made, worst_rows=_worst_rows(made.decayed, now, large, searched))
+
+
+def _worst_rows(
+    decayed: Sequence[SliceQuality], now: JudgedRows, declared: Sequence[Slice], searched: Sequence[Slice]
+) -> tuple[int, ...]:
+    if not decayed:
+        return ()
+    among = searched if decayed[0].searched else declared
+    return now.worst(next(one.now for one in among if one.name == decayed[0].name), _SHOWN)
 
 
 def _held_out(reference: ReferenceRows, names: Sequence[str], task: Task) -> JudgedRows:

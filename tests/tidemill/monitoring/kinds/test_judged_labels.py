@@ -135,6 +135,14 @@ def test_probabilities_that_are_no_frequencies_any_more_are_found(tmp_path: Path
     (finding,) = found(window(tmp_path, kind, {"calibration": {}}, shift=1.5)).values()
     of = " of a" if kind == "multiclass" else ""
     assert finding.message.startswith(f"probabilities{of} are off by 0.")
+    made = window(tmp_path, kind, {"calibration": {}}, shift=1.5)
+    shown = made.rows.filter(
+        pl.col("prediction_id").is_in(judge_window(made)["calibration"].examples["calibration"])
+    )
+    missed = shown["label"] if kind == "binary" else shown["target"] == "a"
+    assert missed.to_list() == [1] * 5
+    said = shown["score"] if kind == "binary" else [json.loads(one)["a"] for one in shown["answer"]]
+    assert max(said) < 0.5, "labels that were thought to be unlikely"
     assert "more than on the hold-out (allowed: 0.05)" in finding.message
 
 
@@ -181,6 +189,15 @@ def test_intervals_hold_their_share_of_the_labels(tmp_path: Path, width: float, 
     monitor = monitor_of(calibration={"interval": ["low", "high"]})
     finding = found(window_of(project_of(tmp_path, "custom"), monitor, reference, rows)).get("calibration")
     assert (finding is None) == held
+    shown = rows.filter(
+        pl.col("prediction_id").is_in(
+            judge_window(window_of(project_of(tmp_path, "custom"), monitor, reference, rows))[
+                "calibration"
+            ].examples["calibration"]
+        )
+    )
+    if width < 1:
+        assert shown["target"].cast(pl.Float64).abs().min() > 2.5, "the labels furthest outside"
     if finding is not None:
         assert "of 1,500 labels lie between low and high, 90.0% should" in finding.message
 
@@ -255,6 +272,9 @@ def test_a_business_figure_is_compared_with_its_limits_and_with_the_window_befor
     low = kpi(tmp_path, 0.3, floor=3.0)
     assert "profit is 2.498" in low.found[0].message
     assert "below the floor of 3" in low.found[0].message
+    shown = [int(name[1:]) for name in low.examples["kpi"]]
+    assert len(shown) == 5
+    assert shown == sorted(shown), "those that lost most, all of them the same"
     assert kpi(tmp_path, 0.3, floor=2.6).found == (), "not further below than chance brings"
     assert "above the ceiling of 1" in kpi(tmp_path, 0.3, ceiling=1.0).found[0].message
     fallen = kpi(tmp_path, 0.3, before=0.5)
@@ -321,3 +341,32 @@ def test_groups_of_numbers_that_the_reference_lacks_are_quarters_of_the_window(t
     judged = judge_window(replace(made, reference=replace(made.reference, features=empty)))["fairness"]
     rows = {each["rows"] for each in judged.results["fairness"]["groups"]}
     assert (judged.unjudged, rows) == (None, {ROWS // 4})
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.02])
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_answers_that_collapse_are_an_alert_before_any_label_is_known(
+    tmp_path: Path, kind: str, spread: float
+):
+    """A model that says the same of every row tells nothing apart, and no interval hides it."""
+    made = window(tmp_path, kind, {"estimated_quality": {"metric": METRICS[kind]}})
+    even = np.full(ROWS, 0.5) if kind == "binary" else np.full((ROWS, 3), 1 / 3)
+    answers = even + np.random.default_rng(5).uniform(-spread, spread, even.shape)
+    if kind == "multiclass":
+        answers /= answers.sum(axis=1, keepdims=True)
+    features = {name: made.rows[f"feature.{name}"] for name in ("wind", "city", "rain")}
+
+    def judged(rows: pl.DataFrame) -> Judged:
+        one = window_of(made.project, made.monitor, made.reference, rows, {METRICS[kind]: 0.7})
+        one.__dict__["before"] = one  # in place of the log
+        return judge_window(one)["estimated_quality"]
+
+    before, _ = world(kind, np.random.default_rng(6))[1:]
+    quiet = judged(logged(TASKS[kind], before, None, features))
+    assert (quiet.found, quiet.unjudged) == ((), None)
+    (alert,) = judged(logged(TASKS[kind], answers, None, features)).found
+    assert alert.details["high"] < 0.65
+    assert alert.details["value"] == pytest.approx(0.5, abs=0.06)
+
+
+METRICS = {"binary": "roc_auc", "multiclass": "roc_auc_ovr"}

@@ -13,6 +13,7 @@ from tidemill.errors import MonitoringError
 from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.kinds.kind_table import gather, judge_window
 from tidemill.monitoring.monitor_results import results_of
+from tidemill.monitoring.noise_feedback import NoiseMark, proposals_of
 from tidemill.monitoring.run_explanation import explain_run
 from tidemill.monitoring.windows.logged_windows import span_compared
 from tidemill.monitoring.windows.window_rows import WindowRows
@@ -52,8 +53,15 @@ def explained(one: WindowRows) -> dict[str, str]:
 
 def test_a_turned_correlation_is_told_with_the_features_that_carry_it(tmp_path: Path):
     watched = {"data_drift": {"share": 0.3}, "multivariate_drift": {}}
-    (found,) = gather(judge_window(window(tmp_path, draw(2, 800, turned=True), **watched))).found
+    one = window(tmp_path, draw(2, 800, turned=True), **watched)
+    judged = judge_window(one)
+    (found,) = gather(judged).found
     assert found.kind == "multivariate_drift"
+    shown = one.rows.filter(
+        pl.col("prediction_id").is_in(judged["multivariate_drift"].examples["multivariate_drift"])
+    )
+    assert len(shown) == 5
+    assert (shown["feature.heat"] * shown["feature.load"]).max() < 0, "before, both had the same sign"
     assert "a classifier tells the window's rows from what the model was trained on: AUC 0.8" in found.message
     assert set(list(found.details["carried_by"])[:2]) == {"heat", "load"}
     quiet = window(tmp_path, draw(2, 800), **watched)
@@ -80,6 +88,11 @@ def test_a_segment_whose_answers_lost_their_sense_is_named(tmp_path: Path):
     assert figure_of("slice_quality", results)[0] > results["slice_quality"]["max_drop"]
     (worst, *_) = results["slice_quality"]["slices"]
     assert worst["p_value"] < 0.01
+    worst_rows = judged["slice_quality"].examples["slice_quality"]
+    shown = one.rows.filter(pl.col("prediction_id").is_in(worst_rows))
+    assert shown["feature.origin"].to_list() == ["JFK"] * 5
+    losses = (one.rows["score"] - one.rows["label"]).abs().filter(one.rows["feature.origin"] == "JFK")
+    assert sorted((shown["score"] - shown["label"]).abs()) == losses.sort()[-5:].to_list()
 
 
 def test_slices_of_a_quiet_window_and_of_one_without_labels(tmp_path: Path):
@@ -95,13 +108,21 @@ def test_slices_of_a_quiet_window_and_of_one_without_labels(tmp_path: Path):
 
 def test_drift_within_one_segment_is_told_for_that_segment(tmp_path: Path):
     watched = {
-        "slice_drift": {"share": 0.3},
+        "slice_drift": {"share": 0.5},
         "slices": [{"by": "origin"}, {"where": {"heat": {"below": -9}}}],
     }
     one = window(tmp_path, draw(2, 1500, moved="LGA"), **watched)
     judged = judge_window(one)
     (found,) = gather(judged).found
     assert found.details == {"slices": {"origin LGA": ["heat"]}}
+    (noise,) = proposals_of([NoiseMark("slice_drift", results_of(one, judged, gather(judged)))])
+    assert (noise.field, noise.threshold) == ("slice_drift.thresholds.heat", 0.1)
+    raised = {"share": 0.5, "thresholds": {"heat": noise.proposed}}
+    calm = window(tmp_path, draw(2, 1500, moved="LGA"), **{**watched, "slice_drift": raised})
+    quiet = judge_window(calm)
+    assert gather(quiet).found == ()
+    marked = NoiseMark("slice_drift", results_of(one, judged, gather(judged)))
+    assert proposals_of([marked], results_of(calm, quiet, gather(quiet))) == []
     assert "; heat is far off in origin LGA (distance " in (judged["slice_drift"].said or "")
     examples = one.rows.filter(pl.col("prediction_id").is_in(judged["slice_drift"].examples["slice_drift"]))
     assert examples["feature.origin"].to_list() == ["LGA"] * 5
