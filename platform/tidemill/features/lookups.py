@@ -1,6 +1,6 @@
 """Find out which views and keys a service's features are looked up by, and how to read them online."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,12 +74,21 @@ def lookups(
     store: FeatureStore,
     projections: Sequence[FeatureViewProjection],
     on_demand: Sequence[OnDemandFeatureView],
+    requested: Collection[str] = (),
 ) -> tuple[Lookup, ...]:
-    """Return the views to look up: the service's own, and those that its on-demand views read."""
+    """Return the views to look up: the service's own, and those that its on-demand views read.
+
+    Args:
+        store: the feature store.
+        projections: of the service.
+        on_demand: its on-demand views, except the ``requested`` ones.
+        requested: the views whose features come in the request.
+    """
     computed = {view.name for view in on_demand}
     wanted = [projection for projection in projections if projection.name not in computed]
     for view in on_demand:
         wanted += view.source_feature_view_projections.values()
+    wanted = [projection for projection in wanted if projection.name_to_use() not in requested]
     first: dict[str, FeatureViewProjection] = {}
     features: dict[str, dict[str, None]] = {}
     for projection in wanted:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from tidemill.errors import ConfigError
 from tidemill.features.request_features import REQUEST
@@ -15,13 +16,18 @@ from tidemill.project.feature_columns import (
     read_keys,
 )
 
+if TYPE_CHECKING:
+    from tidemill.features.online.online_features import OnlineFeatures
+
 __all__ = [
     "check_keys",
     "feature_names",
     "feature_source",
     "features_digest",
     "hidden_fields",
+    "looks_up",
     "lookup_columns",
+    "requested_columns",
 ]
 
 _OF_STORE: Mapping[str, tuple[ColumnType, ...]] = {
@@ -65,10 +71,7 @@ def lookup_columns(project: Project) -> tuple[str, ...]:
     """
     found: list[str] = []
     if project.has_store:
-        from tidemill.features.feast_session import open_store
-        from tidemill.features.online.online_features import OnlineFeatures
-
-        reader = OnlineFeatures(open_store(project), project.feature_service)
+        reader = _online(project)
         found += [*reader.keys, *reader.inputs]
     if project.config.features.source != "store":
         found += [column.name for column in (*read_keys(project), *read_columns(project))]
@@ -82,10 +85,7 @@ def check_keys(project: Project, columns: Iterable[FeatureColumn]) -> None:
         ConfigError: a column is of another type; the message names both types.
         FeatureError: the service was not applied.
     """
-    from tidemill.features.feast_session import open_store
-    from tidemill.features.online.online_features import OnlineFeatures
-
-    types = OnlineFeatures(open_store(project), project.feature_service).key_types
+    types = _online(project).key_types
     for column in columns:
         kind = types.get(column.name)
         if kind is not None and column.type not in (fitting := _OF_STORE.get(kind, ())):
@@ -96,6 +96,41 @@ def check_keys(project: Project, columns: Iterable[FeatureColumn]) -> None:
                 if fitting
                 else "declare the entity in the feature store with text or whole numbers",
             )
+
+
+def looks_up(project: Project) -> bool:
+    """Return whether features are looked up by keys: not where all come in the request.
+
+    Raises:
+        ConfigError: ``features.from`` names a view that is not there.
+        FeatureError: the service was not applied.
+    """
+    return not project.config.features.by_view or bool(_online(project).keys)
+
+
+def requested_columns(project: Project) -> frozenset[str]:
+    """Return the columns of ``features.yaml`` whose views come in the request by ``features.from``.
+
+    Raises:
+        ConfigError: ``features.from`` names a view that is not there, or ``features.yaml`` lacks a column.
+        FeatureError: the service was not applied.
+    """
+    if not project.config.features.by_view:
+        return frozenset()
+    from tidemill.features.view_sources import requested_views  # importing Feast takes seconds
+
+    return requested_views(project).columns
+
+
+def _online(project: Project) -> "OnlineFeatures":
+    """Return a reader of what is looked up."""
+    from tidemill.features.feast_session import open_store
+    from tidemill.features.online.online_features import OnlineFeatures
+    from tidemill.features.view_sources import requested_views
+
+    store = open_store(project)
+    requested = requested_views(project, store)
+    return OnlineFeatures(store, project.feature_service, requested=requested.views)
 
 
 def features_digest(project: Project) -> str:
@@ -116,6 +151,8 @@ def features_digest(project: Project) -> str:
             for one in read_columns(project)
         ]
         parts.append(hashlib.sha256(json.dumps(columns).encode()).hexdigest())
+    if project.config.features.by_view:
+        parts.append(json.dumps(project.config.features.given, sort_keys=True))
     return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
 
 

@@ -87,17 +87,27 @@ class StoredFeatures(Protocol):
 class StoreAndRequest:
     """Reads features from the online store; values that a row brings win, and are flagged ``request:…``."""
 
-    def __init__(self, store: StoredFeatures, columns: Sequence[FeatureColumn]) -> None:
-        """Take the reader of the service, and the columns of ``features.yaml``."""
+    def __init__(
+        self, store: StoredFeatures, columns: Sequence[FeatureColumn], requested: frozenset[str] = frozenset()
+    ) -> None:
+        """Take the reader of the service, and the columns of ``features.yaml``.
+
+        Args:
+            store: reads what is looked up.
+            columns: what rows may bring.
+            requested: the columns of views that are not looked up; they are flagged in each row.
+        """
         served = {name for _, name in store.features}
         further = [column for column in columns if column.name not in served]
-        self.features = (*store.features, *((REQUEST, column.name) for column in further))
+        own = ((REQUEST if name in requested else view, name) for view, name in store.features)
+        self.features = (*own, *((REQUEST, column.name) for column in further))
         self.keys = store.keys
         self.inputs = (*store.inputs, *(column.name for column in columns))
         self.truths = store.truths | _truths(columns)
         self.gaps = _gaps(columns)
         self._store = store
         self._columns = [_Reader(column) for column in columns]
+        self._requested = requested
         self._views: dict[str, set[str]] = {}
         for view, name in store.features:
             self._views.setdefault(view, set()).add(name)
@@ -130,6 +140,8 @@ class StoreAndRequest:
                 told.append(f"{REQUEST}:{column.name}")
             else:
                 values.setdefault(column.name, None)
+                if column.name in self._requested:
+                    told.append(f"{REQUEST}:{column.name}")
             if column.is_unseen(values[column.name]):
                 told.append(column.flag)
         return stored._replace(values=values, flags=tuple(dict.fromkeys(told)))

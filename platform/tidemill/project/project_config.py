@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
+from tidemill.project.features_config import FeaturesConfig
 from tidemill.project.serve_config import Section, ServeConfig
 from tidemill.tasks.task_names import METRICS, TaskName, metric_name
 
@@ -85,28 +86,6 @@ class DatasetConfig(Section):
         if self.time is None:
             raise ConfigError("dataset.time in params.yaml is null: this needs rows with a time")
         return self.time
-
-
-class FeaturesConfig(Section):
-    """Where features come from: the request, the Feast repository and its service, or both."""
-
-    source: Literal["store", "request", "both"] = Field(default="store", alias="from")
-    """With ``request`` there is no feature store: ``features.yaml`` lists the columns."""
-    repo: str = "feature_repo"
-    service: str | None = None
-    """The Feast service that training and serving share; needed unless features come in the request only."""
-
-    @model_validator(mode="after")
-    def _service_of_the_store(self) -> "FeaturesConfig":
-        if self.source != "request" and self.service is None:
-            raise ValueError(
-                "features.service is missing: name the Feast service, or set features.from to request"
-            )
-        if self.source == "request" and self.service is not None:
-            raise ValueError(
-                "features.service needs a store: remove it, or set features.from to store or both"
-            )
-        return self
 
 
 class SplitConfig(Section):

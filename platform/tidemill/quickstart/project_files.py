@@ -69,7 +69,7 @@ def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, 
     lines += [
         "",
         "features:",
-        "  from: request   # features.yaml lists them",
+        "  from: request   # features.yaml lists them; store, both, or by view: docs/project.md",
         "",
         "split:",
         f"  by: {split.by}",

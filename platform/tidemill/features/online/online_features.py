@@ -1,7 +1,7 @@
 """Read the latest features for serving from Feast's online store, valid at each request's moment."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 
@@ -16,7 +16,7 @@ from tidemill.features.on_demand import Transformation
 from tidemill.features.online.circuit_breaker import FALLBACK, CircuitBreaker, GuardedRead
 from tidemill.features.online.feature_cache import FeatureCache, cache_seconds
 from tidemill.features.online.served_types import Convert, converters, served_features, truth_features
-from tidemill.features.online.view_values import ComputedView, StoredView, ViewValues
+from tidemill.features.online.view_values import ComputedView, StoredView, ViewValues, blank_values
 from tidemill.features.request_features import FeatureRow
 from tidemill.features.unseen_categories import Categories, declared_categories
 from tidemill.project.feature_columns import FeatureValue
@@ -48,6 +48,7 @@ class OnlineFeatures:
         cached_rows: int = 0,
         count: Count | None = None,
         clock: Callable[[], float] = time.monotonic,
+        requested: Collection[str] = (),
     ) -> None:
         """Resolve the views of ``service``.
 
@@ -58,6 +59,7 @@ class OnlineFeatures:
             cached_rows: how many rows to keep of views that declare ``cache_seconds``; 0: read all afresh.
             count: called with the cache's hits and misses.
             clock: the wall clock that rows are kept by, seconds from anywhere; never goes back.
+            requested: the views whose features come in the request: they are neither looked up nor computed.
 
         Raises:
             FeatureError: the service was not applied, has a feature of a type that no model takes,
@@ -67,8 +69,12 @@ class OnlineFeatures:
         with feast_errors(f"resolving the views of service {service.name!r}"):
             views = {view.name: view for view in store.list_on_demand_feature_views()}
             projections = service.feature_view_projections
-            on_demand = [views[p.name].with_projection(p) for p in projections if p.name in views]
-            self._lookups = lookups(store, projections, on_demand)
+            on_demand = [
+                views[p.name].with_projection(p)
+                for p in projections
+                if p.name in views and p.name_to_use() not in requested
+            ]
+            self._lookups = lookups(store, projections, on_demand, requested)
             read = reader(store, self._lookups)
             self._read: GuardedRead = outage.guard(store, read) if outage else read
         self.features = served_features(service)
@@ -95,6 +101,7 @@ class OnlineFeatures:
         )
         self._resolve(
             list(map(Transformation, on_demand)),
+            requested,
             declared_defaults(service, on_demand),
             converters(service),
             declared_categories(service, on_demand),
@@ -103,6 +110,7 @@ class OnlineFeatures:
     def _resolve(
         self,
         on_demand: Sequence[Transformation],
+        requested: Collection[str],
         defaults: Mapping[str, FeatureValue],
         types: Mapping[str, Convert],
         known: Mapping[str, Categories],
@@ -116,8 +124,10 @@ class OnlineFeatures:
         self._computed = [
             ComputedView(each, self._views, self.features, defaults, types, known) for each in on_demand
         ]
-        names = [*(view.name for view in self._views), *(view.name for view in self._computed)]
         order = dict.fromkeys(name for name, _ in self.features)
+        requested = [name for name in order if name in requested]
+        self._blank = [blank_values(name, self.features, defaults, types, known) for name in requested]
+        names = [*(view.name for view in self._views), *(view.name for view in self._computed), *requested]
         self._order = tuple(names.index(name) for name in order)
         self._names = tuple(feature for name in order for view, feature in self.features if view == name)
         same = {(lookup.columns, lookup.kinds): lookup for lookup in reversed(self._lookups)}
@@ -153,6 +163,7 @@ class OnlineFeatures:
             flags, blocks = self._judge(known, away, moments)
             for view in self._computed:
                 blocks.append(view.run(rows, blocks, brought))
+            blocks += [[blank] * len(rows) for blank in self._blank]
             return [self._row(*pair) for pair in zip(zip(*blocks, strict=True), flags, strict=True)]
         except (TypeError, ValueError) as error:
             raise FeatureError(

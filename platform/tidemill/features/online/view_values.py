@@ -10,7 +10,7 @@ from tidemill.features.online.served_types import Convert, as_number, is_infinit
 from tidemill.features.unseen_categories import Categories
 from tidemill.project.feature_columns import FeatureValue
 
-__all__ = ["ComputedView", "StoredView", "ViewValues"]
+__all__ = ["ComputedView", "StoredView", "ViewValues", "blank_values"]
 
 Features = Sequence[tuple[str, str]]
 """View and name of each feature of a service, in its order."""
@@ -148,7 +148,9 @@ class ComputedView:
         self._inputs = {
             name: (places[view], stored[places[view]].features.index(feature))
             for name, (view, feature) in transformation.sources.items()
+            if view in places
         }
+        self._requested = [n for n, (view, _) in transformation.sources.items() if view not in places]
 
     def run(
         self,
@@ -168,5 +170,20 @@ class ComputedView:
             inputs[name] = [known.raw[place] for known in blocks[view]]
             if brought:
                 inputs[name] = transformation.replaced(name, inputs[name], brought)
+        for name in self._requested:
+            inputs[name] = transformation.replaced(name, [None] * len(rows), brought or rows)
         columns = transformation.run(inputs, len(rows))
         return [self._served.known(0, row) for row in zip(*columns, strict=True)]
+
+
+def blank_values(
+    view: str,
+    features: Features,
+    defaults: Mapping[str, FeatureValue],
+    converters: Mapping[str, Convert],
+    categories: Mapping[str, Categories],
+) -> ViewValues:
+    """Return the values of a view whose features come in the request, before those are put in."""
+    given = [name for of_view, name in features if of_view == view]
+    served = _Served(view, given, features, defaults, converters, categories)
+    return served.known(0, (None,) * len(given))

@@ -33,7 +33,7 @@ def open_reader(project: Project, readers: Readers | None = None) -> FeatureRead
         readers: gives the readers of the store; default: a new one.
 
     Raises:
-        ConfigError: ``features.yaml`` is missing or wrong.
+        ConfigError: ``features.yaml`` is missing or wrong, or ``features.from`` names an unknown view.
         FeatureError: the registry cannot be read, or the service cannot be served.
     """
     source = project.config.features.source
@@ -41,10 +41,16 @@ def open_reader(project: Project, readers: Readers | None = None) -> FeatureRead
         return RequestFeatures(read_columns(project), read_keys(project))
     from tidemill.features.feast_session import open_store
     from tidemill.features.online.online_features import OnlineFeatures
+    from tidemill.features.view_sources import requested_views
 
     store = open_store(project)
-    found = readers.reader(store) if readers else OnlineFeatures(store, project.feature_service)
-    return found if source == "store" else StoreAndRequest(found, read_columns(project))
+    requested = requested_views(project, store)
+    found = (
+        readers.reader(store)
+        if readers
+        else OnlineFeatures(store, project.feature_service, requested=requested.views)
+    )
+    return found if source == "store" else StoreAndRequest(found, read_columns(project), requested.columns)
 
 
 class ReaderCache:

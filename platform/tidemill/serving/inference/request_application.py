@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from tidemill.errors import ConfigError
-from tidemill.features.project_features import check_keys
+from tidemill.features.project_features import check_keys, looks_up, requested_columns
 from tidemill.project import Project
 from tidemill.project.feature_columns import COLUMNS_FILE, FeatureColumn, read_columns, read_keys
 from tidemill.serving.inference.application import Application
@@ -29,12 +29,13 @@ def make_application(project: Project, own: Application[Any] | None = None) -> A
         own: the project's own application, whose request may bring values of these columns, too.
 
     Raises:
-        ConfigError: ``features.yaml`` is missing or wrong, or has a key of another type than the store's.
+        ConfigError: ``features.yaml`` is missing or wrong, or has a key of another type than the store's; or
+            ``features.from`` names a view that is not there.
         FeatureError: features come from the store, too, and its service was not applied.
     """
     columns = read_columns(project)
     if own is not None:
-        return _extended(own, columns)
+        return _extended(own, columns, requested_columns(project))
     if project.config.features.source == "both":
         columns = (*_keys(project, columns), *columns)
         check_keys(project, columns)
@@ -53,7 +54,7 @@ def _keys(project: Project, columns: Sequence[FeatureColumn]) -> list[FeatureCol
         ConfigError: ``features.yaml`` declares no keys.
     """
     keys = read_keys(project)
-    if not keys:
+    if not keys and looks_up(project):
         raise ConfigError(
             f"{project.root / COLUMNS_FILE} lists no keys, and the project names no application: nothing "
             "says by which keys the store's features are looked up",
@@ -79,10 +80,17 @@ def request_model(columns: Sequence[FeatureColumn]) -> type[BaseModel]:
     return create_model("Instance", __config__=config, **_fields(columns))
 
 
-def _extended(own: Application[Any], columns: Sequence[FeatureColumn]) -> Application[Any]:
-    """Return an application whose requests may bring values of columns, which win over the store's."""
+def _extended(
+    own: Application[Any], columns: Sequence[FeatureColumn], requested: frozenset[str]
+) -> Application[Any]:
+    """Return an application whose requests may bring values of columns, which win over the store's.
+
+    Those of ``requested`` are not looked up: they are required unless ``features.yaml`` says otherwise.
+    """
     fields: dict[str, Any] = {
-        column.name: _field(replace(column, required=False), alias=False)
+        column.name: _field(
+            replace(column, required=column.required and column.name in requested), alias=False
+        )
         for column in columns
         if column.name not in own.request.model_fields
     }

@@ -14,6 +14,7 @@ from tidemill.errors import FeatureError
 from tidemill.features.request_features import FeatureRow, RequestFeatures, StoreAndRequest
 from tidemill.files.declaration_files import read_declaration
 from tidemill.project.feature_columns import FeatureColumn, parse_columns, read_columns
+from tidemill.project.features_config import FeaturesConfig
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.inference.refused_values import refuse_large_integers
@@ -166,7 +167,8 @@ def both(tmp_path: Path):
         "columns:\n- {name: wind, type: number}\n- {name: weight, type: number}\n"
     )
     own = Application(Parcel, lambda parcel: {"depot": parcel.depot}, lambda parcel, score: {"score": score})
-    return make_application(SimpleNamespace(root=tmp_path, params={}), own)
+    config = SimpleNamespace(features=FeaturesConfig.model_validate({"from": "both", "service": "parcels"}))
+    return make_application(SimpleNamespace(root=tmp_path, params={}, config=config), own)
 
 
 class Store:

@@ -25,6 +25,7 @@ def feature_readers(project: Project, breaker: CircuitBreaker, metrics: Metrics)
     if not project.has_store:
         return None
     from tidemill.features.online.online_features import OnlineFeatures  # importing Feast takes seconds
+    from tidemill.features.view_sources import requested_views
 
     serve = project.config.serve
     return ReaderCache(
@@ -35,6 +36,7 @@ def feature_readers(project: Project, breaker: CircuitBreaker, metrics: Metrics)
             breaker,
             cached_rows=_CACHED_ROWS if serve.feature_cache else 0,
             count=metrics.cache,
+            requested=requested_views(project, store).views,
         ),
     )
 
