@@ -117,16 +117,16 @@ def requested_columns(project: Project) -> frozenset[str]:
     """
     if not project.config.features.by_view:
         return frozenset()
-    from tidemill.features.view_sources import requested_views  # importing Feast takes seconds
+    from tidemill.features.by_view.view_sources import requested_views  # importing Feast takes seconds
 
     return requested_views(project).columns
 
 
 def _online(project: Project) -> "OnlineFeatures":
     """Return a reader of what is looked up."""
+    from tidemill.features.by_view.view_sources import requested_views
     from tidemill.features.feast_session import open_store
     from tidemill.features.online.online_features import OnlineFeatures
-    from tidemill.features.view_sources import requested_views
 
     store = open_store(project)
     requested = requested_views(project, store)

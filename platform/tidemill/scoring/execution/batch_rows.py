@@ -127,8 +127,10 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
     else:
         keys = _keys(parts, batch.table, instances, wrong)
         names = {column.name for column in parts.columns}
-        found = parts.keyed.lookup.find(keys, at)
-        features = brought_values(found, batch.table, names, parts.kinds, wrong)
+        own = parts.keyed.keys
+        found = parts.keyed.lookup.find(keys, at, own.brought(batch.table, wrong))
+        always = own.requested.columns
+        features = brought_values(found, batch.table, names, parts.kinds, wrong, always)
     features = check_categories(features, parts.columns, wrong)
     check_required(features, parts.kinds, parts.required, wrong)
     answers = _answers(parts, features, wrong)

@@ -1,7 +1,7 @@
 """Look up features for rows with entity keys and a moment: as known then, or the latest."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,8 @@ import pyarrow as pa
 from tidemill.clock import utc
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import FeatureError
+from tidemill.features.by_view.known_by_view import known_by_view
+from tidemill.features.by_view.view_sources import RequestedViews, requested_views
 from tidemill.features.defaults import filled
 from tidemill.features.feast_objects import ValueType
 from tidemill.features.feature_store import get_service, known_features, open_store
@@ -40,11 +42,26 @@ class Keys:
     """View → its features in the service; on-demand views are not among them."""
     computed_from: frozenset[str] = frozenset()
     """The looked-up features that on-demand views read."""
+    requested: RequestedViews = field(default_factory=RequestedViews)
+    """The views that rows bring, by ``features.from``."""
+    inputs: Mapping[str, pl.DataType] = field(default_factory=dict)
+    """Their features that on-demand views read → type."""
 
     def frame(self, table: pa.Table, wrong: Wrong) -> pl.DataFrame:
         """Return the keys of a table in their types; record values that do not fit in ``wrong``."""
         return pl.DataFrame(
             [typed(table[name], name, kind, wrong).alias(name) for name, kind in self.columns.items()]
+        )
+
+    def brought(self, table: pa.Table, wrong: Wrong) -> pl.DataFrame:
+        """Return what on-demand views read of the views that rows bring; null where there is no column."""
+        return pl.DataFrame(
+            [
+                typed(table[name], name, kind, wrong).alias(name)
+                if name in table.column_names
+                else pl.Series(name, [None] * table.num_rows, kind)
+                for name, kind in self.inputs.items()
+            ]
         )
 
     def frame_of(self, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -74,8 +91,13 @@ def keys_of(project: Project) -> Keys:
     service = get_service(store, project.feature_service)
     on_demand = {view.name: view for view in store.list_on_demand_feature_views()}
     projections = service.feature_view_projections
-    computed = [on_demand[p.name].with_projection(p) for p in projections if p.name in on_demand]
-    found = lookups(store, projections, computed)
+    requested = requested_views(project, store)
+    computed = [
+        on_demand[p.name].with_projection(p)
+        for p in projections
+        if p.name in on_demand and p.name_to_use() not in requested.views
+    ]
+    found = lookups(store, projections, computed, requested.views)
     columns: dict[str, pl.DataType] = {}
     for lookup in found:
         entities = [column for column in lookup.view.entity_columns if column.name != DUMMY_ENTITY_ID]
@@ -88,13 +110,13 @@ def keys_of(project: Project) -> Keys:
     views = {
         p.name_to_use(): tuple(feature.name for feature in p.features)
         for p in projections
-        if p.name not in on_demand
+        if p.name not in on_demand and p.name_to_use() not in requested.views
     }
-    read = (view.source_feature_view_projections.values() for view in computed)
-    looked_up = frozenset(
-        feature.name for projections in read for each in projections for feature in each.features
-    )
-    return Keys(columns, views, looked_up)
+    read = [each for view in computed for each in view.source_feature_view_projections.values()]
+    fields = [(each.name_to_use() in requested.views, f) for each in read for f in each.features]
+    looked_up = frozenset(f.name for brought, f in fields if not brought)
+    inputs = {f.name: _type(f.name, f.dtype.to_value_type()) for brought, f in fields if brought}
+    return Keys(columns, views, looked_up, requested, inputs)
 
 
 class PointInTime:
@@ -106,19 +128,30 @@ class PointInTime:
         self._project, self._keys, self._kinds, self._brought = project, keys, kinds, brought
         store = open_store(project)
         service = get_service(store, project.feature_service)
-        self._categories = declared_categories(service, store.list_on_demand_feature_views())
+        declared = declared_categories(service, store.list_on_demand_feature_views())
+        self._categories = {name: one for name, one in declared.items() if name not in keys.requested.columns}
 
-    def find(self, keys: pl.DataFrame, at: pl.Series) -> FeatureValues:
+    def find(self, keys: pl.DataFrame, at: pl.Series, brought: pl.DataFrame) -> FeatureValues:
         """Return the features of rows, as of their moments; those that only rows bring are unknown.
+
+        Args:
+            keys: of the rows.
+            at: their moments.
+            brought: what on-demand views read of the views that rows bring (`Keys.brought`).
 
         Raises:
             FeatureError: a source cannot be read, or lacks a feature of the version.
         """
-        features, defaults = known_features(self._project, keys.with_columns(at.alias(_AT)))
+        frame = keys.with_columns(at.alias(_AT))
+        if self._keys.requested.views:
+            features, defaults = known_by_view(self._project, frame, brought, self._keys.requested.views)
+        else:
+            features, defaults = known_features(self._project, frame)
         _require(self._kinds.names, [*features.columns, *self._brought], self._project)
         flags = _flags(features, self._keys, defaults, self._categories).alias("flags")
         whole = filled(features, defaults)
-        return _arranged(whole, self._kinds, features.select(flags)["flags"])
+        known = whole.drop(name for name, kind in whole.schema.items() if kind == pl.Null)
+        return _arranged(known, self._kinds, features.select(flags)["flags"])
 
 
 class Latest:
@@ -128,18 +161,25 @@ class Latest:
         self, project: Project, keys: Keys, kinds: FeatureKinds, brought: Collection[str] = ()
     ) -> None:
         store = open_store(project)
-        self._reader = OnlineFeatures(store, project.feature_service)
+        self._reader = OnlineFeatures(store, project.feature_service, requested=keys.requested.views)
         self._served = [name for _, name in self._reader.features]
         _require(kinds.names, [*self._served, *brought], project)
         self._keys, self._kinds = keys, kinds
 
-    def find(self, keys: pl.DataFrame, at: pl.Series) -> FeatureValues:
+    def find(self, keys: pl.DataFrame, at: pl.Series, brought: pl.DataFrame) -> FeatureValues:
         """Return the features of rows, valid at their moments; those that only rows bring are unknown.
+
+        Args:
+            keys: of the rows.
+            at: their moments.
+            brought: what on-demand views read of the views that rows bring (`Keys.brought`).
 
         Raises:
             FeatureError: the online store cannot be read.
         """
-        rows = self._reader.read(keys.to_dicts(), at.to_list())
+        rows = self._reader.read(
+            keys.to_dicts() if keys.width else [{}] * len(at), at.to_list(), brought.to_dicts()
+        )
         if any(FALLBACK in row.flags for row in rows):  # acceptable for a request, not for a table
             raise FeatureError(
                 "the online store does not answer",

@@ -115,7 +115,12 @@ def given_values(table: pa.Table, kinds: FeatureKinds, wrong: Wrong) -> FeatureV
 
 
 def brought_values(
-    found: FeatureValues, table: pa.Table, names: Collection[str], kinds: FeatureKinds, wrong: Wrong
+    found: FeatureValues,
+    table: pa.Table,
+    names: Collection[str],
+    kinds: FeatureKinds,
+    wrong: Wrong,
+    always: Collection[str] = (),
 ) -> FeatureValues:
     """Return looked-up features, with those in their place that the rows bring themselves.
 
@@ -125,9 +130,11 @@ def brought_values(
         names: the features that rows may bring; those that are null in a row stay as they are.
         kinds: the version's features.
         wrong: gets the values that do not fit.
+        always: those that are not looked up; they are flagged in each row.
     """
     here = tuple(name for name in kinds.names if name in names and name in table.column_names)
-    if not here or found.flags is None:
+    absent = [name for name in kinds.names if name in always and name not in here]
+    if not (here or absent) or found.flags is None:
         return found
     given = given_values(table, kinds._replace(names=here), wrong)
     matrix, texts, flags = found.matrix.copy(), dict(found.texts), found.flags
@@ -145,6 +152,10 @@ def brought_values(
             rows = known.to_numpy()
             matrix[rows, start : start + kinds.width(name)] = block[rows]
         flags = _replaced(flags, known, name)
+        if name in always:
+            flags = _with_flag(flags, ~known, f"{REQUEST}:{name}")
+    for name in absent:
+        flags = _with_flag(flags, pl.repeat(True, len(flags), eager=True), f"{REQUEST}:{name}")
     return FeatureValues(matrix, texts, flags)
 
 

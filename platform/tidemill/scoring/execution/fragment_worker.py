@@ -64,7 +64,8 @@ class FragmentScorer:
         # where requests bring some.
         own, brought = self.project.config.project.application, self.project.config.features.source
         asked = own is None and (brought == "request" or keyed is not None)
-        required = [column.name for column in columns if column.required and asked]
+        always = frozenset() if keyed is None else keyed.keys.requested.columns
+        required = [one.name for one in columns if one.required and (asked or one.name in always)]
         self._parts = Parts(job, self.model, keyed, application, columns, logged, required)
         self._log = None
         if job.log:

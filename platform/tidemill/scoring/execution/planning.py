@@ -11,6 +11,7 @@ import pyarrow as pa
 from tidemill.clock import FIRST_YEAR, LAST_YEAR, utc
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, UsageError
+from tidemill.features.project_features import requested_columns
 from tidemill.project import Project
 from tidemill.project.feature_columns import read_columns, read_keys
 from tidemill.scoring.execution.answer_columns import added_columns, recorded_fields
@@ -164,6 +165,8 @@ def _needed(
     """Return the columns to read, besides those that are kept, after checking that they are there."""
     looked_up = [] if mode == "columns" or decide else _keys(project)
     needed = [*(features if mode == "columns" else looked_up), *([at_column] if at_column else [])]
+    if mode != "columns":
+        needed += _required(project)
     require_columns(dict.fromkeys(needed), there, mode, file)
     if mode != "columns" and project.config.features.source == "both":
         brought = [column.name for column in read_columns(project) if column.name in there]
@@ -174,6 +177,14 @@ def _needed(
     if mode == "columns" and log:
         needed += [name for name in logged_keys(project) if name in there]
     return list(dict.fromkeys(needed))
+
+
+def _required(project: Project) -> list[str]:
+    """Return the columns that rows must bring, because their views are not looked up by ``features.from``."""
+    always = requested_columns(project)
+    return (
+        [one.name for one in read_columns(project) if one.required and one.name in always] if always else []
+    )
 
 
 def _require_uncomputed(project: Project, brought: Sequence[str]) -> None:

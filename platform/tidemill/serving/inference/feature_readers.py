@@ -39,9 +39,9 @@ def open_reader(project: Project, readers: Readers | None = None) -> FeatureRead
     source = project.config.features.source
     if source == "request":
         return RequestFeatures(read_columns(project), read_keys(project))
+    from tidemill.features.by_view.view_sources import requested_views
     from tidemill.features.feast_session import open_store
     from tidemill.features.online.online_features import OnlineFeatures
-    from tidemill.features.view_sources import requested_views
 
     store = open_store(project)
     requested = requested_views(project, store)

@@ -8,11 +8,14 @@ import yaml
 from fastapi.testclient import TestClient
 
 from tests.tidemill.serving.small_project import DEFINITIONS, KNOWN, add_version, crown, make_project
-from tidemill.errors import ConfigError
+from tidemill.errors import ConfigError, TidemillError
 from tidemill.features.feature_store import apply, materialise
 from tidemill.features.project_features import feature_names, features_digest, lookup_columns
+from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
+from tidemill.scoring.score import score
+from tidemill.scoring.scoring_job import ScoreRequest
 from tidemill.serving.inference.feature_readers import open_reader
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
@@ -126,8 +129,9 @@ def test_a_view_of_the_request_is_not_looked_up_and_its_columns_are_required(pro
     assert set(schema["required"]) == {"depot", "size"}
     said = [(one.status_code, one.json()["detail"][0]["loc"][-1]) for one in (lacking, stored, wrong)]
     assert said == [(422, "size"), (422, "wind"), (422, "size")]
-    logged = read_predictions(project.predictions, project.model, AT, AT + timedelta(minutes=1))
-    values = sorted(logged.select("feature.wind", "feature.size", "feature.height", "feature.load").rows())
+    values = sorted(
+        logged(project).select("feature.wind", "feature.size", "feature.height", "feature.load").rows()
+    )
     assert values == [(1.0, 4.0, 7.0, None), (9.0, 2.0, 3.0, 19.0)]
 
 
@@ -196,3 +200,44 @@ def test_another_source_is_another_meaning_of_the_features(root):
         features_digest(say(root, given)) for given in ("both", {"sizes": "request"}, {"sizes": "both"})
     ]
     assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize("mode", ["keys", "online"])
+def test_tables_bring_the_views_of_the_request_too(project, tmp_path, mode):
+    table = pl.DataFrame(
+        {"depot": ["south", "north", "north"], "size": [2.0, 4.0, None], "haste": [1.0, 1.0, 1.0]}
+    ).with_columns(pl.Series("event_timestamp", [AT] * 3, pl.Datetime("us", "UTC")))
+    table.with_columns(height=pl.Series([3.0, None, 3.0])).write_parquet(tmp_path / "in.parquet")
+    table.drop("size").write_parquet(tmp_path / "lacking.parquet")
+
+    def request(name):
+        files = (str(tmp_path / f"{name}.parquet"),), str(tmp_path / f"out_{name}")
+        return ScoreRequest(*files, features=mode, keep=("depot",), max_rejected=1, workers=0, log=True)
+
+    with pytest.raises(TidemillError, match="size"):
+        score(project, request("lacking"))
+    before = logged(project)
+    outcome = score(project, request("in"))
+    assert outcome.manifest["rejected"] == 1
+    rejects = "".join(file.read_text() for file in (tmp_path / "out_in").rglob("*reject*.ndjson"))
+    assert "size is missing" in rejects
+    found = pl.concat([pl.read_parquet(file) for file in (tmp_path / "out_in").glob("*.parquet")])
+    flags = dict(found.select("depot", "flags").rows())
+    assert set(flags["south"]) == {"request:size", "request:height"}
+    assert set(flags["north"]) == {"request:size", "request:height", "default:height"}
+    rows = logged(project).join(before.select("prediction_id"), on="prediction_id", how="anti")
+    values = sorted(rows.select("feature.wind", "feature.size", "feature.height", "feature.load").rows())
+    assert values == [(1.0, 4.0, 7.0, None), (9.0, 2.0, 3.0, 19.0)]
+
+
+def logged(project):
+    return read_predictions(project.predictions, project.model, AT, AT + timedelta(minutes=1))
+
+
+def test_skew_does_not_compare_what_was_brought(project):
+    with TestClient(build_api(project, "r3")) as api:
+        row = {"depot": "south", "size": 2, "height": 3, "haste": 1}
+        assert api.post("/predict", json=body(row, {"depot": "north", "size": 4.0})).status_code == 200
+    report = measure_skew(project, LogSlice(AT, AT + timedelta(minutes=1)), 0.01)
+    assert report.predictions >= 2
+    assert [one.feature for one in report.features if one.differing] == []

@@ -24,8 +24,8 @@ def feature_readers(project: Project, breaker: CircuitBreaker, metrics: Metrics)
     """Return what makes readers of the online features; None where there is no feature store."""
     if not project.has_store:
         return None
+    from tidemill.features.by_view.view_sources import requested_views
     from tidemill.features.online.online_features import OnlineFeatures  # importing Feast takes seconds
-    from tidemill.features.view_sources import requested_views
 
     serve = project.config.serve
     return ReaderCache(
