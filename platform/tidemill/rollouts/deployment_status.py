@@ -9,6 +9,7 @@ from tidemill.errors import NotWritable
 from tidemill.project import ProjectFolder, load_project
 from tidemill.registry.versions.alias_names import differs
 from tidemill.registry.versions.registry_reader import read_alias_names, read_champion
+from tidemill.rollouts.unjudged_steps import unjudged_note
 from tidemill.state import record_queries
 from tidemill.state.record_reader import Records, Row
 
@@ -46,7 +47,7 @@ def describe_deployments(folder: ProjectFolder, records: Records, now: datetime)
             for one in replicas
         ],
         "problems": _problems(replicas),
-        "rollout": _rollout(latest) if latest is not None else None,
+        "rollout": _rollout(latest, folder) if latest is not None else None,
     }
 
 
@@ -103,13 +104,16 @@ def _problems(replicas: Sequence[Row]) -> list[str]:
     return found
 
 
-def _rollout(row: Row) -> dict[str, Any]:
+def _rollout(row: Row, folder: ProjectFolder) -> dict[str, Any]:
     steps = row.plan["steps"]
     last = row.checks[-1] if row.checks else None
     says = row.outcome or f"step {row.step + 1} of {len(steps)} ({steps[row.step]['share'] * 100:g} %)"
     if row.outcome is None and last is not None:
         says += f": {last['reason']}"
+    judged = last is not None and last.get("numbers", {}).get("quality") is not None
+    task = folder.params["project"].get("task", "binary")
     return {
+        "note": None if row.outcome or judged else unjudged_note(task, row.plan),
         "id": row.id,
         "version": row.version,
         "champion": row.champion,

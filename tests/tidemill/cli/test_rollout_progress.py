@@ -5,6 +5,7 @@ from io import StringIO
 from rich.console import Console
 
 from tidemill.cli.serving.rollout import render_progress
+from tidemill.rollouts.unjudged_steps import unjudged_note
 
 LOSS = "neg_log_loss -3.3410, the champion's -0.6363: -2.7047 (235 and 1,036 answers)"
 
@@ -17,6 +18,7 @@ def test_each_step_says_why_it_ended_and_the_last_one_shows_its_checks():
             "id": "roll_1",
             "version": "4",
             "says": f"rolled back: {LOSS}",
+            "note": unjudged_note("regression", {"min_labels": 200}),
             "checks": [
                 {
                     "share": 0.2,
@@ -30,6 +32,8 @@ def test_each_step_says_why_it_ended_and_the_last_one_shows_its_checks():
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("rollout roll_1 of version 4: rolled back: neg_log_loss")
+    said = " ".join(line.strip() for line in lines[1:])
+    assert "steps are not judged by it until each version has 200 labelled answers" in said
     assert "  at 20 %: errors are as they should be" in lines
     assert not [line for line in lines if "1 of 1 replica" in line]
     at = lines.index("  at 50 %:")

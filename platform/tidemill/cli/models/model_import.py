@@ -121,4 +121,11 @@ def _show(console: "Console", done: "ImportedVersion", metric: str, trusted: boo
             f"loading it executes its code: add {done.model}/{done.version} to serve.trust_pickled in "
             "params.yaml first, if you trust it",
         )
+    if done.learnt_rows:
+        print_indented(
+            console,
+            "next: import one that was fitted without these rows, or let answers to come decide: "
+            f"tidemill deploy shadow {done.version}, then tidemill deploy report",
+        )
+        return
     console.print(f"  next: tidemill promote {done.model} {done.version}")

@@ -82,7 +82,7 @@ def rollout(
             f"version {begun.version} did not become champion: {begun.outcome}",
             hint="`tidemill deploy show --json` has the checks of each step",
         )
-    emit(_facts(begun), json, lambda console: _render(console, begun))
+    emit(_facts(begun), json, lambda console: _render(console, begun, loaded.config.project.task))
 
 
 def render_progress(console: "Console", rollout: dict[str, Any]) -> None:
@@ -93,6 +93,8 @@ def render_progress(console: "Console", rollout: dict[str, Any]) -> None:
         rollout: of `tidemill.rollouts.deployment_status.describe_deployments`.
     """
     print_wrapped(console, f"rollout {rollout['id']} of version {rollout['version']}: {rollout['says']}")
+    if rollout.get("note"):
+        print_indented(console, rollout["note"])
     checks = rollout["checks"]
     for place, step in enumerate(checks, 1):
         last = place == len(checks)
@@ -113,10 +115,14 @@ def _running(state: Any, model: str) -> Any:
     return found
 
 
-def _render(console: "Console", begun: Any) -> None:
+def _render(console: "Console", begun: Any, task: str) -> None:
+    from tidemill.rollouts.unjudged_steps import unjudged_note
+
     shares = ", ".join(as_percent(step["share"]) for step in begun.plan["steps"])
     under_way = f"version {begun.version} is being rolled out: {shares}; `tidemill deploy show` follows it"
     print_wrapped(console, f"✓ {begun.outcome or under_way}")
+    if begun.outcome is None and (note := unjudged_note(task, begun.plan)):
+        print_indented(console, note)
 
 
 def _plan(plan: Any, steps: str | None, minutes: float | None, requests: int | None) -> Any:

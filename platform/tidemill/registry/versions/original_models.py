@@ -136,8 +136,16 @@ def _choose(
     return _pickled(folder, version, given, flavors)
 
 
+_OWN_FORMATS = {
+    "keras": "a Keras model with layers of any code",
+    "tensorflow": "a TensorFlow graph or Keras model",
+}
+"""What MLflow saves that is no pickle, and executes code all the same."""
+
+
 def _refusal(version: str, flavors: Mapping[str, Any]) -> ModelUnsafe:
     kind = flavors.get("sklearn", {}).get("serialization_format") or ("pickle" if flavors else "nothing")
+    kind = next((name for flavor, name in _OWN_FORMATS.items() if flavor in flavors), kind)
     what = next((name for name in flavors if name != "python_function"), "python_function")
     return ModelUnsafe(
         f"version {version} ({what}) is saved as {kind}, which can execute code when it is loaded: refused",

@@ -162,6 +162,14 @@ def test_pickles_are_refused(tmp_path, kind):
         read_original(folder, "1", [], list)
 
 
+def test_a_model_of_keras_is_not_called_a_pickle(tmp_path):
+    folder = _model_folder(tmp_path / "model", kind="pickle")
+    described = (folder / "MLmodel").read_text()
+    (folder / "MLmodel").write_text(described.replace("  sklearn:", "  keras:"))
+    with pytest.raises(RegistryError, match="saved as a Keras model with layers of any code, which can"):
+        read_original(folder, "1", [], list)
+
+
 @pytest.mark.parametrize("name", ["a%2Fb", "what?now", "x#y", "model [v2]"])
 @pytest.mark.parametrize("kind", ["skops", "cloudpickle"])
 def test_models_are_loaded_from_folders_of_any_name(tmp_path, name, kind):
