@@ -594,6 +594,22 @@ def test_the_command_runs_all_monitors_names_the_one_that_failed_and_exits_with_
     assert "is not a manifest" in listed.stdout.replace("\n", " ")
 
 
+def test_a_window_that_is_empty_by_now_names_the_moment_that_has_rows(project: Project, state: State):
+    register(project)
+    command = ["monitor", "run", "weekly", "--project", str(project.root), "--report"]
+    bare = CliRunner().invoke(app, command)
+    assert "weekly: no prediction in the window that ends now" in bare.stderr
+    assert "the log has none at all" in " ".join(bare.stderr.split())
+    serve(project, draw(400, 1, 0.0))
+    told = " ".join(CliRunner().invoke(app, command).stderr.split())
+    assert "the last one is of 2013-04-14 23:09" in told
+    as_of = told.partition("--as-of ")[2].split()[0]
+    ran = CliRunner().invoke(app, [*command[:-1], "--as-of", as_of, "--json"])  # a report takes seconds
+    (looked,) = json.loads(ran.stdout)
+    assert (looked["rows"], looked["verdict"]) == (400, "ok")
+    assert "no prediction" not in ran.stderr
+
+
 def test_thresholds_are_measured_on_the_logs_own_past(project: Project, state: State):
     """Weeks that are each a little apart alarm by the defaults, not by the thresholds they ask for."""
     register(project)

@@ -1,13 +1,14 @@
 """``tidemill monitor``: what the monitors found."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
-from tidemill.cli.output import emit, format_moment, print_indented, print_wrapped
+from tidemill.cli.output import emit, errors_console, format_moment, print_indented, print_wrapped
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import MonitoringError
@@ -16,6 +17,7 @@ from tidemill.plurals import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tidemill.project import Project
     from tidemill.state.record_reader import Records
 
 __all__ = ["add_to"]
@@ -69,11 +71,32 @@ def monitor_run(
         served = champion_at(state, loaded.model, now) if as_of else None
         runs = evaluate_all(loaded, state, due, record_alerts, report, listen, served)
     _show_runs(runs, json)
+    if not as_of:
+        _tell_empty(loaded, runs)
     if failed := [run for run in runs if run.verdict == "failed"]:
         told = "; ".join(f"{run.monitor}: {run.results['error']}" for run in failed)
         raise MonitoringError(
             f"{len(failed)} of {len(runs)} monitors failed: {told}", hint=failed[0].results["hint"]
         )
+
+
+def _tell_empty(project: "Project", runs: Sequence[Any]) -> None:
+    """Say on stderr which windows that end now have no predictions, and for which moment there are some."""
+    from tidemill.prediction_log.prediction_log import start_of_latest
+
+    empty = [run for run in runs if not run.rows and run.verdict != "failed"]
+    if not empty:
+        return
+    last = start_of_latest(project.predictions, project.model, 1, empty[0].window_end)
+    names = ", ".join(run.monitor for run in empty)
+    told = f"{names}: no prediction in the window that ends now, so nothing is judged and no report made; "
+    if last is None:
+        told += "the log has none at all"
+    else:
+        after = last.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        told += f"the last one is of {format_moment(last)}. To look at the last window: "
+        told += f"tidemill monitor run --as-of {after:%Y-%m-%dT%H:%M+00:00}"
+    print_wrapped(errors_console(), told)
 
 
 @monitor_app.command("list", epilog="Example: tidemill monitor list --last 5")
