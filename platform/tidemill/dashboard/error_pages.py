@@ -4,6 +4,7 @@ import logging
 from urllib.parse import quote
 
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -14,7 +15,7 @@ from tidemill.dashboard.statuses import code_of, status_of
 from tidemill.dashboard.templating import render
 from tidemill.errors import ApprovalNeeded, TidemillError
 
-__all__ = ["API", "MLFLOW", "answer_for", "error_answer", "is_mlflow", "wants_json"]
+__all__ = ["API", "MLFLOW", "Problem", "Refusal", "answer_for", "error_answer", "is_mlflow", "wants_json"]
 
 API = "/api/v1"
 """The JSON twin of a page is at this prefix and the page's own path."""
@@ -28,6 +29,20 @@ _SAID = {
     405: ("method_not_allowed", "this address does not take that method", None),
     429: ("too_many", "too many requests", "wait a little"),
 }
+
+
+class Problem(BaseModel):
+    """What is wrong, and what to do."""
+
+    code: str
+    message: str
+    hint: str | None
+
+
+class Refusal(BaseModel):
+    """The answer of a twin that shows or does nothing."""
+
+    error: Problem
 
 
 def wants_json(request: Request) -> bool:

@@ -105,3 +105,13 @@ def test_an_error_of_ours_has_its_status_and_hint(browser):
         "message": "there is no note",
         "hint": "write one",
     }
+
+
+def test_openapi_says_how_every_twin_refuses(browser):
+    described = browser.get("/api/v1/openapi.json").json()
+    refusal = {"$ref": "#/components/schemas/Refusal"}
+    for path, methods in described["paths"].items():
+        for one in methods.values():
+            assert "422" not in one["responses"], path  # FastAPI's own shape, which nothing here sends
+            for status in ("4XX", "503"):
+                assert one["responses"][status]["content"]["application/json"]["schema"] == refusal, path
