@@ -30,7 +30,7 @@ from schemathesis.engine import events, from_schema
 from benchmarks.children import clean_up_after
 from benchmarks.unusual_requests import Body, frames, instances, tensors
 
-__all__ = ["Report", "fuzz"]
+__all__ = ["REFUSALS", "Report", "count_round", "fuzz"]
 
 ROUND = 60  # generated cases an operation, in one round of Schemathesis
 REFUSALS = ["400", "401", "403", "404", "405", "413", "415", "422", "429"]
@@ -54,6 +54,14 @@ class Report:
         """Count one answer."""
         self.cases += 1
         self.statuses[operation, status] += 1
+
+    def show(self) -> None:
+        """Print what came back."""
+        for (operation, status), count in sorted(self.statuses.items()):
+            print(f"{operation:<60}{status:>6}{count:>8}")
+        for word, found in (("TAKEN", self.lenient), ("FAILED", self.failures)):
+            for what, request in found.items():
+                print(f"\n{word} {what}\n    {request}")
 
 
 def fuzz(url: str, cases: int, seed: int = 0) -> Report:
@@ -88,6 +96,11 @@ def _load(url: str, seed: int, examples: int, coverage: bool) -> Any:
 
 def _round(url: str, report: Report, wanted: int, seed: int, coverage: bool) -> None:
     schema = _load(url, seed, max(3, min(ROUND, wanted // 8)), coverage)
+    count_round(schema, report)
+
+
+def count_round(schema: Any, report: Report) -> None:
+    """Let Schemathesis send its requests, and count what comes back."""
     for event in from_schema(schema).execute():
         if isinstance(event, events.FatalError):
             raise event.exception
@@ -192,11 +205,7 @@ def main() -> None:
         logging.disable(logging.CRITICAL)
         with tempfile.TemporaryDirectory() as folder:
             report = _with_small_project(Path(folder), args.cases, args.seed)
-    for (operation, status), count in sorted(report.statuses.items()):
-        print(f"{operation:<60}{status:>6}{count:>8}")
-    for word, found in (("TAKEN", report.lenient), ("FAILED", report.failures)):
-        for what, request in found.items():
-            print(f"\n{word} {what}\n    {request}")
+    report.show()
     spent = time.perf_counter() - began
     print(f"\n{report.cases} cases, {len(report.failures)} kinds of failure, {spent:.0f} s, seed {args.seed}")
     sys.exit(bool(report.failures))
