@@ -210,7 +210,12 @@ def test_projects_are_those_that_one_may_see(browser, people):
     log_in(browser, "bob")
     [shown] = browser.get(f"{API}/projects").json()["projects"]
     assert (shown["name"], shown["here"], shown["people"]) == ("parcels", True, 1)
-    assert browser.get("/projects").status_code == 200
+    assert shown["four_eyes"] is False
+    path = people.home.root / "params.yaml"
+    path.write_text(path.read_text() + "gate: {four_eyes: true}\n")
+    page = browser.get("/projects").text
+    assert "a second person approves" in page
+    assert "People log in by their password." in page
 
 
 def test_names_that_are_markup_stay_text(admin):

@@ -6,8 +6,10 @@ from datetime import datetime
 
 from fastapi import FastAPI
 
+from tidemill.dashboard.installation import ShownProject
 from tidemill.dashboard.page import add_page
-from tidemill.dashboard.visit import Here
+from tidemill.dashboard.visit import Here, Visit
+from tidemill.errors import TidemillError
 
 __all__ = ["ListedProject", "Projects", "add_to"]
 
@@ -25,6 +27,8 @@ class ListedProject:
     """Wall-clock time of the last start."""
     people: int
     """How many have a role in it alone."""
+    four_eyes: bool | None
+    """Whether a second person approves promotions; None if its declarations cannot be read here."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class Projects:
     """The projects that the visitor may see."""
 
     projects: Sequence[ListedProject]
+    must_log_in: bool
+    providers: Sequence[str]
+    """By which people may log in, beside their passwords."""
 
 
 def projects(visit: Here) -> Projects:
@@ -47,10 +54,20 @@ def projects(visit: Here) -> Projects:
                 one.root.is_dir(),
                 seen[one.model],
                 people.get(one.name, 0),
+                _four_eyes(visit, one),
             )
             for one in visit.projects
-        ]
+        ],
+        visit.identity.kind != "open",
+        [one.label for one in visit.installation.sign_on.providers.values()],
     )
+
+
+def _four_eyes(visit: Visit, one: ShownProject) -> bool | None:
+    try:
+        return visit.installation.load(one).config.gate.four_eyes
+    except TidemillError:  # its own pages say what is wrong
+        return None
 
 
 def add_to(app: FastAPI) -> None:
