@@ -24,7 +24,18 @@ from tidemill.prediction_log.storage.manifests import Located, Partition, retry_
 
 __all__ = ["LISTED", "Found", "Wanted", "newest_first"]
 
-LISTED = ("prediction_id", "version", "at", "score", "decision", "flags", "role", "test", "milliseconds")
+LISTED = (
+    "prediction_id",
+    "version",
+    "at",
+    "score",
+    "answer",
+    "decision",
+    "flags",
+    "role",
+    "test",
+    "milliseconds",
+)
 """What is returned of each prediction."""
 _BLOCK = 1 << 20
 _CURSOR = re.compile(r"(\d{4}-\d\d-\d\d)/([\w.-]{1,100})@(\d{1,15})")

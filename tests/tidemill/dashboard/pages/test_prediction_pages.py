@@ -1,6 +1,8 @@
+import json
 from datetime import timedelta
 
 import pytest
+from markupsafe import escape
 
 from tests.tidemill.prediction_log.log_records import NOON, label, record
 from tidemill.dashboard.records import prediction_reading
@@ -62,6 +64,38 @@ def test_one_shows_request_features_and_the_label_that_counts(browser, logged):
     assert (found["features"], found["labels"]) == ({"wind": "8", "visibility": "not known"}, [])
     missing = browser.get("/api/v1/models/parcel-delay/predictions/p99")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "prediction_not_found")
+
+
+TASKS = {
+    "binary": ("label: late", {"score": 0.25}, "probability 0.25"),
+    "multiclass": (
+        f'label: x, classes: [a, "{NASTY}"]',
+        {"score": 0.7, "answer": json.dumps({"a": 0.3, NASTY: 0.7})},
+        f"class {NASTY} (0.7)",
+    ),
+    "regression": ("label: x", {"score": 245.3333}, "value 245.3"),
+    "custom": ("label: x", {"score": None, "answer": '{"q10": 51.23456}'}, '{"q10": 51.23}'),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_answer_is_shown_in_the_words_of_its_task(browser, installation, folder, task):
+    dataset, logged, said = TASKS[task]
+    own = ", training: a:b" if task == "custom" else ""
+    metric = 'train: {metric: "no.such:metric"}' if task == "custom" else ""
+    (folder / "params.yaml").write_text(
+        f"project: {{name: parcels, model: parcel-delay, task: {task}{own}}}\n"
+        f"dataset: {{path: data/rows.parquet, {dataset}}}\nfeatures: {{from: request}}\n{metric}\n"
+    )
+    log = PredictionLog(installation.home.predictions, "parcel-delay")
+    log.append([record("p1", model="parcel-delay", **logged)])
+    log.close()
+    found = browser.get("/api/v1/models/parcel-delay/predictions").json()
+    assert "predictions" in found, found
+    [listed] = found["predictions"]
+    assert listed["answer"] == said
+    for page in ("predictions", "predictions/p1"):
+        assert escape(said) in browser.get(f"/models/parcel-delay/{page}").text
 
 
 def test_an_explanation_is_sorted_and_without_one_says_why(browser, logged, monkeypatch):

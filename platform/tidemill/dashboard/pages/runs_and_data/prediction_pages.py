@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
+import polars as pl
 from fastapi import FastAPI, Query
 
 from tidemill.dashboard.page import add_page
@@ -14,6 +15,9 @@ from tidemill.dashboard.records.prediction_reading import Explained, explain, la
 from tidemill.dashboard.visit import Here
 from tidemill.errors import PredictionNotFound
 from tidemill.prediction_log.search.newest_first import Wanted, newest_first
+from tidemill.project import Project
+from tidemill.tasks.task import Task
+from tidemill.tasks.task_choice import make_task
 
 __all__ = ["Prediction", "Predictions", "add_to", "prediction", "predictions"]
 
@@ -27,6 +31,8 @@ class ListedPrediction:
     """Event time."""
     version: str
     score: float | None
+    answer: str
+    """In the task's words."""
     decision: str
     flags: Sequence[str]
     role: str
@@ -67,6 +73,8 @@ class Prediction:
     version: str
     at: datetime
     score: float | None
+    answer: str
+    """In the task's words."""
     decision: Mapping[str, str]
     flags: Sequence[str]
     facts: Mapping[str, str]
@@ -95,7 +103,7 @@ def predictions(
     project = visit.installation.load(visit.project(model))
     if id.strip():
         record = prediction_of(project, id.strip())
-        found = [] if record is None else [_listed(record)]
+        found = [] if record is None else [_listed(_task_of(project), record)]
         return Predictions(model, found, None, "", "", None, None, id)
     since, until = _day(first), _day(last)
     wanted = Wanted(
@@ -105,7 +113,8 @@ def predictions(
         _after(until),
     )
     newest = newest_first(project.predictions, model, wanted, after or None)
-    listed = [_listed(record) for record in newest.records]
+    task = _task_of(project)
+    listed = [_listed(task, record) for record in newest.records]
     return Predictions(model, listed, newest.following, version, flag, since, until)
 
 
@@ -121,7 +130,7 @@ def _after(day: date | None) -> datetime | None:
     return datetime(following.year, following.month, following.day, tzinfo=UTC)
 
 
-def _listed(record: Mapping[str, Any]) -> ListedPrediction:
+def _listed(task: Task, record: Mapping[str, Any]) -> ListedPrediction:
     decision = record.get("decision")
     shown = decision.items() if isinstance(decision, Mapping) else ()
     return ListedPrediction(
@@ -129,6 +138,7 @@ def _listed(record: Mapping[str, Any]) -> ListedPrediction:
         datetime.fromisoformat(record["at"]),
         str(record.get("version")),
         _finite(record.get("score")),
+        _answered(task, record),
         ", ".join(f"{name} {_plain(value)}" for name, value in shown),
         list(record.get("flags") or ()),
         record.get("role") or "champion",
@@ -160,6 +170,7 @@ def prediction(
         str(record.get("version")),
         datetime.fromisoformat(record["at"]),
         _finite(record.get("score")),
+        _answered(_task_of(project), record),
         _texts(record.get("decision")),
         list(record.get("flags") or ()),
         {
@@ -208,6 +219,45 @@ def _plain(value: Any) -> str:
             return value
         case _:
             return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _task_of(project: Project) -> Task:
+    """Return the task without the project's own metric: no code of the project runs in the dashboard."""
+    return make_task(project.target, lambda _: _measure_nothing)
+
+
+def _measure_nothing(truth: Any, answers: Any) -> float:
+    raise AssertionError("pages show answers and measure none")
+
+
+def _answered(task: Task, record: Mapping[str, Any]) -> str:
+    """Return an answer in the task's words: ``value 12.5``, ``class setosa (0.97)``, JSON."""
+    score, whole = _finite(record.get("score")), record.get("answer")
+    name = task.answer_fields[0].name
+    if whole is None:
+        return "–" if score is None else f"{name} {score:.4g}"
+    [answer] = task.answers_of_log(pl.Series([score], dtype=pl.Float64), pl.Series([json.dumps(whole)]))
+    value = task.shown(answer)[name]
+    if not isinstance(value, str):
+        return _plain(_short(value))
+    return f"{name} {value}" + ("" if score is None else f" ({score:.4g})")
+
+
+def _short(value: Any) -> Any:
+    """Return a JSON value with numbers of four digits.
+
+    >>> _short({"q10": 51.23456, "q90": [0.123456, "a"]})
+    {'q10': 51.23, 'q90': [0.1235, 'a']}
+    """
+    match value:
+        case float():
+            return float(f"{value:.4g}")
+        case list():
+            return [_short(one) for one in value]
+        case Mapping():
+            return {name: _short(one) for name, one in value.items()}
+        case _:
+            return value
 
 
 def _finite(value: float | None) -> float | None:
