@@ -88,10 +88,12 @@ def number(value: float | None, digits: int = 3) -> str:
 
     >>> number(0.73096), number(16220.0), number(None)
     ('0.731', '16,220', '–')
+    >>> number(999.7), number(-24.341, 4)
+    ('1,000', '-24.34')
     """
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.{digits}g}"
 
 
 def count(value: int | None) -> str:

@@ -79,7 +79,7 @@ def test_a_version_shows_gate_service_slices_cost_and_signature(browser, registe
         "depot = north",
         "2 min of CPU time, 1.5 min from beginning to end",
         "weight&lt;b&gt;",
-        "float64 -1 × 2",
+        "2 × float64 for each row",
         "2 KiB, sklearn (skops)",
     ):
         assert said in page

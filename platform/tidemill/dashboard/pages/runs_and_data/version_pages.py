@@ -208,7 +208,7 @@ def version_page(visit: Here, model: str, version: str) -> Version:
         size=signature.size if signature else None,
         format=signature.format if signature else None,
         inputs=[InputColumn(c.name, c.type, c.required) for c in signature.inputs] if signature else [],
-        outputs=[f"{c.name} {c.type}".strip() for c in signature.outputs] if signature else [],
+        outputs=[_output(one.name, one.type) for one in signature.outputs] if signature else [],
         trouble=trouble,
         lineage=_lineage(found.lineage),
     )
@@ -244,6 +244,13 @@ def _gate(decision: "Row") -> Gate:
 def _slice(found: Mapping[str, Any]) -> Slice:
     rows = found.get("rows", found.get("labelled"))
     return Slice(str(found.get("name")), found.get("value"), found.get("expected"), rows)
+
+
+def _output(name: str, kind: str) -> str:
+    """Return what a model gives for each row: of ``float64 -1 × 3`` it is ``3 × float64``."""
+    element, rows, shape = kind.partition(" -1")
+    many = f"{shape.removeprefix(' × ')} ×" if shape else "a"
+    return f"{many} {element}" if rows and not name else f"{name} {kind}".strip()
 
 
 def _compiled(found: "ShownVersion") -> str:
