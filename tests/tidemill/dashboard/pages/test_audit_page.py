@@ -59,6 +59,13 @@ def test_filters(browser, filled):
     assert browser.get("/audit?model=none").status_code == 404
 
 
+def test_who_was_added_is_named_and_not_only_numbered(browser, installation):
+    with installation.state.transaction() as session:
+        append(session, Act("root", "add", "people", "user_01", None, None, {"name": "bob"}))
+    page = browser.get("/audit").text
+    assert "people bob <small><code>user_01</code></small>" in page
+
+
 def test_what_people_wrote_is_escaped(browser, filled):
     text = browser.get("/audit?actor=ada").text
     assert SCRIPT not in text
