@@ -49,6 +49,21 @@ def test_the_page_has_evidence_steps_messages_and_what_the_loop_did(
     assert "routes.yaml is not there" in twin["routing"]["withheld"]
 
 
+def test_examples_and_the_report_are_a_click_away_for_who_may_read_them(
+    installation, browser, add, make_run, make_alert
+):
+    run = make_run(report_path=".tidemill/reports/r.html")
+    run.results = run.results | {"examples": {"data_drift": ["pred_1"]}}
+    add(run, make_alert())
+    page = browser.get(ADDRESS).text
+    assert 'href="/models/parcel-delay/predictions/pred_1"' in page
+    assert 'href="/models/parcel-delay/windows/run_1/report"' in page
+    with client_of(installation, Identity("person", "eve", {"parcels": frozenset({"viewer"})})) as viewer:
+        seen = viewer.get(ADDRESS).text
+    assert "<code>pred_1</code>" in seen
+    assert "/predictions/pred_1" not in seen
+
+
 def test_an_alert_of_another_model_or_none_is_not_found(browser, alert, add, make_run, make_alert):
     add(make_run("run_2", "other"), make_alert("foreign", "other", monitor_run_id="run_2"))
     assert browser.get("/models/parcel-delay/alerts/foreign").status_code == 404
