@@ -2,6 +2,8 @@ import csv
 import hashlib
 import io
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -224,6 +226,17 @@ def test_filters_and_pages(state, records):
     assert len(latest_entries(records, AuditFilter(since=datetime.now(UTC) - hour), 9)) == 9
     assert list(all_entries(records, AuditFilter(models=(), actor="ada"))) == []
     assert len(list(all_entries(records, both))) == 6
+
+
+def test_a_choice_that_finds_nothing_reads_no_other_entry(tmp_path):
+    open_state(f"sqlite:///{tmp_path / 'state.db'}").close()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as database:
+        for models, index in (("", "actor_action_at_seq"), ("model = ? AND ", "model_actor_action_at_seq")):
+            condition, values = AuditFilter(actor="ada", action="promote").condition()
+            query = f"SELECT * FROM audit_entries WHERE {models}{condition} ORDER BY at DESC, seq DESC"
+            plan = database.execute(f"EXPLAIN QUERY PLAN {query}", [*(["m"] if models else []), *values])
+            [step] = [row[-1] for row in plan]  # one step: nothing is sorted
+            assert f"USING INDEX ix_audit_entries_{index}" in step
 
 
 def test_an_export_can_be_verified_by_anybody(state, records):

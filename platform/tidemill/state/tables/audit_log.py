@@ -23,6 +23,8 @@ class AuditEntry(Table):
         Index("ix_audit_entries_action_at_seq", "action", "at", "seq"),
         Index("ix_audit_entries_model_actor_at_seq", "model", "actor", "at", "seq"),
         Index("ix_audit_entries_model_action_at_seq", "model", "action", "at", "seq"),
+        Index("ix_audit_entries_actor_action_at_seq", "actor", "action", "at", "seq"),
+        Index("ix_audit_entries_model_actor_action_at_seq", "model", "actor", "action", "at", "seq"),
     )
 
     seq: Mapped[int] = mapped_column(_SEQ, primary_key=True, autoincrement=False)
