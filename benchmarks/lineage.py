@@ -34,8 +34,8 @@ def identifier(prefix: str, milliseconds: int) -> str:
     return f"{prefix}_" + "".join(_LETTERS[value >> shift & 31] for shift in range(125, -1, -5))
 
 
-def write(root: Path, count: int) -> list[str]:
-    """Write the log; return some of its ids."""
+def write(root: Path, count: int, model: str = MODEL) -> list[str]:
+    """Write the log of a model; return some of its ids."""
     rest = {
         "served_at": "2026-01-01T12:00:00.123456+00:00", "replica": "replica",
         "instance": {"carrier": "UA", "flight": 1, "tailnum": "N1", "origin": "EWR", "dest": "IAH"},
@@ -50,14 +50,14 @@ def write(root: Path, count: int) -> list[str]:
         for _ in range(REPLICAS):
             began = BEGAN + day * 86_400_000
             ids = [identifier("pred", began + n * 86_400_000 // each) for n in range(each)]
-            head = f'","model":"{MODEL}","version":"{1 + day // 10}","at":"{at}",'.encode()
+            head = f'","model":"{model}","version":"{1 + day // 10}","at":"{at}",'.encode()
             label = f'","label":1,"at":"{at}","received_at":"{at}"}}\n'.encode()
             name = f"date={START + timedelta(days=day)}/{identifier('w', began)}.ndjson"
             for kind, lines in (
                 ("predictions", (b'{"prediction_id":"' + one.encode() + head + tail + b"\n" for one in ids)),
                 ("labels", (b'{"prediction_id":"' + one.encode() + label for one in ids[::2])),
             ):
-                path = root / MODEL / kind / name
+                path = root / model / kind / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("wb", 1 << 20) as segment:
                     segment.writelines(lines)

@@ -14,6 +14,7 @@ from tidemill.dashboard.door.account_identification import AccountIdentification
 from tidemill.dashboard.installation import Installation, record_project
 from tidemill.dashboard.live.serving_watch import ServingWatch
 from tidemill.dashboard.opening import is_open, require_safe_opening
+from tidemill.dashboard.server_start import give_way, read_ahead
 from tidemill.errors import TidemillError
 from tidemill.garbage import collect_rarely
 from tidemill.project import load_project
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     collect_rarely()
+    give_way()
     parser = argparse.ArgumentParser(prog="python -m tidemill.dashboard.server")
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
@@ -49,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     except TidemillError as error:
         _log.error("%s%s", error, f"; {error.hint}" if error.hint else "")
         return 1
+    read_ahead()
     app = make_app(
         installation, AccountIdentification(installation, open_here=open_here), local_only=open_here
     )
