@@ -4,12 +4,17 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from tests.tidemill.dashboard.conftest import PARAMS
+from tidemill.accounts.api_keys import create_key
+from tidemill.project import load_project
 from tidemill.serving.runtime.network import free_port
+from tidemill.settings import Settings
+from tidemill.state import open_state
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
@@ -53,7 +58,11 @@ def addresses(tmp_path_factory):
     try:
         for url, path in zip(urls, ("/health", "/healthz"), strict=True):
             wait_until_it_answers(url + path)
-        yield urls
+        state = open_state(load_project(folder, Settings()).state_url)
+        roles = {"parcels": ["data-scientist"]}
+        new = create_key(state, name="script", scopes=(), roles=roles, actor="ada", now=datetime.now(UTC))
+        state.close()
+        yield *urls, new.secret.get_secret_value()
     finally:
         for process in running:
             process.terminate()
@@ -73,11 +82,11 @@ def wait_until_it_answers(address):
 
 
 def test_a_script_records_a_run_through_the_door(addresses):
-    tracking, door = addresses
+    tracking, door, token = addresses
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"{door}/mlflow",
-        "MLFLOW_TRACKING_TOKEN": "tmk_of_nobody",
+        "MLFLOW_TRACKING_TOKEN": token,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     }
@@ -95,7 +104,7 @@ def test_a_script_records_a_run_through_the_door(addresses):
 
 
 def test_its_pages_and_an_artifact_come_through_the_door(addresses):
-    _, door = addresses
+    _, door, _ = addresses
     with httpx.Client(base_url=f"{door}/mlflow/", trust_env=False) as client:
         page = client.get("")
         assert "<title>MLflow</title>" in page.text
