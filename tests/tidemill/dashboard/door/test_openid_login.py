@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -51,12 +52,12 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
-    """The address of a real provider."""
+@contextmanager
+def provider_at(back: str, person: dict[str, Any] | None = None) -> Iterator[str]:
+    """Run a real provider that sends people back to an address; give its own."""
     port = free_port()
     program = Path(__file__).with_name("provider.mjs")
-    words = ["node", str(program), str(PACKAGE), str(port), BACK]
+    words = ["node", str(program), str(PACKAGE), str(port), back]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         said = []
@@ -65,8 +66,17 @@ def issuer() -> Iterator[str]:
             if line.strip() == "ready":
                 break
         assert process.poll() is None, "".join(said)
+        if person is not None:
+            httpx.post(f"http://127.0.0.1:{port}/people", json=person, trust_env=False)
         yield f"http://127.0.0.1:{port}"
         process.terminate()
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[str]:
+    """The address of a real provider."""
+    with provider_at(BACK) as address:
+        yield address
 
 
 class Liar:
