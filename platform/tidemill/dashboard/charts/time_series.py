@@ -91,9 +91,11 @@ def time_series(
     for limit in limits:
         y = numbers.y(limit.value)
         drawn.append(element("line", x1=LEFT, x2=RIGHT, y1=y, y2=y, class_="limit"))
-        drawn.append(text(limit.name, RIGHT, y - 5, "axis-text soft-text", "end"))
     for place, each in enumerate(series):
         drawn += _line(each, time, numbers, _NAMES[place], 3.0 * place)
+    for limit in limits:  # over the lines, with a rim that keeps them apart
+        y = numbers.y(limit.value) - 5
+        drawn.append(text(limit.name, RIGHT, y, "axis-text soft-text limit-name", "end"))
     return picture(title, _HEIGHT, drawn)
 
 
