@@ -1,30 +1,26 @@
-"""Reads who is who from the records, without a lock: sessions, tokens, users with their roles."""
+"""Reads who is who from the records, without a lock: sessions and tokens."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from tidemill.accounts.api_keys import key_of
 from tidemill.accounts.identities import Identity
 from tidemill.accounts.key_format import matches, parse_key
 from tidemill.accounts.login_sessions import GRAIN, IDLE, SessionInfo, digest_of, session_info
 from tidemill.accounts.roles import ROLES, Role
-from tidemill.accounts.users import UserInfo, identity_of
+from tidemill.accounts.user_facts import among, identity_of, user_by_id
 from tidemill.state.key_facts import KeyInfo, key_info
 from tidemill.state.record_reader import Records
 
 __all__ = [
     "FoundSession",
     "FoundToken",
-    "all_users",
     "find_session",
     "find_token",
     "names_of",
     "own_sessions",
     "own_tokens",
-    "user_by_id",
-    "users_of",
 ]
 
 
@@ -90,40 +86,9 @@ def find_token(records: Records, sent: bytes, now: datetime) -> FoundToken | Non
     return FoundToken(Identity("token", f"token:{row.name}", roles, row.owner, owner), row.id, stale)
 
 
-def user_by_id(records: Records, identity: str) -> UserInfo | None:
-    """Return a user with their roles; None if there is none."""
-    rows = records.select("users", "id = ?", identity, limit=1)
-    if not rows:
-        return None
-    return _user(rows[0], records.select("role_grants", "user_id = ?", identity, order="project, role"))
-
-
-def all_users(records: Records) -> Sequence[UserInfo]:
-    """Return all users, by name."""
-    return users_of(records, records.select("users", "1 = 1", order="name_folded"))
-
-
-def users_of(
-    records: Records, rows: Sequence[Any], projects: Sequence[str] | None = None
-) -> Sequence[UserInfo]:
-    """Return the users of some records of ``users``.
-
-    Args:
-        records: the records.
-        rows: those of ``users``.
-        projects: whose roles alone are shown; None for all.
-    """
-    grants: dict[str, list[Any]] = {}
-    ids = [row.id for row in rows]
-    for grant in records.select("role_grants", _among("user_id", ids), *ids, order="user_id, project, role"):
-        if projects is None or grant.project in projects:
-            grants.setdefault(grant.user_id, []).append(grant)
-    return [_user(row, grants.get(row.id, ())) for row in rows]
-
-
 def names_of(records: Records, ids: Collection[str]) -> Mapping[str, str]:
     """Return the names of users, by id."""
-    return {row.id: row.name for row in records.select("users", _among("id", ids), *ids)}
+    return {row.id: row.name for row in records.select("users", among("id", ids), *ids)}
 
 
 def own_sessions(records: Records, user_id: str, now: datetime) -> Sequence[SessionInfo]:
@@ -138,30 +103,6 @@ def own_tokens(records: Records, user_id: str, now: datetime) -> Sequence[KeyInf
     return [key_info(row, now) for row in rows]
 
 
-def _user(row: Any, grants: Iterable[Any]) -> UserInfo:
-    return UserInfo(
-        row.id,
-        row.name,
-        row.display_name,
-        "disabled" if row.disabled_at else "active",
-        row.password is not None,
-        row.created_at,
-        row.created_by,
-        _by_project(grants),
-    )
-
-
-def _by_project(grants: Iterable[Any]) -> Mapping[str, Sequence[Role]]:
-    found: dict[str, set[str]] = {}
-    for grant in grants:
-        found.setdefault(grant.project, set()).add(grant.role)
-    return {project: _known(found[project]) for project in sorted(found)}
-
-
 def _known(roles: Iterable[str]) -> list[Role]:
     given = set(roles)
     return [role for role in ROLES if role in given]
-
-
-def _among(column: str, values: Collection[str]) -> str:
-    return f"{column} IN ({', '.join('?' for _ in values)})" if values else "1 = 0"

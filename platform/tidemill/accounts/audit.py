@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from tidemill.accounts.audit_chain import FIRST, VERSION, Head, canonical, digest, entry_facts
+from tidemill.accounts.auditing.audit_chain import FIRST, VERSION, Head, canonical, digest, entry_facts
 from tidemill.accounts.caller import Caller, current_caller
 from tidemill.state.tables import AuditAnchor, AuditEntry
 

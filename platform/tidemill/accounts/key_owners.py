@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from tidemill.accounts.identities import decide
 from tidemill.accounts.key_format import ADMIN, ALERTS, FEEDBACK, METRICS, PREDICT
 from tidemill.accounts.roles import Permission
-from tidemill.accounts.users import identity_of, user_info
+from tidemill.accounts.user_facts import identity_of
+from tidemill.accounts.users import user_info
 from tidemill.state.tables import ApiKey, KnownProject, User
 
 __all__ = ["owned_scopes"]

@@ -1,18 +1,17 @@
 """Adds users, gives and takes their roles, disables them; an installation never loses its last admin."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tidemill.accounts import audit
-from tidemill.accounts.identities import Identity
 from tidemill.accounts.passwords import hash_password, require_password
 from tidemill.accounts.roles import EVERY_PROJECT, ROLES, Role
+from tidemill.accounts.user_facts import UserInfo, user_of
 from tidemill.accounts.user_names import checked_name, folded
 from tidemill.errors import UsageError
 from tidemill.ids import new_id
@@ -20,7 +19,6 @@ from tidemill.state import State
 from tidemill.state.tables import LoginSession, RoleGrant, User
 
 __all__ = [
-    "UserInfo",
     "add_user",
     "disable_user",
     "enable_user",
@@ -28,26 +26,10 @@ __all__ = [
     "grant_role",
     "grant_roles",
     "has_admin",
-    "identity_of",
     "revoke_role",
     "set_password",
     "user_info",
 ]
-
-
-@dataclass(frozen=True)
-class UserInfo:
-    """The facts of a user that are not secret."""
-
-    id: str
-    name: str
-    display_name: str
-    status: Literal["active", "disabled"]
-    has_password: bool
-    created_at: datetime
-    created_by: str
-    roles: Mapping[str, Sequence[Role]]
-    """Project (or ``*``) → the roles there, the least first."""
 
 
 def add_user(
@@ -219,35 +201,12 @@ def has_admin(state: State) -> bool:
 def user_info(session: Session, row: User) -> UserInfo:
     """Return the public facts of a user."""
     grants = session.scalars(select(RoleGrant).where(RoleGrant.user_id == row.id))
-    return UserInfo(
-        row.id,
-        row.name,
-        row.display_name,
-        "disabled" if row.disabled_at else "active",
-        row.password is not None,
-        row.created_at,
-        row.created_by,
-        _by_project((grant.project, grant.role) for grant in grants),
-    )
-
-
-def identity_of(user: UserInfo) -> Identity:
-    """Return who a user is to the decision."""
-    return Identity(
-        "person", user.name, {project: frozenset(roles) for project, roles in user.roles.items()}, user.id
-    )
+    return user_of(row, [(grant.project, grant.role) for grant in grants])
 
 
 def _act(row: User, action: str, actor: str, **details: Any) -> audit.Act:
     """Return what the audit log says of a user: nothing of their password."""
     return audit.Act(actor, action, "people", row.id, details={"name": row.name, **details})
-
-
-def _by_project(grants: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[Role]]:
-    found: dict[str, set[str]] = {}
-    for project, role in grants:
-        found.setdefault(project, set()).add(role)
-    return {project: [role for role in ROLES if role in found[project]] for project in sorted(found)}
 
 
 def _grant(row: User, project: str, role: Role, actor: str, now: datetime) -> RoleGrant:

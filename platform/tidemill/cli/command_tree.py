@@ -58,7 +58,7 @@ ENTRIES = (
     Entry("deploy", "Models", "Serve versions beside the champion.", ("serving.deploy",)),
     Entry("score", "Models", "Score tables in bulk, now or by a schedule.", ("serving.score",)),
     Entry("approvals", "Models", "Decide what waits for a second person.", ("people.approvals",), True),
-    Entry("up", "The stack", "Start MLflow's server, Ray Serve and the controller.", ("serving.stack",)),
+    Entry("up", "The stack", "Start the API, the controller, MLflow and the dashboard.", ("serving.stack",)),
     Entry("down", "The stack", "Stop what `tidemill up` started.", ("serving.stack",)),
     Entry("status", "The stack", "Show what runs, and with which version.", ("serving.stack_status",)),
     Entry("predict", "The stack", "Ask the running stack for predictions.", ("serving.stack",)),

@@ -9,7 +9,7 @@ import tidemill
 LIBRARY = Path(tidemill.__file__).parent
 MACHINERY = {
     "accounts/audit.py": "the log itself",
-    "accounts/audit_retention.py": "the log itself",
+    "accounts/auditing/audit_retention.py": "the log itself",
     "state/": "opens the records, and takes alerts that another system tells",
 }
 """Modules whose functions are not looked at."""

@@ -10,10 +10,16 @@ import pytest
 import sqlalchemy as sa
 
 from tidemill.accounts.audit import Act, append
-from tidemill.accounts.audit_chain import Head
-from tidemill.accounts.audit_export import csv_lines, json_lines
-from tidemill.accounts.audit_reading import AuditFilter, all_entries, head, latest_entries, verify_log
-from tidemill.accounts.audit_retention import prune
+from tidemill.accounts.auditing.audit_chain import Head
+from tidemill.accounts.auditing.audit_export import csv_lines, json_lines
+from tidemill.accounts.auditing.audit_reading import (
+    AuditFilter,
+    all_entries,
+    head,
+    latest_entries,
+    verify_log,
+)
+from tidemill.accounts.auditing.audit_retention import prune
 from tidemill.accounts.caller import Caller, calling
 from tidemill.errors import AuditError
 from tidemill.state import State, open_state

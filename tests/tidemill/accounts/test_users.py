@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.accounts.passwords import hash_password, is_outdated, verify_password
+from tidemill.accounts.user_facts import identity_of
 from tidemill.accounts.user_names import folded
 from tidemill.accounts.users import (
     add_user,
@@ -15,7 +16,6 @@ from tidemill.accounts.users import (
     enable_user,
     grant_role,
     has_admin,
-    identity_of,
     revoke_role,
     set_password,
 )

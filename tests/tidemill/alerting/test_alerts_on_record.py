@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidemill.accounts.audit_reading import AuditFilter, all_entries, verify_log
+from tidemill.accounts.auditing.audit_reading import AuditFilter, all_entries, verify_log
 from tidemill.alerting.alert_actions import acknowledge, comment_on, mark_as_noise, resolve
 from tidemill.alerting.silences import add_silence, end_silence
 from tidemill.errors import MonitoringError

@@ -329,7 +329,11 @@ def test_a_killed_promotion_gives_way_to_what_somebody_did_since(registered, sta
 
     reconcile(registered, state)
 
-    assert [one.status for one in promotions(state)] == ["done", "superseded"]
+    assert [(one.status, one.kind) for one in promotions(state)] == [
+        ("done", "promotion"),
+        ("superseded", "promotion"),
+        ("done", "outside"),
+    ]
     assert champion_version(registered) == "3"
     with pytest.raises(RegistryError, match="another version became champion before it"):
         move(registered, state, "2", turn_id="turn_1")

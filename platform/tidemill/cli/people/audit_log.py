@@ -18,7 +18,7 @@ from tidemill.plurals import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tidemill.accounts.audit_reading import AuditFilter
+    from tidemill.accounts.auditing.audit_reading import AuditFilter
     from tidemill.state.record_reader import Row
 
 __all__ = ["add_to"]
@@ -59,7 +59,7 @@ def list_entries(
     json: AsJson = False,
 ) -> None:
     """Show who did what, the latest first."""
-    from tidemill.accounts.audit_reading import latest_entries
+    from tidemill.accounts.auditing.audit_reading import latest_entries
     from tidemill.cli.reading import open_reading
 
     _, records = open_reading(project)
@@ -99,7 +99,7 @@ def verify(
 
     Exits with 1 and names the first entry that is wrong.
     """
-    from tidemill.accounts.audit_reading import anchor, parse_head, verify_log
+    from tidemill.accounts.auditing.audit_reading import anchor, parse_head, verify_log
     from tidemill.cli.reading import open_reading
 
     try:
@@ -126,7 +126,7 @@ def head(project: ProjectDir = None, json: AsJson = False) -> None:
 
     Kept elsewhere, it shows later whether the end of the log was cut off.
     """
-    from tidemill.accounts.audit_reading import head as read_head
+    from tidemill.accounts.auditing.audit_reading import head as read_head
     from tidemill.cli.reading import open_reading
 
     _, records = open_reading(project)
@@ -149,8 +149,8 @@ def export(
     json: AsJson = False,
 ) -> None:
     """Write entries out, in order, as JSON lines or CSV."""
-    from tidemill.accounts.audit_export import csv_lines, json_lines
-    from tidemill.accounts.audit_reading import all_entries
+    from tidemill.accounts.auditing.audit_export import csv_lines, json_lines
+    from tidemill.accounts.auditing.audit_reading import all_entries
     from tidemill.cli.reading import open_reading
 
     if json and out is None:
@@ -175,7 +175,7 @@ def prune(project: ProjectDir = None, json: AsJson = False) -> None:
 
     The removal is itself on record, and the rest still verifies.
     """
-    from tidemill.accounts.audit_retention import prune as remove
+    from tidemill.accounts.auditing.audit_retention import prune as remove
     from tidemill.project import load_project
     from tidemill.state import open_state
 
@@ -195,7 +195,7 @@ def prune(project: ProjectDir = None, json: AsJson = False) -> None:
 
 
 def _filter(since: str | None, until: str | None, actor: str | None, action: str | None) -> "AuditFilter":
-    from tidemill.accounts.audit_reading import AuditFilter
+    from tidemill.accounts.auditing.audit_reading import AuditFilter
 
     wanted = AuditFilter(actor=actor, action=action)
     return replace(
@@ -206,7 +206,7 @@ def _filter(since: str | None, until: str | None, actor: str | None, action: str
 
 
 def _facts(row: "Row") -> dict[str, Any]:
-    from tidemill.accounts.audit_chain import entry_facts
+    from tidemill.accounts.auditing.audit_chain import entry_facts
 
     return {**entry_facts(row), "hash": row.hash}
 

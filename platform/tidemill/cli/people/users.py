@@ -96,7 +96,7 @@ def add(
 
 def list_all(project: ProjectDir = None, json: AsJson = False) -> None:
     """Show all users and their roles."""
-    from tidemill.accounts.account_records import all_users
+    from tidemill.accounts.user_facts import all_users
     from tidemill.cli.reading import open_reading
 
     _, records = open_reading(project)

@@ -53,7 +53,7 @@ def up(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Start MLflow's server, Ray Serve, the controller and the dashboard.
+    """Start the API, the controller, MLflow and the dashboard.
 
     They listen on 127.0.0.1, unless TIDEMILL_HOST names another address.
     """

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 from fastapi import FastAPI, Query
 from starlette.responses import StreamingResponse
 
-from tidemill.accounts.audit_chain import entry_facts
-from tidemill.accounts.audit_export import csv_lines, json_lines
-from tidemill.accounts.audit_reading import AuditFilter, all_entries, latest_entries
+from tidemill.accounts.auditing.audit_chain import entry_facts
+from tidemill.accounts.auditing.audit_export import csv_lines, json_lines
+from tidemill.accounts.auditing.audit_reading import AuditFilter, all_entries, latest_entries
 from tidemill.accounts.identities import decide
 from tidemill.clock import parse_moment
 from tidemill.dashboard.error_pages import API

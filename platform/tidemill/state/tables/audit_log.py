@@ -30,7 +30,7 @@ class AuditEntry(Table):
     seq: Mapped[int] = mapped_column(_SEQ, primary_key=True, autoincrement=False)
     """From 1, without a gap."""
     version: Mapped[int]
-    """Of the form that is hashed (`tidemill.accounts.audit_chain`)."""
+    """Of the form that is hashed (`tidemill.accounts.auditing.audit_chain`)."""
     at: Mapped[datetime]
     """Wall-clock time of the record."""
     actor: Mapped[str]

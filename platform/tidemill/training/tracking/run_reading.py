@@ -123,7 +123,8 @@ def list_runs(
                 page_token=after,
             )
         except MlflowException as error:
-            if error.error_code == "INVALID_PARAMETER_VALUE":
+            # MLflow takes a token with other letters for a fault of its own.
+            if error.error_code == "INVALID_PARAMETER_VALUE" or not (after or "").isascii():
                 raise UsageError(
                     "this page of the list of runs does not exist", hint="begin at the first page"
                 ) from error

@@ -21,8 +21,8 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from starlette.testclient import TestClient
 
-from tidemill.accounts.account_records import all_users
-from tidemill.accounts.audit_reading import AuditFilter, all_entries
+from tidemill.accounts.auditing.audit_reading import AuditFilter, all_entries
+from tidemill.accounts.user_facts import all_users
 from tidemill.accounts.users import disable_user, grant_role
 from tidemill.clock import SystemClock
 from tidemill.dashboard.app import make_app

@@ -54,7 +54,9 @@ def test_the_list_is_filtered_and_paged_by_the_store(browser, tracked, monkeypat
     found = browser.get("/api/v1/models/parcel-delay/runs?show=trials&order=best").json()
     assert [one["name"] for one in found["runs"]] == ["trees-2", "trees-1", "trees-0"]
     assert browser.get("/api/v1/models/parcel-delay/runs?status=FAILED").json()["runs"] == []
-    wrong = browser.get("/api/v1/models/parcel-delay/runs?after=nonsense")
+    for after in ("nonsense", "%C3%A9", "e30="):
+        wrong = browser.get(f"/api/v1/models/parcel-delay/runs?after={after}")
+        assert wrong.status_code == 422, after
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (422, "usage_error")
     assert browser.get("/models/parcel-delay/runs?show=everything").status_code == 422
 

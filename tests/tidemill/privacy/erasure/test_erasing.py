@@ -118,7 +118,8 @@ def test_one_subject_is_gone_everywhere_and_all_others_are_there(erased):
     assert "missing:stats" in served(riders, SUBJECT).flags
     assert served(riders, "alan-turing").values["rides"] == 3.0
     assert is_clean(riders)
-    assert set(before) - cached <= set(whoever_names(riders.root, "grace-hopper"))
+    kept = {name.removesuffix("-wal") for name in set(before) - cached}  # a database takes its log in
+    assert kept <= set(whoever_names(riders.root, "grace-hopper"))
 
     assert done.found["online"] == {"rides_stats": 1, "rides_habits": 1}
     assert (done.found["predictions"], done.found["labels"]) == (2, 2)

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from fastapi import FastAPI
 from pydantic import BaseModel, BeforeValidator, Field
 
-from tidemill.accounts.account_records import own_sessions, own_tokens, user_by_id
+from tidemill.accounts.account_records import own_sessions, own_tokens
 from tidemill.accounts.api_keys import create_key, revoke_key
 from tidemill.accounts.identities import decide
 from tidemill.accounts.login_sessions import SessionInfo, check_password, end_session_by_id
 from tidemill.accounts.roles import ROLES, Permission, Role
+from tidemill.accounts.user_facts import user_by_id
 from tidemill.accounts.users import set_password
 from tidemill.dashboard.page import Done, add_act, add_page
 from tidemill.dashboard.visit import Here, Visit

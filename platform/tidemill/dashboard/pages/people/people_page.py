@@ -7,11 +7,10 @@ from typing import Annotated
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from tidemill.accounts.account_records import users_of
 from tidemill.accounts.identities import decide
 from tidemill.accounts.roles import EVERY_PROJECT, ROLES, Permission, Role
+from tidemill.accounts.user_facts import UserInfo, users_of
 from tidemill.accounts.users import (
-    UserInfo,
     add_user,
     disable_user,
     enable_user,

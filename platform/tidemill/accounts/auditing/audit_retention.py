@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select
 
 from tidemill.accounts.audit import Act, append
-from tidemill.accounts.audit_chain import Head
+from tidemill.accounts.auditing.audit_chain import Head
 from tidemill.state import State
 from tidemill.state.tables import AuditAnchor, AuditEntry
 

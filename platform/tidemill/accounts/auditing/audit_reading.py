@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tidemill.accounts.audit_chain import FIRST, Head, entry_facts, verify_chain
+from tidemill.accounts.auditing.audit_chain import FIRST, Head, entry_facts, verify_chain
 from tidemill.errors import AuditError
 from tidemill.state.record_reader import Records, Row
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tidemill.accounts.audit_chain import COLUMNS, canonical, entry_facts
+from tidemill.accounts.auditing.audit_chain import COLUMNS, canonical, entry_facts
 
 __all__ = ["csv_lines", "defused", "json_lines"]
 
