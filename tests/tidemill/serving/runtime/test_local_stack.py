@@ -127,25 +127,29 @@ def test_models_are_swapped_under_load_without_a_failed_request(project, stack):
     ).height
     with ThreadPoolExecutor(32) as pool:
         tasks = pool.map(ask, range(32))
-        for version in ("2", "1", broken, "2"):
-            crown(project, version)
-            if version == broken:
-                wait_for(lambda: "snow" in (client.model().error or ""))
-            else:
-                wait_for(lambda version=version: client.served_version() == version)
-            time.sleep(1)
-        for kind, share in (("shadow", 1.0), ("canary", 0.3), ("canary", 1.0)):  # beside champion 2
-            deploy(project, state, DeployRequest(kind, "1", share, "ada", "to see"), KNOWN)
-            told = (kind, share, True)
-            wait_for(
-                lambda told=told: told in [(one.role, one.share, one.loaded) for one in client.model().lanes]
-            )
-            time.sleep(0.5)
-        assert client.predict([{"depot": "north"}], at=KNOWN, test=True).model_version == "1"
-        answers.append("1")
-        stop_lanes(project, state, [], "enough")
-        wait_for(lambda: client.model().lanes == [])
-        stop.set()
+        try:
+            for version in ("2", "1", broken, "2"):
+                crown(project, version)
+                if version == broken:
+                    wait_for(lambda: "snow" in (client.model().error or ""))
+                else:
+                    wait_for(lambda version=version: client.served_version() == version)
+                time.sleep(1)
+            for kind, share in (("shadow", 1.0), ("canary", 0.3), ("canary", 1.0)):  # beside champion 2
+                deploy(project, state, DeployRequest(kind, "1", share, "ada", "to see"), KNOWN)
+                told = (kind, share, True)
+                wait_for(
+                    lambda told=told: (
+                        told in [(one.role, one.share, one.loaded) for one in client.model().lanes]
+                    )
+                )
+                time.sleep(0.5)
+            assert client.predict([{"depot": "north"}], at=KNOWN, test=True).model_version == "1"
+            answers.append("1")
+            stop_lanes(project, state, [], "enough", "ada")
+            wait_for(lambda: client.model().lanes == [])
+        finally:
+            stop.set()  # or the threads would outlive what went wrong
         list(tasks)
     client.close()
     state.close()
