@@ -7,7 +7,7 @@ import typer
 
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir, moment
-from tidemill.cli.output import emit, format_moment
+from tidemill.cli.output import emit, format_moment, print_wrapped
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tidemill.features.online.view_freshness import ViewFreshness
 
 __all__ = ["add_to"]
+
+_BROUGHT = "left out, as it comes in the request (features.from in params.yaml)"
 
 At = Annotated[
     str | None,
@@ -47,7 +49,7 @@ def status(project: ProjectDir = None, at: At = None, json: AsJson = False) -> N
         console.print(table)
         for view in views:
             for note in _notes(view):
-                console.print(f"{view.view}: {note}")
+                print_wrapped(console, f"{view.view}: {note}")
 
     emit({"at": asked, "views": views}, json, render)
 
@@ -62,8 +64,10 @@ def materialise(project: ProjectDir = None, at: At = None, json: AsJson = False)
     loaded = load_project(project)
     loaded.require_store()
     until = moment(at) if at else SystemClock().now()
+    from tidemill.features.by_view.view_sources import requested_views
     from tidemill.features.feature_store import materialise as fill
 
+    brought = sorted(requested_views(loaded).unread)
     with progress() as tell:
         rows = fill(loaded, until, lambda view, done, total: tell(view, "rows", done, total))
 
@@ -72,8 +76,10 @@ def materialise(project: ProjectDir = None, at: At = None, json: AsJson = False)
         for view, count in rows.items():
             table.add_row(view, f"{count:,}")
         console.print(table)
+        for view in brought:
+            print_wrapped(console, f"{view}: {_BROUGHT}")
 
-    emit({"until": until, "rows": rows}, json, render)
+    emit({"until": until, "rows": rows, "requested": brought}, json, render)
 
 
 def _cells(view: "ViewFreshness") -> list[str]:
@@ -88,6 +94,8 @@ def _cells(view: "ViewFreshness") -> list[str]:
 
 def _notes(view: "ViewFreshness") -> list[str]:
     notes = []
+    if view.state == "request":
+        notes.append(_BROUGHT)
     if view.expired:
         notes.append(f"{view.expired:.1%} of the keys have expired")
     if view.source_newest and (view.newest is None or view.newest < view.source_newest):

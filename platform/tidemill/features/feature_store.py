@@ -1,6 +1,6 @@
 """The feature store of a project: definitions, training frames, and filling the online store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
@@ -16,6 +16,7 @@ from tidemill.clock import utc
 from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import FeatureError
+from tidemill.features.by_view.view_sources import requested_views
 from tidemill.features.defaults import declared_defaults, filled
 from tidemill.features.feast_session import feast_errors, get_service, open_store, repository
 from tidemill.features.feature_definitions import fingerprint
@@ -106,6 +107,7 @@ def materialise(
 
     It reads each source from its beginning, so late rows are always included. Online values of a
     later event time stay, as do keys without a value at ``until``. After a kill it can be run again.
+    Views that come in the request by ``features.from`` are left out: nothing looks them up.
 
     Args:
         project: its feature repository names the sources and the online store.
@@ -116,14 +118,16 @@ def materialise(
         View → number of rows.
 
     Raises:
+        ConfigError: ``features.from`` does not fit the service.
         FeatureError: definitions were not applied, a source cannot be read, or has a column of another type
             than its view declares.
     """
     store = open_store(project)
     get_service(store, project.feature_service)  # raises if nothing was applied yet
+    unread = requested_views(project, store).unread
     offline, online = store.provider.offline_store, store.provider.online_store
     done: dict[str, int] = {}
-    for view in _online_views(store):
+    for view in _online_views(store, unread):
         with feast_errors(
             f"materialising {view.name!r}",
             hint="apply the definitions: `tidemill run`, or `feast apply`",
@@ -138,7 +142,7 @@ def materialise(
                 write_latest(store.config, offline, online, view, (_BEGINNING, utc(until)), tell)
             else:
                 _as_feast_does(store, view, utc(until))
-    record_views(project, store)
+    record_views(project, store, unread)
     return done
 
 
@@ -195,9 +199,10 @@ def definition_hash(project: Project) -> str:
         return fingerprint(service, _views(store, service), repository(project), project.root.resolve())
 
 
-def _online_views(store: FeatureStore) -> list[FeatureView]:
+def _online_views(store: FeatureStore, unread: Collection[str]) -> list[FeatureView]:
     with feast_errors("reading the registry", hint="apply the definitions: `tidemill run`, or `feast apply`"):
-        return [view for view in store.list_batch_feature_views() if view.online]
+        views = store.list_batch_feature_views()
+    return [view for view in views if view.online and view.name not in unread]
 
 
 def _as_feast_does(store: FeatureStore, view: FeatureView, until: datetime) -> None:

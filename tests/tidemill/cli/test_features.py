@@ -33,7 +33,8 @@ def test_status_before_and_after_materialisation(tidemill):
     assert [view["state"] for view in empty["views"]] == ["empty", "empty"]
 
     filled = json.loads(tidemill("materialise", "--at", hours(3).isoformat(), "--json"))
-    assert filled == {"until": "2013-01-01T03:00:00+00:00", "rows": {"weather": 2, "lateness": 2}}
+    rows = {"weather": 2, "lateness": 2}
+    assert filled == {"until": "2013-01-01T03:00:00+00:00", "rows": rows, "requested": []}
     assert "weather" in tidemill("materialise", "--at", hours(3).isoformat())
 
     views = json.loads(tidemill("status", "--json", "--at", hours(4.5).isoformat()))["views"]

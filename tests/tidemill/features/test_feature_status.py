@@ -39,6 +39,14 @@ def test_the_record_of_materialisation_tells_what_feast_tells(project: Project, 
     assert on_record(project, at) == told == feature_status(open_folder(project.root), at)
 
 
+def test_the_record_is_of_the_sources_that_params_yaml_names(project: Project):
+    feature_status(open_folder(project.root), LATER)
+    repo = (project.root / project.config.features.repo).resolve()
+    asked = repo, project.config.features.service, LATER
+    assert freshness_on_record(project, *asked, "store") is not None
+    assert freshness_on_record(project, *asked, {"weather": "request"}) is None
+
+
 def test_how_far_a_source_reaches_up_to_an_earlier_moment_is_looked_up(project: Project):
     early = KNOWN - timedelta(days=3650)
     assert on_record(project, early) is None

@@ -1,6 +1,6 @@
 """Find the views whose features come in the request, where ``features.from`` says so by view."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 from feast import FeatureStore
@@ -21,6 +21,8 @@ class RequestedViews(NamedTuple):
     """Their names in the service."""
     columns: frozenset[str] = frozenset()
     """The columns of ``features.yaml`` that have their features."""
+    unread: frozenset[str] = frozenset()
+    """Names, in the feature repository, of the views of the service that nothing looks up."""
 
 
 def requested_views(project: Project, store: FeatureStore | None = None) -> RequestedViews:
@@ -38,7 +40,8 @@ def requested_views(project: Project, store: FeatureStore | None = None) -> Requ
     config = project.config.features
     if not config.by_view:
         return RequestedViews()
-    views = _features(project, store or open_store(project))
+    store = store or open_store(project)
+    views = _features(project, store)
     if unknown := [view for view in config.views if view not in views]:
         raise ConfigError(
             f"features.from in {project.root / 'params.yaml'} names {', '.join(map(repr, unknown))}, and "
@@ -51,7 +54,8 @@ def requested_views(project: Project, store: FeatureStore | None = None) -> Requ
     sources = {view: config.source_of(view) for view in views}
     _check_listed(project, views, sources, listed)
     requested = frozenset(view for view, source in sources.items() if source == "request")
-    return RequestedViews(requested, frozenset(name for view in requested for name in views[view]))
+    columns = frozenset(name for view in requested for name in views[view])
+    return RequestedViews(requested, columns, _unread(project, store, requested))
 
 
 def _check_listed(
@@ -94,3 +98,19 @@ def _features(project: Project, store: FeatureStore) -> dict[str, list[str]]:
                 names = dict.fromkeys(feature.name for feature in each.features)
                 found.setdefault(each.name_to_use(), {}).update(names)
     return {view: list(names) for view, names in found.items()}
+
+
+def _unread(project: Project, store: FeatureStore, requested: Set[str]) -> frozenset[str]:
+    """Return the views that the service names, itself or by an on-demand view, and never looks up."""
+    service = get_service(store, project.feature_service)
+    named, read = set[str](), set[str]()
+    with feast_errors(f"resolving the views of service {service.name!r}"):
+        on_demand = {view.name: view for view in store.list_on_demand_feature_views()}
+        for projection in service.feature_view_projections:
+            sources = [projection]
+            if projection.name in on_demand:
+                sources = list(on_demand[projection.name].source_feature_view_projections.values())
+            named |= {each.name for each in sources}
+            if projection.name_to_use() not in requested:
+                read |= {each.name for each in sources if each.name_to_use() not in requested}
+    return frozenset(named - read)

@@ -1,6 +1,6 @@
 """Measure how old the features in the online store are, for each view of a service."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tidemill.features.online.view_freshness import (
     ViewFreshness,
     marks_of,
     measured,
+    of_request,
     write_views,
 )
 from tidemill.project import Project
@@ -28,7 +29,11 @@ __all__ = ["freshness", "record_views"]
 
 
 def freshness(
-    store: FeatureStore, service: FeatureService | str, at: datetime, sources: bool = False
+    store: FeatureStore,
+    service: FeatureService | str,
+    at: datetime,
+    sources: bool = False,
+    unread: Collection[str] = (),
 ) -> list[ViewFreshness]:
     """Return how old the service's features are at a moment, for each view that it reads.
 
@@ -37,6 +42,7 @@ def freshness(
         service: whose views; those that its on-demand views read are among them.
         at: event time; naive means UTC.
         sources: whether to look into the offline sources, too.
+        unread: the views that come in the request, of which neither store is asked.
 
     Raises:
         FeatureError: the service was not applied, or a store cannot be read.
@@ -44,13 +50,17 @@ def freshness(
     service = get_service(store, service) if isinstance(service, str) else service
     with feast_errors(f"looking at the views of service {service.name!r}"):
         return [
-            _measured(store, view, utc(at), _newest_in_source(store, view, utc(at)) if sources else None)
+            of_request(view.name)
+            if view.name in unread
+            else _measured(store, view, utc(at), _newest_in_source(store, view, utc(at)) if sources else None)
             for view in _views(store, service)
         ]
 
 
-def record_views(project: Project, store: FeatureStore) -> None:
+def record_views(project: Project, store: FeatureStore, unread: Collection[str] = ()) -> None:
     """Put the views of the project's service on record, with how far their sources reach.
+
+    Those of ``unread`` come in the request: their sources are not looked into.
 
     The record is made for a registry file, our SQLite store and sources on this machine;
     `tidemill.features.online.view_freshness` reads it.
@@ -62,18 +72,21 @@ def record_views(project: Project, store: FeatureStore) -> None:
     service = get_service(store, name)
     with feast_errors(f"looking at the sources of service {name!r}"):
         views = _views(store, service)
-        files = _files_behind(store, views)
+        files = _files_behind(store, [view for view in views if view.name not in unread])
         if files is None:
             return
         marks = marks_of(files)
         recorded = []
         for view in views:
+            if view.name in unread:
+                recorded.append(RecordedView(view.name, None, None, None))
+                continue
             newest = _newest_in_source(store, view, None)
             ttl = view.ttl.total_seconds() if view.ttl else None
             table = name_of(store.config, view)
             recorded.append(RecordedView(view.name, table, ttl, newest.isoformat() if newest else None))
         online = Path(store.repo_path, store.config.online_store.path)
-        write_views(project, repo, name, online, marks, recorded)
+        write_views(project, repo, name, online, marks, recorded, project.config.features.given)
 
 
 def _views(store: FeatureStore, service: FeatureService) -> list[FeatureView]:

@@ -25,14 +25,15 @@ __all__ = [
     "freshness_on_record",
     "marks_of",
     "measured",
+    "of_request",
     "state_of",
     "summary",
     "write_views",
 ]
 
-State = Literal["fresh", "stale", "empty", "unknown"]
+State = Literal["fresh", "stale", "empty", "unknown", "request"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FORMAT = 1
+_FORMAT = 2
 _WAIT_SECONDS = 60.0
 
 
@@ -42,7 +43,8 @@ class ViewFreshness:
 
     view: str
     state: State
-    """``stale``: even the newest value has expired; ``unknown``: the store cannot say."""
+    """``stale``: even the newest value has expired; ``unknown``: the store cannot say; ``request``: it comes
+    in the request by ``features.from``, so the store is not asked."""
     keys: int | None
     newest: datetime | None
     """Event time of the newest value."""
@@ -61,8 +63,8 @@ class RecordedView:
     """What is on record of a view."""
 
     view: str
-    table: str
-    """In the SQLite store, quoted."""
+    table: str | None
+    """In the SQLite store, quoted; None where the view comes in the request."""
     ttl_seconds: float | None
     source_newest: str | None
     """Event time of the newest row in the offline source (ISO 8601); None for a source without rows."""
@@ -118,8 +120,17 @@ def measured(
     )
 
 
+def of_request(view: str) -> ViewFreshness:
+    """Return what is said of a view that comes in the request: it has no age.
+
+    >>> of_request("sizes").state
+    'request'
+    """
+    return ViewFreshness(view, "request", None, None, None, None, None, None)
+
+
 def freshness_on_record(
-    project: ProjectFolder, repo: Path, service: str, at: datetime
+    project: ProjectFolder, repo: Path, service: str, at: datetime, given: object = "store"
 ) -> list[ViewFreshness] | None:
     """Return how old a service's features are, or None if no record holds, or it does not say enough.
 
@@ -128,10 +139,12 @@ def freshness_on_record(
         repo: the folder of its feature definitions.
         service: name of the service whose views are meant.
         at: event time.
+        given: ``features.from`` of the project.
     """
     try:
         record = json.loads(_file(project).read_bytes())
-        if [record["format"], record["repo"], record["service"]] != [_FORMAT, str(repo), service]:
+        made_for = [record[name] for name in ("format", "repo", "service", "given")]
+        if made_for != [_FORMAT, str(repo), service, given]:
             return None
         if marks_of(record["marks"]) != record["marks"]:
             return None
@@ -152,6 +165,7 @@ def write_views(
     online: Path,
     marks: Mapping[str, str | None],
     views: Sequence[RecordedView],
+    given: object,
 ) -> None:
     """Put a service's views on record, where the project can be written to.
 
@@ -162,9 +176,10 @@ def write_views(
         online: file of the SQLite store.
         marks: the files that the record depends on, as they were before they were read.
         views: what is to be recorded.
+        given: ``features.from`` of the project.
     """
     record: dict[str, Any] = {"format": _FORMAT, "repo": str(repo), "service": service, "online": str(online)}
-    record |= {"marks": dict(marks), "views": [vars(view) for view in views]}
+    record |= {"marks": dict(marks), "views": [vars(view) for view in views], "given": given}
     with suppress(OSError):  # without the record the next look takes longer, and that is all
         replace_file(_file(project), json.dumps(record), flush=False)
 
@@ -189,6 +204,8 @@ def _mark(path: Path) -> str | None:
 def _look(
     database: sqlite3.Connection, view: RecordedView, newest: datetime | None, at: datetime
 ) -> ViewFreshness:
+    if view.table is None:
+        return of_request(view.view)
     ttl = None if view.ttl_seconds is None else timedelta(seconds=view.ttl_seconds)
     after = (at - ttl - _EPOCH) // timedelta(microseconds=1) if ttl else None
     [(count, latest, fresh)] = database.execute(summary(view.table), (after,)).fetchall()

@@ -45,6 +45,7 @@ def judge(window: WindowRows, config: StalenessConfig) -> Judged:
     views, warnings = _views(window, rows["at"].max(), config)
     late = overdue(views, config.max_age)
     stale = list(dict.fromkeys([*in_rows, *late]))
+    brought = [view.view for view in views if view.state == "request"]
     worst = max(shares.items(), key=lambda pair: pair[1], default=None)
     figure = (
         "no row had expired values"
@@ -60,7 +61,9 @@ def judge(window: WindowRows, config: StalenessConfig) -> Judged:
     return Judged(
         found=(Finding("staleness", message, details),) if stale else (),
         results={"staleness": details | {"newest": [_as_json(view) for view in views]}},
-        said=f"{figure}, alert at {config.share:.1%}" + "".join(f"; {each} is overdue" for each in late),
+        said=f"{figure}, alert at {config.share:.1%}"
+        + "".join(f"; {each} is overdue" for each in late)
+        + "".join(f"; {each} is left out, as it comes in the request" for each in brought),
         examples={"staleness": worst_ids(ids, odd.cast(pl.Float64) if in_rows else None)},
         warnings=warnings,
     )
@@ -96,14 +99,17 @@ def _views(
         return [], (f"staleness: how old the views are cannot be read: {error}",)
     where = f"monitoring/monitors.yaml: monitor {window.monitor.name!r}: staleness.max_age"
     told = {name: f"the service reads no view {name}" for name in sorted(config.max_age)}
-    told |= {
-        view.view: f"the online store has no value of {view.view}, or cannot say how old it is"
-        if view.age_seconds is None
-        else ""
-        for view in views
-        if view.view in told
-    }
+    told |= {view.view: _no_age(view) for view in views if view.view in told}
     return views, tuple(f"{where}: {each}" for each in told.values() if each)
+
+
+def _no_age(view: ViewFreshness) -> str:
+    """Return why a view has no age; empty if it has one."""
+    if view.state == "request":
+        return f"{view.view} comes in the request by features.from, and has no age: remove it"
+    if view.age_seconds is None:
+        return f"the online store has no value of {view.view}, or cannot say how old it is"
+    return ""
 
 
 def _as_json(view: ViewFreshness) -> dict[str, object]:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from tidemill.errors import FeatureError
+from tidemill.errors import ConfigError, FeatureError
 from tidemill.features.online.view_freshness import ViewFreshness
 from tidemill.serving.observability.metrics_families import Family, Sample
 
@@ -52,7 +52,7 @@ class FeatureAges:
         began = time.monotonic()
         try:
             self._seen = (self._look(), True, began)
-        except FeatureError as error:
+        except (ConfigError, FeatureError) as error:
             _log.warning("the online store cannot be read: %s", error)
             self._seen = ((), False, began)
         ended = time.monotonic()

@@ -19,7 +19,7 @@ from tests.tidemill.monitoring.made_windows import (
     window_of,
 )
 from tidemill.errors import ConfigError, FeatureError
-from tidemill.features.online.view_freshness import ViewFreshness
+from tidemill.features.online.view_freshness import ViewFreshness, of_request
 from tidemill.monitoring.findings import Judged
 from tidemill.monitoring.kinds import data_quality, health, staleness
 from tidemill.monitoring.monitor_config import load_monitors
@@ -208,6 +208,13 @@ def test_views_whose_values_had_expired_are_named(tmp_path: Path, monkeypatch: p
         "the service reads no view gone",
         "the online store has no value of plane, or cannot say how old it is",
     ]
+    newest[0] = of_request("plane")
+    judged = staleness.judge(fresh, declared)
+    assert judged.found == ()
+    assert judged.said.endswith("; plane is left out, as it comes in the request")
+    assert judged.warnings[1].endswith(
+        "max_age: plane comes in the request by features.from, and has no age: remove it"
+    )
 
 
 def test_a_store_that_cannot_be_read_leaves_the_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,23 +1,30 @@
 """Features from the store or from the request by view, with the real stores."""
 
+import threading
 from datetime import timedelta
 
 import polars as pl
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
 from tests.tidemill.serving.small_project import DEFINITIONS, KNOWN, add_version, crown, make_project
+from tidemill.cli.main import app
 from tidemill.errors import ConfigError, TidemillError
-from tidemill.features.feature_store import apply, materialise
+from tidemill.features.by_view.view_sources import requested_views
+from tidemill.features.feature_status import feature_status
+from tidemill.features.feature_store import apply, materialise, open_store
+from tidemill.features.online.freshness import freshness
 from tidemill.features.project_features import feature_names, features_digest, lookup_columns
 from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
 from tidemill.prediction_log.prediction_log import read_predictions
-from tidemill.project import load_project
+from tidemill.project import load_project, open_folder
 from tidemill.scoring.score import score
 from tidemill.scoring.scoring_job import ScoreRequest
 from tidemill.serving.inference.feature_readers import open_reader
 from tidemill.serving.runtime.replica.wiring import build_api
+from tidemill.serving.runtime.replica.worker_wiring import build_worker
 from tidemill.state import open_state
 
 pytestmark = pytest.mark.engine
@@ -241,3 +248,71 @@ def test_skew_does_not_compare_what_was_brought(project):
     report = measure_skew(project, LogSlice(AT, AT + timedelta(minutes=1)), 0.01)
     assert report.predictions >= 2
     assert [one.feature for one in report.features if one.differing] == []
+
+
+def test_what_comes_in_the_request_is_neither_filled_nor_aged_and_that_is_said(project):
+    assert materialise(project, AT) == {"weather": 2}
+    ages = feature_status(open_folder(project.root), AT)
+    assert [(one.view, one.state, one.keys) for one in ages] == [
+        ("weather", "fresh", 2),
+        ("sizes", "request", None),
+    ]
+    unread = requested_views(project).unread
+    assert freshness(open_store(project), "parcels", AT, sources=True, unread=unread) == ages
+    said = "sizes: left out, as it comes in the request"
+    for command in ("status", "materialise"):
+        shown = CliRunner().invoke(
+            app, ["features", command, "-p", str(project.root)], env={"COLUMNS": "200"}
+        )
+        assert said in shown.stdout, shown.output
+    with TestClient(build_api(project, "r4")) as api:
+        told = api.get("/metrics").text
+    assert 'tidemill_feature_keys{view="weather"} 2' in told
+    assert 'view="sizes"' not in told
+    both = say(project.root, {"sizes": "both"})
+    assert [one.state for one in feature_status(open_folder(both.root), AT)] == ["fresh", "empty"]
+    assert materialise(both, AT) == {"weather": 2, "sizes": 1}
+
+
+def test_a_view_that_only_a_brought_on_demand_view_reads_is_not_looked_up(root):
+    columns = yaml.safe_load(COLUMNS)
+    columns["columns"].append({"name": "load", "type": "number"})
+    text = yaml.safe_dump(columns)
+    assert requested_views(say(root, {"sizes": "request", "load": "request"}, text)).unread == {"sizes"}
+    assert requested_views(say(root, {"default": "both"}, text)).unread == set()
+
+
+def test_jobs_bring_the_views_of_the_request_too(project):
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    params["serve"]["jobs"] = {"enabled": True, "chunk_rows": 2}
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    project = load_project(project.root)
+    rows = [{"depot": "south", "size": number, "haste": 1} for number in (1, 2, 3)]
+    with TestClient(build_api(project, "r5"), raise_server_exceptions=False) as api:
+        lacking = api.post("/jobs", json=body({"depot": "south"}))
+        assert (lacking.status_code, lacking.json()["detail"][0]["loc"][-1]) == (422, "size")
+        accepted = api.post("/jobs", json=body(*rows))
+        build_worker(project, "w1", threading.Event())[0].run(accepted.json()["id"])
+        done = api.get(f"{accepted.headers['location']}/result").json()["predictions"]
+    assert [one["flags"] for one in done] == [["default:height", "request:size", "request:height"]] * 3
+    made = logged(project).filter(pl.col("request_id") == accepted.json()["id"])
+    assert made["feature.load"].sort().to_list() == [None] * 3  # of a height that is not known
+
+
+def test_redis_is_asked_for_the_other_views_alone(project, redis_address):
+    file = project.root / "feature_repo" / "feature_store.yaml"
+    ours = file.read_text()
+    settings = yaml.safe_load(ours)
+    settings["online_store"] = {
+        "type": "tidemill.features.online.RedisOnlineStore", "connection_string": redis_address
+    }  # fmt: skip
+    file.write_text(yaml.safe_dump(settings))
+    try:
+        assert materialise(project, AT) == {"weather": 2}
+        row = {"depot": "south", "size": 2.0, "height": 3.0, "haste": 1.0}
+        (found,) = open_reader(project).read([row], [AT])
+        ages = feature_status(open_folder(project.root), AT)
+    finally:
+        file.write_text(ours)
+    assert found.values == {"wind": 9.0, "rain": 2.0, "size": 2.0, "height": 3.0, "load": 19.0}
+    assert [(one.view, one.state) for one in ages] == [("weather", "fresh"), ("sizes", "request")]

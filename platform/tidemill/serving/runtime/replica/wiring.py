@@ -235,11 +235,13 @@ def _freshness(project: Project, clock: Clock) -> Callable[[], Sequence[ViewFres
     """Return what measures the age of the online features: of none, where there is no feature store."""
     if not project.has_store:
         return lambda: []
+    from tidemill.features.by_view.view_sources import requested_views
     from tidemill.features.feature_store import open_store  # importing Feast takes seconds
     from tidemill.features.online.freshness import freshness
 
     store = cache(lambda: open_store(project))  # its own: looking at all keys must not hold up a lookup
-    return lambda: freshness(store(), project.feature_service, clock.now())
+    unread = cache(lambda: requested_views(project, store()).unread)
+    return lambda: freshness(store(), project.feature_service, clock.now(), unread=unread())
 
 
 def _batcher(
