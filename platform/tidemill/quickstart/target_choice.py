@@ -29,7 +29,13 @@ _FEW_CODES = 4
 """So many are classes though one has a single row; of more, that is the end of a range of amounts."""
 _CODE = re.compile(r"[A-Z]{2}")
 """Of a continent, a country or a state: NA is one of these, too."""
-_POSITIVE = ("1", "true", "yes", "y", "t", "positive", "pos")
+_POSITIVE = (
+    "1", "true", "yes", "y", "t", "positive", "pos",
+    "ja", "oui", "si", "sí", "sì", "sim", "tak", "ano", "igen", "evet", "kyllä",
+    "да", "так", "ναι", "はい", "是", "예", "نعم",
+    "wahr", "vrai", "verdadero", "vero",
+)  # fmt: skip
+"""What stands for yes, in languages of many tables."""
 
 
 @dataclass(frozen=True)

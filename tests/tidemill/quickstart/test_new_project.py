@@ -79,6 +79,8 @@ def test_rows_without_time(tmp_path: Path):
         (pl.Series(LEFT), "binary", None),
         (pl.Series(LEFT).cast(pl.Int8), "binary", None),
         (pl.Series(np.where(LEFT, "bad", "good")), "binary", "bad"),
+        (pl.Series(np.where(LEFT, "nein", "ja")), "binary", "ja"),
+        (pl.Series(np.where(LEFT, "нет", "Да")), "binary", "Да"),
         (pl.Series(np.where(LEFT, 2, 1)), "binary", "2"),
         (pl.Series(R.integers(0, 4, N)), "multiclass", None),
         (pl.Series(R.integers(0, 10, N)), "multiclass", None),
