@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tidemill.actor_words import reason_beside, who
 from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.measured_figures import measured
 from tidemill.monitoring.noise_feedback import marks_of, proposals_of
@@ -111,8 +112,8 @@ def _changes(records: AlertRecords) -> list[dict[str, Any]]:
     found += [
         {
             "at": move.at,
-            "what": f"{move.kind}: version {move.to_version} by {move.actor}",
-            "why": move.reason,
+            "what": f"{move.kind}: version {move.to_version} by {who(move.actor)}",
+            "why": reason_beside(move.actor, move.reason),
         }
         for move in records.moves[-_CHANGES:]
     ]

@@ -12,6 +12,7 @@ from rich.tree import Tree
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, errors_console
 from tidemill.plurals import counted
+from tidemill.tasks.natural_metric import metric_of
 from tidemill.tasks.task_names import DEFAULT_METRIC
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def summary(kind: str, facts: Mapping[str, Any]) -> str:
     >>> summary("version", {"aliases": ["champion"], "metrics": {"holdout_roc_auc": 0.71234}})
     'champion · holdout_roc_auc 0.7123'
     >>> summary("version", {"metrics": {"holdout_bias": 0.1, "holdout_neg_mae": -12.0}})
-    'holdout_neg_mae -12.0000'
+    'holdout_mae 12.0000'
     """
     said = _SUMMARIES[kind](facts) if kind in _SUMMARIES else ()
     return " · ".join(str(part) for part in said if part not in (None, "", []))
@@ -161,7 +162,7 @@ def _metrics(facts: Mapping[str, Any]) -> str:
     held = {k: v for k, v in (facts.get("metrics") or {}).items() if k.startswith("holdout_")}
     usual = [f"holdout_{name}" for name in DEFAULT_METRIC.values()]
     name = next((one for one in (*usual, *sorted(held)) if one in held), None)
-    return f"{name} {held[name]:.4f}" if name else ""
+    return metric_of(name).said(held[name]) if name else ""
 
 
 def _definition(facts: Mapping[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tidemill.actor_words import reason_beside, told, who
 from tidemill.dashboard.charts.heat_map import heat_map
 from tidemill.dashboard.charts.histogram import histogram
 from tidemill.dashboard.charts.keys import key_of_event, key_of_series
@@ -37,7 +38,7 @@ def _environment() -> Environment:
     )
     made.filters.update(moment=moment, number=number, share=share, count=count, data=_data)
     made.globals.update(ago=ago, static=static_address, product_version=__version__)
-    made.globals.update(address=address_of)
+    made.globals.update(address=address_of, who=who, reason_beside=reason_beside, told=told)
     made.globals.update(
         chart_series=time_series,
         chart_heat=heat_map,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidemill.monitoring.kind_figures import FIGURES, kind_figures
-from tidemill.tasks.task_names import loss_name
+from tidemill.tasks.natural_metric import metric_of
 
 if TYPE_CHECKING:
     from tidemill.registry.versions.model_versions import ModelVersion
@@ -88,7 +88,7 @@ def _of_metric(kind: str, results: Facts) -> tuple[float, float | None] | None:
     value, expected, drop = found.get("value"), found.get("expected"), found.get("max_drop")
     if value is None:
         return None
-    sign = 1 if loss_name(found["metric"].rpartition(":")[2]) is None else -1
+    sign = metric_of(found["metric"]).sign
     limit = None if expected is None or drop is None else sign * (expected - drop)
     return sign * value, limit
 

@@ -1,10 +1,10 @@
 """Says in a few words what a monitor run measured, from its recorded results. Imports no engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidemill.digits import digits_apart
-from tidemill.tasks.task_names import loss_name
+from tidemill.tasks.natural_metric import metric_of
 
 __all__ = ["measured"]
 
@@ -24,7 +24,7 @@ def measured(results: Facts) -> dict[str, str]:
     found = {
         "quality": _metric(results.get("quality")),
         "estimated quality": _metric(results.get("estimated_quality")),
-        "largest drift": next(filter(None, map(_distance, drift.get("columns", ()))), None),
+        "largest drift": _largest(drift.get("columns", ())),
         "drift of answers": "; ".join(filter(None, map(_distance, answers))),
         **{name.replace("_", " "): text for name, text in (results.get("said") or {}).items()},
         "not judged": "; ".join(f"{kind.replace('_', ' ')}: {why}" for kind, why in unjudged.items()),
@@ -36,22 +36,24 @@ def _metric(found: Facts | None) -> str | None:
     """Return a metric with its interval, if it has one, and the value on the hold-out."""
     if found is None or found.get("value") is None:
         return None
-    name, sign = _short(found["metric"]), 1
-    if loss := loss_name(name):
-        name, sign = loss, -1
+    metric = metric_of(found["metric"])
     ends = [found[end] for end in ("low", "high") if found.get(end) is not None]
     expected = found.get("expected")
     others = [*ends, *([] if expected is None else [expected])]
     digits = digits_apart(*((found["value"], other) for other in others))
-    said = f"{name} {sign * found['value']:.{digits}f}"
+    said = metric.said(found["value"], digits)
     if ends:
-        said += f" ({' to '.join(f'{end:.{digits}f}' for end in sorted(sign * end for end in ends))})"
-    return said if expected is None else f"{said}; {sign * expected:.{digits}f} on the hold-out"
+        said += f" ({' to '.join(f'{end:.{digits}f}' for end in sorted(metric.sign * end for end in ends))})"
+    return said if expected is None else f"{said}; {metric.number(expected, digits)} on the hold-out"
 
 
-def _short(metric: str) -> str:
-    """Return a metric's name without the module that a metric of the project's own is in."""
-    return metric.rpartition(":")[2]
+def _largest(columns: Sequence[Facts]) -> str | None:
+    """Return the feature that moved most, in its threshold; from there on it counts as drifted."""
+    known = [each for each in columns if each.get("value") is not None and each.get("threshold")]
+    if not known:
+        return None
+    most = max(known, key=lambda each: float(each["value"] / each["threshold"]))
+    return f"{most['name']} {most['value']:.3g} (drifted from {most['threshold']:.3g})"
 
 
 def _distance(column: Facts | None) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tidemill.digits import digits_apart
 from tidemill.plurals import counted
-from tidemill.tasks.task_names import loss_name
+from tidemill.tasks.natural_metric import metric_of
 
 __all__ = ["explain_run"]
 
@@ -92,13 +92,13 @@ def _of_answers(results: Facts) -> str | None:
 def _of_quality(quality: Facts | None) -> str | None:
     if not quality or quality.get("value") is None:
         return None
-    metric, sign = _named(quality["metric"])
+    metric = metric_of(quality["metric"])
     value, expected, drop = quality["value"], quality.get("expected"), quality.get("drop")
     if expected is None or drop is None:
-        return f"{metric} {sign * value:.4g}; no value on the hold-out is on record"
+        return f"{metric.name} {metric.shown(value):.4g}; no value on the hold-out is on record"
     digits = digits_apart((value, expected))
     side = "worse" if drop > 0 else "better"
-    said = f"{metric} {sign * value:.{digits}f}, {abs(drop):.{digits}f} {side} than on the hold-out"
+    said = f"{metric.said(value, digits)}, {abs(drop):.{digits}f} {side} than on the hold-out"
     allowed, error = quality.get("max_drop"), quality.get("standard_error")
     said += f"; allowed: {allowed:.4g}" if allowed is not None else ""
     if allowed is not None and error and drop > allowed:
@@ -109,12 +109,12 @@ def _of_quality(quality: Facts | None) -> str | None:
 def _of_estimate(estimate: Facts | None) -> str | None:
     if not estimate or estimate.get("value") is None:
         return None
-    metric, sign = _named(estimate["metric"])
-    ends = sorted(sign * estimate[end] for end in ("low", "high") if estimate.get(end) is not None)
+    metric = metric_of(estimate["metric"])
+    ends = sorted(metric.sign * estimate[end] for end in ("low", "high") if estimate.get(end) is not None)
     span = f" ({' to '.join(f'{end:.4g}' for end in ends)})" if ends else ""
     expected = estimate.get("expected")
-    beside = f"; {sign * expected:.4g} on the hold-out" if expected is not None else ""
-    return f"{metric} {sign * estimate['value']:.4g}{span}{beside}"
+    beside = f"; {metric.shown(expected):.4g} on the hold-out" if expected is not None else ""
+    return f"{metric.name} {metric.shown(estimate['value']):.4g}{span}{beside}"
 
 
 def _of_skew(skew: Facts | None) -> str | None:
@@ -124,9 +124,3 @@ def _of_skew(skew: Facts | None) -> str | None:
     threshold = skew.get("threshold")
     alert = f", alert at {threshold:.1%}" if threshold is not None else ""
     return f"at most {worst.get('share') or 0.0:.1%} of the rows ({worst['feature']}){alert}"
-
-
-def _named(metric: str) -> tuple[str, int]:
-    name = metric.rpartition(":")[2]
-    loss = loss_name(name)
-    return (name, 1) if loss is None else (loss, -1)

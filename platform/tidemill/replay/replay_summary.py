@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tidemill.plurals import counted
 from tidemill.serving.runtime.stack_record import DASHBOARD_PORT
+from tidemill.tasks.natural_metric import metric_of
 from tidemill.tasks.task_names import METRICS
 
 __all__ = ["render_summary"]
@@ -83,10 +84,9 @@ def _drift(results: Facts) -> Sequence[tuple[str, str]]:
         share = f"{len(drift['drifted'])} of {counted(len(drift['columns']), 'feature')}"
         lines.append(("drift", f"{share}: {named}" if named else share))
     if (quality := results.get("quality")) and quality["value"] is not None:
-        expected = (
-            f", on the hold-out it was {quality['expected']:.4f}" if quality["expected"] is not None else ""
-        )
-        lines.append(("quality", f"{quality['metric']} {quality['value']:.4f} in the window{expected}"))
+        metric, held = metric_of(quality["metric"]), quality["expected"]
+        expected = "" if held is None else f", on the hold-out it was {metric.number(held)}"
+        lines.append(("quality", f"{metric.said(quality['value'])} in the window{expected}"))
     return lines
 
 
@@ -105,7 +105,7 @@ def _metrics_shown(facts: Facts) -> Sequence[str]:
 def _holdout(metrics: Facts, names: Sequence[str]) -> str:
     found = {name: metrics.get(f"holdout_{name}") for name in names}
     return "hold-out " + ", ".join(
-        f"{_short_metric(name)} {value:.4f}" for name, value in found.items() if value is not None
+        metric_of(name).said(value) for name, value in found.items() if value is not None
     )
 
 
@@ -122,7 +122,7 @@ def _periods(facts: Facts) -> Table:
         Column("month" if months else "day", no_wrap=True),
         *(
             Column(name, justify="right", no_wrap=True)
-            for name in ("sent", "labels", _short_metric(facts["metric"]))
+            for name in ("sent", "labels", metric_of(facts["metric"]).name)
         ),
         *(Column(name, overflow="fold") for name in ("version", "drift", "alerts", "turns")),
         title=f"What happened, {'month by month' if months else 'day by day'}",
@@ -141,7 +141,7 @@ def _periods(facts: Facts) -> Table:
             period["period"],
             f"{period['predictions']:,}",
             f"{period['labels']:,}",
-            _value(period["metrics"].get(facts["metric"])),
+            _value(facts["metric"], period["metrics"]),
             ", ".join(period["versions"]) or "–",
             _drifted(period["drift"]),
             "\n".join(dict.fromkeys(period["alerts"])) or "–",
@@ -164,23 +164,15 @@ def _gain(facts: Facts) -> Text:
     sure = "" if interval is None else f" (gain between {interval[0]:+.4f} and {interval[1]:+.4f}, 90 %)"
     return Text(
         f"Was it worth it? Since the second champion took over on {gain['since'][:10]}, "
-        f"{counted(gain['rows'], 'labelled row')}: {_short_metric(metric)} "
-        f"{_value(served['metrics'].get(metric))} by what was served, "
-        f"{_value(first['metrics'].get(metric))} by version {first['version']} left alone{sure}.\n"
+        f"{counted(gain['rows'], 'labelled row')}: {metric_of(metric).name} "
+        f"{_value(metric, served['metrics'])} by what was served, "
+        f"{_value(metric, first['metrics'])} by version {first['version']} left alone{sure}.\n"
     )
 
 
-def _short_metric(name: str) -> str:
-    """Return a metric's name without the module that a metric of the project's own is in.
-
-    >>> _short_metric("pipelines.forecast:closeness")
-    'closeness'
-    """
-    return name.rpartition(":")[2]
-
-
-def _value(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+def _value(metric: str, found: Facts) -> str:
+    value = found.get(metric)
+    return "–" if value is None else metric_of(metric).number(value)
 
 
 def _traffic(facts: Facts) -> Text:

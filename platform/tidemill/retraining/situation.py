@@ -21,6 +21,7 @@ from tidemill.retraining.turn_inputs import read_sources, tell_all
 from tidemill.state import State
 from tidemill.state.record_queries import EXTERNAL
 from tidemill.state.tables import Alert, MonitorRun, Turn
+from tidemill.tasks.natural_metric import metric_of
 
 __all__ = ["Facts", "alert_fact", "gather", "judge_all"]
 
@@ -140,10 +141,11 @@ def _estimate(runs: Sequence[MonitorRun]) -> EstimateFact | None:
         found: Mapping[str, Any] = run.results.get("estimated_quality") or {}
         if found.get("decayed") is not None:
             value, low, high = (found.get(name) for name in ("value", "low", "high"))
-            span = f" ({low:.4g} to {high:.4g})" if low is not None and high is not None else ""
-            said = (
-                f"{found['metric']} is estimated at {value:.4g}{span}, which its monitor {run.monitor} allows"
-            )
+            metric = metric_of(str(found["metric"]))
+            ends = sorted(metric.sign * end for end in (low, high) if end is not None)
+            span = f" ({ends[0]:.4g} to {ends[1]:.4g})" if len(ends) == 2 else ""
+            estimated = f"{metric.name} is estimated at {metric.shown(value):.4g}{span}"
+            said = f"{estimated}, which its monitor {run.monitor} allows"
             return EstimateFact(run.at, bool(found["decayed"]), said)
     return None
 

@@ -24,6 +24,7 @@ from tidemill.retraining.step_context import Step, StepContext, StepResult
 from tidemill.retraining.turn_end import end_turn
 from tidemill.retraining.turn_inputs import data_digest, read_sources
 from tidemill.state.tables import Turn
+from tidemill.tasks.natural_metric import metric_of
 from tidemill.training.search.search_plan import Basis, SearchPlan
 from tidemill.training.train import train
 
@@ -86,6 +87,7 @@ def search_model(context: StepContext) -> StepResult:
     uncommitted = find_uncommitted(project.root)
     if uncommitted.files:
         context.tell(f"{uncommitted}; they go on record", None, None)
+    metric = metric_of(project.config.train.metric)
     trained = train(
         project,
         current(project),
@@ -98,7 +100,7 @@ def search_model(context: StepContext) -> StepResult:
         plan=_plan(project, context.turn),
         personal=hidden_fields(project),
         on_progress=lambda done, total, best: context.tell(
-            f"best {project.config.train.metric} {best:.4f}" if best is not None else "", done, total
+            "" if best is None else f"best {metric.said(best)}", done, total
         ),
     )
     learnt = "" if trained.window is None else f"; it learnt from the window: {trained.window}"

@@ -26,7 +26,7 @@ RESULTS = {
 SAID = {
     "quality": "closeness 0.5000",
     "estimated quality": "mae 11.2500 (10.7500 to 12.5000); 10.0000 on the hold-out",
-    "largest drift": "wind 0.523 (alert at 0.1)",
+    "largest drift": "wind 0.523 (drifted from 0.1)",
     "drift of answers": "prediction 0.04 (alert at 0.1)",
     "not judged": "feature skew: no row can be compared",
 }

@@ -13,6 +13,7 @@ from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 from tidemill.plurals import counted
+from tidemill.tasks.natural_metric import metric_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -164,9 +165,10 @@ def backtest(
 
 
 def _render_backtest(console: "Console", facts: dict[str, Any], svg: Path | None) -> None:
-    table = Listing("strategy", f"mean {facts['metric']}", "turns", "promoted", "wrong", "surely", "CPU s")
+    metric = metric_of(facts["metric"])
+    table = Listing("strategy", f"mean {metric.name}", "turns", "promoted", "wrong", "surely", "CPU s")
     for each in facts["strategies"]:
-        mean = "–" if each["mean"] is None else f"{each['mean']:.4f}"
+        mean = "–" if each["mean"] is None else metric.number(each["mean"])
         counts = (each[name] for name in ("retrainings", "promoted", "wrong_promotions", "surely_wrong"))
         table.add_row(each["name"], mean, *map(str, counts), f"{each['cpu_seconds']:.1f}")
     months = ", ".join(facts["strategies"][0]["periods"])

@@ -9,6 +9,7 @@ from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
 from tidemill.cli.output import emit, print_indented
 from tidemill.cli.progress_lines import progress
 from tidemill.plurals import counted
+from tidemill.tasks.natural_metric import metric_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,7 +107,7 @@ def _show(console: "Console", done: "ImportedVersion", metric: str, trusted: boo
     console.print(f"  imported from {done.source}", soft_wrap=True)
     print_indented(console, f"served as the original answers: {done.parity}")
     if judged is not None:
-        console.print(f"  {metric} {judged:.4f} on the hold-out")
+        console.print(f"  {metric_of(metric).said(judged)} on the hold-out")
     if done.learnt_rows:
         print_indented(
             console,

@@ -14,6 +14,7 @@ from tidemill.cli.output import emit, format_moment
 from tidemill.cli.progress_lines import progress
 from tidemill.errors import UsageError
 from tidemill.plurals import counted
+from tidemill.tasks.natural_metric import metric_of, natural_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def _render_versions(console: "Console", versions: "Sequence[ShownVersion]", met
         table.add_row(
             v.version,
             ", ".join(v.aliases) or "–",
-            "–" if value is None else f"{metric} {value:.4f}",
+            "–" if value is None else metric_of(metric).said(value),
             (v.data_revision or "–")[:10],
             format_moment(v.registered_at),
             runs[v.run_id],
@@ -117,7 +118,7 @@ def models_show(
         lineage = {**found.lineage, "uncommitted": said} if found.lineage else {}
         if "by" in (split := lineage.get("split") or {}):
             lineage["split"] = _shares(split)
-        for section, values in (("metrics", found.metrics), ("lineage", lineage)):
+        for section, values in (("metrics", natural_values(found.metrics)), ("lineage", lineage)):
             table = Listing(section, "")
             for name, value in sorted(values.items()):
                 table.add_row(name, _plain(value))

@@ -30,13 +30,16 @@ class _Axis:
     high: str
 
 
-def draw_coordinates(title: str, axes: Sequence[str], lines: Sequence[Coordinate]) -> str:
+def draw_coordinates(
+    title: str, axes: Sequence[str], lines: Sequence[Coordinate], *, least_is_best: bool = False
+) -> str:
     """Return the SVG.
 
     Args:
         title: of the picture, for those who cannot see it.
         axes: names of the properties; one with a single value is left out. Lines are ranked by the last one.
         lines: the things, in any order.
+        least_is_best: whether the best one has the least value on the last axis.
 
     >>> lines = [Coordinate("a", {"depth": "3", "auc": 0.7}), Coordinate("b", {"depth": "5", "auc": 0.8})]
     >>> drawn = draw_coordinates("Trials", ["depth", "auc"], lines)
@@ -50,6 +53,7 @@ def draw_coordinates(title: str, axes: Sequence[str], lines: Sequence[Coordinate
         f'width="{width}" height="{_HEIGHT + _TOP + 30}"><title>{escape(title)}</title>'
     ]
     ranked = sorted(lines, key=lambda line: _place(made[-1], line) or 0.0) if made else []
+    ranked = ranked[::-1] if least_is_best else ranked
     for number, line in enumerate(ranked):
         best = number == len(ranked) - 1
         upper = number >= len(ranked) * 0.75

@@ -8,6 +8,7 @@ from typing import Any
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.errors import UsageError
 from tidemill.state.record_reader import Records, Row
+from tidemill.tasks.natural_metric import metric_of
 
 __all__ = [
     "Champion",
@@ -162,7 +163,8 @@ def listed_decision(row: Row) -> ListedDecision:
     """Return a record of a decision as a list shows it."""
     numbers: dict[str, Any] = row.numbers
     low, high = numbers.get("gain_interval") or (None, None)
-    facts = numbers.get("metric"), numbers.get("gain"), low, high, numbers.get("rows")
+    metric = metric_of(numbers["metric"]).name if numbers.get("metric") else None
+    facts = metric, numbers.get("gain"), low, high, numbers.get("rows")
     reason = row.reasons[0] if row.reasons else ""
     about = row.id, row.candidate, row.champion, row.mode, row.passed, reason
     return ListedDecision(*about, *facts, row.decided_at)

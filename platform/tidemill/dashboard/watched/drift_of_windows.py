@@ -39,7 +39,7 @@ def cell_of(column: Facts) -> HeatCell:
     """Return one feature's drift in one window.
 
     >>> cell_of({"name": "wind", "value": 0.3, "threshold": 0.1, "drifted": True, "broken": None}).said
-    '0.3, alert at 0.1: drifted'
+    '0.3, limit 0.1: drifted'
     """
     value, threshold = number_in(column, "value"), number_in(column, "threshold")
     ratio = value / threshold if value is not None and threshold else None
@@ -47,7 +47,7 @@ def cell_of(column: Facts) -> HeatCell:
     if value is None:
         said = str(column.get("note") or "not compared")
     else:
-        said = f"{value:.3g}" + (f", alert at {threshold:.3g}" if threshold is not None else "")
+        said = f"{value:.3g}" + (f", limit {threshold:.3g}" if threshold is not None else "")
         said += ": far off" if broken else ": drifted" if drifted else ""
     impact = number_in(column, "impact")
     return HeatCell(ratio, drifted, broken, said + ("" if impact is None else f", impact {impact:.2g}"))

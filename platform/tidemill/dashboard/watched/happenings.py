@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from tidemill.actor_words import told
 from tidemill.dashboard.charts.time_series import Happened
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.records import watch_records
@@ -24,7 +25,7 @@ def happenings(records: Records, model: str, start: datetime, end: datetime) -> 
 def _moves(records: Records, model: str, start: datetime, end: datetime) -> Iterator[Happened]:
     decisions = address_of("models", model, "decisions")
     for one in watch_records.moves_between(records, model, start, end):
-        said = f"{one.kind} of version {one.to_version} by {one.actor}: {one.reason}"
+        said = f"{one.kind} of version {one.to_version} by {told(one.actor, one.reason)}"
         yield Happened(one.at, "promotion", said, decisions)
 
 

@@ -1,13 +1,13 @@
-"""Turns metrics as they are on record, higher being better, into figures as people name them."""
+"""Turns the quality that is on record of a window into figures as people read them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tidemill.dashboard.charts.time_series import TimePoint
-from tidemill.tasks.task_names import loss_name
+from tidemill.tasks.natural_metric import metric_of
 
-__all__ = ["Figure", "Metric", "estimated_figure", "measured_figure", "metric_of", "number_in"]
+__all__ = ["Figure", "estimated_figure", "measured_figure", "number_in"]
 
 Facts = Mapping[str, Any]
 _NORMAL = 1.96
@@ -16,24 +16,6 @@ _PARTIAL = 0.5
 """With labels for a smaller share of a window's rows its figure is marked as partial."""
 _OWN = 0.95
 """With a smaller share of a window's rows by the version that is judged, too."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is shown."""
-
-    name: str
-    sign: int
-    """-1 where the record has a loss with its sign changed."""
-
-    @property
-    def better(self) -> str:
-        """Return which side is good."""
-        return "lower is better" if self.sign < 0 else "higher is better"
-
-    def shown(self, value: float | None) -> float | None:
-        """Return a value as it is shown."""
-        return None if value is None else self.sign * value
 
 
 @dataclass(frozen=True)
@@ -56,17 +38,6 @@ class Figure:
     def point(self, at: Any) -> TimePoint:
         """Return it as a point of a picture."""
         return TimePoint(at, self.value, self.low, self.high, self.doubt)
-
-
-def metric_of(name: str) -> Metric:
-    """Return how a metric is shown.
-
-    >>> metric_of("neg_mae"), metric_of("roc_auc").better, metric_of("metrics:profit").name
-    (Metric(name='mae', sign=-1), 'higher is better', 'profit')
-    """
-    short = name.rpartition(":")[2]
-    loss = loss_name(short)
-    return Metric(short, 1) if loss is None else Metric(loss, -1)
 
 
 def measured_figure(run: Any) -> Figure | None:

@@ -7,8 +7,9 @@ from typing import Any
 from tidemill.dashboard.charts.histogram import Bins
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.watched.drift_of_windows import columns_in
-from tidemill.dashboard.watched.metric_words import metric_of, number_in
+from tidemill.dashboard.watched.metric_words import number_in
 from tidemill.dashboard.watched.verdict_words import KindVerdict, kind_verdicts
+from tidemill.tasks.natural_metric import metric_of
 
 __all__ = [
     "FeatureLine",

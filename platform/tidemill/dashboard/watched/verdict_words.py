@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tidemill.dashboard.watched.metric_words import metric_of, number_in
+from tidemill.dashboard.watched.metric_words import number_in
 from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.run_explanation import explain_run
 from tidemill.plurals import counted
+from tidemill.tasks.natural_metric import metric_of
 
 __all__ = ["KindVerdict", "kind_verdicts"]
 

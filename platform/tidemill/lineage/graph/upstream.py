@@ -99,7 +99,9 @@ def _of_source(records: ChainRecords, node: Node) -> Iterable[Link]:
     if (stage := pipeline.writer(node.name)) is not None:
         yield Link(nodes.stage_node(pipeline, stage, revision), "written by")
     else:
-        yield Link(nodes.commit_node(records, revision), "kept in")
+        # Of what lies outside the project the commit holds the digest alone.
+        relation = "kept in" if pipeline.is_data(node.name) else "recorded in"
+        yield Link(nodes.commit_node(records, revision), relation)
 
 
 def _of_stage(records: ChainRecords, node: Node) -> Iterable[Link]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.digits import digits_apart
+from tidemill.tasks.natural_metric import metric_of
 from tidemill.tasks.task import Answers, Task
 
 __all__ = ["worse_than_constant"]
@@ -44,7 +45,8 @@ def worse_than_constant(
         mine, theirs = metrics.get(name, math.nan), constant.get(name, math.nan)
         if mine < theirs:  # not where one is NaN
             digits = digits_apart((mine, theirs))
-            values = f"{name} {mine:.{digits}f} against {theirs:.{digits}f}"
+            metric = metric_of(name)
+            values = f"{metric.said(mine, digits)} against {metric.number(theirs, digits)}"
             found.append(
                 f"warning: version {version} is worse than always answering {_NAMES[task.kind]} ({values})"
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill.digits import digits_apart
 from tidemill.plurals import counted
+from tidemill.tasks.natural_metric import metric_of
 from tidemill.tasks.task_names import is_perfect
 
 if TYPE_CHECKING:
@@ -113,32 +114,33 @@ def _check_metric(
     config: "GateConfig", candidate: Evaluation, champion: Evaluation | None
 ) -> list[tuple[bool, str]]:
     name, mine = config.metric, candidate.metrics.get(config.metric, math.nan)
+    metric = metric_of(name)
     if candidate.problems or (champion and champion.problems):
         return []
     if not math.isfinite(mine):
         return [
             (
                 False,
-                f"{name} of version {candidate.version} is not a number on {counted(candidate.rows, 'row')}",
+                f"{metric.name} of version {candidate.version} is not a number on "
+                f"{counted(candidate.rows, 'row')}",
             )
         ]
     checks = []
     if config.floor is not None:
         digits = digits_apart((mine, config.floor))
-        checks.append((
-            mine >= config.floor,
-            f"{name} {mine:.{digits}f} of version {candidate.version}, the floor is "
-            f"{config.floor:.{digits}f}",
-        ))  # fmt: skip
+        edge = metric.number(config.floor, digits)
+        allowed = f"at most {edge} is allowed" if metric.sign < 0 else f"the floor is {edge}"
+        said = f"{metric.said(mine, digits)} of version {candidate.version}, {allowed}"
+        checks.append((mine >= config.floor, said))
     if champion is None:
         return [
             *checks,
-            (True, f"{name} {mine:.4f} of version {candidate.version}: there is no champion yet"),
+            (True, f"{metric.said(mine)} of version {candidate.version}: there is no champion yet"),
         ]
     theirs = champion.metrics.get(name, math.nan)
     if not math.isfinite(theirs):
-        reason = f"{name} of champion {champion.version} is not a number on {counted(champion.rows, 'row')}"
-        return [*checks, (False, reason)]
+        on = counted(champion.rows, "row")
+        return [*checks, (False, f"{metric.name} of champion {champion.version} is not a number on {on}")]
     return [*checks, _check_gain(config, candidate.version, champion.version, mine, theirs)]
 
 
@@ -165,8 +167,8 @@ def _suspect(config: "GateConfig", candidate: Evaluation) -> list[tuple[bool, st
     return [
         (
             True,
-            f"{config.metric} of version {candidate.version} is perfect, which is suspicious: check that no "
-            "feature tells the label, or is known only after it",
+            f"{metric_of(config.metric).name} of version {candidate.version} is perfect, which is "
+            "suspicious: check that no feature tells the label, or is known only after it",
         )
     ]
 
@@ -180,9 +182,11 @@ def _check_gain(
     told += [(gain, edge) for edge in (0.0, least) if abs(gain - edge) > _ROUNDING]
     digits = digits_apart(*told)
     needed = f"at least {least:+.{digits}f}" if least else "more than 0"
+    metric = metric_of(config.metric)
+    lower = " (lower is better)" if metric.sign < 0 else ""
     return _is_enough(gain, least), (
-        f"{config.metric} {mine:.{digits}f} of version {candidate} against {theirs:.{digits}f} of champion "
-        f"{champion}: a gain of {gain:+.{digits}f}, needed is {needed}"
+        f"{metric.said(mine, digits)} of version {candidate} against {metric.number(theirs, digits)} of "
+        f"champion {champion}{lower}: a gain of {gain:+.{digits}f}, needed is {needed}"
     )
 
 

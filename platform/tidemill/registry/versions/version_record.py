@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from tidemill.tasks.natural_metric import metric_of
 from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.tracking.mlflow_tracking import TURN, shortened
 from tidemill.training.tracking.run_lineage import Lineage
@@ -109,7 +110,7 @@ def describe(trained: TrainedModel, lineage: Lineage, metric: str) -> str:
     found, split = trained.metrics.get(f"holdout_{metric}"), lineage.split
     if lineage.imported is not None:
         on = "the rows held out" if isinstance(split, HashedSplit) else f"{split.holdout}"
-        held = f"; {metric} {found:.4f} on {on}" if found is not None else ""
+        held = f"; {metric_of(metric).said(found)} on {on}" if found is not None else ""
         source, digest = shortened(str(lineage.imported["from"]), 200), str(lineage.imported["sha256"])
         return f"{trained.family}, imported from {source} (SHA-256 {digest[:12]}){held}."
     if isinstance(split, HashedSplit):
@@ -120,7 +121,7 @@ def describe(trained: TrainedModel, lineage: Lineage, metric: str) -> str:
     if trained.refitted_on is not None:
         whose = f" of its twin, which was fitted on {fitted}"
         fitted = f"all {trained.refitted_on:,} rows with a label"
-    held = f", {metric} {found:.4f}{whose} on {on}" if found is not None else ""
+    held = f", {metric_of(metric).said(found)}{whose} on {on}" if found is not None else ""
     family = shortened(trained.family, 100)
     changed = " with uncommitted changes" if lineage.uncommitted else ""
     return (

@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from tests.tidemill.dashboard.conftest import PARAMS
 from tests.tidemill.dashboard.pages.mlflow_store import open_store
 from tidemill.state.tables import Turn
 from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, connect
@@ -112,3 +113,22 @@ def test_a_broken_database_is_said_to_be(browser, installation):
     database.write_bytes(b"this is no database " * 400)
     broken = browser.get("/api/v1/models/parcel-delay/runs")
     assert (broken.status_code, broken.json()["error"]["code"]) == (503, "not_answering")
+
+
+def test_a_loss_has_its_own_name_and_sign_and_the_least_is_the_best(browser, folder, tracked, installation):
+    (folder / "params.yaml").write_text(PARAMS + "train: {metric: neg_log_loss}\n")
+    client = connect(installation.home)
+    for name, loss in (("trees-0", 0.5), ("trees-1", 0.4), ("trees-2", 0.6)):
+        client.log_metric(tracked[name], "validation_neg_log_loss", -loss)
+    client.log_metric(tracked["search"], "holdout_neg_log_loss", -0.45)
+    address = f"/models/parcel-delay/runs/{tracked['search']}"
+    twin = browser.get(f"/api/v1{address}").json()
+    assert (twin["metric"], twin["run"]["score"], twin["metrics"]["holdout_log_loss"]) == (
+        "holdout_log_loss", 0.45, 0.45,
+    )  # fmt: skip
+    assert [one["run"]["name"] for one in twin["trials"]] == ["trees-1", "trees-0", "trees-2"]
+    assert 'class="best"' in twin["coordinates"].partition("<title>trees-1")[0].rpartition("<polyline")[2]
+    listed = browser.get("/api/v1/models/parcel-delay/runs").json()
+    assert (listed["metric"], listed["better"]) == ("holdout_log_loss", "lower is better")
+    compared = f"/models/parcel-delay/runs/compare?run={tracked['trees-0']}&run={tracked['trees-2']}"
+    assert not [page for page in (address, compared) if "neg_" in browser.get(page).text]

@@ -19,7 +19,7 @@ SEVERAL = Multiclass("neg_log_loss", classes=("a", "b"))
             Regression("neg_mae"),
             np.array([0.0, 0, 6]),
             {"neg_mae": -3.0, "r2": 0.1},
-            ["neg_mae -3.0000 against -2.6667"],
+            ["mae 3.0000 against 2.6667"],
         ),
         (
             Regression("neg_mae"),
@@ -30,9 +30,9 @@ SEVERAL = Multiclass("neg_log_loss", classes=("a", "b"))
         (Regression("neg_mae"), np.array([0.0, 0, 6]), {"neg_mae": -1.0, "r2": 0.8}, []),
         (Regression("neg_mae"), np.array([0.0, 0, 6]), {"neg_mae": float("nan")}, []),
         (Binary("roc_auc"), CLASSES, {"roc_auc": 0.4}, ["roc_auc 0.4000 against 0.5000"]),
-        (Binary("neg_log_loss"), CLASSES, {"neg_log_loss": -0.7}, ["neg_log_loss -0.7000 against -0.6365"]),
+        (Binary("neg_log_loss"), CLASSES, {"neg_log_loss": -0.7}, ["log_loss 0.7000 against 0.6365"]),
         (Binary("roc_auc"), CLASSES, {"roc_auc": 0.6}, []),
-        (SEVERAL, CLASSES, {"neg_log_loss": -0.7}, ["neg_log_loss -0.7000 against -0.6365"]),
+        (SEVERAL, CLASSES, {"neg_log_loss": -0.7}, ["log_loss 0.7000 against 0.6365"]),
         (SEVERAL, CLASSES, {"neg_log_loss": -0.6}, []),
     ],
 )

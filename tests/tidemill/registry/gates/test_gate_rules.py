@@ -191,3 +191,13 @@ def test_by_its_interval_a_gain_must_be_more_than_chance_brings(interval, min_ga
     assert decide(config, candidate(0.75), champion(0.74), interval=interval).passed is passed
     assert decide(config.model_copy(update={"by": "gain"}), candidate(0.75), champion(0.74)).passed
     assert decide(config, candidate(0.75), None).passed, "without a champion there is no gain"
+
+
+def test_a_loss_is_told_as_people_know_it():
+    config = GateConfig(metric="neg_mae", floor=-15.0, min_rows=1)
+    mine, theirs = Evaluation("2", {"neg_mae": -12.25}, 900), Evaluation("1", {"neg_mae": -12.5}, 900)
+    reasons = decide(config, mine, theirs).reasons
+    assert "mae 12.2500 of version 2, at most 15.0000 is allowed" in reasons
+    assert any(
+        one.startswith("mae 12.2500 of version 2 against 12.5000 of champion 1 (lower") for one in reasons
+    )

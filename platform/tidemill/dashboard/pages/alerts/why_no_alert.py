@@ -120,10 +120,16 @@ def _monitor(visit: Visit, model: str, run: Row, declared: Monitor | None) -> Mo
         run.window_end,
         run.rows,
         run.labelled,
-        [Said(kind, text, _state(run.verdict, text)) for kind, text in said.items()],
+        [_said(run.verdict, kind, text) for kind, text in said.items()],
         [*notes, *map(str, run.results.get("warnings", ()))],
         since,
     )
+
+
+def _said(verdict: str, kind: str, text: str) -> Said:
+    """Return what was said of a kind; the state is told beside it, not in it."""
+    short = text.removeprefix("alert: ").removeprefix("not judged: ")
+    return Said(kind, short, _state(verdict, text))
 
 
 def _state(verdict: str, said: str) -> Literal["ok", "alert", "too_few", "failed"]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Query
 from markupsafe import Markup
 
+from tidemill.actor_words import told
 from tidemill.dashboard.charts.gain_intervals import gain_picture
 from tidemill.dashboard.page import PageNumber, add_page
 from tidemill.dashboard.records.decision_rows import (
@@ -23,6 +24,7 @@ from tidemill.dashboard.records.decision_rows import (
 )
 from tidemill.dashboard.records.list_part import Part
 from tidemill.dashboard.visit import Here
+from tidemill.tasks.natural_metric import metric_of, natural_values
 
 __all__ = ["Decisions", "OneDecision", "add_to", "decisions", "one_decision"]
 
@@ -137,16 +139,20 @@ def one_decision(visit: Here, model: str, decision_id: str) -> OneDecision:
     visit.project(model)
     row = own(visit.records, "gate_decisions", model, decision_id)
     numbers: Mapping[str, Any] = row.numbers
-    mine, theirs = numbers.get("candidate") or {}, numbers.get("champion") or {}
+    mine, theirs = (natural_values(numbers.get(name) or {}) for name in ("candidate", "champion"))
     return OneDecision(
         model,
         listed_decision(row),
         list(row.reasons),
-        [Metric(name, mine.get(name), theirs.get(name)) for name in dict.fromkeys([*mine, *theirs])],
-        {name: numbers.get(name) for name in ("min_gain", "floor", "min_rows")},
+        [Metric(name, mine.get(name), theirs.get(name)) for name in sorted({**mine, **theirs})],
+        {
+            "min_gain": numbers.get("min_gain"),
+            "floor": metric_of(str(numbers.get("metric"))).shown(numbers.get("floor")),
+            "min_rows": numbers.get("min_rows"),
+        },
         [each.id for each in near(visit.records, "turns", model, decision_id)],
         [
-            f"{each.kind} of version {each.to_version} by {each.actor}: {each.reason}"
+            f"{each.kind} of version {each.to_version} by {told(each.actor, each.reason)}"
             for each in near(visit.records, "promotions", model, decision_id)
         ],
         row.decided_at,

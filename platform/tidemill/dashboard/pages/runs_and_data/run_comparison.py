@@ -13,6 +13,7 @@ from tidemill.dashboard.records.bounded_reading import READINGS
 from tidemill.dashboard.templating import number
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.project import Project
+from tidemill.tasks.natural_metric import metric_of
 
 if TYPE_CHECKING:
     from tidemill.training.tracking.run_reading import TrackedRun
@@ -105,8 +106,10 @@ def _metrics(run: "TrackedRun") -> dict[str, str]:
     said = {}
     for name, value in found.items():
         low, high = found.get(f"{name}_low"), found.get(f"{name}_high")
-        between = "" if low is None or high is None else f" ({number(low, 5)} to {number(high, 5)})"
-        said[name] = number(value, 5) + between
+        metric = metric_of(name)
+        ends = sorted(metric.sign * end for end in (low, high) if end is not None)
+        between = f" ({number(ends[0], 5)} to {number(ends[1], 5)})" if len(ends) == 2 else ""
+        said[metric.name] = number(metric.shown(value), 5) + between
     return dict(sorted(said.items()))
 
 
@@ -142,7 +145,8 @@ def _gain(numbers: Mapping[str, Any], champion: str | None) -> dict[str, str]:
     if gain is None:
         return {}
     between = f" ({interval[0]:+.4f} to {interval[1]:+.4f})" if interval else ""
-    return {f"Gain in {numbers.get('metric')}": f"{gain:+.4f}{between} over version {champion}"}
+    metric = metric_of(str(numbers.get("metric")))
+    return {f"Gain in {metric.name}": f"{gain:+.4f}{between} over version {champion}"}
 
 
 def differences(title: str, facts: Sequence[Mapping[str, str]], *, all_of: bool) -> Section:

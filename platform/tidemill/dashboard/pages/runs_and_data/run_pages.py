@@ -13,6 +13,7 @@ from tidemill.dashboard.page import add_page
 from tidemill.dashboard.records.bounded_reading import READINGS
 from tidemill.dashboard.visit import Here
 from tidemill.project import Project
+from tidemill.tasks.natural_metric import Metric, metric_of, natural_values
 
 if TYPE_CHECKING:
     from tidemill.training.tracking.run_lineage import Lineage
@@ -56,6 +57,7 @@ class Runs:
     model: str
     metric: str
     """Name of the metric that is shown."""
+    better: str
     runs: Sequence[ShownRun]
     following: str | None
     """Value of ``after`` for those that come next; None at the end."""
@@ -85,6 +87,8 @@ class RunPage:
     """How it ended, in words."""
     deleted: bool
     metric: str
+    judged_by: str
+    """The metric of its trials."""
     metrics: Mapping[str, float | None]
     params: Mapping[str, str]
     feature_service: str | None
@@ -119,10 +123,12 @@ def runs(
         return [shown_run(run, metric, versions.get(run.run_id, ())) for run in found.runs], found.following
 
     key = ("runs", str(project.root), show, status, order, after)
-    if not store_exists(project) and not visit.records.select("turns", "model = ?", model, limit=1):
-        return Runs(model, metric, (), None, show, status or None, order)  # nothing was trained yet
-    listed, following = READINGS.read("the runs in MLflow", key, read)
-    return Runs(model, metric, listed, following, show, status or None, order)
+    shown = metric_of(metric)
+    listed: Sequence[ShownRun] = ()  # nothing was trained yet
+    following = None
+    if store_exists(project) or visit.records.select("turns", "model = ?", model, limit=1):
+        listed, following = READINGS.read("the runs in MLflow", key, read)
+    return Runs(model, shown.name, shown.better, listed, following, show, status or None, order)
 
 
 def run_page(visit: Here, model: str, run_id: str) -> RunPage:
@@ -137,6 +143,7 @@ def _read_page(project: Project, run_id: str) -> RunPage:
 
     run = read_run(project, run_id)
     name = project.config.train.metric
+    sign = metric_of(name).sign
     metric = ("validation_" if run.role == "trial" else "holdout_") + name
     lineage, trained, trouble = read_documents(project, run)
     trials = [] if run.role == "trial" else trials_of(project, run)
@@ -150,26 +157,28 @@ def _read_page(project: Project, run_id: str) -> RunPage:
         parent=run.parent,
         end=run.end,
         deleted=run.deleted,
-        metric=metric,
-        metrics={key: _finite(value) for key, value in sorted(run.metrics.items())},
+        metric=metric_of(metric).name,
+        judged_by=metric_of(f"validation_{name}").name,
+        metrics=natural_values({key: _finite(value) for key, value in run.metrics.items()}),
         params=dict(sorted(params.items())),
         feature_service=run.feature_service,
         feature_definition=run.feature_definition,
         origin={} if lineage is None else origin_of(lineage),
         trouble=trouble,
-        trials=sorted(shown, key=lambda one: (one.run.score is None, -(one.run.score or 0.0))),
-        coordinates=_drawn(shown, name),
+        trials=sorted(shown, key=lambda one: (one.run.score is None, -sign * (one.run.score or 0.0))),
+        coordinates=_drawn(shown, metric_of(name)),
     )
 
 
-def _drawn(trials: Sequence[Trial], metric: str) -> str | None:
+def _drawn(trials: Sequence[Trial], metric: Metric) -> str | None:
     """Return the trials as lines; None for fewer than two with a value."""
     judged = [one for one in trials if one.run.score is not None][:_DRAWN]
     if len(judged) < 2:
         return None
     names = list(dict.fromkeys(name for one in judged for name in one.params))
-    lines = [Coordinate(one.run.name, {**one.params, metric: one.run.score}) for one in judged]
-    return draw_coordinates(f"Trials by their parameters and {metric}", [*names, metric], lines)
+    lines = [Coordinate(one.run.name, {**one.params, metric.name: one.run.score}) for one in judged]
+    title = f"Trials by their parameters and {metric.name}"
+    return draw_coordinates(title, [*names, metric.name], lines, least_is_best=metric.sign < 0)
 
 
 def shown_run(run: "TrackedRun", metric: str, versions: Sequence[str]) -> ShownRun:
@@ -177,7 +186,7 @@ def shown_run(run: "TrackedRun", metric: str, versions: Sequence[str]) -> ShownR
 
     Args:
         run: as MLflow has it.
-        metric: name of the metric that is shown.
+        metric: name on record of the metric that is shown.
         versions: those that were registered from it.
     """
     began, ended = run.started_at, run.ended_at
@@ -188,7 +197,7 @@ def shown_run(run: "TrackedRun", metric: str, versions: Sequence[str]) -> ShownR
         run.role,
         began,
         (ended - began).total_seconds() if began and ended else None,
-        _finite(run.metrics.get(metric)),
+        metric_of(metric).shown(_finite(run.metrics.get(metric))),
         list(versions),
         run.data_revision,
         run.commit,

@@ -14,6 +14,7 @@ from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import ModelNotFound, NotAnswering, RegistryError
 from tidemill.project import Project
 from tidemill.state.record_queries import gate_decisions
+from tidemill.tasks.natural_metric import metric_of, natural_values
 
 if TYPE_CHECKING:
     from tidemill.registry.versions.model_description import SavedSignature
@@ -38,7 +39,10 @@ class ListedVersion:
     """``passed`` or ``refused``; None if the gate never saw it."""
     data_revision: str | None
     run_id: str
+    as_of: str | None
+    """The moment up to which data was known, ISO 8601."""
     registered_at: datetime
+    """By the clock of the machine."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class VersionList:
 
     model: str
     metric: str
+    better: str
     versions: Sequence[ListedVersion]
     total: int
     number: int
@@ -105,6 +110,7 @@ class Version:
     model: str
     version: str
     aliases: Sequence[str]
+    as_of: str | None
     registered_at: datetime
     run_id: str
     turn_id: str | None
@@ -113,7 +119,7 @@ class Version:
     seconds: float | None
     """Wall-clock time of its turn."""
     data_revision: str | None
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     gates: Sequence[Gate]
     served: Sequence[ServedPeriod]
     slices_at: datetime | None
@@ -139,21 +145,23 @@ def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
     project = visit.installation.load(visit.project(model))
     _refuse_lost_database(visit, project)
     found = read_registry(("versions", str(project.root)), lambda: read_registered(project))
-    metric = f"holdout_{project.config.train.metric}"
+    recorded = f"holdout_{project.config.train.metric}"
+    metric = metric_of(recorded)
     shown = found[(page - 1) * _SIZE : page * _SIZE]
     listed = [
         ListedVersion(
             one.version,
             list(one.aliases),
-            one.metrics.get(metric),
+            metric.shown(one.metrics.get(recorded)),
             _verdict(gate_decisions(visit.records, model, one.version)),
             one.data_revision,
             one.run_id,
+            _as_of(one),
             one.registered_at,
         )
         for one in shown
     ]
-    return VersionList(model, metric, listed, len(found), page)
+    return VersionList(model, metric.name, metric.better, listed, len(found), page)
 
 
 def _refuse_lost_database(visit: Visit, project: Project) -> None:
@@ -191,18 +199,19 @@ def version_page(visit: Here, model: str, version: str) -> Version:
         model=model,
         version=found.version,
         aliases=list(found.aliases),
+        as_of=_as_of(found),
         registered_at=found.registered_at,
         run_id=found.run_id,
         turn_id=turn.id if turn else None,
         cpu_seconds=turn.cpu_seconds if turn else None,
         seconds=sum(turn.seconds.values()) if turn else None,
         data_revision=found.data_revision,
-        metrics=dict(sorted(found.metrics.items())),
+        metrics=natural_values(found.metrics),
         gates=[_gate(one) for one in gate_decisions(visit.records, model, found.version)[::-1][:20]],
         served=served_periods(visit.records, model, found.version),
         slices_at=at,
-        slice_metric=slices.get("metric"),
-        slices=[_slice(one) for one in slices.get("slices", ())],
+        slice_metric=metric_of(str(slices["metric"])).name if slices.get("metric") else None,
+        slices=[_slice(one, slices.get("metric")) for one in slices.get("slices", ())],
         compiled=_compiled(found),
         compiled_size=(found.compiled or {}).get("size"),
         size=signature.size if signature else None,
@@ -232,7 +241,7 @@ def _gate(decision: "Row") -> Gate:
         decision.passed,
         decision.mode,
         decision.champion,
-        numbers.get("metric"),
+        metric_of(numbers["metric"]).name if numbers.get("metric") else None,
         numbers.get("gain"),
         low,
         high,
@@ -241,9 +250,11 @@ def _gate(decision: "Row") -> Gate:
     )
 
 
-def _slice(found: Mapping[str, Any]) -> Slice:
+def _slice(found: Mapping[str, Any], of_all: str | None) -> Slice:
     rows = found.get("rows", found.get("labelled"))
-    return Slice(str(found.get("name")), found.get("value"), found.get("expected"), rows)
+    metric = metric_of(str(found.get("metric") or of_all))
+    value, expected = (metric.shown(found.get(name)) for name in ("value", "expected"))
+    return Slice(str(found.get("name")), value, expected, rows)
 
 
 def _output(name: str, kind: str) -> str:
@@ -251,6 +262,11 @@ def _output(name: str, kind: str) -> str:
     element, rows, shape = kind.partition(" -1")
     many = f"{shape.removeprefix(' × ')} ×" if shape else "a"
     return f"{many} {element}" if rows and not name else f"{name} {kind}".strip()
+
+
+def _as_of(found: "ShownVersion") -> str | None:
+    moment = found.lineage.get("as_of")
+    return None if moment is None else str(moment)
 
 
 def _compiled(found: "ShownVersion") -> str:

@@ -65,7 +65,7 @@ def test_a_decision_has_its_numbers_its_interval_and_what_came_of_it(
     twin = browser.get(f"/api/v1{MODEL}/decisions/gate_1").json()
     assert twin["reasons"][0].startswith("roc_auc fell")
     assert (twin["decision"]["low"], twin["decision"]["high"]) == (-0.03, 0.003)
-    assert twin["metrics"][1] == {"name": INJECTED, "candidate": 0.1, "champion": None}
+    assert twin["metrics"][0] == {"name": INJECTED, "candidate": 0.1, "champion": None}
     assert (twin["turns"], len(twin["moves"])) == (["turn_1"], 1)
     page = browser.get(f"{MODEL}/decisions/gate_1").text
     assert 'role="img"' in page

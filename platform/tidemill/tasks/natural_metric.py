@@ -1,0 +1,75 @@
+"""Names metrics as people do. On record higher is always better: there losses have their sign changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tidemill.tasks.task_names import loss_name
+
+__all__ = ["Metric", "metric_of", "natural_values"]
+
+_ROWS = ("holdout_", "validation_")
+"""What names of recorded metrics begin with: the rows that they were measured on."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown."""
+
+    name: str
+    sign: int
+    """-1 where the record has a loss with its sign changed."""
+
+    @property
+    def better(self) -> str:
+        """Return which side is good."""
+        return "lower is better" if self.sign < 0 else "higher is better"
+
+    def shown(self, value: float | None) -> float | None:
+        """Return a value as it is shown."""
+        return None if value is None else self.sign * value + 0.0  # never -0
+
+    def said(self, value: float, digits: int = 4) -> str:
+        """Return the name and a value, given as it is on record.
+
+        >>> metric_of("neg_mae").said(-12.3456), metric_of("holdout_roc_auc").said(0.7, 2)
+        ('mae 12.3456', 'holdout_roc_auc 0.70')
+        """
+        return f"{self.name} {self.number(value, digits)}"
+
+    def number(self, value: float, digits: int = 4) -> str:
+        """Return a value, given as it is on record, with so many digits behind the point."""
+        return f"{self.sign * value + 0.0:.{digits}f}"
+
+
+def metric_of(name: str) -> Metric:
+    """Return how a metric is shown, by its name on record: without the sign, and without its module.
+
+    >>> metric_of("neg_mae"), metric_of("roc_auc").better, metric_of("metrics:profit").name
+    (Metric(name='mae', sign=-1), 'higher is better', 'profit')
+    >>> metric_of("holdout_neg_mae").name, metric_of("validation_pipelines.ranking:overlap").name
+    ('holdout_mae', 'validation_overlap')
+    """
+    rows = next((each for each in _ROWS if name.startswith(each)), "")
+    short = name.removeprefix(rows).rpartition(":")[2]
+    loss = loss_name(short)
+    return Metric(rows + short, 1) if loss is None else Metric(rows + loss, -1)
+
+
+def natural_values(found: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return recorded metrics by the names and with the signs that people know, in the order of their names.
+
+    One whose name another metric has keeps that of the record.
+
+    >>> natural_values({"holdout_r2": 0.5, "holdout_neg_mae": -12.0})
+    {'holdout_mae': 12.0, 'holdout_r2': 0.5}
+    >>> natural_values({"neg_mae": -12.0, "mae": 3.0})
+    {'mae': 3.0, 'neg_mae': -12.0}
+    """
+    shown: dict[str, float | None] = {}
+    for name, value in found.items():
+        metric = metric_of(name)
+        if metric.name != name and (metric.name in found or metric.name in shown):
+            shown[name] = value
+        else:
+            shown[metric.name] = metric.shown(value)
+    return dict(sorted(shown.items()))
