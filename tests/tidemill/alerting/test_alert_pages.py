@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tidemill.alerting.alert_evidence import describe
 from tidemill.alerting.alert_html import page_of
-from tidemill.alerting.alert_pictures import histogram, pictures_of, sparkline
+from tidemill.alerting.alert_pictures import bins_then_and_now, figure_over_runs, pictures_of
 from tidemill.cli.main import app
 from tidemill.monitoring.drift.column_histograms import bins_of
 from tidemill.monitoring.figure_history import figure_of
@@ -100,13 +100,14 @@ def test_an_alert_without_figures_has_no_pictures():
 
 @pytest.mark.parametrize("values", [[0.0, 0.0], [1e9, -1e9, 3.0], [0.5]])
 def test_any_figures_stay_inside_the_picture(values):
-    picture = ET.fromstring(sparkline(values, [None] * len(values), "t"))
+    picture = ET.fromstring(figure_over_runs(values, [None] * len(values), "t"))
+    wide, high = (float(picture.get(side)) for side in ("width", "height"))
     line = picture.find("{http://www.w3.org/2000/svg}polyline").get("points")
     for point in line.split():
         x, y = map(float, point.split(","))
-        assert 0 <= x <= 240
-        assert 0 <= y <= 60
-    assert histogram([], [], [], "t").count("<rect") == 0
+        assert 0 <= x <= wide
+        assert 0 <= y <= high
+    assert bins_then_and_now([], [], [], "t").count("<rect") == 0
 
 
 def test_bins_say_where_the_rows_are_and_name_no_rare_category():

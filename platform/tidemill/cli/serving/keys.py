@@ -23,6 +23,37 @@ __all__ = ["add_to"]
 
 T = TypeVar("T")
 _KEY = Annotated[str, typer.Argument(metavar="KEY", help="Its id or its name.", show_default=False)]
+_Name = Annotated[str, typer.Option(help="What people call it.", show_default=False)]
+_Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What it is for at the prediction API: predict, feedback, metrics, alerts or admin; repeat "
+        "it for several.",
+        show_default=False,
+    ),
+]
+_Roles = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What it may do at the dashboard and MLflow behind it: viewer, data-scientist, ml-engineer, "
+        "operator or admin; repeat it for several.",
+        show_default=False,
+    ),
+]
+_Owner = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The user that it belongs to: it may no more than they, and ends with them.",
+        show_default=False,
+    ),
+]
+_Rate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATE", help="Requests it may make, over all replicas, such as 100/s.", show_default=False
+    ),
+]
 _Expires = Annotated[
     str | None,
     typer.Option(
@@ -43,41 +74,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def create(
-    name: Annotated[str, typer.Option(help="What people call it.", show_default=False)],
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What it is for at the prediction API: predict, feedback, metrics, alerts or admin; repeat "
-            "it for several.",
-            show_default=False,
-        ),
-    ] = None,
-    role: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What it may do at the dashboard and MLflow behind it: viewer, data-scientist, ml-engineer, "
-            "operator or admin; repeat it for several.",
-            show_default=False,
-        ),
-    ] = None,
+    name: _Name,
+    scope: _Scopes = None,
+    role: _Roles = None,
     in_project: In = None,
     everywhere: Everywhere = False,
-    owner: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The user that it belongs to: it may no more than they, and ends with them.",
-            show_default=False,
-        ),
-    ] = None,
+    owner: _Owner = None,
     project: ProjectDir = None,
     expires: _Expires = None,
-    rate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RATE", help="Requests it may make, over all replicas, such as 100/s.", show_default=False
-        ),
-    ] = None,
+    rate: _Rate = None,
     json: AsJson = False,
 ) -> None:
     """Make a key. It is shown once.

@@ -4,7 +4,7 @@ import threading
 import pytest
 import yaml
 
-from tidemill.dashboard.pages.runs_and_data import data_pages
+from tidemill.dashboard.pages.runs_and_data import data_comparison_page
 from tidemill.dashboard.records import data_reading
 from tidemill.dashboard.records.bounded_reading import Readings
 from tidemill.data.repository.git import git
@@ -131,4 +131,4 @@ def test_a_project_without_git_says_what_to_do(browser):
 
 def test_least_and_greatest_values_are_not_shown():
     """They may be a person's name or address."""
-    assert not {"min", "max"} & set(data_pages.ColumnChange.__dataclass_fields__)
+    assert not {"min", "max"} & set(data_comparison_page.ColumnChange.__dataclass_fields__)

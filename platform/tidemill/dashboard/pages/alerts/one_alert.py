@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from markupsafe import Markup
 
 from tidemill.alerting.alert_evidence import describe
+from tidemill.alerting.alert_pictures import bins_then_and_now, figure_over_runs
 from tidemill.alerting.alert_routing import explain
 from tidemill.alerting.routes import load_routes
-from tidemill.dashboard.charts.alert_figures import figure_over_runs, then_and_now
 from tidemill.dashboard.installation import ShownProject
 from tidemill.dashboard.page import add_page
 from tidemill.dashboard.records.alert_rows import ListedAlert, listed, open_alerts, own_alert
@@ -81,7 +81,8 @@ class OneAlert:
             found.append((title, Markup(figure_over_runs(values, limits, title))))
         for name, bins in self.evidence["histograms"].items():
             title = f"{name}: outline as in training, filled in this window"
-            found.append((title, Markup(then_and_now(bins["before"], bins["now"], bins["bins"], title))))
+            drawn = bins_then_and_now(bins["before"], bins["now"], bins["bins"], title)
+            found.append((title, Markup(drawn)))
         return found
 
     @property

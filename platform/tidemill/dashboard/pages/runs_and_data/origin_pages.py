@@ -3,7 +3,9 @@
 from fastapi import FastAPI
 
 from tidemill.dashboard.pages.runs_and_data import (
+    data_comparison_page,
     data_pages,
+    data_version_page,
     lineage_page,
     prediction_pages,
     run_comparison,
@@ -16,13 +18,15 @@ __all__ = ["add_to"]
 
 
 def add_to(app: FastAPI) -> None:
-    """Add the pages; that of runs compared before that of one run, whose address it would fit."""
+    """Add the pages; those that compare before those of one, whose addresses they would fit."""
     for pages in (
         run_comparison,
         run_pages,
         version_pages,
         prediction_pages,
+        data_comparison_page,
         data_pages,
+        data_version_page,
         lineage_page,
         settings_page,
     ):
