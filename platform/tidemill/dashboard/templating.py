@@ -13,6 +13,7 @@ from tidemill.actor_words import reason_beside, told, who
 from tidemill.dashboard.charts.heat_map import heat_map
 from tidemill.dashboard.charts.histogram import histogram
 from tidemill.dashboard.charts.keys import key_of_event, key_of_series
+from tidemill.dashboard.charts.lines_by_month import line_key
 from tidemill.dashboard.charts.shares_over_time import shares_over_time
 from tidemill.dashboard.charts.time_series import time_series
 from tidemill.dashboard.page_addresses import address_of
@@ -46,6 +47,7 @@ def _environment() -> Environment:
         chart_histogram=histogram,
         chart_mark=key_of_series,
         chart_event=key_of_event,
+        chart_line=line_key,
     )
     return made
 

@@ -144,23 +144,28 @@ def backtest(
     """Play the policies over the training set's past, beside never, always and an oracle.
 
     At each moment monitors, policies and the gate see only rows that were over, and labels that were known.
+    The result goes on record: the dashboard's page of policies shows the latest one.
     """
     from tidemill.project import load_project
+    from tidemill.state import open_state
 
     loaded = load_project(project)
     first, last = moment(start) if start else None, moment(end) if end else None
+    state = open_state(loaded.state_url)  # before minutes of work: it says if nothing can be recorded
     with progress() as tell:
         tell("engines", "loading", None, None)
         from tidemill.retraining.backtest.backtest import BacktestRequest, run_backtest
+        from tidemill.retraining.backtest.backtest_record import keep_backtest
         from tidemill.retraining.backtest.picture import as_svg
 
         wanted = BacktestRequest(first, last, tuple(policy or ()), fast, max_fits)
         found = run_backtest(loaded, wanted, lambda step, message: tell(step, message, None, None))
+    kept = keep_backtest(state, loaded.model, found, loaded.settings.who, SystemClock().now())
     if svg is not None:
         from tidemill.files.atomic import replace_file
 
         replace_file(svg, as_svg(f"{loaded.model}: {found.metric} by month", found.played))
-    facts = found.as_dict()
+    facts = {**found.as_dict(), "id": kept}
     emit(facts, json, lambda console: _render_backtest(console, facts, svg))
 
 

@@ -13,6 +13,7 @@ from tidemill.state.tables.erasures import Erasure
 from tidemill.state.tables.jobs import BatchRun, Job
 from tidemill.state.tables.keys import ApiKey
 from tidemill.state.tables.monitor_runs import MonitorRun
+from tidemill.state.tables.policy_backtests import PolicyBacktest
 from tidemill.state.tables.policy_decisions import PolicyDecision
 from tidemill.state.tables.projects import KnownProject
 from tidemill.state.tables.promotions import GateDecision, Promotion
@@ -37,6 +38,7 @@ __all__ = [
     "LoginSession",
     "MonitorRun",
     "Notification",
+    "PolicyBacktest",
     "PolicyDecision",
     "Promotion",
     "ReplicaState",

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from tidemill.dashboard.acting import act_apart
 from tidemill.dashboard.page import PageNumber, add_page
+from tidemill.dashboard.records.backtest_rows import ShownBacktest, latest_backtest
 from tidemill.dashboard.records.bounded_reading import READINGS
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.visit import Here
@@ -55,6 +56,8 @@ class Policies:
     """Why the declarations cannot be read."""
     words: Sequence[PolicyWord]
     part: Part
+    backtest: ShownBacktest | None
+    """The latest one on record."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def policies(visit: Here, model: str, number: PageNumber = 1) -> Policies:
         )
         for each in declared
     ]
-    return Policies(model, known, problem, [_word(row) for row in rows], part)
+    past = latest_backtest(visit.records, model)
+    return Policies(model, known, problem, [_word(row) for row in rows], part, past)
 
 
 def _word(row: Row) -> PolicyWord:

@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from tidemill.state.tables import PolicyDecision, VersionCount
+from tidemill.state.tables import PolicyBacktest, PolicyDecision, VersionCount
 
 MODEL = "/models/parcel-delay"
 POLICIES = """
@@ -103,3 +103,32 @@ def test_policies_that_cannot_be_read_hide_no_decision(browser, folder):
     answer = browser.get(f"{MODEL}/policies")
     assert answer.status_code == 200
     assert "policies.yaml" in answer.text
+
+
+def test_the_latest_backtest_is_shown_with_its_picture_and_how_to_make_one(browser, add, now):
+    assert "policies backtest --fast" in browser.get(f"{MODEL}/policies").text
+    strategy = {"retrainings": 2, "promoted": 1, "wrong_promotions": 1, "surely_wrong": 0, "cpu_seconds": 4.5}
+    results = {
+        "metric": "neg_mae", "start": "2013-04-01T00:00:00+00:00", "end": "2013-06-01T00:00:00+00:00",
+        "family": "trees", "fits": 7, "notes": ["on <samples>"],
+        "strategies": [
+            {**strategy, "name": "never", "mean": -12.5, "periods": {"2013-04": -12.0, "2013-05": -13.0}},
+            {**strategy, "name": "keep-fresh", "mean": -11.0, "periods": {"2013-04": -11.0, "2013-05": None}},
+        ],
+    }  # fmt: skip
+    of = {"model": "parcel-delay", "actor": "ada"}
+    old = {**results, "family": "lines"}
+    add(
+        PolicyBacktest(id="b1", **of, results=old, made_at=now - timedelta(days=1)),
+        PolicyBacktest(id="b2", **of, results=results, made_at=now),
+    )
+    shown = browser.get(f"/api/v1{MODEL}/policies").json()["backtest"]
+    assert (shown["id"], shown["metric"], shown["better"]) == ("b2", "mae", "lower is better")
+    assert [(one["mean"], one["months"]) for one in shown["strategies"]] == [
+        (12.5, [12.0, 13.0]),
+        (11.0, [11.0, None]),
+    ]
+    page = browser.get(f"{MODEL}/policies").text
+    assert page.count('class="strand strand-') == 4  # two lines, and two in the key
+    assert "on &lt;samples&gt;" in page
+    assert "7 fits of trees" in page

@@ -1,0 +1,44 @@
+"""Backtests go on record, the latest few of a model."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from typer.testing import CliRunner
+
+from tests.tidemill.dashboard.conftest import PARAMS
+from tidemill.cli.main import app
+from tidemill.retraining.backtest import backtest
+from tidemill.retraining.backtest.backtest import Backtest
+from tidemill.retraining.backtest.backtest_record import KEPT, keep_backtest
+from tidemill.retraining.backtest.play import Played, PlayedTurn
+from tidemill.state import open_state
+from tidemill.state.record_reader import Records
+
+START = datetime(2013, 4, 1, tzinfo=UTC)
+TURN = PlayedTurn(START, "promoted", "wind moved", -0.01, surely=True)
+NEVER = Played("never", (), (("2013-04", 0.7), ("2013-05", float("nan"))), 0.5)
+FRESH = Played("keep-fresh", (TURN,), (("2013-04", 0.71), ("2013-05", 0.72)), 4.0)
+FOUND = Backtest("roc_auc", START, START + timedelta(days=60), "trees", 3, (NEVER, FRESH), ("on samples",))
+
+
+def test_the_latest_few_of_each_model_are_kept(tmp_path):
+    url = f"sqlite:///{tmp_path}/state.db"
+    state = open_state(url)
+    keep_backtest(state, "other", FOUND, "ada", START)
+    made = [keep_backtest(state, "m", FOUND, "ada", START + timedelta(days=n)) for n in range(KEPT + 2)]
+    rows = Records(url).select("policy_backtests", "model = ?", "m", order="made_at")
+    assert [row.id for row in rows] == made[2:]
+    assert rows[0].results["strategies"][1]["turns"][0]["at"] == START.isoformat()
+    assert Records(url).ids("policy_backtests", "other") != []
+
+
+def test_the_command_records_what_it_found(tmp_path, monkeypatch):
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "features.yaml").write_text("features: {weight: {type: float}}\n")
+    monkeypatch.setattr(backtest, "run_backtest", lambda project, request, tell: FOUND)
+    done = CliRunner().invoke(app, ["policies", "backtest", "-p", str(tmp_path), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    [row] = Records(tmp_path / ".tidemill/state.db").select("policy_backtests", "model = ?", "parcel-delay")
+    assert (row.id, row.results["metric"]) == (told["id"], "roc_auc")
+    assert row.results["strategies"][1]["wrong_promotions"] == told["strategies"][1]["wrong_promotions"] == 1
