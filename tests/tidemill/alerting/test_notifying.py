@@ -197,6 +197,7 @@ def test_two_controllers_at_once_raise_and_send_once(state: State):
         start.wait()
         run_monitor(own, findings("quality"), day=0)
         for minutes in range(3):
+            start.wait()  # the clock is the same for both: an attempt lasts no minute
             notify(own, "delay", ROUTES, START + minutes * MINUTE, lambda _, texts: sent.append(len(texts)))
 
     with ThreadPoolExecutor(2) as pool:
