@@ -63,9 +63,9 @@ class CircuitBreaker:
                 found = read(keys)
             except Exception as error:  # noqa: BLE001 — requests are answered whatever error the store raises
                 # Probe with keys that were read before: these fail only if the store is still down.
-                self._begin(error, lambda: read(good or _some(keys)))
+                self._begin(error, lambda: read(_some(good or keys)))
                 return None
-            good = _some(keys)
+            good = keys
             return found
 
         return guarded

@@ -187,22 +187,21 @@ class OnlineFeatures:
                         for view, name in self._kept_views
                     ]
                 )
-        if not any(open_):
+        wanted = [n for n, places in enumerate(open_) if places]
+        if not wanted:
             return known, [False] * len(moments)
-        asked = [
-            {key: moments[place] for place in places if (key := of_view[place]) is not None}
-            for of_view, places in zip(keys, open_, strict=True)
-        ]
+        asked: dict[int, dict[bytes, int]] = {}
+        for n in wanted:
+            of_view = keys[n]
+            asked[n] = {key: moments[place] for place in open_[n] if (key := of_view[place]) is not None}
         began = 0.0 if self._cache is None else self._cache.began()
         with feast_errors(self._doing):
-            answers = self._read([list(of_view) for of_view in asked])
+            answers = self._read([list(asked[n]) if n in asked else [] for n in range(len(keys))])
         if answers is None:
             gone = set(chain.from_iterable(open_))
             return known, [place in gone for place in range(len(moments))]
-        for n, found in enumerate(answers):
-            if not open_[n]:
-                continue
-            rows = {key: self._views[n].known(row) for key, row in found.items()}
+        for n in wanted:
+            rows = {key: self._views[n].known(row) for key, row in answers[n].items()}
             if self._cache is not None and self._cache.keeps(n):
                 self._cache.keep(n, began, asked[n], rows, self._views[n].expires)
             of_view, column = keys[n], known[n]

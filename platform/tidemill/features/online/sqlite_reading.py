@@ -1,5 +1,6 @@
 """Read the same features of several views repeatedly from SQLite, with prepared statements."""
 
+import functools
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ View = tuple[str, Mapping[str, ValueType], Sequence[str]]
 
 _SIZES = (4, 16, 64, 256)
 """Keys a statement takes: few sizes, so that statements are prepared once; nulls fill what is left."""
+_JOINS = 64
+"""Statements for one key of some of the views; which are asked for depends on what is cached."""
 Decoders = Sequence[tuple[int, Callable[[Any], Any]]]
 
 
@@ -34,11 +37,8 @@ def sqlite_reader(connections: Connections, path: Path, wanted: Sequence[View]) 
     Raises:
         FeatureError: more views than SQLite joins.
     """
-    joined = select_row([(table, names) for table, _, names in wanted])
-    parts, end = [], 0
-    for _, _, names in wanted:
-        parts.append(slice(end, end + 1 + len(names)))
-        end += 1 + len(names)
+    joined = functools.lru_cache(maxsize=_JOINS)(functools.partial(_joined, wanted))
+    joined(tuple(range(len(wanted))))  # too many views are refused now
     statements = [
         {size: select_many(table, names, size) for size in (1, *_SIZES)} for table, _, names in wanted
     ]
@@ -50,7 +50,7 @@ def sqlite_reader(connections: Connections, path: Path, wanted: Sequence[View]) 
     def read(keys: Sequence[Sequence[bytes]]) -> Sequence[Found]:
         with connections.reading(path) as connection:
             if max(map(len, keys), default=0) <= 1:
-                found = _one(connection, joined, parts, keys)
+                found = _one(connection, joined, keys)
             else:
                 connection.execute("BEGIN")
                 try:
@@ -65,17 +65,31 @@ def sqlite_reader(connections: Connections, path: Path, wanted: Sequence[View]) 
     return read
 
 
+def _joined(wanted: Sequence[View], asked: tuple[int, ...]) -> tuple[str, Sequence[slice]]:
+    """Return the statement for a row of each of the views ``asked`` for, and where each one's part is."""
+    parts, end = [], 0
+    for place in asked:
+        width = 1 + len(wanted[place][2])
+        parts.append(slice(end, end + width))
+        end += width
+    return select_row([(wanted[place][0], wanted[place][2]) for place in asked]), parts
+
+
 def _one(
-    connection: sqlite3.Connection, query: str, parts: Sequence[slice], keys: Sequence[Sequence[bytes]]
+    connection: sqlite3.Connection,
+    joined: Callable[[tuple[int, ...]], tuple[str, Sequence[slice]]],
+    keys: Sequence[Sequence[bytes]],
 ) -> list[dict[bytes, Sequence[Any]]]:
-    asked = [of_view[0] if of_view else None for of_view in keys]
-    if not any(asked):
-        return [{} for _ in keys]
-    (row,) = connection.execute(query, asked).fetchall()
-    return [
-        {} if key is None or row[part.start] is None else {key: row[part]}
-        for key, part in zip(asked, parts, strict=True)
-    ]
+    found: list[dict[bytes, Sequence[Any]]] = [{} for _ in keys]
+    asked = tuple([place for place, of_view in enumerate(keys) if of_view])
+    if not asked:
+        return found
+    query, parts = joined(asked)
+    (row,) = connection.execute(query, [keys[place][0] for place in asked]).fetchall()
+    for place, part in zip(asked, parts, strict=True):
+        if row[part.start] is not None:
+            found[place][keys[place][0]] = row[part]
+    return found
 
 
 def _many(

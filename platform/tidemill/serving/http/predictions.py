@@ -103,11 +103,11 @@ class Predictions:
             return
         try:
             call = self._decode(admitted, body)
-            future = self._plane.predict(call, head.began)
         except Exception as error:  # noqa: BLE001 — it becomes an answer in the protocol's own shape
             reply(self._end(admitted, None, error))
         else:
-            future.add_done_callback(lambda done: reply(self._end(admitted, call, _outcome(done))))
+            deliver = lambda outcome: reply(self._end(admitted, call, outcome))  # noqa: E731
+            self._plane.predict_for(call, head.began, deliver)
 
     async def respond(self, head: RequestHead, receive: Receive) -> Reply | None:
         """Return the reply to a request whose body may still be on its way; None if its client has gone."""
@@ -195,13 +195,6 @@ class Predictions:
         parts = Counter((one.role, one.version) for one in predictions)
         for place, ((role, version), rows) in enumerate(parts.items()):
             self._meter.answered(codec.name, role, version, rows, seconds, further=place > 0)
-
-
-def _outcome(done: "asyncio.Future[Answer]") -> Answer | Exception:
-    try:
-        return done.result()
-    except Exception as error:  # noqa: BLE001 — it becomes an answer in the protocol's own shape
-        return error
 
 
 async def _unless_gone(future: "asyncio.Future[Answer]", receive: Receive) -> Answer:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from tidemill.serving.inference.calls import Answer, Call, Overloaded, TimedOut
 from tidemill.serving.inference.hooks import Meter, NoMeter
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "Deliver"]
 
 _log = logging.getLogger(__name__)
 
@@ -25,9 +25,35 @@ Answers = Sequence[Answer | Exception]
 T = TypeVar("T")
 
 
+Deliver = Callable[["Answer | Exception"], None]
+"""Takes an answer, or why there is none; called once, on the event loop."""
+
+
+class _Delivery:
+    """In place of a future: calls back at once, where a future's callbacks wait for the loop's next turn."""
+
+    __slots__ = ("_deliver",)
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver: Deliver | None = deliver
+
+    def done(self) -> bool:
+        return self._deliver is None
+
+    def set_result(self, answer: "Answer | Exception") -> None:
+        deliver, self._deliver = self._deliver, None
+        try:
+            if deliver is not None:
+                deliver(answer)
+        except Exception:  # noqa: BLE001 — the other answers of the batch go on
+            _log.exception("an answer could not be delivered")
+
+    set_exception = set_result
+
+
 class _Waiting(NamedTuple):
     call: Call
-    future: "asyncio.Future[Answer]"
+    future: "asyncio.Future[Answer] | _Delivery"
     deadline: float
     """`time.perf_counter` by which there must be an answer."""
 
@@ -78,16 +104,23 @@ class Batcher:
             TimedOut: (by the future) the time was over.
             Exception: (by the future) whatever went wrong with this call.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append(_Waiting(call, future, began + self.timeout_seconds))
-        if not self._scheduled:
-            self._scheduled = True
-            if self._wait_seconds > 0:
-                loop.call_later(self._wait_seconds, self._flush)
-            else:
-                loop.call_soon(self._flush)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue(_Waiting(call, future, began + self.timeout_seconds))
         return future
+
+    def submit_to(self, call: Call, began: float, deliver: Deliver) -> None:
+        """As `submit`, but without a future: the answer, or why there is none, goes to ``deliver``."""
+        self._queue(_Waiting(call, _Delivery(deliver), began + self.timeout_seconds))
+
+    def _queue(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        if self._scheduled:
+            return
+        self._scheduled, loop = True, asyncio.get_running_loop()
+        if self._wait_seconds > 0:
+            loop.call_later(self._wait_seconds, self._flush)
+        else:
+            loop.call_soon(self._flush)
 
     async def aside(self, work: Callable[..., T], *arguments: Any) -> T:
         """Do other work in the pool, so that the loop goes on."""

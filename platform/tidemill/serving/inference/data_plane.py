@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from tidemill.prediction_log.labels.label_matching import GivenLabel
-from tidemill.serving.inference.batching import Batcher
+from tidemill.serving.inference.batching import Batcher, Deliver
 from tidemill.serving.inference.calls import Answer, Call
 from tidemill.serving.inference.predictor import NoChampion, Predictor
 from tidemill.serving.routing.traffic_split import ServingVersions
@@ -69,6 +69,10 @@ class DataPlane:
     def predict(self, call: Call, began: float) -> "asyncio.Future[Answer]":
         """Return a future of the answer to a call, as `Batcher.submit` does."""
         return self._batches.submit(call, began)
+
+    def predict_for(self, call: Call, began: float, deliver: Deliver) -> None:
+        """Answer a call as `predict` does; the answer, or why there is none, goes to ``deliver``."""
+        self._batches.submit_to(call, began, deliver)
 
     async def label(self, labels: Sequence[GivenLabel]) -> int:
         """Put labels on disk, and return how many."""

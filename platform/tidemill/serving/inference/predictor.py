@@ -206,9 +206,8 @@ class Predictor(Generic[Request]):
         self.meter.flags(features)
         for flag in further:
             self.meter.flag(flag, len(rows))
-        for flag, count in Counter(
-            flag for row in rows for flag in row.flags if flag == FALLBACK or flag in row.call.flags
-        ).items():
+        told = [flag for row in rows for flag in row.flags if flag == FALLBACK or flag in row.call.flags]
+        for flag, count in Counter(told).items() if told else ():
             self.meter.flag(flag, count)
         if self.shadow is not None and serving.shadows:
             self.shadow.offer(serving, _served(rows, features, records))
