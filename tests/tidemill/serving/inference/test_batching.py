@@ -190,3 +190,24 @@ def test_an_answer_that_takes_too_long_is_given_up():
         await asyncio.sleep(0.4)  # its result comes, and disturbs nobody
 
     run(scenario, Recorder(seconds=0.4), timeout_seconds=0.1)
+
+
+def test_an_answer_is_delivered_within_the_turn_that_made_it_and_one_that_fails_stops_no_other():
+    told = []
+
+    async def scenario(engine):
+        def deliver(outcome):
+            told.append(outcome)
+            if len(told) == 1:
+                raise ValueError("this client's connection is broken")
+
+        began = time.perf_counter()
+        for name in ("a", "b"):
+            engine.submit_to(call(name), began, deliver)
+        engine.submit_to(call("late"), began - 11, deliver)
+        await asyncio.sleep(0)  # one turn
+        assert len(told) == 3
+
+    run(scenario)
+    assert isinstance(told[0], TimedOut)
+    assert ids(told[1:]) == ["a", "b"]
