@@ -25,6 +25,7 @@ from tidemill.dashboard.watched.run_parts import (
     warned_in,
 )
 from tidemill.errors import WindowNotFound
+from tidemill.project import ProjectFolder
 
 __all__ = ["AlertLine", "Examples", "WindowPage", "add_to", "window_page", "window_report"]
 
@@ -156,14 +157,15 @@ def window_report(visit: Here, model: str, run_id: str) -> Response:
         ModelNotFound: there is no such model.
         WindowNotFound: the model has no such window, or its report is not on this machine.
     """
-    root = visit.project(model).root.resolve()
+    shown = visit.project(model)
+    reports = ProjectFolder(shown.root, visit.installation.home.settings, {}).reports.resolve()
     run = watch_records.window(visit.records, model, run_id)
     again = f"`tidemill monitor run {run.monitor} --as-of {run.at.isoformat()} --report` makes it again"
     if run.report_path is None:
         raise WindowNotFound("no report was made for this window", hint=again)
-    path = (root / run.report_path).resolve()
-    if not path.is_relative_to(root) or not path.is_file():
-        raise WindowNotFound(f"the report is gone from {root}: {run.report_path}", hint=again)
+    path = (shown.root / run.report_path).resolve()  # a link may lead elsewhere
+    if not path.is_relative_to(reports) or path.suffix != ".html" or not path.is_file():
+        raise WindowNotFound(f"the report is gone from {reports}: {run.report_path}", hint=again)
     return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": _SANDBOX})
 
 

@@ -365,8 +365,10 @@ def test_a_window_of_another_model_is_not_there(browser, record, installation):
 
 
 def test_a_report_cannot_act_as_the_visitor(browser, record, folder):
-    (folder / "report.html").write_text("<script>1</script>")
-    record(run(1, report_path="report.html"))
+    path = ".tidemill/reports/weekly/report.html"
+    (folder / path).parent.mkdir(parents=True)
+    (folder / path).write_text("<script>1</script>")
+    record(run(1, report_path=path))
     answer = browser.get(f"/models/{MODEL}/windows/mon_000001/report")
     assert (answer.status_code, answer.text) == (200, "<script>1</script>")
     policy = answer.headers["content-security-policy"].split("; ")
@@ -375,9 +377,28 @@ def test_a_report_cannot_act_as_the_visitor(browser, record, folder):
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("path", ["gone.html", None, "../outside.html"])
-def test_a_report_that_is_not_there_says_how_to_make_it(browser, record, folder, path):
-    (folder.parent / "outside.html").write_text("not ours")
+@pytest.mark.parametrize(
+    "path",
+    [
+        None,
+        ".tidemill/reports/gone.html",
+        "../outside.html",
+        "inside.html",
+        ".tidemill/reports/../../inside.html",
+        ".tidemill/reports/linked.html",
+        ".tidemill/reports/elsewhere/inside.html",
+        ".tidemill/reports/run.json",
+        ".tidemill/reports",
+    ],
+)
+def test_what_is_no_report_is_not_given_out_as_one(browser, record, folder, path):
+    for place in (folder.parent / "outside.html", folder / "inside.html"):
+        place.write_text("not ours")
+    reports = folder / ".tidemill" / "reports"
+    reports.mkdir(parents=True)
+    (reports / "run.json").write_text("not ours")
+    (reports / "linked.html").symlink_to(folder / "inside.html")
+    (reports / "elsewhere").symlink_to(folder)
     record(run(1, report_path=path))
     answer = browser.get(f"/models/{MODEL}/windows/mon_000001/report")
     assert answer.status_code == 404
