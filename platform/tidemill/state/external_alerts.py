@@ -17,7 +17,7 @@ from tidemill.state.record_queries import EXTERNAL
 from tidemill.state.store import State
 from tidemill.state.tables import Alert, AlertStep, MonitorRun, Promotion
 
-__all__ = ["ExternalAlert", "record_external"]
+__all__ = ["ExternalAlert", "record_external", "take_external"]
 
 _NO_VERSION = "none"
 
@@ -54,13 +54,20 @@ def record_external(
         alerts: as they were told.
         now: wall-clock time.
     """
-    done = Counter({"raised": 0, "seen": 0, "reopened": 0, "resolved": 0, "unchanged": 0})
     with state.transaction() as session:
-        known = _known(session, model, {_monitor(told) for told in alerts})
-        for told in alerts:
-            same = known.setdefault((_monitor(told), told.fingerprint), [])
-            done[_take(session, model, told, now, same)] += 1
-        session.flush()
+        return take_external(session, model, alerts, now)
+
+
+def take_external(
+    session: Session, model: str, alerts: Sequence[ExternalAlert], now: datetime
+) -> dict[str, int]:
+    """Do what `record_external` does, in a transaction of which it is a part."""
+    done = Counter({"raised": 0, "seen": 0, "reopened": 0, "resolved": 0, "unchanged": 0})
+    known = _known(session, model, {_monitor(told) for told in alerts})
+    for told in alerts:
+        same = known.setdefault((_monitor(told), told.fingerprint), [])
+        done[_take(session, model, told, now, same)] += 1
+    session.flush()
     return dict(done)
 
 

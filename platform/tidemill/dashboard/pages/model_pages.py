@@ -20,6 +20,7 @@ from tidemill.dashboard.watched.drift_of_windows import drift_rows
 from tidemill.dashboard.watched.happenings import happenings
 from tidemill.dashboard.watched.metric_words import Figure, estimated_figure, measured_figure, number_in
 from tidemill.dashboard.watched.ranges import First, Last, Range, range_of
+from tidemill.registry.history.outside_moves import OUTSIDE
 from tidemill.state import record_queries
 
 __all__ = ["ModelOverview", "WindowLine", "add_to", "model_overview"]
@@ -78,6 +79,8 @@ class ModelOverview:
     """The champion."""
     since: datetime | None
     """Event time of its promotion."""
+    outside: str | None
+    """How it came to serve, if its alias was moved past Tidemill."""
     alerts: int
     """Those that are not resolved."""
     monitor: str | None
@@ -136,6 +139,7 @@ def model_overview(
         project=shown.name,
         version=None if move is None else move.to_version,
         since=None if move is None else move.at,
+        outside=move.reason if move is not None and move.kind == OUTSIDE else None,
         alerts=sum(watch_records.severities(records, model).values()),
         monitor=chosen,
         monitors=list(dict.fromkeys(run.monitor for run in latest)),

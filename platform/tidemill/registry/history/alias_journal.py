@@ -15,6 +15,7 @@ from tidemill.accounts import audit
 from tidemill.errors import ModelNotFound, RegistryError
 from tidemill.files.locks import locked
 from tidemill.project import Project
+from tidemill.registry.history.outside_moves import end_outside_alert
 from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version, list_versions
 from tidemill.state import State
 from tidemill.state.tables import Promotion
@@ -113,7 +114,10 @@ def _act(record: Promotion) -> audit.Act:
 
 def _end(state: State, record: Promotion, status: str) -> None:
     with state.transaction() as session:
-        session.get_one(Promotion, record.id).status = status
+        row = session.get_one(Promotion, record.id)
+        row.status = status
+        if status == "done":
+            end_outside_alert(session, row)
         if status == "superseded":
             why = "the alias was moved otherwise, or the version is gone"
             details = {"id": record.id}

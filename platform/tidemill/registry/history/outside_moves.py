@@ -1,18 +1,23 @@
-"""Records moves of the champion that were made past Tidemill, such as by MLflow's own API on this machine."""
+"""Records moves of the champion that were made past Tidemill, such as by MLflow's own API on this machine.
+
+Each raises an alert, which the next move by Tidemill resolves, as a person may.
+"""
 
 import logging
 from datetime import UTC, datetime
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from tidemill.accounts import audit
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.versions.alias_names import CHAMPION
 from tidemill.state import State
+from tidemill.state.external_alerts import ExternalAlert, take_external
 from tidemill.state.tables import Promotion
 
-__all__ = ["OUTSIDE", "record_outside_move"]
+__all__ = ["OUTSIDE", "end_outside_alert", "record_outside_move"]
 
 OUTSIDE = "outside"
 """The kind of such a move."""
@@ -57,5 +62,31 @@ def record_outside_move(project: Project, state: State, champion: str | None) ->
         audit.append(
             session, audit.Act("registry", "move", "version", champion, project.model, _WHY, details)
         )
+        take_external(session, project.model, [_alert(made)], now)
     _log.warning("version %s of %s serves: %s", champion, project.model, _WHY)
     return made
+
+
+def end_outside_alert(session: Session, move: Promotion) -> None:
+    """Resolve the alert about moves outside: Tidemill has moved the champion itself since."""
+    now = datetime.now(UTC)
+    take_external(session, move.model, [_alert(move, ended_at=now)], now)
+
+
+def _alert(move: Promotion, ended_at: datetime | None = None) -> ExternalAlert:
+    return ExternalAlert(
+        source="registry",
+        name="champion-moved-outside",
+        fingerprint=CHAMPION,
+        firing=ended_at is None,
+        severity="critical",
+        message=f"version {move.to_version} serves in place of version {move.from_version}: {_WHY}; "
+        f"`tidemill rollback {move.model}` takes it back; resolve this when somebody has looked at it",
+        labels={
+            "alias": CHAMPION,
+            "version": move.to_version,
+            "from_version": move.from_version or "none",
+        },
+        starts_at=move.requested_at,
+        ends_at=ended_at,
+    )

@@ -467,3 +467,16 @@ def test_the_twins_are_json_of_plain_values(browser, record):
     record(run(1, results=FOUND))
     text = browser.get(f"{API}/models/{MODEL}").text
     assert json.loads(text)["windows"][0]["drifted"] == 0.5
+
+
+def test_a_champion_that_was_put_there_past_tidemill_is_said(browser, record):
+    given = {"model": MODEL, "alias": "champion", "status": "done", "at": DAY, "requested_at": DAY}
+    why = f"without gate {EVIL}"
+    record(Promotion(id="move_1", to_version="4", kind="outside", actor="registry", reason=why, **given))
+    page, twin = seen(browser, f"/models/{MODEL}")
+    assert "It was put there past Tidemill" in page
+    assert (twin["version"], twin["outside"]) == ("4", why)
+    later = {**given, "requested_at": DAY + timedelta(days=1)}
+    record(Promotion(id="move_2", to_version="3", kind="rollback", actor="ada", reason="back", **later))
+    page, twin = seen(browser, f"/models/{MODEL}")
+    assert ("past Tidemill" in page, twin["outside"]) == (False, None)
