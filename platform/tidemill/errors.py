@@ -187,6 +187,9 @@ class GateRefused(RegistryError):
 class ApprovalNeeded(GateRefused):
     """A second person must approve it first; the request is on record."""
 
+    approval: str | None = None
+    """Id of the request, where it is known."""
+
 
 class ServingError(TidemillError):
     """The serving stack is not in the state that was needed."""

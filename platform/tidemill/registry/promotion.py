@@ -95,7 +95,8 @@ def promote(
         decision = decision or ask_gate(project, state, version, serving, now)
         check_decision(project, decision, version, serving)
         if rollout_id is None:
-            require_second_person(project, state, "promote", version, actor=actor, reason=reason)
+            terms = {"champion": serving}
+            require_second_person(project, state, "promote", version, actor=actor, reason=reason, terms=terms)
         move = _move(project, "promotion", serving, version, actor, reason, now)
         move.decision_id, move.turn_id = decision.id, turn_id
         return move_alias(project, state, move)

@@ -1,12 +1,14 @@
 """Asks for a second person where a project wants four eyes on what a person promotes or rolls out.
 
-The first attempt is put on record as a request and refused; another person's approval lets it through, once:
-`tidemill.rollouts.approved_acts` does it then and there. What the loop does by its policies needs none: it
-has the gate, and its rollouts' checks.
+The first attempt is put on record as a request and refused; another person's approval lets it through, once,
+and only on the terms that were shown: `tidemill.retraining.by_hand.approved_acts` does it then and there.
+What the loop does by its policies needs none: it has the gate, and its rollouts' checks.
 """
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -19,15 +21,29 @@ from tidemill.project import Project
 from tidemill.state import State
 from tidemill.state.tables import ApiKey, Approval, User
 
-__all__ = ["VALID", "SharedAct", "approved_request", "decide_approval", "require_second_person"]
+__all__ = [
+    "VALID",
+    "SharedAct",
+    "approved_request",
+    "decide_approval",
+    "require_second_person",
+    "withdraw",
+]
 
-SharedAct = Literal["promote", "rollout", "rollout-with-own-steps"]
+SharedAct = Literal["promote", "rollout"]
 VALID: Final = timedelta(days=7)
 """An approval counts for this long."""
 
 
 def require_second_person(
-    project: Project, state: State, act: SharedAct, version: str, *, actor: str, reason: str
+    project: Project,
+    state: State,
+    act: SharedAct,
+    version: str,
+    *,
+    actor: str,
+    reason: str,
+    terms: Mapping[str, Any],
 ) -> None:
     """Take the approval of a second person, or put a request for it on record and refuse.
 
@@ -38,6 +54,8 @@ def require_second_person(
         version: number of the version.
         actor: who does it.
         reason: why.
+        terms: what is approved with it, as JSON: the version that it replaces, and a rollout's steps. An
+            approval counts for these alone.
 
     Raises:
         ApprovalNeeded: nobody else has approved it yet; the request is on record.
@@ -45,17 +63,20 @@ def require_second_person(
     if not project.config.gate.four_eyes or audit.kind_of(actor, None) == "process":
         return
     now = datetime.now(UTC)
+    bound: dict[str, Any] = json.loads(json.dumps(terms))  # as the record gives them back
     with state.transaction() as session:
-        if _use(session, project.model, act, version, now):
+        if _use(session, _of(project.model, act, version), bound, now):
             return
-        row = _waiting(session, project.model, act, version)
+        row = _waiting(session, _of(project.model, act, version), bound)
         if row is None:
-            row = _ask(session, project.model, act, version, actor, reason, now)
-    raise ApprovalNeeded(
+            row = _ask(session, project.model, act, version, actor, reason, bound, now)
+    needed = ApprovalNeeded(
         f"version {version} of {project.model} needs the approval of a second person ({row.id}, asked for by "
         f"{row.asked_by})",
         hint=f"somebody else approves it, which does it, too: tidemill approvals approve {row.id}",
     )
+    needed.approval = row.id
+    raise needed
 
 
 def decide_approval(
@@ -87,7 +108,7 @@ def decide_approval(
             )
         row.status = "approved" if said == "approve" else "refused"
         row.decided_by, row.decided_at, row.comment = actor, datetime.now(UTC), comment
-        details = {"approval": row.id, "of": row.action, "asked_by": row.asked_by}
+        details = {"approval": row.id, "of": row.action, "asked_by": row.asked_by, "terms": row.terms}
         action = "approve" if said == "approve" else "reject"
         audit.append(session, audit.Act(actor, action, "version", row.version, model, comment, details))
         return row
@@ -106,21 +127,39 @@ def approved_request(state: State, model: str, approval: str) -> Approval:
     return row
 
 
-def _use(session: Session, model: str, act: str, version: str, now: datetime) -> bool:
-    """Take an approval, if there is one: it counts once."""
-    query = _of(model, act, version).where(Approval.status == "approved", Approval.decided_at > now - VALID)
-    row = session.scalars(query.order_by(Approval.decided_at)).first()
+def withdraw(session: Session, approval: str, *, by: str, comment: str) -> None:
+    """Refuse a request that waits, because what it was for was refused otherwise; its entry names both."""
+    row = session.get(Approval, approval)
+    if row is not None and row.status == "waiting":
+        row.status, row.decided_by, row.decided_at, row.comment = "refused", by, datetime.now(UTC), comment
+
+
+def _use(session: Session, of: Select[Approval], terms: Mapping[str, Any], now: datetime) -> bool:
+    """Take an approval of these terms, if there is one: it counts once."""
+    query = of.where(Approval.status == "approved", Approval.decided_at > now - VALID)
+    row = _with_terms(session, query.order_by(Approval.decided_at), terms)
     if row is not None:
         row.status = "used"
     return row is not None
 
 
-def _waiting(session: Session, model: str, act: str, version: str) -> Approval | None:
-    return session.scalars(_of(model, act, version).where(Approval.status == "waiting")).first()
+def _waiting(session: Session, of: Select[Approval], terms: Mapping[str, Any]) -> Approval | None:
+    return _with_terms(session, of.where(Approval.status == "waiting"), terms)
+
+
+def _with_terms(session: Session, query: Select[Approval], terms: Mapping[str, Any]) -> Approval | None:
+    return next((row for row in session.scalars(query) if row.terms == terms), None)
 
 
 def _ask(
-    session: Session, model: str, act: str, version: str, actor: str, reason: str, now: datetime
+    session: Session,
+    model: str,
+    act: str,
+    version: str,
+    actor: str,
+    reason: str,
+    terms: dict[str, Any],
+    now: datetime,
 ) -> Approval:
     row = Approval(
         id=new_id("ask"),
@@ -128,13 +167,14 @@ def _ask(
         action=act,
         version=version,
         reason=reason,
+        terms=terms,
         asked_by=actor,
         person=_person(session, actor) or f"token:{actor}",
         asked_at=now,
         status="waiting",
     )
     session.add(row)
-    details = {"approval": row.id, "for": act}
+    details = {"approval": row.id, "for": act, "terms": terms}
     audit.append(session, audit.Act(actor, "ask-approval", "version", version, model, reason, details))
     return row
 

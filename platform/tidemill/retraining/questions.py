@@ -7,14 +7,15 @@ from sqlalchemy import select
 
 from tidemill.accounts import audit
 from tidemill.clock import utc
-from tidemill.errors import RetrainingError, TurnInProgress, UsageError
+from tidemill.errors import ApprovalNeeded, RetrainingError, TurnInProgress, UsageError
 from tidemill.project import Project
+from tidemill.registry.second_person import withdraw
 from tidemill.retraining.turn import Listener, resume_turns
 from tidemill.serving.routing.replicas import live_replicas
 from tidemill.state import State
 from tidemill.state.tables import Turn
 
-__all__ = ["Answer", "answer", "answer_overdue", "is_served", "open_questions"]
+__all__ = ["Answer", "answer", "answer_overdue", "is_served", "open_questions", "raise_needed"]
 
 Answer = Literal["refuse", "promote", "rollout"]
 
@@ -60,6 +61,7 @@ def answer(
     Raises:
         UsageError: no version waits, not this one, or several do.
         TurnInProgress: another turn is being made; the answer is not recorded.
+        ApprovalNeeded: the project wants a second person's approval; the turn goes on when it is given.
         RetrainingError: the promotion or the rollout failed; the version waits for an answer again.
     """
     turn = _asked(project, state, version)
@@ -69,12 +71,29 @@ def answer(
     with state.transaction() as session:
         done = session.get_one(Turn, turn.id)
     if done.status == "asked":
+        raise_needed(done)
         raise RetrainingError(
             f"version {done.version} of {done.model} does not serve: {done.error}",
             hint="it waits for an answer again: answer when that is mended; when its time is over, the "
             "controller tries its default in every round",
         )
     return done
+
+
+def raise_needed(turn: Turn) -> None:
+    """Raise what a turn waits for, if that is a second person.
+
+    Raises:
+        ApprovalNeeded: it is.
+    """
+    approval = (turn.question or {}).get("approval")
+    if approval is not None and approval in (turn.error or ""):
+        needed = ApprovalNeeded(
+            str(turn.error),
+            hint=f"somebody else approves it, which does it: tidemill approvals approve {approval}",
+        )
+        needed.approval = approval
+        raise needed
 
 
 def answer_overdue(project: Project, state: State, now: datetime) -> list[Turn]:
@@ -127,6 +146,8 @@ def _record(state: State, turn: Turn, said: Answer, by: dict[str, Any]) -> None:
         if said == "refuse":
             row.status = "refused"
             row.finished_at = datetime.now(UTC)
+            if approval := row.question.get("approval"):
+                withdraw(session, approval, by=by["by"], comment=by["comment"])
         else:
             row.action, row.status, row.step, row.finished_at = said, "running", "promote", None
         action = "reject" if said == "refuse" else "approve"

@@ -5,9 +5,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from tidemill.errors import DecisionOutdated, GateRefused, RegistryError
+from tidemill.errors import ApprovalNeeded, DecisionOutdated, GateRefused, RegistryError
 from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.promotion import check_decision, promote
+from tidemill.registry.second_person import VALID
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.retraining.step_context import StepContext, StepResult
 from tidemill.rollouts.rollout import begin
@@ -32,6 +33,8 @@ def end_turn(context: StepContext) -> StepResult:
             check_decision(context.project, decision, turn.version, champion_version(context.project))
             return _ask(turn) if turn.action == "ask" else _keep(turn)
         return _promote(context, decision)
+    except ApprovalNeeded as needed:
+        return _wait_for_approval(turn, needed)
     except GateRefused as refusal:
         return StepResult(status="refused", message=str(refusal))
     except DecisionOutdated as outdated:
@@ -46,8 +49,16 @@ def question_again(turn: Turn) -> dict[str, Any] | None:
     asked = turn.question or {}
     if "answer" not in asked:
         return None
-    again = {name: asked[name] for name in ("until", "default")}
+    again = {name: asked[name] for name in ("until", "default", "approval") if name in asked}
     return {"question": again, "action": "ask", "step": "end"}
+
+
+def _wait_for_approval(turn: Turn, needed: ApprovalNeeded) -> StepResult:
+    """Put the version before a second person; the question names the request, which goes on with the turn."""
+    asked = turn.question or {"until": (datetime.now(UTC) + VALID).isoformat(), "default": "refuse"}
+    question = {"until": asked["until"], "default": asked["default"], "approval": needed.approval}
+    columns = {"question": question, "action": "ask"}
+    return StepResult(columns, status="asked", error=str(needed), message=str(needed))
 
 
 def rollout_of(state: State, turn: Turn) -> Rollout | None:

@@ -29,7 +29,7 @@ from tidemill.registry.deployments import (
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock
 from tidemill.registry.history.reconciliation import end_deployment, go_live, reconcile_deployments
 from tidemill.registry.promotion import evaluate_gate
-from tidemill.registry.second_person import SharedAct, require_second_person
+from tidemill.registry.second_person import require_second_person
 from tidemill.registry.versions.model_versions import get_version
 from tidemill.rollouts.rollout_ending import acting_name, decided, end_if_obsolete, promote_canary
 from tidemill.rollouts.rollout_metrics import gather
@@ -101,16 +101,15 @@ def begin(
         ModelNotFound: there is no such version.
         RegistryError: it is the champion, there is another rollout or canary, or the registry refused.
     """
-    declared = project.config.serve.rollout
-    own_steps = since is not None or plan not in (None, declared)
-    plan, since = plan or declared, since or now
+    plan = plan or project.config.serve.rollout
+    terms = {"plan": plan.recorded(), "since": since.isoformat() if since else None}
+    since = since or now
     version = get_version(project, version).version
     wanted = DeployRequest("canary", version, plan.steps[0].share, actor, reason)
     _refuse_others(project, state, version)
-    plan_deployment(project, state, wanted, since)  # fails early, before the comparison
+    terms["champion"] = plan_deployment(project, state, wanted, since).champion  # fails early, uncompared
     decision_id = decision.id if decision is not None else _pass_gate(project, state, version, now)
-    act: SharedAct = "rollout-with-own-steps" if own_steps else "rollout"
-    require_second_person(project, state, act, version, actor=actor, reason=reason)
+    require_second_person(project, state, "rollout", version, actor=actor, reason=reason, terms=terms)
     with lock(project):
         finish_pending_moves(project, state)
         reconcile_deployments(project, state)

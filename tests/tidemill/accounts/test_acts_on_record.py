@@ -14,6 +14,7 @@ MACHINERY = {
 }
 """Modules whose functions are not looked at."""
 UNATTENDED = {
+    "registry/second_person.py:withdraw": "the answer that refuses the version is on record",
     "registry/second_person.py:_use": "the promotion or the rollout that it lets through is on record",
     "accounts/login_sessions.py:start_session": "who logs somebody in puts it on record",
     "accounts/sign_on/single_sign_on.py:begin_sign_on": "an attempt; a login is on record",

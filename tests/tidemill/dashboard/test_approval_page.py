@@ -10,6 +10,7 @@ from tidemill.dashboard.pages.decisions import champion_acts
 from tidemill.dashboard.pages.people import approval_page
 from tidemill.errors import ApprovalNeeded
 from tidemill.registry.second_person import require_second_person
+from tidemill.state.tables import Turn
 
 __all__ = ["browser", "cheap_argon", "people"]
 PAGE = "/models/parcel-delay/approvals"
@@ -21,8 +22,9 @@ def request_id(people):
     home = people.home
     gate = home.config.gate.model_copy(update={"four_eyes": True})
     object.__setattr__(home, "config", home.config.model_copy(update={"gate": gate}))
+    asked = {"actor": "Ada", "reason": "<b>summer</b>", "terms": {"champion": "5"}}
     with pytest.raises(ApprovalNeeded):
-        require_second_person(home, people.state, "promote", "7", actor="Ada", reason="<b>summer</b>")
+        require_second_person(home, people.state, "promote", "7", **asked)
     return people.records.select("approvals", "1 = 1")[0].id
 
 
@@ -35,6 +37,7 @@ def test_who_asked_cannot_approve_and_another_can_which_does_it(browser, people,
     log_in(browser)
     page = browser.get(PAGE).text
     assert "&lt;b&gt;summer&lt;/b&gt;" in page
+    assert "in place of version 5" in page
     done = []
     monkeypatch.setattr(
         approval_page, "act_apart", lambda visit, project, act, **facts: _do(done, act, facts)
@@ -73,3 +76,26 @@ def test_a_request_that_is_not_there_is_said(browser, people):
     log_in(browser)
     assert "no request" in send(browser, f"{PAGE}/ask_nothing/refuse", comment="no").text
     assert "Nothing has been asked for" in browser.get(PAGE).text
+
+
+def test_a_turn_that_waits_for_a_second_person_and_its_request_lead_to_each_other(
+    browser, people, request_id
+):
+    now = people.clock.now()
+    given = {"trigger": "manual", "reason": "r", "actor": "Ada", "promote": True, "overrides": {}}
+    question = {"until": "2013-07-08T00:00:00+00:00", "default": "refuse", "approval": request_id}
+    record = {"as_of": now, "requested_at": now, "seconds": {}, "step": "end", "status": "asked"}
+    with people.state.transaction() as session:
+        session.add(
+            Turn(id="turn_7", model="parcel-delay", version="7", question=question, **given, **record)
+        )
+    log_in(browser)
+    turn = browser.get("/models/parcel-delay/turns/turn_7").text
+    assert f'waits for a second person: <a href="{PAGE}">the request {request_id}</a>' in turn
+    assert (
+        f'<a href="{PAGE}">Approve the request</a>'
+        in browser.get("/models/parcel-delay/turns/turn_7/answer").text
+    )
+    assert (
+        '<a href="/models/parcel-delay/turns/turn_7">its turn</a> goes on with it' in browser.get(PAGE).text
+    )

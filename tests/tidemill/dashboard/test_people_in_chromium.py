@@ -252,7 +252,9 @@ def test_a_version_needs_a_second_person_who_is_another(enter, site, monkeypatch
     monkeypatch.setattr(acting, "_command", stand_in({"done": {"said": "Version 7 serves."}}))
     home, state = site.installation.home, site.installation.state
     with pytest.raises(ApprovalNeeded):
-        require_second_person(home, state, "promote", "7", actor="cy", reason="for the summer")
+        require_second_person(
+            home, state, "promote", "7", actor="cy", reason="for the summer", terms={"champion": "1"}
+        )
     asked, other = enter("cy"), enter("dot")
     asked.goto(f"{MODEL}/approvals")
     asked.get_by_label("Why").fill("it is mine")

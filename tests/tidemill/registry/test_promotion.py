@@ -11,7 +11,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from tidemill.errors import ApprovalNeeded, GateRefused, ModelNotFound, RegistryError, UsageError
+from tidemill.errors import (
+    ApprovalNeeded,
+    DecisionOutdated,
+    GateRefused,
+    ModelNotFound,
+    RegistryError,
+    UsageError,
+)
 from tidemill.project import load_project
 from tidemill.registry.deployments import reconcile
 from tidemill.registry.gates.gate_decisions import tag_version
@@ -20,9 +27,9 @@ from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote
 from tidemill.registry.second_person import approved_request, decide_approval
 from tidemill.registry.versions.aliases import set_alias
 from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version
-from tidemill.rollouts.approved_acts import carry_out
+from tidemill.retraining.by_hand.approved_acts import carry_out
 from tidemill.settings import Settings
-from tidemill.state.tables import Approval, AuditEntry, GateDecision, Promotion, Turn
+from tidemill.state.tables import Alert, Approval, AuditEntry, GateDecision, Promotion, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -419,6 +426,20 @@ def test_a_project_with_four_eyes_promotes_after_a_second_persons_approval(regis
         approved_request(state, careful.model, request)  # it is used up
 
 
+def test_an_approval_counts_while_the_version_serves_that_was_to_be_replaced(registered, state):
+    careful = with_gate(registered, mode="off", four_eyes=True)
+    with pytest.raises(ApprovalNeeded) as needed:
+        move(careful, state, "2")
+    said = {"actor": "somebody else", "comment": "fine"}
+    row = decide_approval(state, careful.model, needed.value.approval, "approve", **said)
+    move(with_gate(registered, mode="off"), state, "1")
+    with pytest.raises(DecisionOutdated, match="version none served when it was asked for, and version 1"):
+        carry_out(careful, state, row, NOW)
+    with pytest.raises(ApprovalNeeded):
+        move(careful, state, "2")
+    assert champion_version(careful) == "1"
+
+
 def test_a_champion_that_was_moved_in_the_registry_is_on_record_as_such(registered, state):
     free = with_gate(registered, mode="off")
     move(free, state, "1")
@@ -432,5 +453,16 @@ def test_a_champion_that_was_moved_in_the_registry_is_on_record_as_such(register
     with state.transaction() as session:
         acts = session.query(AuditEntry.actor, AuditEntry.action).order_by(AuditEntry.seq).all()
     assert tuple(acts[-1]) == ("registry", "move")
+    with state.transaction() as session:
+        [alert] = session.query(Alert).all()
+    told = (alert.kind, alert.monitor, alert.severity, alert.status, alert.version)
+    assert told == ("external", "registry/champion-moved-outside", "critical", "firing", "2")
+    assert "without gate, reason and approval" in alert.message
     back = rollback(free, state, "ada", "it was never asked for", NOW)
     assert (back.from_version, back.to_version) == ("2", "1")
+    with state.transaction() as session:
+        assert session.get_one(Alert, alert.id).status == "resolved"
+    set_alias(free, CHAMPION, "3")
+    reconcile(free, state)
+    with state.transaction() as session:
+        assert sorted(session.scalars(select(Alert.status))) == ["firing", "resolved"]

@@ -27,8 +27,11 @@ def records(tmp_path):
     made.close()
 
 
-def ask(records, actor="Ada", act="promote", version="2", project=PROJECT):
-    require_second_person(project, records, act, version, actor=actor, reason="summer")
+TERMS = {"champion": "1"}
+
+
+def ask(records, actor="Ada", act="promote", version="2", project=PROJECT, terms=TERMS):
+    require_second_person(project, records, act, version, actor=actor, reason="summer", terms=terms)
 
 
 def asked(records, actor="Ada", **given):
@@ -93,6 +96,30 @@ def test_an_approval_is_for_one_act_and_version_and_ends(records):
         row = session.query(Approval).filter_by(status="approved").one()
         row.decided_at = row.decided_at - VALID - timedelta(seconds=1)
     asked(records)
+
+
+def test_an_approval_is_for_what_was_shown_with_it(records):
+    plan = {"steps": [{"share": 0.05}, {"share": 1.0}]}
+    careful = {"champion": "1", "plan": plan, "since": None}
+    decide(records, asked(records, act="rollout", terms=careful), "bob")
+    for other in (
+        {**careful, "plan": {"steps": [{"share": 1.0}]}},
+        {**careful, "champion": "3"},
+        {**careful, "since": "2013-01-01T00:00:00+00:00"},
+    ):
+        asked(records, act="rollout", terms=other)
+    with records.transaction() as session:  # as an earlier version of Tidemill wrote it
+        session.add(Approval(**{**AS_BEFORE, "id": "ask_old"}))
+    asked(records, version="9", terms={})
+    ask(records, act="rollout", terms={**careful, "plan": {"steps": ({"share": 0.05}, {"share": 1.0})}})
+    asked(records, act="rollout", terms=careful)  # it was good once
+
+
+AS_BEFORE = {
+    "model": "parcel-delay", "action": "promote", "version": "9", "reason": "r", "asked_by": "Ada",
+    "person": "user:1", "asked_at": NOW, "status": "approved", "decided_by": "bob",
+    "decided_at": datetime.now(UTC), "comment": "fine", "terms": None,
+}  # fmt: skip
 
 
 def test_a_request_is_decided_once_and_the_second_is_told_by_whom(records):

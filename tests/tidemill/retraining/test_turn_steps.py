@@ -15,19 +15,21 @@ from tests.tidemill.registry.conftest import (  # noqa: F401
     state,
     template,
 )
-from tidemill.errors import RegistryError, RetrainingError, UsageError
+from tidemill.errors import ApprovalNeeded, RegistryError, RetrainingError, UsageError
 from tidemill.registry.history.serving_history import decisions_for
 from tidemill.registry.promotion import evaluate_gate, promote, rollback
+from tidemill.registry.second_person import decide_approval
 from tidemill.registry.versions.model_versions import champion_version, get_version
 from tidemill.retraining import turn_end
+from tidemill.retraining.by_hand.approved_acts import carry_out
 from tidemill.retraining.policies import Policy
-from tidemill.retraining.questions import answer, answer_overdue
+from tidemill.retraining.questions import answer, answer_overdue, raise_needed
 from tidemill.retraining.recipes import Ask, question_of
 from tidemill.retraining.situation import gather
 from tidemill.retraining.triggers.champion_knowledge import labels_known
 from tidemill.retraining.turn import TurnRequest, make_turn, resume_turns
 from tidemill.retraining.turn_steps import STEPS, StepContext
-from tidemill.state.tables import Deployment, Promotion, Rollout, Turn
+from tidemill.state.tables import Approval, Deployment, Promotion, Rollout, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -301,3 +303,42 @@ def test_a_turn_of_a_newer_version_is_held_until_that_finishes_it(easy, state, u
         known.action, known.recipe = "promote", None
     turn, _ = resume(easy, state)
     assert (turn.status, turn.error, champion_version(easy)) == ("promoted", None, "2")
+
+
+@pytest.mark.usefixtures("champion")
+@pytest.mark.parametrize("end", ["approve", "refuse", "by hand"])
+def test_a_turn_waits_for_a_second_person_and_goes_on_with_the_approval(easy, state, end):  # noqa: F811
+    params = easy.root / "params.yaml"
+    params.write_text(params.read_text().replace("min_rows: 100", "min_rows: 100\n  four_eyes: true"))
+    gate = easy.config.gate.model_copy(update={"four_eyes": True})
+    careful = replace(easy, config=easy.config.model_copy(update={"gate": gate}))
+    decision = evaluate_gate(careful, state, "2", NOW)
+    if end == "by hand":  # a person makes the whole turn, and is asked by nobody
+        put_turn(state, "promote", decision_id=decision.id, action="promote")
+        resume(careful, state)
+    else:
+        question = question_of(Ask(), NOW)
+        put_turn(state, "promote", decision_id=decision.id, action="ask", question=question, actor="policy:p")
+        resume(careful, state)
+        with pytest.raises(ApprovalNeeded, match="needs the approval of a second person"):
+            answer(careful, state, "promote", "ada", "seen the slices", NOW)
+    with state.transaction() as session:
+        [request] = session.scalars(select(Approval.id))
+        turn = session.get_one(Turn, "turn_1")
+    assert (turn.status, turn.question["approval"], champion_version(careful)) == ("asked", request, "1")
+    with pytest.raises(ApprovalNeeded) as needed:
+        raise_needed(turn)
+    assert needed.value.approval == request
+    if end == "refuse":
+        answer(careful, state, "refuse", "bob", "wait", NOW)
+        with pytest.raises(UsageError, match="refused already, by bob"):
+            decide_approval(state, careful.model, request, "approve", actor="bob", comment="x")
+        return
+    row = decide_approval(state, careful.model, request, "approve", actor="bob", comment="fine")
+    assert carry_out(careful, state, row, NOW) == "Version 2 serves now."
+    with state.transaction() as session:
+        turn = session.get_one(Turn, "turn_1")
+        moves = session.scalars(select(Promotion.actor).where(Promotion.turn_id == "turn_1")).all()
+    assert (turn.status, turn.error, moves, champion_version(careful)) == ("promoted", None, ["ada"], "2")
+    assert "approved by bob: fine" in turn.question["comment"]
+    assert answer_overdue(careful, state, NOW + timedelta(days=30)) == []

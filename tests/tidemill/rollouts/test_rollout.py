@@ -25,7 +25,7 @@ from tidemill.registry.deployments import DeployRequest, deploy, live, stop
 from tidemill.registry.promotion import promote
 from tidemill.registry.second_person import decide_approval
 from tidemill.registry.versions.aliases import read_aliases, set_alias
-from tidemill.rollouts.approved_acts import carry_out
+from tidemill.retraining.by_hand.approved_acts import carry_out
 from tidemill.rollouts.deployment_status import describe_deployments
 from tidemill.rollouts.experiment_reports import find_deployment, report_deployment
 from tidemill.rollouts.rollout import advance, begin, running
@@ -339,6 +339,22 @@ def test_with_four_eyes_a_rollout_begins_after_an_approval_and_promotes_without_
         session.get_one(Rollout, begun.id).status = "promoting"
     assert advance(careful, state, now()).rollout.status == "promoted"
     assert read_aliases(project) == {"champion": "2"}
+
+
+def test_a_rollout_with_steps_of_its_own_is_begun_by_the_approval_with_these_steps(project, state):
+    path = project.root / "params.yaml"
+    path.write_text(path.read_text().replace("mode: 'off'", "mode: 'off'\n  four_eyes: true"))
+    careful, since = load_project(project.root), now() - timedelta(hours=1)
+    plan = RolloutConfig.model_validate({**PLAN, "steps": [{"share": 0.1, "minutes": 5}, {"share": 1.0}]})
+    with pytest.raises(ApprovalNeeded) as needed:
+        begin(careful, state, "2", "ada", "r", now(), plan, since)
+    said = {"actor": "bob", "comment": "fine"}
+    row = decide_approval(state, careful.model, needed.value.approval, "approve", **said)
+    with pytest.raises(ApprovalNeeded):  # other steps are another request
+        begin(careful, state, "2", "ada", "r", now())
+    assert carry_out(careful, state, row, now()) == "Version 2 is being rolled out."
+    begun = running(state, careful.model)
+    assert (begun.plan, begun.at, begun.actor) == (plan.recorded(), since, "ada")
 
 
 ADVANCER = """

@@ -78,6 +78,7 @@ def _turn(
 
     # Engines, once it is certain that they are needed.
     from tidemill.registry.history.serving_history import read_decision
+    from tidemill.retraining.questions import raise_needed
     from tidemill.retraining.turn import TurnRequest, make_turn, moment_by_hand
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.serving.runtime.stack_record import status_in
@@ -109,6 +110,8 @@ def _turn(
             console.print("  next: tidemill up")
 
     emit({**_facts(turn, decision, changed), "set_aside": aside, "later_rows": later}, json, render)
+    if turn.status == "asked":
+        raise_needed(turn)
     if turn.status == "refused":
         raise GateRefused(
             f"the gate refused version {turn.version} of {turn.model}",

@@ -31,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
 def list_waiting(project: ProjectDir = None, json: AsJson = False) -> None:
     """Show what waits for a second person."""
     from tidemill.cli.reading import open_reading
+    from tidemill.registry.approval_terms import said_terms
     from tidemill.state import record_queries
 
     folder, records = open_reading(project)
@@ -39,6 +40,7 @@ def list_waiting(project: ProjectDir = None, json: AsJson = False) -> None:
     def render(console: "Console") -> None:
         for row in found:
             console.print(f"{row.id}  {row.action} version {row.version} of {row.model}")
+            print_indented(console, said_terms(row.terms))
             console.print(f"  {row.asked_by}, {format_moment(row.asked_at)}: {row.reason}")
         if not found:
             console.print("nothing waits for a second person")
@@ -72,16 +74,15 @@ def _decide(
     row = decide_approval(state, loaded.model, id, said, actor=loaded.settings.who, comment=comment)
     done = None
     if said == "approve":
-        from tidemill.rollouts.approved_acts import carry_out
+        from tidemill.retraining.by_hand.approved_acts import carry_out
+        from tidemill.serving.runtime.local_stack import attach
 
-        done = carry_out(loaded, state, row, SystemClock().now())
+        done = carry_out(attach(loaded), state, row, SystemClock().now())
 
     def render(console: "Console") -> None:
         console.print(f"✓ {row.action} version {row.version}: {row.status}")
         if done is not None:
             print_indented(console, done)
-        elif said == "approve":
-            print_indented(console, f"{row.asked_by} begins it again, with the steps it had")
 
     facts = {"id": row.id, "action": row.action, "version": row.version, "status": row.status, "done": done}
     emit({"approval": facts}, json, render)

@@ -115,7 +115,7 @@ def _judge_policies(project: Project, state: State, asked: Asked) -> dict[str, A
 
 def _carry_out(project: Project, state: State, asked: Asked) -> dict[str, Any]:
     from tidemill.registry.second_person import approved_request
-    from tidemill.rollouts.approved_acts import carry_out
+    from tidemill.retraining.by_hand.approved_acts import carry_out
 
     approved = approved_request(state, project.model, asked["approval"])
     return {"said": carry_out(project, state, approved, _now(asked))}
@@ -165,7 +165,7 @@ def main(arguments: list[str]) -> int:
         from tidemill.serving.runtime.local_stack import attach
 
         project = load_project(options.project)
-        if asked["act"] in ("answer", "retrain"):
+        if asked["act"] in ("answer", "carry-out", "retrain"):
             project = attach(project)
         state = open_state(project.state_url)
         try:

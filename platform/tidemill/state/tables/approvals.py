@@ -1,6 +1,7 @@
 """Defines the table of what waits for a second person."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
@@ -22,6 +23,9 @@ class Approval(Table):
     """``promote`` or ``rollout``."""
     version: Mapped[str]
     reason: Mapped[str]
+    terms: Mapped[dict[str, Any] | None]
+    """What it is bound to: ``champion``, the version that is replaced, and of a rollout its ``plan`` and
+    ``since``, from when on answers count. None in records of earlier versions, which count for nothing."""
     asked_by: Mapped[str]
     person: Mapped[str]
     """Who that is, whatever the name looked like: what the second person is compared with."""

@@ -11,7 +11,7 @@ from tidemill.cli.main import app, exit_code
 from tidemill.errors import ApprovalNeeded
 from tidemill.project import load_project
 from tidemill.registry.second_person import require_second_person
-from tidemill.rollouts import approved_acts
+from tidemill.retraining.by_hand import approved_acts
 from tidemill.state import open_state
 
 WORDS = "four words in a row"
@@ -93,17 +93,22 @@ def test_a_key_carries_roles_and_belongs_to_a_user(run):
     assert "a scope or a role" in str(run("keys", "create", "--name", "empty").exception)
 
 
+TERMS = {"champion": "5"}
+
+
 def test_what_waits_for_a_second_person_is_listed_and_decided(run, tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(json.dumps({**PARAMS, "gate": {"four_eyes": True}}))
     assert "nothing waits" in run("approvals", "list").stdout
     project = load_project(tmp_path)
     state = open_state(project.state_url)
     with pytest.raises(ApprovalNeeded) as refused:
-        require_second_person(project, state, "promote", "7", actor="root", reason="summer")
+        require_second_person(project, state, "promote", "7", actor="root", reason="summer", terms=TERMS)
     state.close()
     assert exit_code(refused.value) == 3
     [waiting] = json.loads(run("approvals", "list", "--json").stdout)["approvals"]
-    assert "summer" in run("approvals", "list").stdout
+    told = run("approvals", "list").stdout
+    assert "summer" in told
+    assert "in place of version 5" in told
     same = run("approvals", "approve", waiting["id"], "--comment", "mine")
     assert "a second person" in str(same.exception)
     monkeypatch.setenv("TIDEMILL_ACTOR", "bob")

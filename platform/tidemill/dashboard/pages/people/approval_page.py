@@ -1,9 +1,9 @@
 """Approvals: what a person asked for, and a second one must agree to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
@@ -14,7 +14,9 @@ from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.visit import Here
+from tidemill.registry.approval_terms import said_terms
 from tidemill.registry.second_person import decide_approval
+from tidemill.state.record_reader import Row
 
 __all__ = ["Approvals", "add_to"]
 
@@ -35,6 +37,12 @@ class ShownApproval:
     decided_by: str | None
     decided_at: datetime | None
     comment: str | None
+    terms: Mapping[str, Any] | None
+    """What it is bound to; none: it counts for nothing, as an earlier version of Tidemill asked for it."""
+    said: str
+    """The terms in words."""
+    turn: str | None
+    """The turn that goes on when it is approved."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,15 @@ def approvals(visit: Here, model: str, number: PageNumber = 1) -> Approvals:
     visit.project(model)
     order = "asked_at DESC, id DESC"
     rows, part = read_part(visit.records, "approvals", "model = ?", model, order=order, number=number)
-    names = ShownApproval.__dataclass_fields__
-    return Approvals(
-        model, [ShownApproval(**{name: getattr(row, name) for name in names}) for row in rows], part
-    )
+    waiting = visit.records.select("turns", "model = ? AND status = 'asked'", model)
+    turns = {(turn.question or {}).get("approval"): turn.id for turn in waiting}
+    return Approvals(model, [_shown(row, turns.get(row.id)) for row in rows], part)
+
+
+def _shown(row: Row, turn: str | None) -> ShownApproval:
+    own = [name for name in ShownApproval.__dataclass_fields__ if name not in ("said", "turn")]
+    values = {name: getattr(row, name) for name in own}
+    return ShownApproval(**values, said=said_terms(row.terms), turn=turn)
 
 
 def approve(visit: Here, model: str, approval: str, form: ApprovalForm) -> Done:
@@ -68,8 +81,6 @@ def approve(visit: Here, model: str, approval: str, form: ApprovalForm) -> Done:
     project, look = visit.installation.load(visit.project(model)), address_of("models", model, "approvals")
     row = decide_approval(visit.state, model, approval, "approve", actor=visit.who, comment=form.comment)
     said = act_apart(visit, project, "carry-out", approval=row.id)["said"]
-    if said is None:
-        return Done(f"Approved: {row.asked_by} begins the rollout again, with the steps it had.", look)
     return Done(f"Approved. {said}", look)
 
 

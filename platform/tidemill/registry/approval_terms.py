@@ -1,0 +1,27 @@
+"""Says in words what an approval is bound to. Imports no engine."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["said_terms"]
+
+
+def said_terms(terms: Mapping[str, Any] | None) -> str:
+    """Return the terms of a request in words.
+
+    >>> said_terms({"champion": "1"}), said_terms({"champion": None})
+    ('in place of version 1', 'as the first champion')
+    >>> steps = [{"share": 0.05, "minutes": 10}, {"share": 1.0, "minutes": 10}]
+    >>> said_terms({"champion": "1", "plan": {"steps": steps}, "since": None})
+    'in place of version 1, by steps of 5 %, 100 %'
+    """
+    if terms is None:
+        return "asked for by an earlier version of Tidemill: it counts for nothing"
+    before = terms.get("champion")
+    said = f"in place of version {before}" if before else "as the first champion"
+    if plan := terms.get("plan"):
+        shares = [f"{step['share'] * 100:g} %" for step in plan["steps"]]
+        said += f", by steps of {', '.join(shares)}"
+    if since := terms.get("since"):
+        said += f", counting answers since {since[:16].replace('T', ' ')} UTC"
+    return said
