@@ -4,9 +4,10 @@ A version's lineage, the digests of its files and the gate's decision stand in t
 ``tidemill.``. Who may promote a version may change them, too; who may only write runs or register may not.
 """
 
-import json
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
+
+from tidemill.dashboard.tracking_proxy.request_fields import objects_in, read_pairs
 
 __all__ = ["RESERVED", "names_reserved_tag"]
 
@@ -34,28 +35,13 @@ def names_reserved_tag(path: str, body: bytes) -> bool:
     if any(unquote(part).startswith(RESERVED) for part in path.split("/")):
         return True
     try:
-        content = json.loads(body, object_pairs_hook=_Pairs)
-        if isinstance(content, str):
-            content = json.loads(content, object_pairs_hook=_Pairs)
+        content = read_pairs(body)
     except ValueError:
         return False
     except RecursionError:  # deeper than anything that its clients send
         return True
-    return _holds(content)
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """The fields of a JSON object, one that is given twice included."""
-
-
-def _holds(content: Any) -> bool:
-    waiting = [content]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, _Pairs):
-            if any(name == "key" and isinstance(v, str) and v.startswith(RESERVED) for name, v in one):
-                return True
-            waiting += [value for _, value in one]
-        elif isinstance(one, list):
-            waiting += one
-    return False
+    return any(
+        name == "key" and isinstance(value, str) and value.startswith(RESERVED)
+        for one in objects_in(content)
+        for name, value in one
+    )

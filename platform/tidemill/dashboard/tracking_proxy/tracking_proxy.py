@@ -12,10 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from tidemill.accounts import audit
 from tidemill.accounts.identities import decide
 from tidemill.dashboard.error_pages import answer_for, error_answer
 from tidemill.dashboard.tracking_proxy.canonical_paths import SpellingRefused, canonical
 from tidemill.dashboard.tracking_proxy.forwarding import BodyTooLarge, at_most, forward, new_client
+from tidemill.dashboard.tracking_proxy.kept_versions import what_would_be_lost
 from tidemill.dashboard.tracking_proxy.registered_files import what_would_change
 from tidemill.dashboard.tracking_proxy.reserved_tags import RESERVED, names_reserved_tag
 from tidemill.dashboard.tracking_proxy.tracking_routes import ARTIFACTS, needs_of
@@ -30,6 +32,9 @@ __all__ = ["TrackingProxy"]
 _log = logging.getLogger(__name__)
 _UPLOAD_BYTES: Final = 10 * 2**30
 _BODY_BYTES: Final = 64 * 2**20
+_QUERY_BYTES: Final = 64 * 2**10  # of GraphQL, which its pages send a few thousand bytes of
+_QUERIES = "/graphql"
+_KEPT_BYTES: Final = 2000  # of what was asked, in the audit log
 _CREATE = "/mlflow/experiments/create"
 _GATEWAY = "/ajax-api/2.0/mlflow/gateway-proxy"
 _INERT = "sandbox; default-src 'none'; frame-ancestors 'none'"
@@ -79,17 +84,23 @@ class TrackingProxy:
         target = path.encode() + (b"?" + query if query else b"")
         address = httpx.URL(base).copy_with(raw_path=target)
         most = _UPLOAD_BYTES if needs[1] == "artifact" else _BODY_BYTES
+        most = _QUERY_BYTES if path == _QUERIES else most
         request = Request(request.scope, at_most(request.receive, most))
         try:
             if path.endswith(_CREATE) and (wrong := await _elsewhere(request)):
                 return error_answer(request, 403, "location_refused", wrong, "leave artifact_location out")
             if (refusal := await _keep_what_was_judged(request, path, needs)) is not None:
                 return refusal
+            if needs in _ON_RECORD:
+                body = await request.body()
+                await run_in_threadpool(_put_on_record, request, path, needs, body)
             return await forward(
                 self._client, request, address, headers=_headers(request, path, needs), most=most
             )
         except BodyTooLarge:
             return error_answer(request, 413, "too_large", f"a request here is at most {most:,} bytes")
+        except TidemillError as error:
+            return answer_for(request, error)
         except httpx.HTTPError as error:
             _log.warning("MLflow's server does not answer at %s: %r", base, error)
             return error_answer(
@@ -143,6 +154,11 @@ def _refuse(request: Request, visit: "Visit", needs: "Permission | None", path: 
 
 _FILES = frozenset[tuple[str, str]]({("write", "artifact"), ("delete", "artifact")})
 _TAGS = frozenset[tuple[str, str]]({("write", "run"), ("register", "version"), ("annotate", "version")})
+_ON_RECORD = frozenset[tuple[str, str]](
+    {("promote", "version"), ("delete", "version"), ("delete", "run"), ("annotate", "version")}
+)
+"""What stands in the audit log, with what was sent, before it is sent on."""
+_LOSING = frozenset[tuple[str, str]]({("delete", "version"), ("delete", "run"), ("write", "run")})
 _SPANS = "/v1/traces"
 """Takes no JSON, and sets no tag."""
 
@@ -159,6 +175,8 @@ async def _keep_what_was_judged(request: Request, path: str, needs: "Permission"
             return answer_for(request, error)
         if wrong is not None:
             return error_answer(request, 409, "registered_files", wrong, "log a new model, and register that")
+    if needs in _LOSING and (refusal := await _refuse_loss(request, path)) is not None:
+        return refusal
     if needs not in _TAGS or path == _SPANS:
         return None
     shared = home.settings.tracking_uri is not None
@@ -172,6 +190,41 @@ async def _keep_what_was_judged(request: Request, path: str, needs: "Permission"
         f"tags that begin with {RESERVED} are Tidemill's own records of a run or a version",
         "take another name for the tag; who may promote versions may change these",
     )
+
+
+async def _refuse_loss(request: Request, path: str) -> Response | None:
+    """Return an answer if a request would delete what serves, or what a registered version was made by."""
+    visit: Visit = request.state.visit
+    body = await request.body() if path.endswith(("/delete", "/rename")) else b""
+    try:
+        found = await run_in_threadpool(
+            what_would_be_lost, visit.installation.home, request.method, path, body
+        )
+    except TidemillError as error:
+        return answer_for(request, error)
+    if found is None:
+        return None
+    return error_answer(
+        request,
+        409,
+        "in_use",
+        f"this stays as it is: {found}",
+        "let another version serve first; what registered versions were made by is kept as long as they are",
+    )
+
+
+def _put_on_record(request: Request, path: str, needs: "Permission", body: bytes) -> None:
+    """Write what somebody is about to change by MLflow's API into the audit log.
+
+    It is written first: MLflow's own records are no part of our transactions, and it may refuse.
+    """
+    visit: Visit = request.state.visit
+    action, resource = needs
+    details = {"by": "mlflow", "asked": body[:_KEPT_BYTES].decode("utf-8", "replace")}
+    what = f"{request.method} {path}"
+    act = audit.Act(visit.who, action, resource, what, visit.installation.home.model, details=details)
+    with visit.state.transaction() as session:
+        audit.append(session, act)
 
 
 async def _elsewhere(request: Request) -> str | None:

@@ -34,6 +34,7 @@ __all__ = [
     "champion",
     "champion_version",
     "compiled_record",
+    "experiments_of",
     "files_of",
     "get_version",
     "list_versions",
@@ -116,6 +117,25 @@ def list_versions(project: Project, model: str | None = None) -> list[ModelVersi
         aliases.setdefault(str(version), []).append(alias)
     versions = [open_version(client, one, aliases.get(str(one.version), [])) for one in found]
     return sorted(versions, key=lambda version: int(version.version), reverse=True)
+
+
+def experiments_of(project: Project) -> set[str]:
+    """Return the ids of the experiments that the versions of the project's model were made in.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    client, made = connect_registry(project), set[str]()
+    for run_id in {one.run_id for one in list_versions(project) if one.run_id}:
+        try:
+            made.add(str(client.get_run(run_id).info.experiment_id))
+        except MlflowException as error:
+            if not _absent(error):
+                raise RegistryError(
+                    f"MLflow cannot say where run {run_id} was made: {store_words(error)}",
+                    hint=CHECK_REGISTRY,
+                ) from error
+    return made
 
 
 def load_scorer(project: Project, version: str, model: str | None = None) -> Scorer:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ShownVersion",
+    "holds_experiment",
     "holds_version",
     "read_alias_names",
     "read_champion",
@@ -45,6 +46,10 @@ _MADE_OF = """
             AND tag.version = version.version AND substr(key, 1, 9) = 'tidemill.'
         ))
     ) LIMIT 1
+"""
+_IN_EXPERIMENT = """
+    SELECT 1 FROM model_versions AS version JOIN runs ON runs.run_uuid = version.run_id
+    WHERE current_stage <> 'Deleted_Internal' AND CAST(runs.experiment_id AS TEXT) = ? LIMIT 1
 """
 _PARTS = ("train", "validation", "holdout")
 
@@ -169,6 +174,24 @@ def holds_version(folder: ProjectFolder, name: str) -> bool:
 
         versions = list_versions(load_project(folder.root))
         return any(name in one.source or (name == one.run_id and one.trained) for one in versions)
+
+
+def holds_experiment(folder: ProjectFolder, experiment: str) -> bool:
+    """Return whether a registered version was made in an experiment, by its id.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    try:
+        database = _open(folder)
+        if database is None:
+            return False
+        with closing(database):
+            return database.execute(_IN_EXPERIMENT, (experiment,)).fetchone() is not None
+    except (_AskMlflow, sqlite3.Error):
+        from tidemill.registry.versions.model_versions import experiments_of
+
+        return experiment in experiments_of(load_project(folder.root))
 
 
 def _open(folder: ProjectFolder) -> sqlite3.Connection | None:
