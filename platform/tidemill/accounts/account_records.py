@@ -77,7 +77,7 @@ def find_token(records: Records, sent: bytes, now: datetime) -> FoundToken | Non
         return None
     owner = None
     if row.owner is not None:
-        user = user_by_id(records, row.owner)
+        user = user_by_id(records, row.owner, lapsing=now)
         if user is None or user.status != "active":
             return None
         owner = identity_of(user)

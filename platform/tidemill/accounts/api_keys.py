@@ -203,7 +203,7 @@ def active_keys(state: State, now: datetime, model: str | None = None) -> list[K
     """
     with state.transaction() as session:
         rows = session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None))).all()
-        scopes = owned_scopes(session, [row for row in rows if row.owner is not None], model)
+        scopes = owned_scopes(session, [row for row in rows if row.owner is not None], model, now)
     alive = [row for row in rows if row.expires_at is None or row.expires_at > now]
     keys = [key_of(row, scopes.get(row.id, row.scopes)) for row in alive]
     return [key for key in keys if key.scopes]

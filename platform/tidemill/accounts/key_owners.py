@@ -1,6 +1,7 @@
 """Says what keys that belong to users may do at the prediction API: no more than their owners."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import select
@@ -25,12 +26,15 @@ _NEEDS: Final[Mapping[str, Permission]] = {
 """Scope → what its owner must be allowed in the project."""
 
 
-def owned_scopes(session: Session, keys: Sequence[ApiKey], model: str | None) -> Mapping[str, list[str]]:
+def owned_scopes(
+    session: Session, keys: Sequence[ApiKey], model: str | None, now: datetime
+) -> Mapping[str, list[str]]:
     """Return the scopes that are left of keys with an owner: key id → scopes.
 
     Args:
         session: of the records.
         keys: those with an owner.
+        now: wall-clock time.
         model: at whose prediction API; without a project in the records only roles in every project count.
     """
     if not keys:
@@ -38,7 +42,7 @@ def owned_scopes(session: Session, keys: Sequence[ApiKey], model: str | None) ->
     known = session.get(KnownProject, model) if model is not None else None
     project = known.name if known is not None else None
     owners = {
-        row.id: None if row.disabled_at else identity_of(user_info(session, row))
+        row.id: None if row.disabled_at else identity_of(user_info(session, row, lapsing=now))
         for row in session.scalars(select(User).where(User.id.in_({key.owner for key in keys})))
     }
     found = {}

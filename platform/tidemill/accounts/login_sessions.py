@@ -167,7 +167,9 @@ def check_password(state: State, user_id: str, password: str, *, now: datetime) 
         forget_failures(session, name, _INSIDE, now)
 
 
-def start_session(session: Session, user: User, *, address: str, agent: str, now: datetime) -> NewSession:
+def start_session(
+    session: Session, user: User, *, address: str, agent: str, now: datetime, lifetime: timedelta = LIFETIME
+) -> NewSession:
     """Begin a session for a user who was found to be themselves. Ended ones are removed on the way."""
     dead = (LoginSession.expires_at <= now) | (LoginSession.seen_at <= now - IDLE)
     session.execute(delete(LoginSession).where(dead))
@@ -185,7 +187,7 @@ def start_session(session: Session, user: User, *, address: str, agent: str, now
             csrf=csrf,
             created_at=now,
             seen_at=now,
-            expires_at=now + LIFETIME,
+            expires_at=now + lifetime,
             address=address[:64],
             agent="".join(each for each in agent if each.isprintable())[:200],
         )

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
 
 from tidemill.accounts.identities import Identity
 from tidemill.accounts.roles import ROLES, Role
@@ -13,11 +13,16 @@ __all__ = [
     "UserInfo",
     "all_users",
     "among",
+    "has_lapsed",
     "identity_of",
     "user_by_id",
     "user_of",
     "users_of",
 ]
+
+
+_GROUPS_COUNT: Final = timedelta(days=30)
+"""So long after the last login by a provider, for tokens, what its groups gave counts."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,18 @@ def identity_of(user: UserInfo) -> Identity:
     )
 
 
-def user_by_id(records: Records, identity: str) -> UserInfo | None:
-    """Return a user with their roles; None if there is none."""
+def has_lapsed(grant: Any, now: datetime) -> bool:
+    """Return whether a role came by a provider's groups, and its user has not logged in there for long.
+
+    Who is taken out of a group, or leaves, does not log in any more, and their tokens must end some time.
+    """
+    return bool(grant.granted_by.startswith("oidc:")) and now - grant.granted_at > _GROUPS_COUNT
+
+
+def user_by_id(records: Records, identity: str, lapsing: datetime | None = None) -> UserInfo | None:
+    """Return a user with their roles, without those that have lapsed by a moment; None if there is none."""
     rows = records.select("users", "id = ?", identity, limit=1)
-    return next(iter(users_of(records, rows)), None)
+    return next(iter(users_of(records, rows, lapsing=lapsing)), None)
 
 
 def all_users(records: Records) -> Sequence[UserInfo]:
@@ -85,7 +98,10 @@ def all_users(records: Records) -> Sequence[UserInfo]:
 
 
 def users_of(
-    records: Records, rows: Sequence[Any], projects: Sequence[str] | None = None
+    records: Records,
+    rows: Sequence[Any],
+    projects: Sequence[str] | None = None,
+    lapsing: datetime | None = None,
 ) -> Sequence[UserInfo]:
     """Return the users of some records of ``users``.
 
@@ -93,11 +109,13 @@ def users_of(
         records: the records.
         rows: those of ``users``.
         projects: whose roles alone are shown; None for all.
+        lapsing: a moment: roles that have lapsed by then are left out; None: they are not.
     """
     grants: dict[str, list[tuple[str, str]]] = {}
     ids = [row.id for row in rows]
     for grant in records.select("role_grants", among("user_id", ids), *ids, order="user_id, project, role"):
-        if projects is None or grant.project in projects:
+        lapsed = lapsing is not None and has_lapsed(grant, lapsing)
+        if not lapsed and (projects is None or grant.project in projects):
             grants.setdefault(grant.user_id, []).append((grant.project, grant.role))
     return [user_of(row, grants.get(row.id, ())) for row in rows]
 

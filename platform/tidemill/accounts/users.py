@@ -9,9 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tidemill.accounts import audit
+from tidemill.accounts.look_alikes import skeleton
 from tidemill.accounts.passwords import hash_password, require_password
 from tidemill.accounts.roles import EVERY_PROJECT, ROLES, Role
-from tidemill.accounts.user_facts import UserInfo, user_of
+from tidemill.accounts.user_facts import UserInfo, has_lapsed, user_of
 from tidemill.accounts.user_names import checked_name, folded
 from tidemill.errors import UsageError
 from tidemill.ids import new_id
@@ -26,6 +27,7 @@ __all__ = [
     "grant_role",
     "grant_roles",
     "has_admin",
+    "look_alike",
     "revoke_role",
     "set_password",
     "user_info",
@@ -72,6 +74,11 @@ def add_user(
     )
     try:
         with state.transaction() as session:
+            if (other := look_alike(session, name)) is not None:
+                raise UsageError(
+                    f"{name!r} looks like the user {other!r}, in other letters",
+                    hint="take a name that nobody takes for theirs",
+                )
             session.add(row)
             session.flush()
             for project, role in given:
@@ -84,6 +91,13 @@ def add_user(
         raise UsageError(
             f"there is a user {name!r} already", hint="names are compared without regard to case"
         ) from error
+
+
+def look_alike(session: Session, name: str) -> str | None:
+    """Return the user whose name a new one could be taken for; the same name in another case is none."""
+    shape, own = skeleton(name), folded(name)
+    names = session.scalars(select(User.name))
+    return next((one for one in names if skeleton(one) == shape and folded(one) != own), None)
 
 
 def grant_role(state: State, name: str, role: str, *, project: str, actor: str, now: datetime) -> UserInfo:
@@ -198,10 +212,11 @@ def has_admin(state: State) -> bool:
         return _has_admin(session)
 
 
-def user_info(session: Session, row: User) -> UserInfo:
-    """Return the public facts of a user."""
+def user_info(session: Session, row: User, lapsing: datetime | None = None) -> UserInfo:
+    """Return the public facts of a user, without roles that have lapsed by a moment."""
     grants = session.scalars(select(RoleGrant).where(RoleGrant.user_id == row.id))
-    return user_of(row, [(grant.project, grant.role) for grant in grants])
+    kept = [grant for grant in grants if lapsing is None or not has_lapsed(grant, lapsing)]
+    return user_of(row, [(grant.project, grant.role) for grant in kept])
 
 
 def _act(row: User, action: str, actor: str, **details: Any) -> audit.Act:

@@ -15,14 +15,26 @@ from tidemill.accounts.login_sessions import NewSession, start_session
 from tidemill.accounts.roles import EVERY_PROJECT, ROLES
 from tidemill.accounts.sign_on.sign_on_providers import Provider
 from tidemill.accounts.user_names import checked_name, folded
+from tidemill.accounts.users import look_alike
 from tidemill.errors import LoginRefused, UsageError
 from tidemill.ids import new_id
 from tidemill.state import State
 from tidemill.state.tables import LinkedAccount, RoleGrant, SignOnAttempt, User
 
-__all__ = ["Begun", "Vouched", "begin_sign_on", "finish_sign_on", "log_in_vouched", "roles_of_groups"]
+__all__ = [
+    "Begun",
+    "Vouched",
+    "begin_sign_on",
+    "finish_sign_on",
+    "log_in_vouched",
+    "record_refused",
+    "roles_of_groups",
+]
 
 _PATIENCE: Final = timedelta(minutes=10)
+_LIFETIME: Final = timedelta(hours=12)
+"""Of a session: groups are read at its beginning alone, and somebody may be taken out of them since."""
+_WORDS = 300
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,15 @@ def log_in_vouched(
         _replace_roles(session, user, wanted, by, now)
         details = {"provider": provider_name, "roles": {name: sorted(some) for name, some in wanted.items()}}
         audit.append(session, audit.Act(user.name, "log-in", "account", user.name, details=details))
-        return start_session(session, user, address=address, agent=agent, now=now)
+        return start_session(session, user, address=address, agent=agent, now=now, lifetime=_LIFETIME)
+
+
+def record_refused(state: State, provider: str, error: LoginRefused, *, address: str) -> None:
+    """Put a login on record that a provider refused, or whose answer was not accepted."""
+    details = {"provider": provider, "address": address}
+    act = audit.Act("somebody", "fail-log-in", "account", "somebody", None, str(error)[:_WORDS], details)
+    with state.transaction() as session:
+        audit.append(session, act)
 
 
 def roles_of_groups(provider: Provider, groups: Iterable[str]) -> Mapping[str, frozenset[str]]:
@@ -162,7 +182,8 @@ def _free_name(session: Session, wanted: str, provider: str) -> str:
     names = (plain, f"{plain}@{provider}"[:60])
     numbered = (f"{names[1][:50]}-{number}" for number in range(2, 10_000))
     for name in (*names, *numbered):
-        if session.scalar(select(User.id).where(User.name_folded == folded(name))) is None:
+        taken = session.scalar(select(User.id).where(User.name_folded == folded(name)))
+        if taken is None and look_alike(session, name) is None:
             return name
     raise LoginRefused("there is no name left for this user", hint="an admin renames somebody")
 
@@ -175,6 +196,8 @@ def _replace_roles(
     for grant in session.scalars(select(RoleGrant).where(RoleGrant.user_id == user.id)).all():
         if grant.granted_by != by or grant.role in wanted.get(grant.project, ()) or _is_last(session, grant):
             kept.add((grant.project, grant.role))
+            if grant.granted_by == by:
+                grant.granted_at = now  # what groups give counts for a while since the last login
         else:
             session.delete(grant)
     for project, roles in wanted.items():

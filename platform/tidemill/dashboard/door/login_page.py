@@ -11,7 +11,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from tidemill.accounts.login_sessions import end_session, log_in
-from tidemill.dashboard.door.session_cookies import forget_session, give_session, session_secret
+from tidemill.dashboard.door.session_cookies import (
+    forget_session,
+    give_session,
+    provider_of_session,
+    session_secret,
+)
 from tidemill.dashboard.error_pages import error_answer
 from tidemill.dashboard.navigation import Shell
 from tidemill.dashboard.statuses import status_of
@@ -84,7 +89,9 @@ def _try(request: Request, fields: dict[str, str]) -> Response:
 
 def _log_out(request: Request) -> Response:
     _end(request)
-    answer = RedirectResponse("/login", status_code=303)
+    provider = provider_of_session(request)
+    known = provider in dict(getattr(request.app.state, "sign_on", ()))
+    answer = RedirectResponse(f"/login?ended={provider}" if known else "/login", status_code=303)
     forget_session(request, answer)
     answer.headers["Clear-Site-Data"] = '"cache"'
     return answer
@@ -112,6 +119,8 @@ def _page(
         "error": error,
         "title": "Log in",
     }
-    values["providers"] = getattr(request.app.state, "sign_on", ())
+    values["providers"] = providers = getattr(request.app.state, "sign_on", ())
+    ended = request.query_params.get("ended")
+    values["ended"] = next((one for one in providers if one[0] == ended), None)
     around = {"visit": request.state.visit, "path": "/login", "shell": Shell(main=()), "done": None}
     return HTMLResponse(render("login.html", {**values, **around}), status_of(error) if error else 200)

@@ -57,6 +57,15 @@ class OpenIdClient:
             )
         return address
 
+    def logout_address(self) -> str:
+        """Return where the browser goes to log out at the provider, too.
+
+        Raises:
+            NotAnswering: the provider is away, or declares no such address.
+        """
+        endpoint = httpx.URL(self._declared("end_session_endpoint"))
+        return str(endpoint.copy_merge_params({"client_id": self.provider.client_id}))
+
     def vouch(self, code: str, attempt: SignOnAttempt, back: str) -> Vouched:
         """Exchange a code for a token, check it, and return whom it is about.
 

@@ -7,13 +7,19 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from tidemill.accounts.login_sessions import end_session
+from tidemill.accounts.login_sessions import NewSession, end_session
 from tidemill.accounts.sign_on.sign_on_providers import SignOn
-from tidemill.accounts.sign_on.single_sign_on import begin_sign_on, finish_sign_on, log_in_vouched
+from tidemill.accounts.sign_on.single_sign_on import (
+    begin_sign_on,
+    finish_sign_on,
+    log_in_vouched,
+    record_refused,
+)
 from tidemill.dashboard.door.login_page import local_path
 from tidemill.dashboard.door.openid_client import OpenIdClient
 from tidemill.dashboard.door.session_cookies import give_session, session_secret
 from tidemill.errors import LoginRefused, UsageError
+from tidemill.state.tables import SignOnAttempt
 
 if TYPE_CHECKING:
     from tidemill.dashboard.visit import Visit
@@ -37,6 +43,9 @@ class SignOnRoutes:
         app.add_api_route("/login/oidc/{provider}", self.go, methods=["GET"], include_in_schema=False)
         app.add_api_route(
             "/login/oidc/{provider}/callback", self.come_back, methods=["GET"], include_in_schema=False
+        )
+        app.add_api_route(
+            "/login/oidc/{provider}/logout", self.log_out_there, methods=["GET"], include_in_schema=False
         )
 
     def go(self, request: Request, provider: str) -> Response:
@@ -62,6 +71,25 @@ class SignOnRoutes:
         client, visit, given = self._client(provider), _visit(request), request.query_params
         browser = request.cookies.get(_COOKIE, "")
         attempt = finish_sign_on(visit.state, provider, browser, given.get("state", ""), visit.now)
+        try:
+            made = self._begin_session(request, client, attempt)
+        except LoginRefused as error:
+            record_refused(visit.state, provider, error, address=_address(request))
+            raise
+        before = session_secret(request)
+        if before is not None:
+            end_session(visit.state, before)  # it is never taken over
+        answer = RedirectResponse(attempt.target, status_code=303)
+        give_session(request, answer, made.secret, provider)
+        answer.delete_cookie(_COOKIE, path="/login/oidc/")
+        return answer
+
+    def log_out_there(self, request: Request, provider: str) -> Response:
+        """Send the browser to where the provider logs people out; it asks them first."""
+        return RedirectResponse(self._client(provider).logout_address(), status_code=303)
+
+    def _begin_session(self, request: Request, client: OpenIdClient, attempt: SignOnAttempt) -> NewSession:
+        visit, given = _visit(request), request.query_params
         if given.get("iss", client.provider.issuer) != client.provider.issuer:
             raise LoginRefused(
                 "the answer comes from another provider than the one that was asked",
@@ -70,23 +98,16 @@ class SignOnRoutes:
         if "error" in given or not given.get("code"):
             said = given.get("error_description") or given.get("error") or "it sent no code"
             raise LoginRefused(f"{client.provider.label} refuses the login: {said[:300]}", hint="begin again")
-        vouched = client.vouch(given["code"], attempt, self._back(request, provider))
-        made = log_in_vouched(
+        vouched = client.vouch(given["code"], attempt, self._back(request, client.name))
+        return log_in_vouched(
             visit.state,
-            provider,
+            client.name,
             client.provider,
             vouched,
-            address=request.client.host if request.client else "",
+            address=_address(request),
             agent=request.headers.get("user-agent", ""),
             now=visit.now,
         )
-        before = session_secret(request)
-        if before is not None:
-            end_session(visit.state, before)  # it is never taken over
-        answer = RedirectResponse(attempt.target, status_code=303)
-        give_session(request, answer, made.secret)
-        answer.delete_cookie(_COOKIE, path="/login/oidc/")
-        return answer
 
     def _client(self, name: str) -> OpenIdClient:
         found = self._clients.get(name)
@@ -100,6 +121,10 @@ class SignOnRoutes:
         """Return where the provider sends the browser back to; it must know this very address."""
         base = (self._address or str(request.base_url)).rstrip("/")
         return f"{base}/login/oidc/{provider}/callback"
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _visit(request: Request) -> "Visit":

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from starlette.testclient import TestClient
 
+from tidemill.accounts.account_records import find_token
+from tidemill.accounts.api_keys import active_keys, create_key
 from tidemill.accounts.auditing.audit_reading import AuditFilter, all_entries
 from tidemill.accounts.user_facts import all_users
 from tidemill.accounts.users import disable_user, grant_role
@@ -30,6 +32,7 @@ from tidemill.dashboard.door.account_identification import AccountIdentification
 from tidemill.dashboard.installation import Installation, record_project
 from tidemill.project import load_project
 from tidemill.settings import Settings
+from tidemill.state.tables import RoleGrant
 
 PACKAGE = os.environ.get("OIDC_PROVIDER")  # …/node_modules/oidc-provider
 BACK = "http://localhost/login/oidc/corp/callback"
@@ -418,3 +421,86 @@ def test_a_provider_that_is_away_or_has_another_name_is_said(made, liar):
     assert other.status_code == 503
     assert "says that its name is" in other.text
     assert made(liar.issuer).browser.get("/login/oidc/none").status_code == 422
+
+
+def entries(people: People) -> list[tuple[str, str, str]]:
+    found = all_entries(people.installation.records, AuditFilter(action="fail-log-in"))
+    return [(one.actor, one.reason, json.loads(one.details)["provider"]) for one in found]
+
+
+def test_a_login_that_a_provider_refuses_is_on_record(made, liar):
+    people = made(liar.issuer)
+    state = parse_qs(urlsplit(people.begin()).query)["state"][0]
+    told = "error=access_denied&error_description=tmk_0123456789ab_c2VjcmV0" + "x" * 400
+    people.browser.get(f"/login/oidc/corp/callback?state={state}&{told}")
+    assert forge(people, liar, nonce="another").status_code == 401
+    assert forge(people, liar, groups=[]).status_code == 401
+    people.browser.get("/login/oidc/corp/callback?state=made-up&code=c")  # nobody began it: no entry
+    (denied, nonce, groups) = entries(people)
+    assert denied[::2] == ("somebody", "corp")
+    assert "c2VjcmV0" not in denied[1]
+    assert len(denied[1]) <= 300
+    assert "nonce" in nonce[1]
+    assert "none of your groups" in groups[1]
+
+
+def csrf(browser: TestClient) -> str:
+    return browser.get("/account").text.partition('name="csrf" content="')[2].partition('"')[0]
+
+
+def test_who_came_by_a_provider_is_led_to_its_logout(made, liar):
+    liar.declared = {**liar.declared, "end_session_endpoint": f"{liar.issuer}/end?tenant=1"}
+    people = made(liar.issuer)
+    assert forge(people, liar).status_code == 303
+    left = people.browser.post("/logout", data={"csrf": csrf(people.browser)})
+    assert (left.status_code, left.headers["location"]) == (303, "/login?ended=corp")
+    page = people.browser.get(left.headers["location"]).text
+    assert 'href="/login/oidc/corp/logout"' in page
+    there = people.browser.get("/login/oidc/corp/logout")
+    assert there.headers["location"] == f"{liar.issuer}/end?tenant=1&client_id=tidemill"
+    assert people.browser.get("/account").status_code == 303  # to the login
+    assert "not at" not in people.browser.get("/login?ended=elsewhere").text
+
+
+def test_a_provider_without_a_logout_says_so(made, liar):
+    answer = made(liar.issuer).browser.get("/login/oidc/corp/logout")
+    assert answer.status_code == 503
+    assert "declares no end_session_endpoint" in answer.text
+
+
+def test_what_groups_gave_ends_some_time_after_the_last_login(made, liar):
+    people = made(liar.issuer)
+    assert forge(people, liar).status_code == 303
+    records, state = people.installation.records, people.installation.state
+    [session] = records.select("login_sessions", "1 = 1")
+    assert session.expires_at - session.created_at == timedelta(hours=12)
+    [user], now = records.select("users", "name = 'ada'"), datetime.now(UTC)
+    given = {"scopes": ["predict"], "roles": {"*": ["admin"]}, "owner": user.id, "actor": "ada", "now": now}
+    secret = create_key(state, name="hers", **given).secret.get_secret_value().encode()
+
+    def may(at: datetime) -> tuple[bool, bool]:
+        found = find_token(records, secret, at)
+        model = people.installation.home.model
+        return found is not None and found.identity.sees("parcels"), bool(active_keys(state, at, model))
+
+    later = now + timedelta(days=31)
+    assert (may(now), may(later)) == ((True, True), (False, False))
+    with state.transaction() as one:  # her last login was long ago
+        for grant in one.query(RoleGrant):
+            grant.granted_at = now - timedelta(days=40)
+    assert may(now) == (False, False)
+    people.browser = people.another()
+    assert forge(people, liar).status_code == 303
+    assert may(now) == (True, True)
+    grant_role(state, "ada", "viewer", project="parcels", actor="me", now=now)
+    assert may(later) == (True, True)  # what an admin gave stays
+
+
+@real
+def test_a_real_provider_takes_its_logout(made, issuer):
+    people = made(issuer)
+    log_in(people, issuer, ADA)
+    there = people.browser.get("/login/oidc/corp/logout").headers["location"]
+    answer = httpx.get(there, trust_env=False)
+    assert answer.status_code == 200
+    assert "sign-out" in answer.text.lower() or "logout" in answer.text.lower()
