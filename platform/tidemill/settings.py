@@ -16,6 +16,7 @@ from tidemill.errors import ConfigError
 __all__ = ["Secret", "Settings"]
 
 _PREFIX = "TIDEMILL_"
+_NOT_OF_PEOPLE = ("policy:", "rollout:", "registry:", "monitor:", "token:", "oidc:")
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,24 @@ class Settings:
 
     @cached_property
     def who(self) -> str:
-        """The name that is recorded for what is done by hand."""
-        if self.actor:
-            return self.actor
-        import getpass
+        """The name that is recorded for what is done by hand.
 
-        try:
-            return getpass.getuser()
-        except (OSError, KeyError):  # a container's user need not have a name
-            return "unknown"
+        Raises:
+            ConfigError: it is one by which a part of Tidemill acts, or a token.
+        """
+        name = self.actor or _login_name()
+        if name == "registry" or name.startswith(_NOT_OF_PEOPLE):
+            raise ConfigError(
+                f"{name!r} is how the records name a part of Tidemill or a token, not a person",
+                hint="set TIDEMILL_ACTOR to your own name",
+            )
+        return name
+
+
+def _login_name() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user need not have a name
+        return "unknown"

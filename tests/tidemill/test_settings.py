@@ -47,3 +47,10 @@ def test_the_variables_bring_the_settings_about(monkeypatch: pytest.MonkeyPatch)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert Settings() == settings
+
+
+@pytest.mark.parametrize("name", ["policy:weekly", "rollout:r1", "registry", "token:hers", "oidc:corp"])
+def test_nobody_acts_by_the_name_of_a_part_of_tidemill(name: str):
+    with pytest.raises(ConfigError, match="not a person"):
+        _ = Settings(actor=name).who
+    assert Settings(actor="policymaker").who == "policymaker"

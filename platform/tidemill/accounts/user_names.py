@@ -4,11 +4,14 @@ import re
 import unicodedata
 from typing import Final
 
+from tidemill.accounts.look_alikes import mixed_scripts
 from tidemill.errors import UsageError
 
 __all__ = ["checked_name", "folded"]
 
 _NAME: Final = re.compile(r"[^\W_][\w.@+-]{0,63}")
+_UNSEEN: Final = frozenset("\u115f\u1160\u3164\uffa0")
+"""Letters by Unicode that show nothing."""
 
 
 def folded(name: str) -> str:
@@ -33,9 +36,14 @@ def checked_name(name: str) -> str:
     'ada'
     """
     tidy = unicodedata.normalize("NFKC", name.strip())
-    if _NAME.fullmatch(tidy) is None:
+    if _NAME.fullmatch(tidy) is None or _UNSEEN & set(tidy):
         raise UsageError(
             f"{name!r} cannot be the name of a user",
             hint="take up to 64 letters, digits and any of . @ _ + -, a letter or digit first",
+        )
+    if scripts := mixed_scripts(tidy):
+        raise UsageError(
+            f"{name!r} mixes letters of {' and '.join(scripts)}, which look alike",
+            hint="take letters of one script",
         )
     return tidy

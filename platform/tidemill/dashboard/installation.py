@@ -7,6 +7,10 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tidemill.accounts.look_alikes import skeleton
 from tidemill.accounts.sign_on.sign_on_providers import SignOn, read_sign_on
 from tidemill.clock import Clock, SystemClock
 from tidemill.dashboard.live.serving_watch import ServingWatch
@@ -102,6 +106,7 @@ def record_project(state: State, project: Project, now: datetime) -> None:
         known = session.get(KnownProject, project.model)
         name = project.config.project.name
         if known is None:
+            _refuse_look_alike(session, project.model)
             known = KnownProject(model=project.model, name=name, root=str(project.root), seen_at=now)
             session.add(known)
         elif known.name != name:
@@ -110,3 +115,12 @@ def record_project(state: State, project: Project, now: datetime) -> None:
                 hint="give project.model another name, or set TIDEMILL_STATE_URL to other records",
             )
         known.root, known.seen_at = str(project.root), now
+
+
+def _refuse_look_alike(session: Session, model: str) -> None:
+    names = session.scalars(select(KnownProject.model))
+    if (other := next((one for one in names if skeleton(one) == skeleton(model)), None)) is not None:
+        raise ConfigError(
+            f"the model's name {model!r} looks like {other!r} of another project in these records",
+            hint="give project.model a name that nobody takes for that one",
+        )

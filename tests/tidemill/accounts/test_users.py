@@ -114,23 +114,26 @@ def test_the_last_admin_stays(state, undo):
 
 
 @pytest.mark.slow
-def test_two_admins_who_remove_each_other_at_once_leave_one(tmp_path):
-    url = f"sqlite:///{tmp_path / 'state.db'}"
-    state = open_state(url)
+@pytest.mark.parametrize("undo", ["disable", "demote"])
+def test_two_admins_who_remove_each_other_at_once_leave_one(any_state_url, undo):
+    state = open_state(any_state_url)
     for name in ("ada", "bob"):
         add(state, name, everywhere="admin")
     start, refused = threading.Barrier(2), []
 
-    def demote(name):
-        mine = open_state(url)
+    def remove(name):
+        mine = open_state(any_state_url)
         start.wait()
         try:
-            revoke_role(mine, name, "admin", project="*", actor="me")
+            if undo == "disable":
+                disable_user(mine, name, actor="me", now=NOW)
+            else:
+                revoke_role(mine, name, "admin", project="*", actor="me")
         except UsageError as error:
             refused.append(str(error))
         mine.close()
 
-    threads = [threading.Thread(target=demote, args=(name,)) for name in ("ada", "bob")]
+    threads = [threading.Thread(target=remove, args=(name,)) for name in ("ada", "bob")]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -188,3 +191,29 @@ def test_what_is_refused_leaves_no_entry_and_what_is_done_leaves_one(state):
         entries = session.query(AuditEntry).order_by(AuditEntry.seq).all()
         assert [(one.actor, one.action) for one in entries] == [("me", "add"), ("root", "grant")]
         assert '"role":"viewer"' in entries[1].details.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("taken", "wanted", "said"),
+    [
+        ("ada", "\u0430da", "mixes letters of Cyrillic and Latin"),
+        ("cop", "\u0441\u043e\u0440", "looks like the user 'cop'"),  # all Cyrillic
+        ("Bob", "\u0412\u041e\u0412", "looks like the user 'Bob'"),
+        ("nova", "\u03bd\u03bf\u03bd\u03b1", None),  # all Greek: "vova"
+        ("\u0441\u043e\u0440", "cop", "looks like the user"),
+        ("ada", "ada\u3164", "cannot be the name"),  # a letter that shows nothing
+        ("ada", "a\u200bda", "cannot be the name"),
+        ("ada", "ada\u0301\u0301", "cannot be the name"),
+        ("ada", "\u202eada", "cannot be the name"),
+        ("ada", "ada ", "already"),
+        ("\u0430\u043d\u043d\u0430", "anna", None),  # whose n is another letter
+        ("adà", "ada", None),
+    ],
+)
+def test_a_name_that_looks_like_anothers_is_refused(state, taken, wanted, said):
+    add(state, taken)
+    if said is None:
+        add(state, wanted)
+        return
+    with pytest.raises(UsageError, match=said):
+        add(state, wanted)
