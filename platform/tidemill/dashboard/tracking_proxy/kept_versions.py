@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from tidemill.dashboard.tracking_proxy.request_fields import fields_of
+from tidemill.dashboard.tracking_proxy.body_fields import fields_of
 from tidemill.project import Project
 from tidemill.registry.versions.alias_names import CHAMPION, kind_of
 from tidemill.registry.versions.registry_reader import holds_experiment, holds_version, read_alias_names

@@ -7,7 +7,7 @@ A version's lineage, the digests of its files and the gate's decision stand in t
 from typing import Final
 from urllib.parse import unquote
 
-from tidemill.dashboard.tracking_proxy.request_fields import objects_in, read_pairs
+from tidemill.dashboard.tracking_proxy.body_fields import objects_in, read_pairs
 
 __all__ = ["RESERVED", "names_reserved_tag"]
 
