@@ -65,7 +65,7 @@ PLACES = {
     ("opentelemetry",): ["serving/observability"],
     ("evidently",): ["monitoring/reports"],
     ("openlineage",): ["lineage/openlineage"],
-    ("kubernetes",): ["kubernetes"],
+    ("kubernetes",): [],  # nothing asks the API server yet
 }
 """Engines, and the folders or modules that may import them."""
 
