@@ -5,6 +5,7 @@ What a project *does* is declared in its ``params.yaml``; what changes between a
 
 # ruff: noqa: RUF009 -- `_setting` returns a dataclass field
 
+import ipaddress
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -82,6 +83,12 @@ def _refused_or_accepted(text: str) -> str:
     return text
 
 
+def _addresses(text: str) -> str:
+    for one in text.split(","):
+        ipaddress.ip_network(one.strip(), strict=False)
+    return ",".join(one.strip() for one in text.split(","))
+
+
 def _auto_or_always(text: str) -> str:
     if text not in ("auto", "always"):
         raise ValueError("it must be auto or always")
@@ -136,6 +143,10 @@ class Settings:
 
     dashboard_login: Literal["auto", "always"] = _setting("DASHBOARD_LOGIN", "auto", _auto_or_always)
     """Whether people must log in where the dashboard listens on loopback, too; beyond it they always must."""
+
+    trusted_proxies: str = _setting("TRUSTED_PROXIES", "127.0.0.1,::1", _addresses)
+    """Addresses and networks of proxies in front of the dashboard, with commas between them: what they say of
+    who asks (``X-Forwarded-For``) and that TLS was used (``X-Forwarded-Proto``) is believed."""
 
     num_cpus: int = _setting("NUM_CPUS", 0, _count)
     """CPUs that a Ray of our own may use; 0 takes all."""

@@ -23,6 +23,8 @@ def test_a_setting_comes_from_the_environment_unless_it_is_given(monkeypatch: py
     [
         ("SERVE_PORT", "eighty"), ("SERVE_PORT", "65536"), ("MLFLOW_PORT", "-1"), ("NUM_CPUS", "1.5"),
         ("TRACE_SHARE", "1.1"), ("TRACE_SHARE", "nan"), ("OPENLINEAGE_TIMEOUT", "0"), ("PLAIN_HTTP", "yes"),
+        ("TRUSTED_PROXIES", "*"), ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("TRUSTED_PROXIES", "10.0.0.1,,10.0.0.2"),
     ],
 )  # fmt: skip
 def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str):

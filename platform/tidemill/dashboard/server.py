@@ -62,9 +62,9 @@ def main(arguments: Sequence[str]) -> int:
         log_level="warning",
         timeout_graceful_shutdown=2,  # pages that listen for changes never hang up by themselves
         server_header=False,
-        # Of a proxy on this machine, which ends TLS: who is behind it, and that they came by https.
+        # Of a proxy, which ends TLS: who is behind it, and that they came by https.
         proxy_headers=not open_here,
-        forwarded_allow_ips="127.0.0.1,::1",
+        forwarded_allow_ips=installation.home.settings.trusted_proxies,
     )
     return 0
 
