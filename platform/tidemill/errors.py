@@ -12,6 +12,7 @@ The tree::
     ├── NotWritable              a file that must be changed may only be read
     ├── StateError               the platform's own records are locked, away or damaged
     ├── NotAnswering             a store that was to be read is away, or takes too long
+    │   └── BeingComputed        what was asked for takes seconds: it is being computed
     ├── AuditError               the audit log was changed, cut off, or is not what was expected
     ├── DataError                data is missing, broken or not what was declared
     │   └── VersionNotFound      no such data version
@@ -46,6 +47,7 @@ __all__ = [
     "AlertNotFound",
     "ApprovalNeeded",
     "AuditError",
+    "BeingComputed",
     "ConfigError",
     "DataError",
     "DecisionOutdated",
@@ -130,6 +132,15 @@ class StateError(TidemillError):
 
 class NotAnswering(TidemillError):
     """A store that was to be read is away, or takes too long."""
+
+
+class BeingComputed(NotAnswering):
+    """What was asked for takes seconds: it is being computed, and can be asked for again."""
+
+    def __init__(self, message: str, *, hint: str | None = None, ticket: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.ticket = ticket
+        """Names the computation where its end is told."""
 
 
 class AuditError(TidemillError):

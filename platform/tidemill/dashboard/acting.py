@@ -29,17 +29,21 @@ LOG = "turns-by-hand.log"
 _MODULE = "tidemill.retraining.by_hand.acts_by_hand"
 _AT_ONCE = threading.BoundedSemaphore(3)
 _SECONDS = 900.0
+_PLACE_SECONDS = 10.0
 _BEGIN_SECONDS = 60.0
 _children: list["subprocess.Popen[bytes]"] = []  # to reap when they have ended
 
 
-def act_apart(visit: Visit, project: Project, act: str, **facts: Any) -> dict[str, Any]:
+def act_apart(
+    visit: Visit, project: Project, act: str, wait_seconds: float = _PLACE_SECONDS, /, **facts: Any
+) -> dict[str, Any]:
     """Do something in a process of its own, and return what it answers when it has ended.
 
     Args:
         visit: who asks, and when.
         project: whose model it is.
         act: one of `tidemill.retraining.by_hand.acts_by_hand.ACTS`.
+        wait_seconds: how long to wait while three others work.
         facts: what the act needs.
 
     Raises:
@@ -48,7 +52,7 @@ def act_apart(visit: Visit, project: Project, act: str, **facts: Any) -> dict[st
             the decision's id.
     """
     asked = _asked(visit, act, facts)
-    with _place():
+    with _place(wait_seconds):
         process = subprocess.Popen(
             _command(project),
             stdin=subprocess.PIPE,
@@ -147,14 +151,14 @@ def _command(project: Project) -> list[str]:
 
 
 @contextmanager
-def _place() -> Iterator[None]:
+def _place(seconds: float) -> Iterator[None]:
     """Let only so many processes work at once.
 
     Raises:
         NotAnswering: that many do.
     """
     _reap()
-    if not _AT_ONCE.acquire(timeout=10):
+    if not _AT_ONCE.acquire(timeout=seconds):
         raise NotAnswering("too much is being done at once", hint="try it again in a minute")
     try:
         yield

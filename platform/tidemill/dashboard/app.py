@@ -14,7 +14,7 @@ from tidemill.dashboard.door import login_page
 from tidemill.dashboard.door.door import Door
 from tidemill.dashboard.door.identification import Identification
 from tidemill.dashboard.door.openid_login import SignOnRoutes
-from tidemill.dashboard.error_pages import API, MLFLOW, Refusal, answer_for
+from tidemill.dashboard.error_pages import API, MLFLOW, Refusal, Unfinished, answer_for
 from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.pages import audit_page, event_stream, feature_pages, fleet, model_pages, window_pages
 from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
@@ -94,16 +94,21 @@ def make_pages(sign_on: SignOn | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{API}/openapi.json",
-        responses={"4XX": {"model": Refusal}, "503": {"model": Refusal}},
+        responses={"202": {"model": Unfinished}, "4XX": {"model": Refusal}, "503": {"model": Refusal}},
     )
     for kind in (TidemillError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, answer_for)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.mount("/static", KeptFiles(), name="static")
     app.mount(MLFLOW, TrackingProxy(MLFLOW), name="mlflow")
-    app.add_api_route("/healthz", lambda: PlainTextResponse("ok"), include_in_schema=False)
+    app.add_api_route("/healthz", _health, include_in_schema=False)
     login_page.add_to(app)
     SignOnRoutes(sign_on or SignOn()).add_to(app)
     for add_to in PAGES:
         add_to(app)
     return app
+
+
+async def _health() -> PlainTextResponse:
+    """Say that this process answers: in its loop, so that it does when all threads wait for the records."""
+    return PlainTextResponse("ok")

@@ -1,5 +1,6 @@
 """Answers for what went wrong: a page for people, JSON for programs, with the same status and words."""
 
+import errno
 import logging
 from urllib.parse import quote
 
@@ -13,9 +14,19 @@ from tidemill.dashboard.navigation import shell_of
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.statuses import code_of, status_of
 from tidemill.dashboard.templating import render
-from tidemill.errors import ApprovalNeeded, TidemillError
+from tidemill.errors import ApprovalNeeded, BeingComputed, TidemillError
 
-__all__ = ["API", "MLFLOW", "Problem", "Refusal", "answer_for", "error_answer", "is_mlflow", "wants_json"]
+__all__ = [
+    "API",
+    "MLFLOW",
+    "Problem",
+    "Refusal",
+    "Unfinished",
+    "answer_for",
+    "error_answer",
+    "is_mlflow",
+    "wants_json",
+]
 
 API = "/api/v1"
 """The JSON twin of a page is at this prefix and the page's own path."""
@@ -30,6 +41,9 @@ _SAID = {
     429: ("too_many", "too many requests", "wait a little"),
 }
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_READING = ("GET", "HEAD")
+
 
 class Problem(BaseModel):
     """What is wrong, and what to do."""
@@ -43,6 +57,19 @@ class Refusal(BaseModel):
     """The answer of a twin that shows or does nothing."""
 
     error: Problem
+
+
+class Wait(BaseModel):
+    """What is being computed, and what to do meanwhile."""
+
+    message: str
+    hint: str | None
+
+
+class Unfinished(BaseModel):
+    """The answer of a twin that takes longer than its program waits: the same request gives more later."""
+
+    being_computed: Wait
 
 
 def wants_json(request: Request) -> bool:
@@ -79,6 +106,16 @@ def error_answer(request: Request, status: int, code: str, message: str, hint: s
 def answer_for(request: Request, error: Exception) -> Response:
     """Return the answer for an error; what the visitor did not cause is logged."""
     match error:
+        case BeingComputed() if request.method in _READING:
+            return _unfinished(request, error)
+        case BeingComputed():
+            said = f"{error}; nothing was done"
+            return error_answer(request, 503, "not_answering", said, "send it again in a minute")
+        case OSError() if error.errno in _NO_ROOM:
+            _log.error("%s", error, exc_info=error)
+            where = f" at {error.filename}" if error.filename else ""
+            said = f"there is no room to write{where}: {error.strerror}"
+            return error_answer(request, 503, "no_room", said, "free space there, then do it again")
         case TidemillError():
             status = status_of(error)
             if status >= 500:
@@ -103,3 +140,14 @@ def answer_for(request: Request, error: Exception) -> Response:
             return error_answer(
                 request, 500, "internal", "something went wrong here", "the dashboard's log says what"
             )
+
+
+def _unfinished(request: Request, error: BeingComputed) -> Response:
+    """Return the answer of what is being computed: a page that shows it when it is there."""
+    headers = {"Retry-After": "2"}
+    if wants_json(request):
+        return JSONResponse({"being_computed": {"message": str(error), "hint": error.hint}}, 202, headers)
+    values = {"message": str(error), "ticket": error.ticket, "title": "Being computed", "done": None}
+    values |= {"visit": request.state.visit, "path": quote(request.scope["path"])}
+    page = render("being_computed.html", {**values, "shell": shell_of(request, API)})
+    return HTMLResponse(page, 202, headers)

@@ -1,3 +1,4 @@
+import asyncio
 import re
 
 import pytest
@@ -6,6 +7,7 @@ from starlette.testclient import TestClient
 from tidemill.accounts.identities import Identity
 from tidemill.accounts.roles import TABLE
 from tidemill.dashboard.app import make_app, make_pages
+from tidemill.dashboard.door import door
 from tidemill.dashboard.door.identification import Identified
 from tidemill.dashboard.error_pages import API
 from tidemill.dashboard.page import permissions
@@ -88,6 +90,36 @@ def test_an_address_that_leads_nowhere_is_not_found(browser, path):
 def test_a_body_that_is_too_large_is_refused_before_anything_reads_it(browser):
     answer = browser.post(f"{API}/nothing", content=b"x" * 1_000_001, headers={"X-CSRF-Token": "1"})
     assert answer.status_code == 413
+
+
+def test_headers_that_are_too_large_are_refused_in_words(browser):
+    page = browser.get("/", headers={"Cookie": f"a={'x' * 100_000}"})
+    assert (page.status_code, "delete the cookies" in page.text) == (431, True)
+    twin = browser.get(f"{API}/fleet", headers={"X-Large": "x" * 100_000})
+    assert (twin.status_code, twin.json()["error"]["code"]) == (431, "headers_too_large")
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(installation, monkeypatch):
+    monkeypatch.setattr(door, "_BODY_SECONDS", 0.05)
+    sent = []
+
+    async def receive():
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": f"{API}/nothing", "raw_path": b"/", "query_string": b"",
+        "headers": [(b"host", b"localhost")], "scheme": "http", "server": ("localhost", 80),
+    }  # fmt: skip
+    asyncio.run(make_app(installation, Somebody(None), local_only=True)(scope, receive, send))
+    assert sent[0]["status"] == 401  # who may not come in is not waited for at all
+    sent.clear()
+    admin = Identity("person", "ada", {"*": frozenset({"admin"})})
+    asyncio.run(make_app(installation, Somebody(admin), local_only=True)(scope, receive, send))
+    assert (sent[0]["status"], b"did not come in" in sent[1]["body"]) == (408, True)
 
 
 def test_a_host_that_is_no_name_of_this_machine_is_refused_whatever_it_is(browser):

@@ -4,6 +4,7 @@ import pytest
 
 from tidemill.dashboard import templating
 from tidemill.dashboard.live.record_changes import TOPICS
+from tidemill.dashboard.pages.event_stream import COMPUTED
 
 TEMPLATES = templating.Path(templating.__file__).parent / "templates"
 LIVE = {
@@ -24,4 +25,4 @@ def test_a_live_part_can_be_found_again_and_hears_of_something():
     for part in parts:
         assert re.search(r' id="[a-z-]+"', part), part
         [heard] = re.findall(r'data-live="([^"]+)"', part)
-        assert set(heard.split()) <= TOPICS.keys(), part
+        assert set(heard.split()) <= {*TOPICS, COMPUTED}, part

@@ -1,5 +1,6 @@
 """Every request passes here first: its host, who it is from, and that its form is not forged."""
 
+import asyncio
 import hmac
 from collections.abc import Callable
 from datetime import datetime
@@ -8,7 +9,7 @@ from urllib.parse import parse_qsl, quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +20,7 @@ from tidemill.dashboard.door.own_requests import comes_from_elsewhere, host_name
 from tidemill.dashboard.door.security_headers import new_nonce, security_headers
 from tidemill.dashboard.error_pages import answer_for, error_answer, is_mlflow, wants_json
 from tidemill.dashboard.installation import Installation
+from tidemill.dashboard.records.bounded_reading import PAGE_SECONDS, PROGRAM_SECONDS, patience
 from tidemill.dashboard.visit import Visit
 from tidemill.errors import TidemillError
 
@@ -31,6 +33,10 @@ FORM: Final = "application/x-www-form-urlencoded"
 _READING = frozenset({"GET", "HEAD"})
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _BODY_BYTES = 1_000_000
+_BODY_SECONDS = 30.0
+_HEAD_BYTES = 32_768
+_WITHOUT_RECORDS = ("/static/", "/healthz")
+"""What is answered however the records are."""
 
 
 class Door:
@@ -88,9 +94,9 @@ class Door:
             answer = _foreign(request) if comes_from_elsewhere(request) else None
         elif answer is None and request.method not in _READING:
             body = _Body(request)
-            answer = await body.read() or self._forged(request, body)
+            answer = await body.read_in_time() or self._forged(request, body)
             receive = body.again
-        with calling(_caller(request)):
+        with calling(_caller(request)), patience(_patience(request)):
             await (answer or self._app)(scope, receive, send_with_headers)
 
     def _forged(self, request: Request, body: "_Body") -> ASGIApp | None:
@@ -109,6 +115,16 @@ class Door:
                 "misdirected",
                 "this answers only to names of its own machine, such as localhost",
             )
+        if sum(len(name) + len(value) for name, value in request.scope["headers"]) > _HEAD_BYTES:
+            return error_answer(
+                request,
+                431,
+                "headers_too_large",
+                f"the headers of a request are at most {_HEAD_BYTES:,} bytes",
+                "delete the cookies of this site, or send less",
+            )
+        if request.scope["path"].startswith(_WITHOUT_RECORDS):
+            return None
         try:
             found = await run_in_threadpool(self._identification.identify, request)
         except TidemillError as error:
@@ -145,6 +161,22 @@ class _Body:
         self._request = request
         self._given = False
 
+    async def read_in_time(self) -> ASGIApp | None:
+        """Read the body; return an answer if it is too large, or does not come in time."""
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                return await self.read()
+        except TimeoutError:
+            return error_answer(
+                self._request,
+                408,
+                "too_slow",
+                f"the body of the request did not come in {_BODY_SECONDS:.0f} s",
+                "look at the connection, and send it again",
+            )
+        except ClientDisconnect:
+            return _nobody_is_there
+
     async def read(self) -> ASGIApp | None:
         """Read the body; return an answer if it is too large."""
         async for chunk in self._request.stream():
@@ -165,6 +197,15 @@ class _Body:
             return await self._request.receive()
         self._given = True
         return {"type": "http.request", "body": self.content, "more_body": False}
+
+
+async def _nobody_is_there(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer nothing to who has hung up."""
+
+
+def _patience(request: Request) -> float:
+    """Return how long readings are waited for: a person is told soon, a program waits."""
+    return PROGRAM_SECONDS if wants_json(request) or request.method not in _READING else PAGE_SECONDS
 
 
 def _foreign(request: Request) -> ASGIApp:

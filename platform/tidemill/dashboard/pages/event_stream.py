@@ -2,22 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Final
 
 from fastapi import Depends, FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from tidemill.dashboard.live.record_changes import RecordChanges, TooManyListeners, latest_rows
+from tidemill.dashboard.live.record_changes import Change, RecordChanges, TooManyListeners, latest_rows
 from tidemill.dashboard.page import permissions, requirement
+from tidemill.dashboard.records.bounded_reading import READINGS
 
 if TYPE_CHECKING:
     from tidemill.accounts.roles import Permission
     from tidemill.dashboard.visit import Visit
 
-__all__ = ["NEEDS", "add_to"]
+__all__ = ["COMPUTED", "NEEDS", "add_to"]
 
+COMPUTED: Final = "computed"
+"""The topic of readings that take long: their events carry a ticket in place of a model, and no more."""
 NEEDS: Final[dict[str, "Permission"]] = {
     "alerts": ("read", "alert"),
     "decisions": ("read", "version"),
@@ -28,6 +32,7 @@ NEEDS: Final[dict[str, "Permission"]] = {
 _SECONDS = 60.0
 """After so long the browser asks anew, at the door: what ends a session ends this."""
 _BEAT = 10.0
+_log = logging.getLogger(__name__)
 
 
 def add_to(app: FastAPI) -> None:
@@ -73,15 +78,33 @@ async def _stream(changes: RecordChanges, heard: frozenset[tuple[str, str]]) -> 
     clock = asyncio.get_running_loop().time
     end = clock() + _SECONDS
     async with changes.listen() as waiting:
-        yield "retry: 2000\n\n"
-        while (left := end - clock()) > 0:
-            try:
-                change = await asyncio.wait_for(waiting.get(), min(_BEAT, left))
-            except TimeoutError:
-                yield _event("serving", None)  # figures of the moment are never the same
-                continue
-            if (change.topic, change.model) in heard:
-                yield _event(change.topic, change.model)
+        with READINGS.heard(_from_thread(waiting)) as ended:
+            yield "retry: 2000\n\n" + "".join(_event(COMPUTED, ticket) for ticket in ended)
+            while (left := end - clock()) > 0:
+                try:
+                    change = await asyncio.wait_for(waiting.get(), min(_BEAT, left))
+                except TimeoutError:
+                    yield _event("serving", None)  # figures of the moment are never the same
+                    continue
+                if change.topic == COMPUTED or (change.topic, change.model) in heard:
+                    yield _event(change.topic, change.model)
+
+
+def _from_thread(waiting: "asyncio.Queue[Change]") -> Callable[[str], None]:
+    """Return what puts the ticket of a reading that has ended into a queue, from the reading's thread."""
+    loop = asyncio.get_running_loop()
+
+    def put(ticket: str) -> None:
+        if not waiting.full():
+            waiting.put_nowait(Change(COMPUTED, ticket))
+
+    def tell(ticket: str) -> None:
+        try:
+            loop.call_soon_threadsafe(put, ticket)
+        except RuntimeError:
+            _log.debug("nobody listens any more: the server ends")
+
+    return tell
 
 
 def _event(topic: str, model: str | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tidemill.dashboard.records.bounded_reading import READINGS
-from tidemill.errors import TidemillError
+from tidemill.errors import BeingComputed, TidemillError
 from tidemill.files.sqlite_urls import sqlite_file
 
 __all__ = ["Backend", "check_backend", "without_secrets"]
@@ -69,12 +69,17 @@ def check_backend(name: str, address: str, advice: str) -> Backend:
         name: of it, in words.
         address: of a database, a server or a folder.
         advice: what to do if it cannot be reached.
+
+    Raises:
+        BeingComputed: it takes longer than this request waits.
     """
     look = _way(address)
     if look is None:
         return Backend(name, without_secrets(address), "unchecked", "there is no way to look", advice)
     try:
-        found = READINGS.read(name, ("backend", address), look, seconds=2 * _SECONDS)
+        found = READINGS.read(name, ("backend", address), look)
+    except BeingComputed:
+        raise
     except (TidemillError, OSError, ValueError) as error:
         return Backend(name, without_secrets(address), "failed", f"not reached: {error}", advice)
     return Backend(name, without_secrets(address), "ok", found, advice)

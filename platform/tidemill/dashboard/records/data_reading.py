@@ -1,6 +1,7 @@
 """Reads data versions for pages from git and DVC, for a bounded time: content may have to be fetched."""
 
-from tidemill.dashboard.records.bounded_reading import READINGS
+from tidemill.dashboard.records.bounded_reading import FOR_GOOD, READINGS
+from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
 from tidemill.data.repository.revisions import resolve
 from tidemill.data.versioning.diff import DataDiff, diff
 from tidemill.data.versioning.show import Shown, show
@@ -19,10 +20,12 @@ def read_log(project: Project, limit: int) -> tuple[list[LogEntry], str | None]:
 
     Raises:
         DataError: the project is no git and DVC repository.
-        NotAnswering: it takes long.
+        BeingComputed: it takes long.
     """
-    key = ("data log", str(project.root), limit)
-    return READINGS.read("the data versions", key, lambda: _log(project, limit))
+    stamp = tracking_stamp(project)
+    key = ("data log", str(project.root), limit, resolve(project, "HEAD"), stamp)
+    what = "the list of data versions"
+    return READINGS.read(what, key, lambda: _log(project, limit), keep=kept_for(stamp))
 
 
 def _log(project: Project, limit: int) -> tuple[list[LogEntry], str | None]:
@@ -52,12 +55,12 @@ def read_version(project: Project, revision: str) -> Shown:
 
     Raises:
         VersionNotFound: there is no such version.
-        NotAnswering: it takes long.
+        BeingComputed: it takes long.
     """
     commit = resolve(project, revision)
     key = ("data version", str(project.root), commit)
     return READINGS.read(
-        f"data version {commit[:10]}", key, lambda: show(project, commit, patience=_PATIENCE), keep=True
+        f"data version {commit[:10]}", key, lambda: show(project, commit, patience=_PATIENCE), keep=FOR_GOOD
     )
 
 
@@ -67,9 +70,9 @@ def read_comparison(project: Project, before: str, after: str) -> DataDiff:
     Raises:
         VersionNotFound: there is no such version.
         DataError: content is in neither cache nor remote.
-        NotAnswering: it takes long.
+        BeingComputed: it takes long.
     """
     commits = resolve(project, before), resolve(project, after)
     key = ("data comparison", str(project.root), commits)
     what = f"the rows of data versions {commits[0][:10]} and {commits[1][:10]}"
-    return READINGS.read(what, key, lambda: diff(project, *commits, patience=_PATIENCE), keep=True)
+    return READINGS.read(what, key, lambda: diff(project, *commits, patience=_PATIENCE), keep=FOR_GOOD)

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tidemill.dashboard.records.bounded_reading import READINGS
-from tidemill.errors import TidemillError
+from tidemill.errors import BeingComputed, NotAnswering, TidemillError
 from tidemill.prediction_log.search.record_search import find_labels, find_prediction
 from tidemill.project import Project
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Contribution", "Explained", "explain", "labels_of", "prediction_of"]
 
-_SECONDS = 5.0
 _KEPT = 4
+_KEPT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def prediction_of(project: Project, prediction_id: str) -> dict[str, Any] | None
     """Return the record of a prediction as the log holds it; None if it does not.
 
     Raises:
-        NotAnswering: it takes long: an id that the log does not hold is looked for everywhere.
+        BeingComputed: it takes long: an id that the log does not hold is looked for everywhere.
         DataError: the log cannot be read.
     """
     key = ("prediction", str(project.root), prediction_id)
@@ -53,13 +53,17 @@ def prediction_of(project: Project, prediction_id: str) -> dict[str, Any] | None
 
 
 def labels_of(project: Project, prediction_id: str) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the labels of a prediction, the one that counts last; and why they cannot be read."""
+    """Return the labels of a prediction, the one that counts last; and why they cannot be read.
+
+    Raises:
+        BeingComputed: it takes long.
+    """
     key = ("labels", str(project.root), prediction_id)
     root, model = project.predictions, project.model
     try:
-        found = READINGS.read(
-            "the labels", key, lambda: find_labels(root, model, prediction_id), seconds=_SECONDS
-        )
+        found = READINGS.read("the labels", key, lambda: find_labels(root, model, prediction_id))
+    except BeingComputed:
+        raise
     except TidemillError as error:
         return [], str(error)
     return found, None
@@ -69,15 +73,22 @@ def explain(project: Project, record: Mapping[str, Any]) -> tuple[Explained | No
     """Return an explanation of a prediction by the version that answered; and why there is none.
 
     The first one of a version takes seconds: its model is loaded.
+
+    Raises:
+        BeingComputed: it takes longer than this request waits.
     """
-    key = ("explained", str(project.root), record["prediction_id"])
+    asked = repr((record["version"], record.get("features")))  # an erasure may have blanked some
+    key = ("explained", str(project.root), record["prediction_id"], asked)
+    what = f"the explanation of {record['prediction_id']}"
     try:
-        return READINGS.read("the explanation", key, lambda: _explain(project, record), seconds=20)
+        return READINGS.read(what, key, lambda: _explain(project, record), keep=_KEPT_SECONDS), None
+    except BeingComputed:
+        raise
     except TidemillError as error:
         return None, str(error)
 
 
-def _explain(project: Project, record: Mapping[str, Any]) -> tuple[Explained | None, str | None]:
+def _explain(project: Project, record: Mapping[str, Any]) -> Explained:
     from tidemill.features.request_features import FeatureRow
     from tidemill.serving.inference.calls import Refused
 
@@ -85,15 +96,17 @@ def _explain(project: Project, record: Mapping[str, Any]) -> tuple[Explained | N
     try:
         [found] = _explainer(project).explain(str(record["version"]), [FeatureRow(features, ())])
     except Refused as error:
-        return None, str(error)
+        raise NotAnswering(str(error)) from error
     except KeyError as error:
-        return None, f"the log does not hold the feature {error.args[0]!r} of this prediction"
+        raise NotAnswering(
+            f"the log does not hold the feature {error.args[0]!r} of this prediction"
+        ) from error
     shown = [
         Contribution(name, _said(features.get(name)), float(value))
         for name, value in found["contributions"].items()
     ]
     shown.sort(key=lambda one: -abs(one.contribution))
-    return Explained(found["unit"], float(found["base_value"]), shown), None
+    return Explained(found["unit"], float(found["base_value"]), shown)
 
 
 def _said(value: Any) -> str:

@@ -11,15 +11,16 @@ __all__ = ["read_registry"]
 Value = TypeVar("Value")
 
 
-def read_registry(key: Hashable, work: Callable[[], Value]) -> Value:
+def read_registry(key: Hashable, work: Callable[[], Value], *, keep: float = 0.0) -> Value:
     """Return what ``work`` reads from the registry.
 
     Raises:
         ModelNotFound: it has no such model, version or alias.
-        NotAnswering: it is away, damaged, or slow.
+        BeingComputed: it takes longer than this request waits.
+        NotAnswering: it is away, or damaged.
     """
     try:
-        return READINGS.read("the model registry", key, work)
+        return READINGS.read("the model registry", key, work, keep=keep)
     except ModelNotFound:
         raise
     except (RegistryError, TrainingError) as error:

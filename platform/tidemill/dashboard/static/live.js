@@ -36,7 +36,9 @@
     for (const part of document.querySelectorAll("[data-live][id]")) {
       const topics = part.dataset.live.split(" ");
       const of = part.dataset.model;
-      if (topics.includes(topic) && (!of || !model || of === model)) refresh(part);
+      if (!topics.includes(topic) || (of && model && of !== model)) continue;
+      if ("reload" in part.dataset) { location.reload(); return; }
+      refresh(part);
     }
   };
 
@@ -53,6 +55,7 @@
       const { topic, model } = JSON.parse(event.data);
       hear(topic, model);
     });
+    if (document.querySelector("[data-reload]")) setTimeout(() => location.reload(), 20000); // no event came
     window.addEventListener("pagehide", () => events.close());
   }
 })();

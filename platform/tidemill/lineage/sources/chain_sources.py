@@ -11,7 +11,7 @@ from tidemill.lineage.sources.tracked_runs import TrainingRun, find_run, version
 from tidemill.prediction_log.search.version_totals import VersionTotals, count_by_version
 from tidemill.project import Project
 from tidemill.registry.history.service_periods import Service
-from tidemill.registry.history.serving_history import history
+from tidemill.registry.history.serving_history import periods_of
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.state import State, read_state
 from tidemill.state.tables import Alert, GateDecision, MonitorRun, Turn
@@ -90,9 +90,8 @@ class ChainRecords:
         return (counted or {}).get(version)
 
     def services(self, model: str, version: str) -> list[Service]:
-        """Return the periods in which a version was champion, and who decided each."""
-        found = self._once("history", model, lambda known: history(self.state, known)) or []
-        return [service for service in found if service.version == version]
+        """Return the last periods in which a version was champion, and who decided each."""
+        return periods_of(self.state, model, version)
 
     def turn(self, turn_id: str | None) -> Turn | None:
         """Return a turn."""

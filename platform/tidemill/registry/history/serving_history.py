@@ -3,13 +3,21 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
 from tidemill.registry.history.service_periods import Service, service_periods
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Promotion
 
-__all__ = ["champion_at", "decisions_for", "history", "past_champions", "previous_champion", "read_decision"]
+__all__ = [
+    "champion_at",
+    "decisions_for",
+    "history",
+    "past_champions",
+    "periods_of",
+    "previous_champion",
+    "read_decision",
+]
 
 
 def history(state: State, model: str) -> list[Service]:
@@ -22,6 +30,30 @@ def history(state: State, model: str) -> list[Service]:
             .order_by(Promotion.requested_at, Promotion.id)
         ).all()
     return service_periods([(move, decision) for move, decision in moves])
+
+
+def periods_of(state: State, model: str, version: str, most: int = 100) -> list[Service]:
+    """Return the last periods in which a version was champion, in order of time.
+
+    However long the history is, only the version's own moves and those that ended them are read.
+    """
+    done = Promotion.model == model, Promotion.status == "done"
+    place = tuple_(Promotion.requested_at, Promotion.id)
+    with state.transaction() as session:
+        moves = session.execute(
+            select(Promotion, GateDecision)
+            .outerjoin(GateDecision, Promotion.decision_id == GateDecision.id)
+            .where(*done, Promotion.to_version == version)
+            .order_by(Promotion.requested_at.desc(), Promotion.id.desc())
+            .limit(most)
+        ).all()
+        found = []
+        for move, decision in reversed(moves):
+            after = select(Promotion).where(*done, place > tuple_(move.requested_at, move.id))
+            ended = session.scalar(after.order_by(Promotion.requested_at, Promotion.id).limit(1))
+            pairs = [(move, decision), *([(ended, None)] if ended is not None else [])]
+            found.append(service_periods(pairs)[0])
+    return found
 
 
 def champion_at(state: State, model: str, moment: datetime) -> str | None:

@@ -32,6 +32,7 @@ __all__ = [
     "read_alias_names",
     "read_champion",
     "read_registered",
+    "read_registered_part",
     "read_version",
 ]
 
@@ -99,6 +100,32 @@ def read_registered(folder: ProjectFolder, model: str | None = None) -> list[Sho
         from tidemill.registry.versions.model_versions import list_versions
 
         return [_as_shown(version) for version in list_versions(load_project(folder.root), name)]
+
+
+def read_registered_part(folder: ProjectFolder, begin: int, size: int) -> tuple[list[ShownVersion], int]:
+    """Return some versions of the project's model, the latest first, and how many there are.
+
+    Args:
+        folder: the project.
+        begin: how many of the latest are left out.
+        size: how many are returned at most; the documents of no others are read.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    try:
+        database = _open(folder)
+        if database is None:
+            return [], 0
+        with closing(database):
+            rows = _versions(database, folder.model, folder.model)
+            part = rows[begin : begin + size]
+            return [_shown(folder, database, folder.model, row) for row in part], len(rows)
+    except (_AskMlflow, sqlite3.Error):
+        from tidemill.registry.versions.model_versions import list_versions
+
+        found = list_versions(load_project(folder.root), folder.model)
+        return [_as_shown(version) for version in found[begin : begin + size]], len(found)
 
 
 def read_version(folder: ProjectFolder, version: str, model: str | None = None) -> ShownVersion:

@@ -1,9 +1,11 @@
 import json
+import re
 import threading
 
 import pytest
 import yaml
 
+from tidemill.dashboard.door import door
 from tidemill.dashboard.pages.runs_and_data import data_comparison_page
 from tidemill.dashboard.records import data_reading
 from tidemill.dashboard.records.bounded_reading import Readings
@@ -104,23 +106,22 @@ def test_a_version_that_is_not_there_is_not_found(browser, versioned, name):
 
 def test_what_takes_long_is_said_to_and_is_there_later(browser, versioned, monkeypatch):
     go, real = threading.Event(), data_reading.diff
-    monkeypatch.setattr(data_reading, "READINGS", Quick())
+    monkeypatch.setattr(data_reading, "READINGS", Readings())
+    monkeypatch.setattr(door, "PAGE_SECONDS", 0.0)
+    monkeypatch.setattr(door, "PROGRAM_SECONDS", 0.0)
     monkeypatch.setattr(data_reading, "diff", lambda *of, **how: (go.wait(20), real(*of, **how))[1])
-    address = f"/api/v1/models/parcel-delay/data/compare?before={versioned[0]}"
-    slow = browser.get(address)
-    assert (slow.status_code, slow.json()["error"]["code"]) == (503, "not_answering")
+    address = f"/models/parcel-delay/data/compare?before={versioned[0]}"
+    page, twin = browser.get(address), browser.get(f"/api/v1{address}")
+    assert (page.status_code, twin.status_code, twin.headers["retry-after"]) == (202, 202, "2")
+    assert "is being read" in twin.json()["being_computed"]["message"]
+    assert re.search(
+        r'<p id="being-computed" data-live="computed" data-model="[0-9a-f]{32}" data-reload', page.text
+    )
+    assert '<noscript><meta http-equiv="refresh"' in page.text
+    assert 'href="/models/parcel-delay/alerts"' in page.text, "the way to other pages is there meanwhile"
     go.set()
-    Quick.patience = 20
+    monkeypatch.setattr(door, "PAGE_SECONDS", 20.0)
     assert browser.get(address).status_code == 200
-
-
-class Quick(Readings):
-    """Waits less."""
-
-    patience = 0.05
-
-    def read(self, what, key, work, *, seconds=0.0, keep=False):
-        return super().read(what, key, work, seconds=self.patience, keep=keep)
 
 
 def test_a_project_without_git_says_what_to_do(browser):

@@ -1,12 +1,18 @@
 import asyncio
 import json
+import threading
+
+import pytest
 
 from tests.tidemill.dashboard.pages.serving.test_serving_pages import job
 from tidemill.accounts.identities import Identity
 from tidemill.accounts.roles import TABLE
 from tidemill.dashboard.live.record_changes import TOPICS, Change, RecordChanges, latest_rows
+from tidemill.dashboard.pages import event_stream
 from tidemill.dashboard.pages.event_stream import NEEDS, _heard, _stream
+from tidemill.dashboard.records.bounded_reading import Readings, patience
 from tidemill.dashboard.visit import Visit
+from tidemill.errors import BeingComputed
 
 
 def test_every_topic_needs_a_permission_of_the_table():
@@ -37,7 +43,8 @@ def test_a_row_that_changes_is_an_event_of_its_model(installation):
     assert changed == {Change("serving", "other")}
 
 
-def test_a_stream_tells_only_what_may_be_heard():
+def test_a_stream_tells_only_what_may_be_heard(monkeypatch):
+    monkeypatch.setattr(event_stream, "READINGS", Readings())  # others have told of theirs
     state = {Change("alerts", "mine"): 1, Change("alerts", "theirs"): 1}
 
     looks = []
@@ -64,3 +71,29 @@ def test_a_stream_tells_only_what_may_be_heard():
 
     said = asyncio.run(scene())
     assert json.loads(said.partition("data: ")[2]) == {"topic": "alerts", "model": "mine"}
+
+
+def test_a_stream_tells_of_readings_that_end_and_of_those_that_just_have(monkeypatch):
+    readings, go = Readings(), threading.Event()
+    monkeypatch.setattr(event_stream, "READINGS", readings)
+
+    def ticket(key):
+        with patience(0.0), pytest.raises(BeingComputed) as told:
+            readings.read("it", key, lambda: go.wait(10))
+        return told.value.ticket
+
+    async def scene():
+        stream = _stream(RecordChanges(dict, every=60), frozenset())
+        assert await anext(stream) == "retry: 2000\n\n"
+        expected = await asyncio.to_thread(ticket, "first")
+        go.set()
+        said = await asyncio.wait_for(anext(stream), 5)
+        await stream.aclose()
+        later = _stream(RecordChanges(dict, every=60), frozenset())
+        first = await anext(later)
+        await later.aclose()
+        return expected, said, first
+
+    expected, said, first = asyncio.run(scene())
+    assert json.loads(said.partition("data: ")[2]) == {"topic": "computed", "model": expected}
+    assert first == "retry: 2000\n\n" + said

@@ -1,10 +1,13 @@
 import json
+import re
+import threading
 from datetime import timedelta
 
 import pytest
 from markupsafe import escape
 
 from tests.tidemill.prediction_log.log_records import NOON, label, record
+from tidemill.dashboard.door import door
 from tidemill.dashboard.records import prediction_reading
 from tidemill.prediction_log.prediction_log import PredictionLog
 
@@ -96,6 +99,26 @@ def test_an_answer_is_shown_in_the_words_of_its_task(browser, installation, fold
     assert listed["answer"] == said
     for page in ("predictions", "predictions/p1"):
         assert escape(said) in browser.get(f"/models/parcel-delay/{page}").text
+
+
+def test_an_explanation_that_takes_long_is_shown_when_it_is_there(browser, logged, monkeypatch):
+    go = threading.Event()
+
+    class Slow:
+        def explain(self, version, rows):
+            go.wait(20)
+            return [{"unit": "log-odds", "base_value": 0.5, "contributions": {"wind": 0.1}}]
+
+    monkeypatch.setattr(prediction_reading, "_explainer", lambda project: Slow())
+    monkeypatch.setattr(door, "PAGE_SECONDS", 0.5)
+    address = "/models/parcel-delay/predictions/p08?explain=true"
+    page = browser.get(address)
+    assert page.status_code == 200
+    assert re.search(r'<div id="why" data-live="computed" data-model="[0-9a-f]{32}">', page.text)
+    assert "Features as the model saw them" in page.text
+    go.set()
+    monkeypatch.setattr(door, "PAGE_SECONDS", 20.0)
+    assert "+0.1000" in browser.get(address).text
 
 
 def test_an_explanation_is_sorted_and_without_one_says_why(browser, logged, monkeypatch):

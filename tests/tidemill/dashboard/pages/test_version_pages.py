@@ -3,7 +3,9 @@ from datetime import timedelta
 import pytest
 
 from tests.tidemill.dashboard.pages.mlflow_store import open_store
+from tidemill.registry.versions import registry_reader
 from tidemill.state.tables import GateDecision, MonitorRun, Promotion, Turn
+from tidemill.training.tracking.mlflow_tracking import connect
 
 MLMODEL = """
 flavors: {sklearn: {serialization_format: skops}}
@@ -96,6 +98,22 @@ def test_a_version_without_its_files_says_so_and_shows_the_rest(browser, registe
     assert page.status_code == 200
     assert "Its files cannot be read" in page.text
     assert "-0.0305 to +0.0034" in page.text
+
+
+def test_only_the_documents_of_the_versions_on_the_page_are_read(registered, installation, monkeypatch):
+    read = []
+    real = registry_reader._shown
+    monkeypatch.setattr(registry_reader, "_shown", lambda *of, **how: read.append(1) or real(*of, **how))
+    found, total = registry_reader.read_registered_part(installation.home, 1, 1)
+    assert ([one.version for one in found], total, len(read)) == (["1"], 2, 1)
+    assert [one.version for one in registry_reader.read_registered(installation.home)] == ["2", "1"]
+
+
+def test_a_list_that_is_kept_is_read_anew_when_the_registry_changes(browser, registered, installation):
+    address = "/api/v1/models/parcel-delay/versions"
+    assert browser.get(address).json()["versions"][0]["aliases"] == ["champion"]
+    connect(installation.home).set_registered_model_alias("parcel-delay", "challenger", "2")
+    assert browser.get(address).json()["versions"][0]["aliases"] == ["challenger", "champion"]
 
 
 @pytest.mark.parametrize("version", ["3", "nobody", "1 or 1=1", "9" * 30, "²", "<b>"])

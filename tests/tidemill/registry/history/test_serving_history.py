@@ -11,6 +11,7 @@ from tidemill.registry.history.serving_history import (
     decisions_for,
     history,
     past_champions,
+    periods_of,
     previous_champion,
 )
 from tidemill.state import open_state
@@ -89,6 +90,9 @@ def test_each_serves_until_the_next(state):
     assert (found[2].passed, found[2].gain) == (None, None)
     assert [one.id for one in decisions_for(state, "small", "2")] == ["gate_1"]
     assert history(state, "nobody") == []
+    for version in "129":
+        assert periods_of(state, "small", version) == [one for one in found if one.version == version]
+    assert [one.until for one in periods_of(state, "small", "1", most=1)] == [None]
 
 
 versions = st.sampled_from(["1", "2", "3", "4"])

@@ -19,6 +19,9 @@ from tidemill.state.record_reader import Row
 
 __all__ = ["Policies", "PoliciesNow", "add_to", "policies", "policies_now"]
 
+_KEPT_SECONDS = 60.0
+_PLACE_SECONDS = 300.0
+
 
 @dataclass(frozen=True)
 class PolicyWord:
@@ -81,6 +84,8 @@ class PoliciesNow:
     """All policies judged at this moment."""
 
     model: str
+    at: datetime
+    """When they were judged; nobody waits longer than a minute for a new judgement."""
     policies: Sequence[PolicyNow]
 
 
@@ -116,14 +121,18 @@ def _word(row: Row) -> PolicyWord:
 
 
 def policies_now(visit: Here, model: str) -> PoliciesNow:
-    """Judge the policies of a project now, without acting on it; takes seconds."""
+    """Judge the policies of a project now, without acting on it.
+
+    Raises:
+        BeingComputed: it takes seconds, in a process of its own; the judgement is kept for a minute.
+    """
     project = visit.installation.load(visit.project(model))
 
     def work() -> dict[str, Any]:
-        return act_apart(visit, project, "judge-policies")
+        return act_apart(visit, project, "judge-policies", _PLACE_SECONDS) | {"at": visit.now}
 
-    found = READINGS.read(f"what the policies of {model} say", ("policies", model), work, seconds=25)
-    return PoliciesNow(model, [PolicyNow(**each) for each in found["policies"]])
+    found = READINGS.read(f"what the policies of {model} say", ("policies", model), work, keep=_KEPT_SECONDS)
+    return PoliciesNow(model, found["at"], [PolicyNow(**each) for each in found["policies"]])
 
 
 def add_to(app: FastAPI) -> None:

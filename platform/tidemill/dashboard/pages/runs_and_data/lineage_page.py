@@ -22,6 +22,7 @@ __all__ = ["Chain", "add_to", "lineage"]
 
 _DRAWN = 150
 """Nodes up to which the graph is drawn; the table has all."""
+_KEPT_SECONDS = 60.0
 _PERSONAL = ("prediction", "label")
 _PAGES = {"version": "versions", "run": "runs", "data": "data", "turn": "turns", "alert": "alerts"} | {
     "prediction": "predictions"
@@ -78,7 +79,10 @@ def lineage(
         Literal["both", "up", "down"], Query(description="To the origins, or what came of it.")
     ] = "both",
 ) -> Chain:
-    """Return the chain of anything: a data version, run, version, prediction, label and so on."""
+    """Return the chain of anything: a data version, run, version, prediction, label and so on.
+
+    It is kept for a minute: the whole prediction log is counted for it.
+    """
     project = visit.installation.load(visit.project(model))
     wanted = of.strip() or _champion(project)
     if wanted is None:
@@ -106,6 +110,7 @@ def _trace(project: Project, wanted: str, way: str) -> Graph:
             f"the chain of {wanted}",
             ("chain", str(project.root), wanted, way),
             lambda: trace(project, wanted, ways),
+            keep=_KEPT_SECONDS,
         )
     except UsageError as error:  # its words list what there is, of other models, too
         raise _unknown(project, wanted) from error

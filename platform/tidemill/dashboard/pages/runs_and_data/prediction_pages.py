@@ -13,7 +13,7 @@ from fastapi import FastAPI, Query
 from tidemill.dashboard.page import add_page
 from tidemill.dashboard.records.prediction_reading import Explained, explain, labels_of, prediction_of
 from tidemill.dashboard.visit import Here
-from tidemill.errors import PredictionNotFound
+from tidemill.errors import BeingComputed, PredictionNotFound
 from tidemill.prediction_log.search.newest_first import Wanted, newest_first
 from tidemill.project import Project
 from tidemill.tasks.task import Task
@@ -87,6 +87,8 @@ class Prediction:
     explained: Explained | None
     why_not: str | None
     """Why it is not explained."""
+    ticket: str | None = None
+    """Of the explanation while it is being computed: its end is told by it."""
 
 
 def predictions(
@@ -161,7 +163,7 @@ def prediction(
             hint="predictions leave the log by serve.log.retention_days and by erasure",
         )
     labels, trouble = labels_of(project, prediction_id)
-    found, why_not = explain(project, record) if explained else (None, None)
+    found, why_not, ticket = _explained(project, record) if explained else (None, None, None)
     names = ("served_at", "replica", "role", "shadow_of", "test", "milliseconds", "caller", "request_id")
     answer = record.get("answer")
     return Prediction(
@@ -186,7 +188,18 @@ def prediction(
         trouble,
         found,
         why_not,
+        ticket,
     )
+
+
+def _explained(
+    project: Project, record: Mapping[str, Any]
+) -> tuple[Explained | None, str | None, str | None]:
+    """Return the explanation, why there is none, and the ticket by which it can be waited for."""
+    try:
+        return *explain(project, record), None
+    except BeingComputed as error:
+        return None, str(error), error.ticket
 
 
 def _label(found: Mapping[str, Any]) -> Label:

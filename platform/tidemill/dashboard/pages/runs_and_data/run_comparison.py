@@ -10,6 +10,7 @@ from fastapi import FastAPI, Query
 from tidemill.dashboard.page import add_page
 from tidemill.dashboard.pages.runs_and_data.run_pages import ShownRun, origin_of, shown_run
 from tidemill.dashboard.records.bounded_reading import READINGS
+from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
 from tidemill.dashboard.templating import number
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.project import Project
@@ -65,8 +66,11 @@ def compare_runs(
     """Return several runs of a model beside each other."""
     project = visit.installation.load(visit.project(model))
     wanted = tuple(dict.fromkeys(run))
-    key = ("compared runs", str(project.root), wanted)
-    shown, facts, trouble = READINGS.read("the runs in MLflow", key, lambda: _read(project, wanted))
+    stamp = tracking_stamp(project)
+    key = ("compared runs", str(project.root), wanted, stamp)
+    shown, facts, trouble = READINGS.read(
+        "the runs in MLflow", key, lambda: _read(project, wanted), keep=kept_for(stamp)
+    )
     facts = [_with_gate(visit, model, one, of) for one, of in zip(shown, facts, strict=True)]
     titles = list(dict.fromkeys(title for of in facts for title in of))
     sections = [differences(title, [of.get(title, {}) for of in facts], all_of=all) for title in titles]

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Query
 from tidemill.dashboard.charts.parallel_coordinates import Coordinate, draw_coordinates
 from tidemill.dashboard.page import add_page
 from tidemill.dashboard.records.bounded_reading import READINGS
+from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
 from tidemill.dashboard.visit import Here
 from tidemill.project import Project
 from tidemill.tasks.natural_metric import Metric, metric_of, natural_values
@@ -122,20 +123,23 @@ def runs(
         versions = versions_by_run(project, [run.run_id for run in found.runs])
         return [shown_run(run, metric, versions.get(run.run_id, ())) for run in found.runs], found.following
 
-    key = ("runs", str(project.root), show, status, order, after)
+    stamp = tracking_stamp(project)
+    key = ("runs", str(project.root), show, status, order, after, stamp)
     shown = metric_of(metric)
     listed: Sequence[ShownRun] = ()  # nothing was trained yet
     following = None
     if store_exists(project) or visit.records.select("turns", "model = ?", model, limit=1):
-        listed, following = READINGS.read("the runs in MLflow", key, read)
+        listed, following = READINGS.read("the runs in MLflow", key, read, keep=kept_for(stamp))
     return Runs(model, shown.name, shown.better, listed, following, show, status or None, order)
 
 
 def run_page(visit: Here, model: str, run_id: str) -> RunPage:
     """Return one run of a model, with its trials."""
     project = visit.installation.load(visit.project(model))
-    key = ("run", str(project.root), run_id)
-    return READINGS.read(f"run {run_id[:8]} in MLflow", key, lambda: _read_page(project, run_id))
+    stamp = tracking_stamp(project)
+    key = ("run", str(project.root), run_id, stamp)
+    what = f"run {run_id[:8]} in MLflow"
+    return READINGS.read(what, key, lambda: _read_page(project, run_id), keep=kept_for(stamp))
 
 
 def _read_page(project: Project, run_id: str) -> RunPage:

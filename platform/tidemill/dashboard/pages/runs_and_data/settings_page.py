@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from tidemill.dashboard.page import add_page
 from tidemill.dashboard.records.backend_checks import Backend, check_backend, without_secrets
 from tidemill.dashboard.visit import Here, Visit
-from tidemill.errors import TidemillError
+from tidemill.errors import BeingComputed, TidemillError
 from tidemill.version import __version__
 
 __all__ = ["SettingsPage", "add_to", "settings_page"]
@@ -60,11 +60,28 @@ _ADVICE = {
 def settings_page(visit: Here) -> SettingsPage:
     """Return what the installation uses, and whether it can be reached."""
     shown = visit.may("read", "audit")
-    found = [check_backend(name, address, _ADVICE[name]) for name, address in _addresses(visit)]
+    found = _checked(_addresses(visit))
     if not shown:
         found = [Backend(one.name, "", one.state, _plain(one.state), one.advice) for one in found]
     rows = [_row(visit, one.name, one.model, one.root, shown=shown) for one in visit.projects]
     return SettingsPage(__version__, python_version(), shown, found, rows)
+
+
+def _checked(addresses: Sequence[tuple[str, str]]) -> list[Backend]:
+    """Look at all backends at once.
+
+    Raises:
+        BeingComputed: one of them takes longer than this request waits.
+    """
+    found, late = [], None
+    for name, address in addresses:
+        try:
+            found.append(check_backend(name, address, _ADVICE[name]))
+        except BeingComputed as error:
+            late = error  # the others are looked at meanwhile
+    if late is not None:
+        raise late
+    return found
 
 
 def _plain(state: str) -> str:

@@ -9,9 +9,10 @@ from fastapi import FastAPI
 
 from tidemill.dashboard.page import PageNumber, add_page
 from tidemill.dashboard.records.registry_reading import read_registry
+from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
 from tidemill.dashboard.records.version_records import ServedPeriod, served_periods, slices_of, turn_of
 from tidemill.dashboard.visit import Here, Visit
-from tidemill.errors import ModelNotFound, NotAnswering, RegistryError
+from tidemill.errors import BeingComputed, ModelNotFound, NotAnswering, RegistryError
 from tidemill.project import Project
 from tidemill.state.record_queries import gate_decisions
 from tidemill.tasks.natural_metric import metric_of, natural_values
@@ -140,14 +141,18 @@ class Version:
 
 def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
     """Return a page of the versions of a model."""
-    from tidemill.registry.versions.registry_reader import read_registered
+    from tidemill.registry.versions.registry_reader import read_registered_part
 
     project = visit.installation.load(visit.project(model))
     _refuse_lost_database(visit, project)
-    found = read_registry(("versions", str(project.root)), lambda: read_registered(project))
+    stamp, begin = tracking_stamp(project), (page - 1) * _SIZE
+    shown, total = read_registry(
+        ("versions", str(project.root), page, stamp),
+        lambda: read_registered_part(project, begin, _SIZE),
+        keep=kept_for(stamp),
+    )
     recorded = f"holdout_{project.config.train.metric}"
     metric = metric_of(recorded)
-    shown = found[(page - 1) * _SIZE : page * _SIZE]
     listed = [
         ListedVersion(
             one.version,
@@ -161,7 +166,7 @@ def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
         )
         for one in shown
     ]
-    return VersionList(model, metric.name, metric.better, listed, len(found), page)
+    return VersionList(model, metric.name, metric.better, listed, total, page)
 
 
 def _refuse_lost_database(visit: Visit, project: Project) -> None:
@@ -229,6 +234,8 @@ def _signature(project: Project, version: str) -> "tuple[SavedSignature | None, 
     try:
         key = ("signature", str(project.root), version)
         return read_registry(key, lambda: read_signature(project, version)), None
+    except BeingComputed:
+        raise
     except (NotAnswering, RegistryError) as error:
         return None, str(error)
 
