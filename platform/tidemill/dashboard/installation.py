@@ -17,10 +17,13 @@ from tidemill.dashboard.live.serving_watch import ServingWatch
 from tidemill.errors import ConfigError, ProjectNotFound
 from tidemill.project import Project, load_project
 from tidemill.state import State, open_state
-from tidemill.state.record_reader import Records
+from tidemill.state.served_records import ServedRecords
 from tidemill.state.tables import KnownProject
 
 __all__ = ["Installation", "ShownProject", "record_project"]
+
+_WAIT_SECONDS = 5.0
+"""A person who waits for an act would rather hear who holds the records."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,14 @@ class Installation:
     _loading: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @cached_property
-    def records(self) -> Records:
+    def records(self) -> ServedRecords:
         """The records, to read."""
-        return Records(self.home.state_url)
+        return ServedRecords(self.home.state_url)
 
     @cached_property
     def state(self) -> State:
         """The records, to write."""
-        return open_state(self.home.state_url)
+        return open_state(self.home.state_url, wait_seconds=_WAIT_SECONDS)
 
     @cached_property
     def sign_on(self) -> SignOn:

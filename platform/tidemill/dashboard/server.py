@@ -11,10 +11,11 @@ import uvicorn
 
 from tidemill.dashboard.app import make_app
 from tidemill.dashboard.door.account_identification import AccountIdentification
+from tidemill.dashboard.door.http_connections import HEAD_BYTES, BoundedConnection
 from tidemill.dashboard.installation import Installation, record_project
 from tidemill.dashboard.live.serving_watch import ServingWatch
 from tidemill.dashboard.opening import is_open, require_safe_opening
-from tidemill.dashboard.server_start import give_way, read_ahead
+from tidemill.dashboard.server_start import allow_connections, give_way, read_ahead
 from tidemill.errors import TidemillError
 from tidemill.garbage import collect_rarely
 from tidemill.project import load_project
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     collect_rarely()
     give_way()
+    allow_connections()
     parser = argparse.ArgumentParser(prog="python -m tidemill.dashboard.server")
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
@@ -60,6 +62,9 @@ def main(arguments: Sequence[str]) -> int:
         host=options.host,
         port=options.port,
         log_level="warning",
+        http=BoundedConnection,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        ws="none",
         timeout_graceful_shutdown=2,  # pages that listen for changes never hang up by themselves
         server_header=False,
         # Of a proxy, which ends TLS: who is behind it, and that they came by https.

@@ -5,15 +5,16 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tidemill.errors import TidemillError
+from tidemill.errors import StateError, TidemillError
 from tidemill.files.read_only_sqlite import can_change, copy_database, open_to_read
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
 
-__all__ = ["PAGE_ROWS", "Records", "Row", "open_records"]
+__all__ = ["PAGE_ROWS", "Records", "Row", "newest_schema", "open_records"]
 
 _MIGRATIONS = Path(__file__).parent / "migrations" / "versions"
 _WAIT_SECONDS = 30.0
@@ -33,13 +34,15 @@ class Records:
 
     Args:
         address: the file of a SQLite database, or an address as `tidemill.state.open_state` takes it.
+        wait_seconds: how long to wait for who has locked a SQLite database.
 
     >>> Records("sqlite:////no/such/folder/state.db").select("alerts", "model = ?", "parcel-delay")
     []
     """
 
-    def __init__(self, address: str | Path) -> None:
+    def __init__(self, address: str | Path, wait_seconds: float = _WAIT_SECONDS) -> None:
         self._address = (sqlite_file(address) or address) if isinstance(address, str) else address
+        self._wait_seconds = wait_seconds
 
     @property
     def path(self) -> Path | None:
@@ -110,10 +113,24 @@ class Records:
     def _rows(self, query: str, values: Sequence[object]) -> list[Row]:
         given = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in values]
         if isinstance(self._address, str):
-            return _read_postgres(self._address, query, given)
+            # A percent sign is one only in what `?` did not stand for.
+            names, rows = self._postgres_rows(query.replace("%", "%%").replace("?", "%s"), given)
+            return [Row(**dict(zip(names, map(_in_utc, found), strict=True))) for found in rows]
         if self.absent:
             return []
-        return _read_sqlite(self._address, query, [_sqlite_text(value) for value in given])
+        return _read_sqlite(
+            self._address, query, [_sqlite_text(value) for value in given], self._wait_seconds
+        )
+
+    def _postgres_rows(self, query: str, values: Sequence[object]) -> tuple[list[str], list[Any]]:
+        """Return the columns and rows of a query in the style of psycopg."""
+        return _read_postgres(str(self._address), query, values)
+
+
+@cache
+def newest_schema() -> str:
+    """Return what records of this release have as the revision of their schema."""
+    return max(path.name[:4] for path in _MIGRATIONS.glob("[0-9]*.py"))
 
 
 def open_records(address: str | Path) -> Records:
@@ -130,9 +147,8 @@ def open_records(address: str | Path) -> Records:
     records = Records(address)
     if records.absent:
         return records
-    newest = max(path.name[:4] for path in _MIGRATIONS.glob("[0-9]*.py"))
     try:
-        current = records.select("alembic_version", "version_num = ?", newest, order="version_num")
+        current = records.select("alembic_version", "version_num = ?", newest_schema(), order="version_num")
     except TidemillError:
         current = []
     if not current:
@@ -156,18 +172,24 @@ def _copy(path: Path) -> Path:
         ) from error
 
 
-def _read_sqlite(path: Path, query: str, values: Sequence[Any]) -> list[Row]:
+def _read_sqlite(path: Path, query: str, values: Sequence[Any], wait_seconds: float) -> list[Row]:
     sqlite3.register_converter("DATETIME", _moment)
     sqlite3.register_converter("JSON", json.loads)
     sqlite3.register_converter("BOOLEAN", lambda text: text == b"1")
     try:
-        connection = open_to_read(path, wait_seconds=_WAIT_SECONDS, detect_types=sqlite3.PARSE_DECLTYPES)
+        connection = open_to_read(path, wait_seconds=wait_seconds, detect_types=sqlite3.PARSE_DECLTYPES)
         with closing(connection), closing(connection.execute(query, values)) as cursor:
             names = [column[0] for column in cursor.description]
             return [Row(**dict(zip(names, found, strict=True))) for found in cursor]
     except sqlite3.Error as error:
-        raise TidemillError(
-            f"the records at {path} cannot be read: {error}", hint="check TIDEMILL_STATE_URL and the file"
+        if "locked" in str(error):
+            raise StateError(
+                f"the records at {path} are locked: another process has them for itself",
+                hint="wait until it is done, or end it: `fuser` with the file names it",
+            ) from error
+        raise StateError(
+            f"the records at {path} cannot be read: {error}",
+            hint="check TIDEMILL_STATE_URL and the file; a backup brings back a damaged one",
         ) from error
 
 
@@ -180,22 +202,19 @@ def _sqlite_text(value: object) -> object:
     return f"{value:%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) else value
 
 
-def _read_postgres(url: str, query: str, values: Sequence[object]) -> list[Row]:
+def _read_postgres(url: str, query: str, values: Sequence[object]) -> tuple[list[str], list[Any]]:
     try:
         import psycopg
     except ImportError as error:
-        raise TidemillError(
+        raise StateError(
             f"the records need a driver: {error}", hint="pip install 'tidemill[postgres]'"
         ) from error
     try:
         with psycopg.connect("postgresql://" + url.partition("://")[2]) as connection:
-            cursor = connection.execute(query.replace("?", "%s").encode(), values)
-            names = [column.name for column in cursor.description or ()]
-            return [Row(**dict(zip(names, map(_in_utc, found), strict=True))) for found in cursor]
+            cursor = connection.execute(query.encode(), values)
+            return [column.name for column in cursor.description or ()], list(cursor)
     except psycopg.Error as error:
-        raise TidemillError(
-            f"the records cannot be read: {error}", hint="check TIDEMILL_STATE_URL"
-        ) from error
+        raise StateError(f"the records cannot be read: {error}", hint="check TIDEMILL_STATE_URL") from error
 
 
 def _in_utc(value: object) -> object:

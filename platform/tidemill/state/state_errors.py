@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlche
 
 from tidemill.errors import StateError
 
-__all__ = ["lock_holders", "said_plainly", "translated"]
+__all__ = ["lock_holders", "said_plainly", "shown_address", "translated", "words_of"]
 
 
 @contextmanager
@@ -21,14 +21,14 @@ def translated(address: URL) -> Iterator[None]:
         yield
     except ImportError as error:
         raise StateError(
-            f"the records at {_shown(address)} need a driver: {error}",
+            f"the records at {shown_address(address)} need a driver: {error}",
             hint="pip install 'tidemill[postgres]'",
         ) from error
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         if _is_locked(error):
             raise _locked(address) from error
         raise StateError(
-            f"the records at {_shown(address)} cannot be opened: {_words(error)}",
+            f"the records at {shown_address(address)} cannot be opened: {words_of(error)}",
             hint="check TIDEMILL_STATE_URL, or that the folder is writable",
         ) from error
 
@@ -47,29 +47,30 @@ def said_plainly(address: URL) -> Iterator[None]:
         if _is_locked(error):
             raise _locked(address) from error
         raise StateError(
-            f"the records at {_shown(address)} cannot be read or written: {_words(error)}",
+            f"the records at {shown_address(address)} cannot be read or written: {words_of(error)}",
             hint="check the disk, that the file is writable, or that the server answers",
         ) from error
 
 
-def _shown(address: URL) -> str:
+def shown_address(address: URL) -> str:
+    """Return an address without its password."""
     return address.render_as_string(hide_password=True)
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
     """Return the database's own message, without SQLAlchemy's statement and links."""
     return str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).strip()
 
 
 def _is_locked(error: Exception) -> bool:
-    said = _words(error)
+    said = words_of(error)
     return "database is locked" in said or "lock timeout" in said
 
 
 def _locked(address: URL) -> StateError:
     holders = lock_holders(Path(address.database)) if address.database else []
     return StateError(
-        f"the records at {_shown(address)} are locked by {', '.join(holders) or 'another process'}, "
+        f"the records at {shown_address(address)} are locked by {', '.join(holders) or 'another process'}, "
         "and were not released in time",
         hint="wait for it, or end it, and try again: nothing was written",
     )

@@ -5,6 +5,7 @@ second. SQLite does this by itself once a transaction begins as a writer; in Pos
 one lock first. If a process dies inside a transaction, the lock is released and its writes are rolled back.
 """
 
+import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator
@@ -19,13 +20,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session
 
 from tidemill.errors import StateError
 from tidemill.files.locks import locked
 from tidemill.files.read_only_sqlite import can_change, copy_database
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
-from tidemill.state.state_errors import said_plainly, translated
+from tidemill.state.state_errors import said_plainly, shown_address, translated
 
 __all__ = ["State", "expect_state", "open_state", "read_state"]
 
@@ -98,11 +100,12 @@ def expect_state(url: str, wait_seconds: float = 5.0) -> State:
     return _ExpectedState(_engine(address, wait_seconds), address)
 
 
-def open_state(url: str) -> State:
+def open_state(url: str, wait_seconds: float = _WAIT_SECONDS) -> State:
     """Open the records at ``url`` and bring their schema up to date.
 
     Args:
         url: a SQLAlchemy address, such as ``sqlite:///project/.tidemill/state.db``.
+        wait_seconds: how long a transaction waits for another process that writes.
 
     Raises:
         StateError: the database cannot be opened or migrated.
@@ -111,7 +114,7 @@ def open_state(url: str) -> State:
     'sqlite'
     """
     address = make_url(url)
-    engine = _engine(address, _WAIT_SECONDS)
+    engine = _engine(address, wait_seconds)
     _bring_up(address, engine)
     return State(engine)
 
@@ -174,6 +177,31 @@ def _bring_up(address: URL, engine: Engine) -> None:
                 _migrate(engine)
         else:
             _migrate(engine)
+    if address.get_backend_name() == "sqlite" and address.database:
+        _watch_file(engine, Path(address.database))
+
+
+def _watch_file(engine: Engine, path: Path) -> None:
+    """Let transactions fail where the file is gone, and see another one that has taken its place.
+
+    SQLite itself would write to the deleted file, or make an empty one.
+    """
+
+    def require_file(*_: object) -> None:
+        if not path.exists():
+            raise sqlite3.OperationalError(f"{path} is not there any more")
+
+    def note_file(_connection: Any, record: Any) -> None:
+        record.info["file"] = path.stat().st_ino
+
+    def look_at_file(_connection: Any, record: Any, _proxy: object) -> None:
+        require_file()
+        if record.info.setdefault("file", path.stat().st_ino) != path.stat().st_ino:
+            raise DisconnectionError  # the pool connects anew
+
+    event.listen(engine, "do_connect", require_file)
+    event.listen(engine, "connect", note_file)
+    event.listen(engine, "checkout", look_at_file)
 
 
 def _prepare_sqlite(wait_seconds: float, connection: Any, _record: object) -> None:
@@ -198,8 +226,15 @@ def _take_turn(connection: Any) -> None:
 
 def _migrate(engine: Engine) -> None:
     with engine.begin() as connection:
-        if MigrationContext.configure(connection).get_current_heads() == _newest():
+        found = MigrationContext.configure(connection).get_current_heads()
+        if found == _newest():
             return
+        if max(found, default="") > max(_newest()):
+            raise StateError(
+                f"the records at {shown_address(engine.url)} are of a newer release of Tidemill: "
+                f"their schema is {max(found)}, this release knows {max(_newest())}",
+                hint="use that release, or restore a backup that this one made",
+            )
         config = _alembic()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

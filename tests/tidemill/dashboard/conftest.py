@@ -8,6 +8,7 @@ from tidemill.accounts.sign_on.sign_on_providers import SignOn
 from tidemill.clock import ReplayClock
 from tidemill.dashboard import app as wiring
 from tidemill.dashboard.app import make_app
+from tidemill.dashboard.door import door
 from tidemill.dashboard.door.identification import OpenIdentification
 from tidemill.dashboard.installation import Installation, record_project
 from tidemill.dashboard.tracking_proxy.tracking_proxy import TrackingProxy
@@ -52,6 +53,13 @@ def pages_made_once(monkeypatch):
     monkeypatch.setattr(wiring, "make_pages", make_pages)
 
 
+@pytest.fixture(autouse=True)
+def patient_pages(monkeypatch):
+    """Let pages wait for what is computed beside them: machines of tests are slow."""
+    monkeypatch.setattr(door, "PAGE_SECONDS", 60.0)
+    monkeypatch.setattr(door, "PROGRAM_SECONDS", 60.0)
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A project's folder without data: its records are what the pages show."""
@@ -67,6 +75,7 @@ def installation(folder):
     record_project(made.state, made.home, NOW)
     yield made
     made.state.close()
+    made.records.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import logging
+import threading
 from collections.abc import Callable
 from datetime import datetime
 
@@ -16,9 +17,11 @@ from tidemill.dashboard.door.identification import Identified, OpenIdentificatio
 from tidemill.dashboard.door.session_cookies import session_secret
 from tidemill.dashboard.installation import Installation
 from tidemill.errors import StateError
+from tidemill.threads import BackgroundThread
 
 __all__ = ["AccountIdentification"]
 
+_WAIT_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +38,7 @@ class AccountIdentification:
         self._installation = installation
         self._open = open_here
         self._visitors = OpenIdentification()
+        self._writing = threading.Lock()
 
     def identify(self, request: HTTPConnection) -> Identified:
         """Return who it is from.
@@ -64,11 +68,25 @@ class AccountIdentification:
         return Identified(found.identity, None)
 
     def _write(self, write: Callable[[], None]) -> None:
-        """Record a use; the request goes on where that fails, as it was let in by what could be read."""
-        try:
-            write()
-        except StateError as error:
-            _log.warning("a use could not be recorded: %s", error)
+        """Record a use beside the request, which was let in by what could be read.
+
+        Where the records are locked nobody waits for it; the next request tries again.
+        """
+        if not self._writing.acquire(blocking=False):
+            return
+        done = threading.Event()
+
+        def record() -> None:
+            try:
+                write()
+            except StateError as error:
+                _log.warning("a use could not be recorded: %s", error)
+            finally:
+                self._writing.release()
+                done.set()
+
+        BackgroundThread("record a use", record).start()
+        done.wait(_WAIT_SECONDS)
 
 
 def _token(request: HTTPConnection) -> bytes | None:
