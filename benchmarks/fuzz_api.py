@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,21 +44,26 @@ class Report:
     cases: int = 0
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     """By operation and status."""
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """By operation."""
     failures: dict[str, str] = field(default_factory=dict)
     """What must not be → the first request that did it."""
     lenient: dict[str, str] = field(default_factory=dict)
     """What OpenAPI forbids and the API took → the first such request: told, and no failure. In a project's
     own fields Pydantic takes false for 0, or a number for a moment."""
 
-    def count(self, operation: str, status: int) -> None:
+    def count(self, operation: str, status: int, seconds: float = 0.0) -> None:
         """Count one answer."""
         self.cases += 1
+        self.seconds[operation] += seconds
         self.statuses[operation, status] += 1
 
     def show(self) -> None:
         """Print what came back."""
         for (operation, status), count in sorted(self.statuses.items()):
             print(f"{operation:<60}{status:>6}{count:>8}")
+        for operation, seconds in sorted(self.seconds.items(), key=lambda one: -one[1])[:5]:
+            print(f"{operation:<60}{seconds:>12.1f} s")
         for word, found in (("TAKEN", self.lenient), ("FAILED", self.failures)):
             for what, request in found.items():
                 print(f"\n{word} {what}\n    {request}")
@@ -112,7 +117,7 @@ def count_round(schema: Any, report: Report) -> None:
             if interaction.response is None:
                 report.failures.setdefault(f"{event.label}: no answer", str(interaction.request))
             else:
-                report.count(event.label, interaction.response.status_code)
+                report.count(event.label, interaction.response.status_code, interaction.response.elapsed)
         for name, checks in event.recorder.checks.items():
             for check in checks:
                 if check.failure_info is None:
