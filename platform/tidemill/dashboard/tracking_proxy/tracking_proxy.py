@@ -17,6 +17,7 @@ from tidemill.accounts.identities import decide
 from tidemill.dashboard.error_pages import answer_for, error_answer
 from tidemill.dashboard.tracking_proxy.canonical_paths import SpellingRefused, canonical
 from tidemill.dashboard.tracking_proxy.forwarding import BodyTooLarge, at_most, forward, new_client
+from tidemill.dashboard.tracking_proxy.graph_queries import MOST, QUERIES, said_plainly
 from tidemill.dashboard.tracking_proxy.kept_versions import what_would_be_lost
 from tidemill.dashboard.tracking_proxy.registered_files import what_would_change
 from tidemill.dashboard.tracking_proxy.reserved_tags import RESERVED, names_reserved_tag
@@ -32,8 +33,6 @@ __all__ = ["TrackingProxy"]
 _log = logging.getLogger(__name__)
 _UPLOAD_BYTES: Final = 10 * 2**30
 _BODY_BYTES: Final = 64 * 2**20
-_QUERY_BYTES: Final = 64 * 2**10  # of GraphQL, which its pages send a few thousand bytes of
-_QUERIES = "/graphql"
 _KEPT_BYTES: Final = 2000  # of what was asked, in the audit log
 _CREATE = "/mlflow/experiments/create"
 _GATEWAY = "/ajax-api/2.0/mlflow/gateway-proxy"
@@ -84,7 +83,7 @@ class TrackingProxy:
         target = path.encode() + (b"?" + query if query else b"")
         address = httpx.URL(base).copy_with(raw_path=target)
         most = _UPLOAD_BYTES if needs[1] == "artifact" else _BODY_BYTES
-        most = _QUERY_BYTES if path == _QUERIES else most
+        most = MOST if path == QUERIES else most
         request = Request(request.scope, at_most(request.receive, most))
         try:
             if path.endswith(_CREATE) and (wrong := await _elsewhere(request)):
@@ -94,9 +93,10 @@ class TrackingProxy:
             if needs in _ON_RECORD:
                 body = await request.body()
                 await run_in_threadpool(_put_on_record, request, path, needs, body)
-            return await forward(
+            answer = await forward(
                 self._client, request, address, headers=_headers(request, path, needs), most=most
             )
+            return await said_plainly(request, answer) if path == QUERIES else answer
         except BodyTooLarge:
             return error_answer(request, 413, "too_large", f"a request here is at most {most:,} bytes")
         except TidemillError as error:

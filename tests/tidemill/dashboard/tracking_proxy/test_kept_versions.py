@@ -3,6 +3,7 @@
 import sqlite3
 
 import pytest
+from starlette.responses import Response
 
 from tests.tidemill.dashboard.tracking_proxy.test_kept_records import (
     MODEL,
@@ -96,3 +97,15 @@ def test_a_query_language_takes_no_more_than_its_pages_send(installation, upstre
         assert client.post("/mlflow/graphql", content=b"x" * 70_000).status_code == 413
         pieces = iter([b"x" * 40_000] * 2)
         assert client.post("/mlflow/graphql", content=pieces).status_code == 413
+
+
+def test_a_query_that_mlflow_breaks_at_is_a_wrong_one(installation, upstream, monkeypatch):
+    async def broken(request):
+        return Response("Internal Server Error", 500)
+
+    monkeypatch.setattr(upstream, "answer", broken)
+    with browse(installation, person("viewer")) as client:
+        answer = client.post("/mlflow/graphql", content=b'{"query": "{{{"}')
+        assert (answer.status_code, "cannot read" in answer.text) == (400, True)
+        other = client.post(f"{API}/runs/search", content=b"{}")
+        assert other.status_code == 500  # as it is
