@@ -14,9 +14,10 @@ from tidemill.accounts.users import add_user, disable_user, grant_role, revoke_r
 from tidemill.dashboard.app import make_app
 from tidemill.dashboard.door.account_identification import AccountIdentification
 from tidemill.dashboard.error_pages import API
-from tidemill.dashboard.installation import Installation
+from tidemill.dashboard.installation import Installation, record_project
 from tidemill.dashboard.opening import is_open, require_safe_opening
 from tidemill.errors import ConfigError
+from tidemill.project import load_project
 from tidemill.settings import Settings
 
 WORDS = "four words in a row"
@@ -295,3 +296,24 @@ def test_without_an_admin_it_does_not_open(installation):
     with pytest.raises(ConfigError, match="no admin") as refused:
         require_safe_opening(installation.state, Settings(plain_http="accepted"), "0.0.0.0")
     assert "tidemill users add" in refused.value.hint
+
+
+def test_a_session_opens_its_own_installation_alone_and_over_tls_by_the_bound_cookie_alone(people, tmp_path):
+    with enter_by(people) as client:
+        log_in(client)
+        [secret] = [one.value for one in client.cookies.jar if one.name == "tidemill_session"]
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("params.yaml", "features.yaml"):  # browsers send a cookie to every port of a host
+        (other / name).write_text((people.home.root / name).read_text())
+    elsewhere = Installation(load_project(other, Settings()), clock=people.clock)
+    record_project(elsewhere.state, elsewhere.home, people.clock.now())
+    with enter_by(elsewhere) as client:
+        client.cookies.set("tidemill_session", secret)
+        assert client.get("/").status_code == 303
+    elsewhere.state.close()
+    with enter_by(people, base="https://tidemill.example") as client:
+        client.cookies.set("tidemill_session", secret)
+        assert client.get("/").status_code == 303
+        client.cookies.set("__Host-tidemill", secret)
+        assert client.get("/").status_code == 200
