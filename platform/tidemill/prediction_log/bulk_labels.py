@@ -1,7 +1,7 @@
 """Import labels from a file into the prediction log."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -47,7 +47,9 @@ class Imported:
     """Rows that have a label and name no prediction, which were set aside."""
 
 
-def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
+def import_label_file(
+    project: Project, file: Path, clock: Clock, put_on_record: Callable[[], None] | None = None
+) -> Imported:
     """Log the labels of a file, by the rules of `label_matching`; importing it twice is harmless.
 
     Args:
@@ -57,6 +59,7 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
             or ``predicted_at`` and entity keys, which are all other columns (rows without the former are set
             aside). A key that is called like one of these four is given as ``key.<name>``.
         clock: wall-clock time.
+        put_on_record: called when all is found right, before the first label is logged.
 
     Raises:
         DataError: the file cannot be read, it has no label or one that is none of the task's, or a column is
@@ -71,6 +74,8 @@ def import_label_file(project: Project, file: Path, clock: Clock) -> Imported:
     blank = _require_labels(file, table, reader)
     unnamed = _require_predictions(file, table, keys, reader)
     hide = _redaction(project)
+    if put_on_record is not None:
+        put_on_record()
     count, before, named, log = 0, 0, [_named([])], open_log(project)
     try:
         for rows in batches(table, _ROWS):

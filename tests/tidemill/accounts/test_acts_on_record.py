@@ -38,6 +38,7 @@ UNATTENDED = {
     "registry/history/reconciliation.py:go_live": "follows from a deployment that is on record",
     "registry/history/reconciliation.py:reconcile_deployments": "follows from a deployment that is on record",
     "rollouts/rollout.py:_reshare": "follows from a deployment that is on record",
+    "retraining/backtest/backtest_record.py:keep_backtest": "what policies would have done",
     "retraining/decision_record.py:record_decisions": "what a policy decided; its turn is on record",
     "retraining/decision_record.py:record_turn": "what a policy decided; its turn is on record",
     "retraining/turn.py:_hold": "progress of a turn whose start is on record",

@@ -7,6 +7,7 @@ import typer
 
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit
+from tidemill.cli.own_acts import own_act
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
@@ -84,7 +85,8 @@ def import_(
         against = loaded.root / against
     request = LabelRequest(file, key_columns(key), name, label, time, known_at, majority, against)
     with progress() as tell:
-        done = import_labels(loaded, request, SystemClock().now(), tell)
+        before = own_act(loaded, "import", ("labels", name), file=file.name, majority=majority)
+        done = import_labels(loaded, request, SystemClock().now(), tell, before=before)
     emit(done, json, lambda console: _show(console, done))
 
 

@@ -19,6 +19,7 @@ from tidemill.cli.data.version_display import (
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment, print_indented
+from tidemill.cli.own_acts import own_act
 from tidemill.cli.progress_lines import progress
 from tidemill.errors import RegistryError, VersionNotFound
 from tidemill.plurals import counted
@@ -231,7 +232,8 @@ def add(
     loaded = load_project(project)
     here = path.absolute() if os.path.lexists(path) else loaded.root / path
     with progress() as tell:
-        added = put(loaded, here, message, tell)
+        named = os.path.relpath(here, loaded.root)
+        added = put(loaded, here, message, tell, before=own_act(loaded, "add", ("data", named), message))
 
     def render(console: "Console") -> None:
         verb = "is in version" if added.changed else "has not changed since version"

@@ -7,6 +7,7 @@ import typer
 
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
 from tidemill.cli.output import emit, print_indented
+from tidemill.cli.own_acts import own_act
 from tidemill.cli.progress_lines import progress
 from tidemill.plurals import counted
 from tidemill.tasks.natural_metric import metric_of
@@ -95,7 +96,9 @@ def import_(
     at = moment_by_hand(loaded, open_state(loaded.state_url), moment(as_of) if as_of else None)
     with progress() as tell:
         tell("import", f"loading {source}, and comparing what will be served with it", None, None)
-        done = import_model(loaded, ImportRequest(source, at, examples, names, allow_code, tracking_uri))
+        before = own_act(loaded, "import", ("version", loaded.model), source=source, allow_code=allow_code)
+        request = ImportRequest(source, at, examples, names, allow_code, tracking_uri)
+        done = import_model(loaded, request, before)
 
     trusted = f"{done.model}/{done.version}" in loaded.config.serve.trust_pickled
     emit(done, json, lambda console: _show(console, done, loaded.task.metric, trusted))

@@ -11,6 +11,7 @@ from tidemill.cli.models import model_import
 from tidemill.cli.models.version_arguments import AnyVersion, Model, Version, is_version, meant_version
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
+from tidemill.cli.own_acts import own_act
 from tidemill.cli.progress_lines import progress
 from tidemill.errors import UsageError
 from tidemill.plurals import counted
@@ -158,6 +159,7 @@ def models_compile(
     found = get_version(loaded, version, model)
     with progress() as tell:
         tell("compile", "compiling, and comparing with the original", None, None)
+        own_act(loaded, "compile", ("version", found.version))()
         record = compile_version(loaded, found.version, model)
     emit(
         {"model": model, "version": found.version, **record.facts()},

@@ -10,6 +10,7 @@ import typer
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir, moment
 from tidemill.cli.output import as_json, emit, format_moment, print_indented
+from tidemill.cli.own_acts import own_act
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
@@ -156,6 +157,8 @@ def prune(
             "there is no date to delete before", hint="give --before DATE, or set serve.log.retention_days"
         )
     first = moment(before).date() if before is not None else kept_from(SystemClock().now(), days or 0)
+    if not dry_run:
+        own_act(loaded, "prune", ("prediction", "log"), before=first.isoformat())()
     done = prune_log(loaded.predictions, loaded.model, first, dry_run)
     facts = asdict(done) | {
         "before": done.before.isoformat(),
@@ -289,7 +292,9 @@ def labels(
     from tidemill.prediction_log.bulk_labels import import_label_file
     from tidemill.project import load_project
 
-    done = import_label_file(load_project(project), file, SystemClock())
+    loaded = load_project(project)
+    act = own_act(loaded, "import", ("labels", "log"), file=file.name)
+    done = import_label_file(loaded, file, SystemClock(), act)
 
     def render(console: "Console") -> None:
         how = f"by {', '.join(done.keys)} and predicted_at" if done.keys else "by prediction_id"

@@ -57,11 +57,13 @@ def import_labels(
     tell: Tell = ignore_progress,
     *,
     patience: float = PATIENCE,
+    before: Callable[[], None] | None = None,
 ) -> Imported:
     """Read labels, choose one for each key, and version them as ``data/labels/<name>.parquet``.
 
     The file is the tool's latest export: it replaces the one imported before under that name, whose version
-    stays. Importing the same file again changes nothing.
+    stays. Importing the same file again changes nothing. ``before`` is called right before it becomes a
+    version.
 
     Raises:
         DataError: the file cannot be read, or labels are wrong: without key, of a key that ``against``
@@ -85,7 +87,7 @@ def import_labels(
     rule = "majority" if request.majority else "latest"
     write = _writer(project.root / path, kept, request.key, rule, keep_since=_is_assumed(found, known))
     message = f"Labels {request.name}: {kept.height} from {request.file.name}"
-    added = keep_table(project, path, message, write, tell, patience)
+    added = keep_table(project, path, message, write, tell, patience, before)
     return _imported(added, found, resolved, kept)
 
 

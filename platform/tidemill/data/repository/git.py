@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,8 +68,14 @@ def commits(root: Path, *arguments: str) -> list[tuple[str, datetime, str]]:
     return [(revision, datetime.fromtimestamp(int(at), UTC), subject) for revision, at, subject in parts]
 
 
-def commit_staged(root: Path, message: str, *files: str) -> None:
+def commit_staged(root: Path, message: str, *files: str, before: Callable[[], None] | None = None) -> None:
     """Commit staged changes (only of ``files``, if any are named); do nothing if there are none.
+
+    Args:
+        root: folder of the repository.
+        message: of the commit.
+        files: the only ones to commit.
+        before: called if there is something to commit, right before it is done.
 
     Raises:
         DataError: git refused.
@@ -78,6 +84,8 @@ def commit_staged(root: Path, message: str, *files: str) -> None:
         same = git_try(root, "diff", "--cached", "--quiet", "HEAD", "--", *files)
         if same.returncode == 0:
             return
+    if before is not None:
+        before()
     git(root, "commit", "--quiet", "--message", message, "--", *files)
 
 

@@ -60,6 +60,7 @@ def add(
     tell: Tell = ignore_progress,
     *,
     patience: float = PATIENCE,
+    before: Callable[[], None] | None = None,
 ) -> Added:
     """Version the current state of a file or folder, and copy it to the remote.
 
@@ -72,6 +73,7 @@ def add(
         message: of the commit; default: ``Add`` and the path.
         tell: the callback for progress.
         patience: seconds to wait for another process that works in the same repository.
+        before: called if something has changed, right before it becomes a version.
 
     Raises:
         UsageError: there is no such path in the project, or a stage makes it.
@@ -88,7 +90,7 @@ def add(
         _remove_drafts(root / place)
         survey(root, place)
         with _without_erased(project, place, tell) as (replaced, erased):
-            return _keep(project, place, message or f"Add {place}", replaced, erased, tell, patience)
+            return _keep(project, place, message or f"Add {place}", replaced, erased, tell, patience, before)
 
 
 def _remove_drafts(folder: Path) -> None:
@@ -111,6 +113,7 @@ def keep_table(
     write: Callable[[Path], bool],
     tell: Tell,
     patience: float,
+    before: Callable[[], None] | None = None,
 ) -> Added:
     """Write and version a table, all or nothing, as `add` does.
 
@@ -121,6 +124,7 @@ def keep_table(
         write: writes the table to the given path, or returns False if the existing one is equal.
         tell: the callback for progress.
         patience: seconds to wait for another process.
+        before: as of `add`.
     """
     root = repository(project)
 
@@ -133,7 +137,7 @@ def keep_table(
         with temporary_folder((root / path).parent, "new") as folder:
             new = folder / Path(path).name
             replaced = {path: new} if write(new) else {}
-            return _keep(project, path, message, replaced, 0, tell, patience)
+            return _keep(project, path, message, replaced, 0, tell, patience, before)
 
 
 def _keep(
@@ -144,9 +148,10 @@ def _keep(
     erased: int,
     tell: Tell,
     patience: float,
+    before: Callable[[], None] | None,
 ) -> Added:
     root = project.root
-    before = git_try(root, "rev-parse", "--verify", "HEAD").stdout
+    head = git_try(root, "rev-parse", "--verify", "HEAD").stdout
     pending_addition.begin(root, path, [*replaced])
     try:
         for file, new in replaced.items():
@@ -164,7 +169,7 @@ def _keep(
         if ignore.exists() and _changed(root, ignore):
             files.append(str(ignore.relative_to(root)))
         git(root, "add", "--", *files)
-        commit_staged(root, message, *files)
+        commit_staged(root, message, *files, before=before)
     except OSError as error:
         raise DataError(
             f"{path} cannot be put under version: {error}", hint=f"{_advice(error)}; nothing was changed"
@@ -174,7 +179,7 @@ def _keep(
     version = current(project)
     copy_to_remote(root, version.revision, lambda line: tell("pushing", line, None, None), patience)
     record_shapes(project, version)
-    return Added(version, path, version.revision != before.strip(), erased)
+    return Added(version, path, version.revision != head.strip(), erased)
 
 
 def _hash(root: Path, path: str, tell: Tell, patience: float) -> None:

@@ -1,5 +1,6 @@
 """Write an imported model to a run of its own, and register it: a version, or nothing."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,12 @@ def facts_of(checked: CheckedModel) -> dict[str, Any]:
     }
 
 
-def record_import(project: Project, lineage: Lineage, checked: CheckedModel) -> tuple[TrainedModel, str]:
+def record_import(
+    project: Project, lineage: Lineage, checked: CheckedModel, before: Callable[[], None] | None = None
+) -> tuple[TrainedModel, str]:
     """Judge a model on the hold-out, log it to a run with its lineage, and register it.
+
+    ``before`` is called right before it becomes a version.
 
     Returns:
         what is on record of it, and the number of the version.
@@ -55,6 +60,8 @@ def record_import(project: Project, lineage: Lineage, checked: CheckedModel) -> 
             with mlflow_tracking.parent_run(client, experiment, name, _ROLE) as run_id:
                 log_lineage(client, run_id, lineage)
                 trained = _log(project, client, run_id, checked)
+            if before is not None:
+                before()
             return trained, register(project, trained.run_id)
     except MlflowException as error:
         raise RegistryError(

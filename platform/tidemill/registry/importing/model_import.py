@@ -1,5 +1,6 @@
 """Import a model from elsewhere as a version of the project's model, a candidate for the gate."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,12 +43,14 @@ class ImportedVersion:
     """Rows of the hold-out that it is known to have learnt from: its metrics are no measure then."""
 
 
-def import_model(project: Project, request: ImportRequest) -> ImportedVersion:
+def import_model(
+    project: Project, request: ImportRequest, before: Callable[[], None] | None = None
+) -> ImportedVersion:
     """Import a model from elsewhere as a version of the project's model.
 
     It is read without executing what it brings along, unless the request allows that; what will be served is
     compared with it on real rows; it is judged on the project's hold-out. A failure, or a kill at any moment,
-    leaves no version.
+    leaves no version. ``before`` is called right before it becomes one.
 
     Raises:
         UsageError: there is no such file, or its kind, its features or its classes are not told.
@@ -66,10 +69,16 @@ def import_model(project: Project, request: ImportRequest) -> ImportedVersion:
             features_digest(project),
             find_uncommitted(project.root).files,
         ),
+        before,
     )
 
 
-def import_version(project: Project, request: ImportRequest, now: ProjectState) -> ImportedVersion:
+def import_version(
+    project: Project,
+    request: ImportRequest,
+    now: ProjectState,
+    before: Callable[[], None] | None = None,
+) -> ImportedVersion:
     """Import a model like `import_model`, into a project of this state."""
     connect_registry(project)  # it also quietens MLflow, which would warn of pip while it saves
     with TemporaryDirectory() as scratch:
@@ -86,7 +95,7 @@ def import_version(project: Project, request: ImportRequest, now: ProjectState) 
             now.uncommitted,
             facts,
         )
-        trained, version = record_import(project, lineage, checked)
+        trained, version = record_import(project, lineage, checked, before)
     compiled = compiled_record(project, get_version(project, version))
     return ImportedVersion(
         model=project.model,
