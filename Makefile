@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE  # or each of the hundreds of processes that tests start compiles everything anew
 
-.PHONY: help venv demo test test-fast lint check docs format chart torch lock clean
+.PHONY: help venv demo test test-fast lint check docs format chart sbom torch lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -63,6 +63,9 @@ format: $(STAMP)  ## Format the code.
 
 chart: $(STAMP)  ## Write the README of the Helm chart from its values.
 	@$(BIN)/python helm/values_table.py
+
+sbom: $(STAMP)  ## Write what .venv has as a bill of materials (CycloneDX), sbom.json.
+	@$(BIN)/python .ci/sbom > sbom.json
 
 # Not in the lock: its usual build brings gigabytes for graphics cards. Where pip finds no build for CPUs, its
 # tests are skipped, and say so.
