@@ -84,6 +84,8 @@ class FeatureCache(Generic[Row]):
         self._clock = clock
         self._kept: OrderedDict[tuple[int, bytes], _CachedRow[Row]] = OrderedDict()
         self._lock = threading.Lock()
+        self.lookups = [[0, 0] for _ in seconds]
+        """Of each view how many rows were found here, and how many were not."""
 
     def __len__(self) -> int:
         """Return how many rows are kept."""
@@ -114,6 +116,7 @@ class FeatureCache(Generic[Row]):
                     missed.append([place for place, key in enumerate(of_view) if key is not None])
                     continue
                 span, oldest, column, gone = int(seconds * 1_000_000), now - seconds, known[view], []
+                hits = 0
                 for place, key in enumerate(of_view):
                     if key is None:
                         continue
@@ -123,7 +126,11 @@ class FeatureCache(Generic[Row]):
                     else:
                         kept_rows.move_to_end((view, key))
                         column[place] = kept.row
+                        hits += 1
                 missed.append(gone)
+                counts = self.lookups[view]
+                counts[0] += hits
+                counts[1] += len(gone)
         return missed
 
     def began(self) -> float:

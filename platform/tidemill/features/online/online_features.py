@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import chain
 
 from feast import FeatureService, FeatureStore
@@ -23,8 +24,8 @@ from tidemill.project.feature_columns import FeatureValue
 
 __all__ = ["OnlineFeatures"]
 
-Count = Callable[[Sequence[tuple[str, int, int]]], None]
-"""Called for each cached view with its numbers of cache hits and misses."""
+Lookups = Callable[[], Sequence[tuple[str, int, int]]]
+"""Returns of each cached view how many rows the cache had so far, and how many it had not."""
 
 
 class OnlineFeatures:
@@ -46,7 +47,7 @@ class OnlineFeatures:
         outage: CircuitBreaker | None = None,
         *,
         cached_rows: int = 0,
-        count: Count | None = None,
+        report: Callable[[Lookups], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         requested: Collection[str] = (),
     ) -> None:
@@ -57,7 +58,7 @@ class OnlineFeatures:
             service: whose features these are.
             outage: circuit breaker: while the store is down, rows consist of defaults.
             cached_rows: how many rows to keep of views that declare ``cache_seconds``; 0: read all afresh.
-            count: called with the cache's hits and misses.
+            report: gets, once, what returns the cache's hits and misses.
             clock: the wall clock that rows are kept by, seconds from anywhere; never goes back.
             requested: the views whose features come in the request: they are neither looked up nor computed.
 
@@ -95,7 +96,6 @@ class OnlineFeatures:
         self.inputs = tuple(
             dict.fromkeys(name for view in on_demand for name in Transformation(view).request)
         )
-        self._count = count
         self._doing = (
             f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"
         )
@@ -106,6 +106,9 @@ class OnlineFeatures:
             converters(service),
             declared_categories(service, on_demand),
         )
+        if self._cache is not None and report is not None:
+            kept = [n for n in range(len(self._views)) if self._cache.keeps(n)]
+            report(partial(_lookups_of, [(self._views[n].name, self._cache.lookups[n]) for n in kept]))
 
     def _resolve(
         self,
@@ -117,10 +120,6 @@ class OnlineFeatures:
     ) -> None:
         """Work out once which view gives which of the served values."""
         self._views = [StoredView(lookup, self.features, defaults, types, known) for lookup in self._lookups]
-        kept = self._cache
-        self._kept_views = [
-            (n, view.name) for n, view in enumerate(self._views) if kept is not None and kept.keeps(n)
-        ]
         self._computed = [
             ComputedView(each, self._views, self.features, defaults, types, known) for each in on_demand
         ]
@@ -180,13 +179,6 @@ class OnlineFeatures:
             open_ = [[place for place, key in enumerate(of_view) if key is not None] for of_view in keys]
         else:
             open_ = self._cache.find(keys, moments, known)
-            if self._count is not None:
-                self._count(
-                    [
-                        (name, len(moments) - keys[view].count(None) - len(open_[view]), len(open_[view]))
-                        for view, name in self._kept_views
-                    ]
-                )
         wanted = [n for n, places in enumerate(open_) if places]
         if not wanted:
             return known, [False] * len(moments)
@@ -239,3 +231,7 @@ class OnlineFeatures:
                 flags += block.flags
         values = chain.from_iterable([block.served for block in ordered])
         return FeatureRow(dict(zip(self._names, values, strict=True)), tuple(flags))
+
+
+def _lookups_of(counts: Sequence[tuple[str, Sequence[int]]]) -> list[tuple[str, int, int]]:
+    return [(name, hits, misses) for name, (hits, misses) in counts]

@@ -34,9 +34,6 @@ class Meter(Protocol):
     def batch(self, rows: int) -> None:
         """Count a batch of so many rows."""
 
-    def cache(self, views: Sequence[tuple[str, int, int]]) -> None:
-        """Count lookups in the feature cache: each view, how many rows it had, and how many it had not."""
-
     def in_flight(self, requests: int) -> None:
         """Set how many requests are under way."""
 
@@ -59,9 +56,6 @@ class NoMeter:
         """Do nothing."""
 
     def batch(self, rows: int) -> None:
-        """Do nothing."""
-
-    def cache(self, views: Sequence[tuple[str, int, int]]) -> None:
         """Do nothing."""
 
     def in_flight(self, requests: int) -> None:

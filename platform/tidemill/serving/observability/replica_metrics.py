@@ -63,7 +63,7 @@ class Metrics:
         self._errors: Counter[tuple[str, ...]] = Counter()
         self._by_version: dict[tuple[str, str, str], _VersionSeries] = {}
         self._batches = Histogram(_ROWS)
-        self._cache: Counter[tuple[str, ...]] = Counter()
+        self._caches: list[Callable[[], Sequence[tuple[str, int, int]]]] = []
         self._flags: Counter[str] = Counter()
         self._in_flight = 0
         self._sources: list[Callable[[], Iterable[Family]]] = []
@@ -106,15 +106,6 @@ class Metrics:
         with self._counting:
             self._batches.observe(rows)
 
-    def cache(self, views: Sequence[tuple[str, int, int]]) -> None:
-        """Count lookups: of each view, the rows that the replica's cache had, and that it had not."""
-        with self._counting:
-            for view, hits, misses in views:
-                if hits:
-                    _bounded_add(self._cache, (view, "hit"), ("other", "hit"), hits)
-                if misses:
-                    _bounded_add(self._cache, (view, "miss"), ("other", "miss"), misses)
-
     def in_flight(self, requests: int) -> None:
         """Set how many requests are being worked on, those that wait for a batch included."""
         self._in_flight = requests
@@ -144,6 +135,10 @@ class Metrics:
         It must be fast and is called by several threads; its families get the label ``replica``.
         """
         self._sources.append(source)
+
+    def add_cache(self, lookups: Callable[[], Sequence[tuple[str, int, int]]]) -> None:
+        """Ask for a cache's lookups whenever the metrics are read: view, rows that it had, and had not."""
+        self._caches.append(lookups)
 
     def start(self) -> None:
         """Begin to share this replica's metrics with the others on the node."""
@@ -222,7 +217,7 @@ class Metrics:
                 "tidemill_feature_cache_lookups",
                 "Lookups of a view's rows, by whether the replica's cache had them.",
                 ("view", "result"),
-                self._cache,
+                self._of_caches(),
             ),
             _counter(
                 "tidemill_feature_flags",
@@ -231,6 +226,14 @@ class Metrics:
                 {_named(flag): count for flag, count in sorted(self._flags.items())},
             ),
         ]
+
+    def _of_caches(self) -> Counter[tuple[str, ...]]:
+        counts: Counter[tuple[str, ...]] = Counter()
+        for view, hits, misses in (each for lookups in self._caches for each in lookups()):
+            for result, number in (("hit", hits), ("miss", misses)):
+                if number:
+                    _bounded_add(counts, (view, result), ("other", result), number)
+        return counts
 
     def _of_process(self) -> list[Family]:
         times = self._process.cpu_times()

@@ -1,5 +1,6 @@
 """Kept rows: the same answers as without, as old as declared and no older."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -179,11 +180,28 @@ def test_views_are_found_together_each_by_its_own_seconds():
 
 
 def test_hits_and_misses_are_counted_by_view(store):
-    counted = []
-    reader = OnlineFeatures(store, "all", cached_rows=9, count=counted.extend)
+    reports = []
+    reader = OnlineFeatures(store, "all", cached_rows=9, report=reports.append)
     reader.read([{"origin": "JFK", "gate": 1}, {"origin": "EWR", "gate": 1}], [at(2)] * 2)
     reader.read([{"origin": "JFK", "gate": 2}], [at(2)])
-    assert counted == [("weather", 0, 2), ("country", 0, 2), ("weather", 1, 0), ("country", 1, 0)]
+    (lookups,) = reports
+    assert lookups() == [("weather", 1, 2), ("country", 1, 2)]
+
+
+def test_no_thread_loses_a_count():
+    cache = FeatureCache([10.0], 9, Clock())
+    cache.keep(0, 0.0, {b"k": 0}, {b"k": "row"}, lambda row: None)
+
+    def look():
+        for _ in range(1000):
+            cache.find([[b"k", b"other"]], [0, 0], [[None, None]])
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cache.lookups == [[4000, 4000]]
 
 
 @pytest.mark.parametrize("seconds", ["soon", "0", "-1", "nan", "inf", "10801"])

@@ -35,7 +35,7 @@ def feature_readers(project: Project, breaker: CircuitBreaker, metrics: Metrics)
             service,
             breaker,
             cached_rows=_CACHED_ROWS if serve.feature_cache else 0,
-            count=metrics.cache,
+            report=metrics.add_cache,
             requested=requested_views(project, store).views,
         ),
     )
