@@ -16,6 +16,7 @@ from typing import Any
 
 from tidemill import errors
 from tidemill.accounts.caller import current_caller
+from tidemill.dashboard.server_start import patient_environment
 from tidemill.dashboard.visit import Visit
 from tidemill.errors import NotAnswering, RetrainingError, TidemillError, TurnInProgress
 from tidemill.files.locks import is_locked
@@ -59,6 +60,7 @@ def act_apart(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=project.root,
+            env=patient_environment(),
             start_new_session=True,
         )
         try:
@@ -94,6 +96,7 @@ def start_turn(visit: Visit, project: Project, reason: str, as_of: str | None) -
             stdout=subprocess.DEVNULL,
             stderr=output,
             cwd=project.root,
+            env=patient_environment(),
             start_new_session=True,
         )
     assert process.stdin is not None

@@ -15,7 +15,7 @@ from tidemill.dashboard.door.http_connections import HEAD_BYTES, BoundedConnecti
 from tidemill.dashboard.installation import Installation, record_project
 from tidemill.dashboard.live.serving_watch import ServingWatch
 from tidemill.dashboard.opening import is_open, require_safe_opening
-from tidemill.dashboard.server_start import allow_connections, give_way, read_ahead
+from tidemill.dashboard.server_start import allow_connections, fail_soon, give_way, read_ahead
 from tidemill.errors import TidemillError
 from tidemill.garbage import collect_rarely
 from tidemill.project import load_project
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     collect_rarely()
     give_way()
     allow_connections()
+    fail_soon()
     parser = argparse.ArgumentParser(prog="python -m tidemill.dashboard.server")
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")

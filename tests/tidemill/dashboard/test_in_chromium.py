@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -21,13 +23,28 @@ PAGE = "/models/parcel-delay/serving"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def hanging():
+    """Port of a server that takes no connection: who connects waits."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as busy, ExitStack() as stack:
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(busy.getsockname())
+        yield busy.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, hanging):
     folder = tmp_path_factory.mktemp("browsed")
     (folder / "params.yaml").write_text(PARAMS)
     (folder / "features.yaml").write_text("features: {weight: {type: float}}\n")
     port = free_port()
     command = ["-m", "tidemill.dashboard.server", "--project", str(folder), "--port", str(port)]
-    process = subprocess.Popen([sys.executable, *command], env={**os.environ}, cwd=folder)
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        env={**os.environ, "TIDEMILL_OTLP_ENDPOINT": f"http://127.0.0.1:{hanging}"},
+        cwd=folder,
+    )
     try:
         wait_until_it_answers(f"http://127.0.0.1:{port}/healthz")
         yield f"http://127.0.0.1:{port}", open_state(f"sqlite:///{folder}/.tidemill/state.db")
@@ -86,3 +103,16 @@ def test_without_scripts_everything_is_there_to_read(server, browser):
     page.goto(address + PAGE)
     assert "job_000001" in page.inner_text("main")
     assert page.inner_text("#live-note") == ""
+
+
+def test_what_takes_long_is_said_to_be_computed_and_shows_itself(server, browser):
+    address, _ = server
+    page = browser.new_page()
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    answer = page.goto(f"{address}/settings", wait_until="domcontentloaded")
+    assert answer.status == 202
+    assert "Being computed" in page.inner_text("h1")
+    page.locator("h1", has_text="Settings").wait_for(timeout=30_000)
+    assert "not reached" in page.inner_text("main")
+    assert said == []

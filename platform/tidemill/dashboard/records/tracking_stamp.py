@@ -6,7 +6,7 @@ from tidemill.dashboard.records.bounded_reading import FOR_GOOD
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import ProjectFolder
 
-__all__ = ["kept_for", "tracking_stamp"]
+__all__ = ["kept_for", "store_is_there", "tracking_stamp"]
 
 _COUNTER = slice(24, 28)
 """Where the header of a SQLite file counts its changes."""
@@ -28,6 +28,17 @@ def tracking_stamp(project: ProjectFolder) -> Stamp | None:
     if path is None:
         return None
     return tuple(_state(file) for file in (path, path.with_name(f"{path.name}-wal")) if file.exists())
+
+
+def store_is_there(project: ProjectFolder) -> bool:
+    """Return whether MLflow's database is there; a server is taken to be. It imports no MLflow.
+
+    >>> from types import SimpleNamespace
+    >>> store_is_there(SimpleNamespace(tracking_uri="sqlite:////no/such/mlflow.db"))
+    False
+    """
+    path = sqlite_file(project.tracking_uri)
+    return path is None or path.is_file()
 
 
 def kept_for(stamp: Stamp | None) -> float:

@@ -128,4 +128,6 @@ def test_a_lost_registry_is_said_to_be_lost(browser, registered, installation):
     gone = browser.get("/models/parcel-delay/versions")
     assert gone.status_code == 503
     assert "restore" in gone.text.lower()
+    chain = browser.get("/models/parcel-delay/lineage")
+    assert (chain.status_code, "restore" in chain.text) == (503, True)
     assert browser.get("/").status_code == 200

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Query
 from tidemill.dashboard.charts.layered_graph import Box, draw_graph
 from tidemill.dashboard.page import add_page
 from tidemill.dashboard.records.bounded_reading import READINGS
-from tidemill.dashboard.records.registry_reading import read_registry
+from tidemill.dashboard.records.registry_reading import read_registry, refuse_lost_registry
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import NotAllowed, UsageError
 from tidemill.lineage.graph.chain_graph import Graph, Node
@@ -84,6 +84,8 @@ def lineage(
     It is kept for a minute: the whole prediction log is counted for it.
     """
     project = visit.installation.load(visit.project(model))
+    if not of.strip():
+        refuse_lost_registry(visit.records, project)
     wanted = of.strip() or _champion(project)
     if wanted is None:
         return Chain(model, "", way, None, (), None, 0)
@@ -102,14 +104,17 @@ def _champion(project: Project) -> str | None:
 
 
 def _trace(project: Project, wanted: str, way: str) -> Graph:
-    from tidemill.lineage.graph.chain import trace
+    def read() -> Graph:
+        from tidemill.lineage.graph.chain import trace  # imports MLflow
+
+        return trace(project, wanted, ways)
 
     ways: Any = ("up", "down") if way == "both" else (way,)
     try:
         return READINGS.read(
             f"the chain of {wanted}",
             ("chain", str(project.root), wanted, way),
-            lambda: trace(project, wanted, ways),
+            read,
             keep=_KEPT_SECONDS,
         )
     except UsageError as error:  # its words list what there is, of other models, too

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Query
 from tidemill.dashboard.charts.parallel_coordinates import Coordinate, draw_coordinates
 from tidemill.dashboard.page import add_page
 from tidemill.dashboard.records.bounded_reading import READINGS
-from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
+from tidemill.dashboard.records.tracking_stamp import kept_for, store_is_there, tracking_stamp
 from tidemill.dashboard.visit import Here
 from tidemill.project import Project
 from tidemill.tasks.natural_metric import Metric, metric_of, natural_values
@@ -112,13 +112,13 @@ def runs(
     after: Annotated[str, Query(max_length=200, description="Where the page before ended.")] = "",
 ) -> Runs:
     """Return some of a model's runs."""
-    from tidemill.training.tracking.run_reading import list_runs, store_exists, versions_by_run
-
     project = visit.installation.load(visit.project(model))
     metric = ("validation_" if show == "trials" else "holdout_") + project.config.train.metric
     by = metric if order == "best" else None
 
     def read() -> tuple[Sequence[ShownRun], str | None]:
+        from tidemill.training.tracking.run_reading import list_runs, versions_by_run
+
         found = list_runs(project, shown=show, status=status or None, metric=by, after=after or None)
         versions = versions_by_run(project, [run.run_id for run in found.runs])
         return [shown_run(run, metric, versions.get(run.run_id, ())) for run in found.runs], found.following
@@ -128,7 +128,7 @@ def runs(
     shown = metric_of(metric)
     listed: Sequence[ShownRun] = ()  # nothing was trained yet
     following = None
-    if store_exists(project) or visit.records.select("turns", "model = ?", model, limit=1):
+    if store_is_there(project) or visit.records.select("turns", "model = ?", model, limit=1):
         listed, following = READINGS.read("the runs in MLflow", key, read, keep=kept_for(stamp))
     return Runs(model, shown.name, shown.better, listed, following, show, status or None, order)
 

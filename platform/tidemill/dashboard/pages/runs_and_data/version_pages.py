@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from tidemill.dashboard.page import PageNumber, add_page
-from tidemill.dashboard.records.registry_reading import read_registry
+from tidemill.dashboard.records.registry_reading import read_registry, refuse_lost_registry
 from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
 from tidemill.dashboard.records.version_records import ServedPeriod, served_periods, slices_of, turn_of
-from tidemill.dashboard.visit import Here, Visit
+from tidemill.dashboard.visit import Here
 from tidemill.errors import BeingComputed, ModelNotFound, NotAnswering, RegistryError
 from tidemill.project import Project
 from tidemill.state.record_queries import gate_decisions
@@ -144,7 +144,7 @@ def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
     from tidemill.registry.versions.registry_reader import read_registered_part
 
     project = visit.installation.load(visit.project(model))
-    _refuse_lost_database(visit, project)
+    refuse_lost_registry(visit.records, project)
     stamp, begin = tracking_stamp(project), (page - 1) * _SIZE
     shown, total = read_registry(
         ("versions", str(project.root), page, stamp),
@@ -169,18 +169,6 @@ def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
     return VersionList(model, metric.name, metric.better, listed, total, page)
 
 
-def _refuse_lost_database(visit: Visit, project: Project) -> None:
-    """Raise if the registry's database is gone, though by the records there were versions."""
-    from tidemill.training.tracking.run_reading import store_exists
-
-    of = "model = ? AND status = 'done'", project.model
-    if not store_exists(project) and visit.records.select("promotions", *of, limit=1):
-        raise NotAnswering(
-            "the registry's database is not there, but by the records a version serves",
-            hint="restore MLflow's database (mlflow.db in .tidemill) from a backup; do not promote meanwhile",
-        )
-
-
 def _verdict(decisions: "Sequence[Row]") -> str | None:
     return None if not decisions else "passed" if decisions[-1].passed else "refused"
 
@@ -190,7 +178,7 @@ def version_page(visit: Here, model: str, version: str) -> Version:
     from tidemill.registry.versions.registry_reader import read_version
 
     project = visit.installation.load(visit.project(model))
-    _refuse_lost_database(visit, project)
+    refuse_lost_registry(visit.records, project)
     if version.isdecimal() and len(version) > _DIGITS:
         raise ModelNotFound(f"{model} has no version {version}", hint="the list of versions shows its own")
     found = read_registry(
