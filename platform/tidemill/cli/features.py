@@ -72,7 +72,8 @@ def materialise(project: ProjectDir = None, at: At = None, json: AsJson = False)
         rows = fill(loaded, until, lambda view, done, total: tell(view, "rows", done, total))
 
     def render(console: "Console") -> None:
-        table = Listing("view", "rows", title=f"online up to {format_moment(until)}")
+        console.print(f"online up to {format_moment(until)}")
+        table = Listing("view", "rows")
         for view, count in rows.items():
             table.add_row(view, f"{count:,}")
         console.print(table)
@@ -87,7 +88,7 @@ def _cells(view: "ViewFreshness") -> list[str]:
         "–" if view.keys is None else f"{view.keys:,}",
         format_moment(view.newest),
         _span(view.age_seconds),
-        _span(view.ttl_seconds) if view.ttl_seconds else "none",
+        "–" if view.state == "request" else _span(view.ttl_seconds) if view.ttl_seconds else "none",
         view.state,
     ]
 
