@@ -138,9 +138,12 @@ def _key(choices: Choices) -> str:
 def _split(choices: Choices) -> str:
     split = choices.split
     if (found := split.periods) is not None:
+        last, judge, them = "last day", "judges", "it"
+        if found.holdout_days != 1:
+            last, judge, them = f"last {found.holdout_days} days", "judge", "them"
         return (
-            f"the last {found.holdout_days} days ({counted(found.holdout_rows, 'row')}) judge versions, "
-            f"the {found.validation_days} before them ({counted(found.validation_rows, 'row')}) trials"
+            f"the {last} ({counted(found.holdout_rows, 'row')}) {judge} versions, "
+            f"the {found.validation_days} before {them} ({counted(found.validation_rows, 'row')}) trials"
         )
     how = {"random": "at random", "stratified": "at random, by class", "group": f"by {choices.key}"}[split.by]
     why = f"; not by time: {split.not_by_time}" if split.not_by_time else ""

@@ -100,7 +100,7 @@ def _reason_against(column: ColumnProfile) -> str | None:
     if isinstance(column.dtype, pl.List) and column.low != column.high:
         return f"lists of {column.low} to {column.high} elements: a feature has one length"
     if _type(column) is None:
-        return f"of type {column.dtype}, which is not a feature"
+        return _no_feature(column.dtype)
     if column.identifies:
         return f"looks like {column.personal}"
     if column.is_text and not column.values and column.distinct > _FREE_TEXT * column.known:
@@ -108,6 +108,26 @@ def _reason_against(column: ColumnProfile) -> str | None:
     if column.looks_like_id:
         return "nearly every row has its own value" if column.is_text else "an id"
     return None
+
+
+def _no_feature(dtype: pl.DataType) -> str:
+    """Return why a column of such a type is no feature, and what could be made of it.
+
+    >>> _no_feature(pl.Duration()), _no_feature(pl.List(pl.String))
+    ('a duration: make it a number, as of minutes', 'a list of text: make it numbers, or a text for each')
+    """
+    if dtype == pl.Duration:
+        return "a duration: make it a number, as of minutes"
+    if dtype == pl.Time:
+        return "a time of day: make it a number, as of hours"
+    if dtype == pl.Binary:
+        return "bytes: make them text, or a list of numbers"
+    if isinstance(dtype, pl.List | pl.Array):
+        of = (
+            "text" if dtype.inner == pl.String else "objects" if dtype.inner.is_nested() else str(dtype.inner)
+        )
+        return f"a list of {of}: make it numbers, or a text for each"
+    return f"of type {dtype}, which is no feature: make it a number or text"
 
 
 def _known_later(profile: TableProfile, column: ColumnProfile, time: TimeChoice | None) -> str | None:

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +287,20 @@ def test_a_category_that_would_be_new_is_flagged(tmp_path: Path):
     table = TABLE.with_columns(rare=rare)
     unseen = {one["name"]: one.get("unseen") for one in read_columns_of(draft(table, tmp_path))}
     assert unseen == {"size": None, "plan": "flag", "age": None, "rare": "unknown"}
+
+
+def test_why_a_column_of_another_type_is_no_feature_is_said_with_the_way_out(tmp_path: Path):
+    odd = TABLE.with_columns(
+        took=pl.duration(minutes=pl.int_range(N)),
+        clock=pl.Series([time(number % 24) for number in range(N)]),
+        raw=pl.Series([bytes([number % 9]) for number in range(N)]),
+        words=pl.Series([["a", "b"]] * N),
+    )
+    left_out = draft(odd, tmp_path).choices.features.left_out
+    assert left_out["took"] == "a duration: make it a number, as of minutes"
+    assert left_out["clock"] == "a time of day: make it a number, as of hours"
+    assert left_out["raw"] == "bytes: make them text, or a list of numbers"
+    assert left_out["words"] == "a list of text: make it numbers, or a text for each"
 
 
 def test_infinite_numbers_are_gaps(tmp_path: Path):

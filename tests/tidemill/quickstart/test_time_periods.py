@@ -114,6 +114,10 @@ def test_the_project_declares_the_periods_and_asks_for_no_more_rows_than_there_a
     [said] = [one.text for one in made.assumptions if one.subject == "split"]
     assert said == "the last 60 days (60 rows) judge versions, the 60 before them (60 rows) trials"
     assert "window: 91d" in made.files["monitoring/monitors.yaml"]
+    few = [datetime(2024, 1, 1 + n % 10, tzinfo=UTC) for n in range(TABLE.height)]
+    made = draft(TABLE.with_columns(at=pl.Series(few)), tmp_path, time="at")
+    [said] = [one.text for one in made.assumptions if one.subject == "split"]
+    assert said.startswith("the last day (40 rows) judges versions, the 1 before it (40 rows) trials")
     same = [datetime(2024, 1, 1, tzinfo=UTC), *[datetime(2025, 1, 1, tzinfo=UTC)] * (TABLE.height - 1)]
     made = draft(TABLE.with_columns(at=pl.Series(same)), tmp_path, time="at")
     assert params(made)["split"] == {"by": "stratified"}
