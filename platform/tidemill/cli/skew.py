@@ -161,9 +161,10 @@ def _reach(report: "SkewReport", view: str) -> str:
 
 def _notes(report: "SkewReport") -> list[str]:
     differing = sum(each.differing > 0 for each in report.features)
-    without = sum(each.rows == 0 for each in report.features)
+    brought = [each.feature for each in report.features if each.brought and not each.rows]
+    without = sum(each.rows == 0 for each in report.features) - len(brought)
     few = sum(0 < each.rows < report.least and not each.differing for each in report.features)
-    agreeing = len(report.features) - differing - without - few
+    agreeing = len(report.features) - differing - without - few - len(brought)
     early = {each.view: each.not_comparable_yet for each in report.features if each.not_comparable_yet}
     unresolved = {each.view: each.unresolved for each in report.features if each.unresolved}
     lines = [
@@ -173,6 +174,10 @@ def _notes(report: "SkewReport") -> list[str]:
         f"{without} could not be compared"
         + (f", {few} are not judged (fewer than {report.least} rows compared)" if few else "")
     ]
+    if brought:
+        lines.append(
+            f"not compared, as it comes in the request or is computed from what does: {', '.join(brought)}"
+        )
     if early:
         listed = ", ".join(f"{view} {count:,} ({_reach(report, view)})" for view, count in early.items())
         lines.append(f"not comparable yet, later than what the offline store has of a view: {listed}")

@@ -5,7 +5,7 @@ those of all batches become findings (`tidemill.features.skew.skew_summary`). So
 compared in the memory of one batch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -22,12 +22,13 @@ from tidemill.features.skew.diagnosis import (
 )
 from tidemill.features.skew.provenance import Provenance, Source
 
-__all__ = ["COMPARED", "EARLY", "UNRESOLVED", "BatchDifferences", "compare_batch", "differences"]
+__all__ = ["BROUGHT", "COMPARED", "EARLY", "UNRESOLVED", "BatchDifferences", "compare_batch", "differences"]
 
 _ABSOLUTE = 1e-12  # two floats this close to zero are zero
 _EXAMPLES = 3
-COMPARED, EARLY, UNRESOLVED = "compared", "early", "unresolved"
-"""Whether a row can be compared; ``too early``: it is later than the newest row in the offline store."""
+BROUGHT, COMPARED, EARLY, UNRESOLVED = "brought", "compared", "early", "unresolved"
+"""Whether a row can be compared; ``early``: it is later than the newest row in the offline store;
+``brought``: the request brought the value, or one that it is computed from: there is nothing to compare."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,10 @@ def compare_batch(
     for source in origins.views:
         features = [name for name in source.features if name not in left_out]
         standing = rows.select(_standing(source, origins).alias("standing"))["standing"]
-        by_day = (
-            pl.DataFrame([days, standing, rows["at"]])
-            .group_by("day", "standing")
-            .agg(pl.len().alias("rows"), pl.col("at").min().alias("first"))
-        )
-        counts += [by_day.with_columns(feature=pl.lit(name), view=pl.lit(source.name)) for name in features]
+        standings = {name: _of_feature(standing, rows, name, source, origins) for name in features}
+        counts += _counts(days, rows["at"], standings, source.name)
         differs = differences(rows, features, tolerance).select(
-            pl.col(literal_name(name))
-            & pl.lit((standing == COMPARED) & ~_brought(rows, name, source, origins))
-            for name in features
+            pl.col(literal_name(name)) & pl.lit(standings[name] == COMPARED) for name in features
         )
         if not features or not differs.select(pl.any_horizontal(pl.all().any())).item():
             continue
@@ -103,6 +98,31 @@ def compare_batch(
             if differs[name].any()
         ]
     return BatchDifferences(pl.concat(counts) if counts else pl.DataFrame(), tuple(found))
+
+
+def _of_feature(
+    standing: pl.Series, rows: pl.DataFrame, name: str, source: Source | OnDemandSource, origins: Provenance
+) -> pl.Series:
+    """Return the standing of each row for one feature: that of its view, where the row did not bring it."""
+    brought = _brought(rows, name, source, origins)
+    if not brought.any():
+        return standing
+    return pl.Series("standing", [BROUGHT]).new_from_index(0, len(rows)).zip_with(brought, standing)
+
+
+def _counts(
+    days: pl.Series, at: pl.Series, standings: Mapping[str, pl.Series], view: str
+) -> Iterator[pl.DataFrame]:
+    """Yield how many rows of each feature have which standing, by day; counted once where it is the same."""
+    known: dict[int, pl.DataFrame] = {}
+    for name, standing in standings.items():
+        if id(standing) not in known:
+            known[id(standing)] = (
+                pl.DataFrame([days, standing, at])
+                .group_by("day", "standing")
+                .agg(pl.len().alias("rows"), pl.col("at").min().alias("first"))
+            )
+        yield known[id(standing)].with_columns(feature=pl.lit(name), view=pl.lit(view))
 
 
 def _brought(

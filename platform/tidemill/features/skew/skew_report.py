@@ -71,6 +71,8 @@ class FeatureSkew:
     unresolved: int
     """Predictions whose key is a pseudonym that no offline value has."""
     daily: tuple[DayShare, ...] = field(default=(), repr=False)
+    brought: int = 0
+    """Predictions whose request brought the value, or one that it is computed from."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def _plain(skew: FeatureSkew) -> dict[str, Any]:
         "differing": skew.differing,
         "not_comparable_yet": skew.not_comparable_yet,
         "unresolved": skew.unresolved,
+        "brought": skew.brought,
     }
     if not skew.differing:
         return counts

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from tidemill.features.skew.comparison import COMPARED, EARLY, UNRESOLVED, BatchDifferences
+from tidemill.features.skew.comparison import BROUGHT, COMPARED, EARLY, UNRESOLVED, BatchDifferences
 from tidemill.features.skew.skew_report import Cause, DayShare, FeatureSkew
 
 __all__ = ["summarise"]
@@ -71,6 +71,7 @@ def _one(
         not_comparable_yet=standings.get(EARLY, 0),
         unresolved=standings.get(UNRESOLVED, 0),
         daily=daily,
+        brought=standings.get(BROUGHT, 0),
     )
 
 

@@ -36,8 +36,11 @@ def judge(window: WindowRows, config: FeatureSkewConfig) -> Judged:
 
 
 def _too_few_to_compare(skew: SkewReport, least: int) -> str | None:
-    """Return a message that names the features with too few comparable rows to judge."""
-    few = [each for each in skew.features if each.rows < least]
+    """Return a message that names the features with too few comparable rows to judge.
+
+    Rows that brought a feature will never be comparable: they do not lack.
+    """
+    few = [each for each in skew.features if each.rows + each.brought < least]
     if not few:
         return None
     worst = min(few, key=lambda each: each.rows)

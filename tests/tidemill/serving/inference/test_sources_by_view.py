@@ -11,12 +11,14 @@ from typer.testing import CliRunner
 
 from tests.tidemill.serving.small_project import DEFINITIONS, KNOWN, add_version, crown, make_project
 from tidemill.cli.main import app
+from tidemill.cli.skew import _notes
 from tidemill.errors import ConfigError, TidemillError
 from tidemill.features.by_view.view_sources import requested_views
 from tidemill.features.feature_status import feature_status
 from tidemill.features.feature_store import apply, materialise, open_store
 from tidemill.features.online.freshness import freshness
 from tidemill.features.project_features import feature_names, features_digest, lookup_columns
+from tidemill.monitoring.kinds.feature_skew import _too_few_to_compare
 from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project, open_folder
@@ -243,11 +245,18 @@ def logged(project):
 
 def test_skew_does_not_compare_what_was_brought(project):
     with TestClient(build_api(project, "r3")) as api:
-        row = {"depot": "south", "size": 2, "height": 3, "haste": 1}
-        assert api.post("/predict", json=body(row, {"depot": "north", "size": 4.0})).status_code == 200
-    report = measure_skew(project, LogSlice(AT, AT + timedelta(minutes=1)), 0.01)
-    assert report.predictions >= 2
+        rows = [{"depot": "south", "size": 2, "height": 3, "haste": 1}, {"depot": "north", "size": 4.0}]
+        asked = {"instances": rows, "at": KNOWN.isoformat()}  # the offline store has nothing later
+        assert api.post("/predict", json=asked).status_code == 200
+    report = measure_skew(project, LogSlice(KNOWN, KNOWN + timedelta(minutes=1)), 0.01)
     assert [one.feature for one in report.features if one.differing] == []
+    found = {one.feature: (one.rows, one.brought, one.not_comparable_yet) for one in report.features}
+    assert found == dict.fromkeys(("wind", "rain"), (2, 0, 0)) | dict.fromkeys(
+        ("size", "height", "load"), (0, 2, 0)
+    )
+    assert _too_few_to_compare(report, 2) is None, "what is brought lacks nothing"
+    assert "2 agree in all rows compared, 0 differ, 0 could not be compared" in _notes(report)[0]
+    assert set(_notes(report)[1].partition(": ")[2].split(", ")) == {"size", "height", "load"}
 
 
 def test_what_comes_in_the_request_is_neither_filled_nor_aged_and_that_is_said(project):
