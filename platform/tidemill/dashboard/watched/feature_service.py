@@ -26,6 +26,8 @@ class Skew:
     """Rows that cannot be compared yet."""
     reaches: str | None
     """The newest row of the view in the offline store."""
+    brought: int = 0
+    """Rows whose request brought the value, or one that it is computed from."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def skew_in(run: Any, feature: str) -> Skew | None:
                 number_in(found, "threshold"),
                 int(each.get("not_comparable_yet") or 0),
                 (found.get("reaches") or {}).get(view),
+                int(each.get("brought") or 0),
             )
     return None
 

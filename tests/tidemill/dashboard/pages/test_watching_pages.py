@@ -456,6 +456,17 @@ def test_a_feature_shows_how_it_was_served_and_who_else_uses_it(browser, record,
     assert "2 hours old" in page
 
 
+def test_a_feature_that_requests_bring_has_no_age_and_nothing_to_compare(browser, record):
+    skew = {"features": [{"feature": "weight", "view": "sizes", "rows": 0, "brought": 1200}]}
+    stale = {"views": {}, "newest": [{"view": "sizes", "state": "request", "age_seconds": None}]}
+    results = {"data_drift": drift(column("weight")), "feature_skew": skew, "staleness": stale}
+    record(run(1, results=results))
+    page, twin = seen(browser, f"/models/{MODEL}/features/weight")
+    assert (twin["skew"]["brought"], twin["freshness"]["state"]) == (1200, "request")
+    assert "Nothing to compare: 1,200 requests brought the value" in page
+    assert "it comes in the request, so it has no age" in page
+
+
 def test_a_feature_that_nothing_measured_is_not_found(browser, record):
     record(run(1, results={"data_drift": drift(column("weight"))}))
     answer = browser.get(f"{API}/models/{MODEL}/features/colour")
