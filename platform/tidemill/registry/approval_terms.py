@@ -11,6 +11,8 @@ def said_terms(terms: Mapping[str, Any] | None) -> str:
 
     >>> said_terms({"champion": "1"}), said_terms({"champion": None})
     ('in place of version 1', 'as the first champion')
+    >>> said_terms({"champion": "1", "kind": "canary", "name": "canary", "share": 1.0})
+    'beside version 1 as the canary, with 100 % of the keys'
     >>> steps = [{"share": 0.05, "minutes": 10}, {"share": 1.0, "minutes": 10}]
     >>> said_terms({"champion": "1", "plan": {"steps": steps}, "since": None})
     'in place of version 1, by steps of 5 %, 100 %'
@@ -19,6 +21,9 @@ def said_terms(terms: Mapping[str, Any] | None) -> str:
         return "asked for by an earlier version of Tidemill: it counts for nothing"
     before = terms.get("champion")
     said = f"in place of version {before}" if before else "as the first champion"
+    if kind := terms.get("kind"):
+        what = f"the experiment {terms['name']}" if kind == "ab" else f"the {kind}"
+        return f"beside version {before} as {what}, with {terms['share'] * 100:g} % of the keys"
     if plan := terms.get("plan"):
         shares = [f"{step['share'] * 100:g} %" for step in plan["steps"]]
         said += f", by steps of {', '.join(shares)}"

@@ -20,6 +20,7 @@ from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock
 from tidemill.registry.history.reconciliation import deployed, end_deployment, reconcile_deployments
+from tidemill.registry.second_person import require_second_person
 from tidemill.registry.versions.alias_names import alias_of
 from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.registry.versions.model_versions import CHAMPION, get_version
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 KINDS = ("canary", "ab", "shadow", "challenger")
+_SEEN = ("canary", "ab")
+"""Kinds whose answers are what callers get."""
 RUNNING = ("running", "promoting")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
@@ -85,6 +88,7 @@ def deploy(project: Project, state: State, wanted: DeployRequest, now: datetime)
 
     Raises:
         UsageError: the kind, the name or the share is not valid.
+        ApprovalNeeded: the project wants a second person's approval of what a person lets answer callers.
         ModelNotFound: there is no such version.
         RegistryError: the version is the champion, there is no champion, a rollout is under way, or the
             registry refused.
@@ -95,6 +99,10 @@ def deploy(project: Project, state: State, wanted: DeployRequest, now: datetime)
         row = plan_deployment(project, state, wanted, now)
         if row.status == "live":
             return row
+        if row.kind in _SEEN:
+            terms = {"champion": row.champion, "kind": row.kind, "name": row.name, "share": row.share}
+            by = {"actor": wanted.actor, "reason": wanted.reason}
+            require_second_person(project, state, "deploy", row.version, **by, terms=terms)
         with state.transaction() as session:
             if wanted.kind == "canary":
                 _refuse_rollout(session, project.model)

@@ -30,7 +30,7 @@ __all__ = [
     "withdraw",
 ]
 
-SharedAct = Literal["promote", "rollout"]
+SharedAct = Literal["promote", "rollout", "deploy"]
 VALID: Final = timedelta(days=7)
 """An approval counts for this long."""
 

@@ -1,19 +1,22 @@
 """Versions beside the champion: records and aliases agree, whatever was killed or moved by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
 
-from tidemill.errors import ModelNotFound, RegistryError, UsageError
+from tidemill.errors import ApprovalNeeded, ModelNotFound, RegistryError, UsageError
 from tidemill.ids import new_id
 from tidemill.project import load_project
 from tidemill.registry.deployments import DeployRequest, deploy, live, reconcile, stop
+from tidemill.registry.second_person import decide_approval
 from tidemill.registry.versions.alias_names import differs
 from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
+from tidemill.retraining.by_hand.approved_acts import carry_out
 from tidemill.serving.routing.desired_state import desired_state_reader
 from tidemill.settings import Settings
-from tidemill.state.tables import Deployment
+from tidemill.state.tables import Alert, Deployment
 
 pytestmark = pytest.mark.engine
 both = pytest.mark.usefixtures("any_records")  # SQLite and PostgreSQL
@@ -205,3 +208,41 @@ def test_an_alias_that_is_given_to_the_champion_ends_what_had_it(crowned, state)
     assert there(state) == {}
     assert not differs(read_aliases(crowned), live(state, "small-model"))
     assert deployments(state)[0].ended_reason == "the alias canary was given to the champion"
+
+
+def test_with_four_eyes_what_answers_callers_needs_a_second_person_with_its_share(crowned, state):
+    gate = crowned.config.gate.model_copy(update={"four_eyes": True})
+    careful = replace(crowned, config=crowned.config.model_copy(update={"gate": gate}))
+    put(careful, state, kind="shadow")  # its answers are seen by nobody
+    with pytest.raises(ApprovalNeeded) as needed:
+        put(careful, state, share=0.05)
+    said = {"actor": "bob", "comment": "fine"}
+    row = decide_approval(state, "small-model", needed.value.approval, "approve", **said)
+    for kind, share, name in (("canary", 1.0, ""), ("ab", 0.05, "fee")):
+        with pytest.raises(ApprovalNeeded):
+            put(careful, state, kind=kind, share=share, name=name)
+    assert carry_out(careful, state, row, NOW) == "Version 2 answers 5 % of the keys."
+    assert there(state) == {"shadow": ("2", 0.1), "canary": ("2", 0.05)}
+
+
+def test_what_answers_callers_by_an_alias_set_in_the_registry_raises_an_alert_until_it_ends(crowned, state):
+    def alerts():
+        with state.transaction() as session:
+            found = session.scalars(select(Alert).order_by(Alert.raised_at))
+            return [(one.monitor, one.version, one.severity, one.status) for one in found]
+
+    set_alias(crowned, "shadow", "3")
+    reconcile(crowned, state)
+    assert alerts() == []
+    set_alias(crowned, "ab-fee", "2")
+    reconcile(crowned, state)
+    told = ("registry/deployed-outside", "2", "critical")
+    assert alerts() == [(*told, "firing")]
+    drop_alias(crowned, "ab-fee")
+    reconcile(crowned, state)
+    assert alerts() == [(*told, "resolved")]
+    set_alias(crowned, "canary", "2")
+    reconcile(crowned, state)
+    put(crowned, state, share=0.2)  # somebody takes it over, by name
+    reconcile(crowned, state)
+    assert alerts() == [(*told, "resolved")] * 2

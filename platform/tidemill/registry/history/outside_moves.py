@@ -15,9 +15,9 @@ from tidemill.project import Project
 from tidemill.registry.versions.alias_names import CHAMPION
 from tidemill.state import State
 from tidemill.state.external_alerts import ExternalAlert, take_external
-from tidemill.state.tables import Promotion
+from tidemill.state.tables import Deployment, Promotion
 
-__all__ = ["OUTSIDE", "end_outside_alert", "record_outside_move"]
+__all__ = ["OUTSIDE", "end_outside_alert", "record_outside_move", "tell_outside_deployment"]
 
 OUTSIDE = "outside"
 """The kind of such a move."""
@@ -90,3 +90,21 @@ def _alert(move: Promotion, ended_at: datetime | None = None) -> ExternalAlert:
         starts_at=move.requested_at,
         ends_at=ended_at,
     )
+
+
+def tell_outside_deployment(session: Session, row: Deployment, now: datetime, *, ended: bool) -> None:
+    """Raise an alert about a version that answers callers by an alias set past Tidemill, or resolve it."""
+    told = ExternalAlert(
+        source="registry",
+        name="deployed-outside",
+        fingerprint=row.name,
+        firing=not ended,
+        severity="critical",
+        message=f"version {row.version} answers {row.share * 100:g} % of the keys as {row.name}: its "
+        "alias was set in the registry itself, without gate, reason and approval; "
+        f"`tidemill deploy stop {row.name}` ends it",
+        labels={"alias": row.name, "version": row.version},
+        starts_at=row.requested_at,
+        ends_at=now if ended else None,
+    )
+    take_external(session, row.model, [told], now)

@@ -9,7 +9,7 @@ from tidemill.accounts import audit
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.history.alias_journal import refuse_lost_registry, version_exists
-from tidemill.registry.history.outside_moves import record_outside_move
+from tidemill.registry.history.outside_moves import record_outside_move, tell_outside_deployment
 from tidemill.registry.versions.alias_names import CHAMPION, EXPERIMENT, alias_of, kind_of
 from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
 from tidemill.state import State
@@ -20,6 +20,8 @@ __all__ = ["deployed", "end_deployment", "go_live", "reconcile_deployments"]
 _SHARES = {"canary": 0.05, "shadow": 1.0, "challenger": 1.0}
 """Shares of aliases that were set in the registry, which has no shares; an experiment gets half."""
 _HALF = 0.5
+_SEEN = ("canary", "ab")
+"""Kinds whose answers are what callers get."""
 _BY = "registry"
 """Who deploys and ends what somebody changed there."""
 _OPEN = ("pending", "live", "stopping")
@@ -50,6 +52,8 @@ def end_deployment(session: Session, row: Deployment, status: str, reason: str, 
     """Record that a deployment has ended, and who ended it."""
     found = session.get_one(Deployment, row.id)
     found.status, found.ended_at, found.ended_reason = status, datetime.now(UTC), reason
+    if found.actor == _BY:
+        tell_outside_deployment(session, found, datetime.now(UTC), ended=True)
     details = {"id": row.id, "name": row.name, "status": status}
     audit.append(session, audit.Act(by, "stop", "version", row.version, row.model, reason, details))
 
@@ -86,6 +90,8 @@ def go_live(session: Session, row: Deployment) -> None:
         same = other.version == row.version
         why = f"now with a share of {row.share:.1%}" if same else f"followed by version {row.version}"
         other.status, other.ended_at, other.ended_reason = "stopped", moment, why
+        if other.actor == _BY != row.actor:
+            tell_outside_deployment(session, other, moment, ended=True)
     session.flush()
     row.status, row.live_at = "live", moment
 
@@ -138,6 +144,8 @@ def _adopt(
     with state.transaction() as session:
         session.add(row)
         audit.append(session, deployed(row))
+        if kind in _SEEN:
+            tell_outside_deployment(session, row, moment, ended=False)
         go_live(session, row)
 
 

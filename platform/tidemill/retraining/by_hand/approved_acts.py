@@ -1,10 +1,13 @@
 """Does what a second person has approved, in the name of who asked for it; both names are on record."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from tidemill.errors import DecisionOutdated, TidemillError
 from tidemill.project import Project
 from tidemill.project.serve_config import RolloutConfig
+from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.promotion import evaluate_gate, promote
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.retraining.questions import Answer, answer, open_questions
@@ -57,10 +60,18 @@ def _by_itself(project: Project, state: State, approved: Approval, now: datetime
         decision = evaluate_gate(project, state, version, now)
         done = promote(project, state, version, by, _reason(approved), now, decision=decision)
         return f"Version {done.to_version} serves now; before: {done.from_version or 'none'}."
+    if approved.action == "deploy":
+        wanted = DeployRequest(terms["kind"], version, terms["share"], by, _reason(approved), _name_of(terms))
+        deploy(project, state, wanted, now)
+        return f"Version {version} answers {terms['share'] * 100:g} % of the keys."
     plan = RolloutConfig.model_validate(terms["plan"])
     since = datetime.fromisoformat(terms["since"]) if terms["since"] else None
     begin(project, state, version, by, _reason(approved), now, plan, since)
     return f"Version {version} is being rolled out."
+
+
+def _name_of(terms: Mapping[str, Any]) -> str:
+    return str(terms["name"]) if terms["kind"] == "ab" else ""
 
 
 def _by_turn(project: Project, state: State, approved: Approval, now: datetime) -> str | None:

@@ -20,7 +20,7 @@ class Approval(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str]
     action: Mapped[str]
-    """``promote`` or ``rollout``."""
+    """``promote``, ``rollout`` or ``deploy``."""
     version: Mapped[str]
     reason: Mapped[str]
     terms: Mapped[dict[str, Any] | None]
