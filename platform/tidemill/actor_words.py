@@ -3,15 +3,16 @@
 __all__ = ["reason_beside", "told", "who"]
 
 _POLICY = "policy:"
+_KINDS = (_POLICY, "monitor:")
 
 
 def who(actor: str) -> str:
     """Return who did something, in words.
 
-    >>> who("policy:keep-fresh"), who("ada")
-    ('policy keep-fresh', 'ada')
+    >>> who("policy:keep-fresh"), who("monitor:weekly"), who("ada")
+    ('policy keep-fresh', 'monitor weekly', 'ada')
     """
-    return f"policy {actor.removeprefix(_POLICY)}" if actor.startswith(_POLICY) else actor
+    return actor.replace(":", " ", 1) if actor.startswith(_KINDS) else actor
 
 
 def reason_beside(actor: str, reason: str) -> str:

@@ -121,4 +121,5 @@ def _persistence(alert: Any) -> str | None:
         return None
     waits = "; it waits for more before it fires" if alert.status == "pending" else ""
     since = f"{alert.raised_at:%Y-%m-%d %H:%M} UTC"
-    return f"found in {counted(alert.found_in, 'run')} in a row since {since}{waits}"
+    runs = counted(alert.found_in, "run") + (" in a row" if alert.found_in > 1 else "")
+    return f"found in {runs} since {since}{waits}"

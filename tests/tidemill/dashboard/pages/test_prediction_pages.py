@@ -140,3 +140,16 @@ def test_an_explanation_is_sorted_and_without_one_says_why(browser, logged, monk
     found = browser.get(f"{address}?explain=true").json()["explained"]
     assert [one["feature"] for one in found["contributions"]] == ["visibility", "wind"]
     assert "-0.3000" in browser.get("/models/parcel-delay/predictions/p07?explain=true").text
+
+
+def test_what_was_sent_seen_and_looked_up_by_is_shown_once(browser, installation):
+    log = PredictionLog(installation.home.predictions, "parcel-delay")
+    sent = {"wind": 8.0}
+    of = {"model": "parcel-delay", "instance": sent, "features": sent}
+    log.append([record("all", NOON, **of, keys={"wind": 8.0, "parcel": "p-7"})])
+    log.append([record("other", NOON, **{**of, "features": {"wind": 9.0}}, keys={})])
+    log.close()
+    found = browser.get("/api/v1/models/parcel-delay/predictions/all").json()
+    assert (found["keys"], found["features_as_sent"]) == ({"parcel": "p-7"}, True)
+    assert "saw the same values" in browser.get("/models/parcel-delay/predictions/all").text
+    assert "Features as the model saw them" in browser.get("/models/parcel-delay/predictions/other").text

@@ -81,7 +81,11 @@ class Prediction:
     request: Mapping[str, str]
     """What the request held; what is personal, as it was hidden when it was logged."""
     keys: Mapping[str, str]
+    """By which features were looked up, or rows are known, and which the request does not show already."""
     features: Mapping[str, str]
+    """As the model saw them."""
+    features_as_sent: bool
+    """Whether they are those of the request."""
     labels: Sequence[Label]
     labels_trouble: str | None
     explained: Explained | None
@@ -166,6 +170,7 @@ def prediction(
     found, why_not, ticket = _explained(project, record) if explained else (None, None, None)
     names = ("served_at", "replica", "role", "shadow_of", "test", "milliseconds", "caller", "request_id")
     answer = record.get("answer")
+    request, features = _texts(record.get("instance")), _texts(record.get("features"))
     return Prediction(
         model,
         prediction_id,
@@ -180,10 +185,11 @@ def prediction(
             for name in names
             if record.get(name) not in (None, False)
         }
-        | ({} if answer is None else {"answer": _plain(answer)}),
-        _texts(record.get("instance")),
-        _texts(record.get("keys")),
-        _texts(record.get("features")),
+        | ({} if answer is None else {"answer": _plain(_short(answer))}),
+        request,
+        {name: value for name, value in _texts(record.get("keys")).items() if name not in request},
+        features,
+        features == request,
         [_label(one) for one in labels],
         trouble,
         found,
@@ -253,7 +259,16 @@ def _answered(task: Task, record: Mapping[str, Any]) -> str:
     value = task.shown(answer)[name]
     if not isinstance(value, str):
         return _plain(_short(value))
-    return f"{name} {value}" + ("" if score is None else f" ({score:.4g})")
+    return f"{name} {value}" + ("" if score is None else f" ({_chance(score)})")
+
+
+def _chance(score: float) -> str:
+    """Return a probability to four digits; none that is not certain is shown as 1.
+
+    >>> _chance(0.97123), _chance(0.999998), _chance(1.0)
+    ('0.9712', 'over 0.9999', '1')
+    """
+    return "over 0.9999" if 0.99995 <= score < 1 else f"{score:.4g}"
 
 
 def _short(value: Any) -> Any:
