@@ -28,10 +28,12 @@ def judge(window: WindowRows, config: QualityConfig) -> Judged:
         window.on_holdout,
         window.monitor.min_labelled,
     )
+    measured = {name: value for name, value in asdict(found).items() if name != "doubtful"}
     return Judged(
         found=(_decay(found),) if found.decayed else (),
         unjudged=(found.note or "it could not be estimated") if found.decayed is None else None,
-        results={"estimated_quality": asdict(found)},
+        results={"estimated_quality": measured},
+        examples={"estimated_quality": found.doubtful},
     )
 
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from tidemill.errors import ConfigError
 from tidemill.monitoring.drift.chance import rare_deviation, share_beyond_chance
+from tidemill.monitoring.example_predictions import worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import FairnessConfig
 from tidemill.monitoring.windows.request_columns import request_column
@@ -73,8 +74,24 @@ def judge(window: WindowRows, config: FairnessConfig) -> Judged:
     return Judged(
         found=(Finding("fairness", listed + more, details),) if wide else (),
         results={"fairness": {"by": list(config.by), "groups": [asdict(gap) for gap in gaps]}},
+        examples={"fairness": _examples(wide[0], window, task, config)} if wide else {},
         said=f"largest gap of {len(gaps)} compared: {_in_words(nearest)}",
     )
+
+
+def _examples(gap: Gap, window: WindowRows, task: Task, config: FairnessConfig) -> list[str]:
+    """Return ids of the group that show the gap: the largest losses, or what it is answered too often."""
+    of_rate = gap.what == "positive_rate"
+    rows = window.own if of_rate else task.labelled_in_log(window.labelled)
+    groups = _groups(rows, window, config)
+    inside = next(each for column, group, each in groups if (column, group) == (gap.column, gap.group))
+    rows = rows.filter(pl.Series(inside))
+    answers = task.given_in_log(rows)
+    if not of_rate:
+        losses = task.losses(task.truth_of_log(rows), answers)
+        return worst_ids(rows["prediction_id"], pl.Series(losses).fill_nan(None))
+    odd = answers - config.threshold if gap.value > gap.others else config.threshold - answers
+    return worst_ids(rows["prediction_id"], pl.Series(odd))
 
 
 def _beyond_chance(gap: Gap, window: WindowRows, limit: float, tests: int) -> bool:

@@ -1,6 +1,7 @@
 """Judges whether features were served with the values that training would see."""
 
 from collections.abc import Sequence
+from itertools import chain, islice, zip_longest
 
 from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
 from tidemill.monitoring.findings import Finding, Judged
@@ -11,6 +12,7 @@ from tidemill.monitoring.windows.window_rows import WindowRows
 __all__ = ["judge"]
 
 _NAMED = 5
+_EXAMPLES = 5
 
 
 def judge(window: WindowRows, config: FeatureSkewConfig) -> Judged:
@@ -31,8 +33,15 @@ def judge(window: WindowRows, config: FeatureSkewConfig) -> Judged:
         found=(_finding(skew, skewed),) if skewed else (),
         unjudged=None if skewed else _too_few_to_compare(skew, least),
         results={"feature_skew": skew.as_dict()},
+        examples={"feature_skew": _examples(skewed)},
         notes=(note,),
     )
+
+
+def _examples(skewed: Sequence[FeatureSkew]) -> list[str]:
+    """Return ids of predictions that were served with other values, of each feature in turn."""
+    in_turn = chain.from_iterable(zip_longest(*(each.examples for each in skewed)))
+    return list(islice(dict.fromkeys(name for name in in_turn if name is not None), _EXAMPLES))
 
 
 def _too_few_to_compare(skew: SkewReport, least: int) -> str | None:

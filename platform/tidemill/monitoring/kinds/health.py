@@ -5,6 +5,7 @@ from dataclasses import asdict
 import polars as pl
 
 from tidemill.monitoring.drift.chance import above_limit
+from tidemill.monitoring.example_predictions import worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import HealthConfig
 from tidemill.monitoring.windows.window_rows import WindowRows
@@ -27,10 +28,12 @@ def judge(window: WindowRows, config: HealthConfig) -> Judged:
         pl.col("flags").list.eval(pl.element().filter(pl.element().str.starts_with(_FALLBACK)))
     ).to_series()
     fallbacks = float((flags.list.len().fill_null(0) > 0).mean() or 0.0)  # type: ignore[arg-type]
-    said = []
+    said, odd = [], pl.repeat(0.0, rows.height, eager=True)
     if above_limit(slow, _SLOWEST, rows.height, 3):
         said.append(f"one answer in a hundred took {p99:.0f} ms or longer (alert at {config.p99_ms:g} ms)")
+        odd = odd + took / max(float(took.max() or 0.0), 1.0) * (took > config.p99_ms)  # type: ignore[arg-type]
     if above_limit(fallbacks, config.fallbacks, rows.height, 3):
+        odd = odd + (flags.list.len().fill_null(0) > 0).cast(pl.Float64)
         counts = flags.explode().drop_nulls().value_counts(sort=True)
         named = ", ".join(f"{name} {count:,}" for name, count in counts.iter_rows())
         said.append(
@@ -47,6 +50,7 @@ def judge(window: WindowRows, config: HealthConfig) -> Judged:
     return Judged(
         found=(Finding("health", "; ".join(said), details),) if said else (),
         results={"health": details},
+        examples={"health": worst_ids(rows["prediction_id"], odd)},
         said=figure,
     )
 

@@ -31,6 +31,7 @@ Floats = npt.NDArray[np.float64]
 _WIDER = 1.4
 """How much wider intervals of numbers are than the draws, which know little of rows that have moved."""
 _DRAWS = 200
+_DOUBTFUL = 5
 _MOST_ROWS = 20_000
 _OUTSIDE = 0.1
 _RARELY = 2.3
@@ -71,6 +72,8 @@ class EstimatedQuality:
     decayed: bool | None
     """None if it cannot be judged; see ``note``."""
     note: str | None = None
+    doubtful: tuple[str, ...] = ()
+    """Ids of the predictions whose losses are expected to be the largest."""
 
 
 class Predictions(NamedTuple):
@@ -124,32 +127,42 @@ def estimate(
     if known is None:
         least = f"{LEAST} held-out rows with labels are needed"
         return replace(made, note=f"{least}: the version's reference has fewer, or is of an earlier release")
-    draws = _draws(known, window.sampled(), task)
-    if not len(draws):
+    drawn = _draws(known, window.sampled(), task)
+    if not len(drawn.values):
         return replace(made, note=f"{metric} is undefined for labels as they may be")
-    value, low, high = _interval(draws)
+    value, low, high = _interval(drawn.values)
     outside = _outside(reference.features, window.features)
-    made = replace(made, value=value, low=low, high=high, outside=outside)
+    made = replace(made, value=value, low=low, high=high, outside=outside, doubtful=drawn.doubtful)
     if labelled.rows.height >= min_labelled:
         made = replace(made, check=_check(known, labelled, task))
     return _judge(made, config)
 
 
-def _draws(known: HeldOut, predictions: Predictions, task: Task) -> Floats:
-    """Return the metric under each draw of the rows' labels, where it is defined."""
+class _Drawn(NamedTuple):
+    values: Floats
+    """The metric under each draw of the rows' labels, where it is defined."""
+    doubtful: tuple[str, ...]
+    """Ids of the rows whose mean loss over the draws is largest; none where rows have no ids."""
+
+
+def _draws(known: HeldOut, predictions: Predictions, task: Task) -> _Drawn:
+    """Measure the rows under each draw of their labels."""
     answers = task.given_in_log(predictions.rows)
     sound = task.sound(answers)
     answers = answers[sound]
     features = taken(predictions.features, sound)
-    weights = np.ones((1, len(answers)))
-    found = [
-        task.measure(task.metric, labels, answers)(weights)[0]
-        for labels in _drawn_labels(known, features, answers, task)
-    ]
+    weights, losses = np.ones((1, len(answers))), np.zeros(len(answers))
+    found = []
+    for labels in _drawn_labels(known, features, answers, task):
+        found.append(task.measure(task.metric, labels, answers)(weights)[0])
+        losses += task.losses(labels, answers) / _DRAWS
+    ids = predictions.rows.get_column("prediction_id", default=None)
+    doubtful = [] if ids is None else ids.filter(pl.Series(sound))[np.argsort(-losses)[:_DOUBTFUL]].to_list()
     values = np.array(found, dtype=np.float64)
     values = values[np.isfinite(values)]
     wider = _WIDER if task.kind == "regression" and len(values) else 1.0
-    return values if wider == 1.0 else values.mean() + wider * (values - values.mean())
+    wide = values if wider == 1.0 else values.mean() + wider * (values - values.mean())
+    return _Drawn(wide, tuple(doubtful))
 
 
 def _drawn_labels(
@@ -171,7 +184,7 @@ def _interval(draws: Floats) -> tuple[float, float, float]:
 def _check(known: HeldOut, labelled: Predictions, task: Task) -> QualityCheck | None:
     truth = task.truth_of_log(labelled.rows)
     chosen = labelled.taken(np.isfinite(truth)).sampled()
-    draws = _draws(known, chosen, task)
+    draws = _draws(known, chosen, task).values
     found = task.evaluate(task.truth_of_log(chosen.rows), task.given_in_log(chosen.rows))[task.metric]
     if len(draws) < 2 or not np.isfinite(found):
         return None

@@ -218,9 +218,15 @@ def test_a_group_for_which_answers_are_worse_is_found_and_named(tmp_path: Path, 
     worse = made.rows.with_columns(
         type(made.rows)({column: [row[column] for row in rows]}, schema={column: made.rows.schema[column]})
     )
-    finding = found(window_of(made.project, made.monitor, made.reference, worse))["fairness"]
+    unfair = window_of(made.project, made.monitor, made.reference, worse)
+    finding = found(unfair)["fairness"]
     assert finding.message.startswith("city b: ")
     assert finding.details["about"] == ["city"]
+    shown = worse.filter(pl.col("prediction_id").is_in(judge_window(unfair)["fairness"].examples["fairness"]))
+    assert shown["feature.city"].to_list() == ["b"] * 5
+    truth, answers = unfair.task.truth_of_log(shown), unfair.task.given_in_log(shown)
+    everywhere = unfair.task.losses(unfair.task.truth_of_log(worse), unfair.task.given_in_log(worse))
+    assert unfair.task.losses(truth, answers).min() > np.quantile(everywhere, 0.95)
 
 
 def test_groups_may_be_fields_of_the_request_and_an_unknown_column_is_named(tmp_path: Path):
@@ -230,8 +236,12 @@ def test_groups_may_be_fields_of_the_request_and_an_unknown_column_is_named(tmp_
     rows = logged(task, answers, features={"wind": answers}, instance=as_json([{"sex": one} for one in sex]))
     reference = reference_of(task, answers, [0, 1] * (ROWS // 2), {"wind": answers})
     project = project_of(tmp_path)
-    (finding,) = found(window_of(project, monitor_of(fairness={"by": ["sex"]}), reference, rows)).values()
+    by_sex = window_of(project, monitor_of(fairness={"by": ["sex"]}), reference, rows)
+    (finding,) = found(by_sex).values()
     assert "sex f: positive rate 0.3" in finding.message
+    shown = rows.filter(pl.col("prediction_id").is_in(judge_window(by_sex)["fairness"].examples["fairness"]))
+    assert shown["instance"].to_list() == ['{"sex": "m"}'] * 5
+    assert shown["score"].min() > 0.69, "they get the answer yes too often"
     judged = judge_window(window_of(project, monitor_of(fairness={"by": ["sect"]}), reference, rows))
     assert "fairness.by names 'sect'" in (judged["fairness"].unjudged or "")
 
@@ -364,7 +374,11 @@ def test_answers_that_collapse_are_an_alert_before_any_label_is_known(
     before, _ = world(kind, np.random.default_rng(6))[1:]
     quiet = judged(logged(TASKS[kind], before, None, features))
     assert (quiet.found, quiet.unjudged) == ((), None)
-    (alert,) = judged(logged(TASKS[kind], answers, None, features)).found
+    collapsed = judged(rows := logged(TASKS[kind], answers, None, features))
+    (alert,) = collapsed.found
+    shown = collapsed.examples["estimated_quality"]
+    assert len(set(shown) & set(rows["prediction_id"])) == 5
+    assert "doubtful" not in collapsed.results["estimated_quality"]
     assert alert.details["high"] < 0.65
     assert alert.details["value"] == pytest.approx(0.5, abs=0.06)
 

@@ -142,9 +142,13 @@ def test_slow_answers_and_fallbacks_are_found(tmp_path: Path):
     slow = [900.0 if place < 15 else 2.0 for place in range(ROWS)]
     assert judge(milliseconds=slow).found == (), "chance may bring 15 of 1,000 where one in a hundred is slow"
     slow = [900.0 if place < 40 else 2.0 for place in range(ROWS)]
-    (finding,) = judge(milliseconds=slow).found
+    (finding,) = judge(milliseconds=[*slow[:-1], 950.0]).found
+    assert judge(milliseconds=[*slow[:-1], 950.0]).examples["health"] == [
+        f"p{place:05d}" for place in (ROWS - 1, 0, 1, 2, 3)
+    ], "the slowest first"
     assert finding.message == "one answer in a hundred took 900 ms or longer (alert at 250 ms)"
     flags = [["fallback:features", "missing:weather"]] * 50 + [["unseen:origin"]] * 950
+    assert judge(flags=flags).examples["health"] == [f"p{place:05d}" for place in range(5)]
     (finding,) = judge(flags=flags).found
     assert finding.message == (
         "5.0% of the answers were made without a part of the platform (alert at 1.0%): fallback:features 50"

@@ -234,6 +234,11 @@ def test_the_monitor_alerts_and_leaves_alone_what_it_cannot_judge(project):
     bad = evaluate(project, state, monitor, hour(70), record_alerts)
     assert bad.verdict == "alert"
     assert bad.results["feature_skew"]["skewed"] == ["wind", "rain", "wind_squared"]
+    shown = bad.results["examples"]["feature_skew"]
+    assert shown
+    assert set(shown) <= {
+        name for each in bad.results["feature_skew"]["features"] for name in each["examples"]
+    }
     (alert,) = list_alerts(state)
     assert alert.kind == "feature_skew"
     assert alert.message.startswith(
