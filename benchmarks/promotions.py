@@ -32,7 +32,7 @@ from tidemill.project.project_config import GateConfig
 from tidemill.registry.gates.gate_rules import Evaluation, decide
 from tidemill.retraining.backtest.backtest import FAST_ROWS
 from tidemill.retraining.backtest.fitted_models import Fitted, FittedModels, Recipe
-from tidemill.retraining.backtest.play import Past
+from tidemill.retraining.backtest.played_past import Past
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.paired_bootstrap import gain_interval
 from tidemill.tasks.task import Answers, Task

@@ -13,6 +13,7 @@ __all__ = [
     "JobsConfig",
     "LimitsConfig",
     "LogConfig",
+    "ProofConfig",
     "RolloutConfig",
     "RolloutStep",
     "Section",
@@ -112,6 +113,22 @@ class RolloutStep(Section):
     """Rows that the canary must answer in the step."""
 
 
+class ProofConfig(Section):
+    """What a version must show in the first step of a rollout: that it is better on rows of the days to come.
+
+    Both versions answer the rows that the champion answered in these days, of which neither has learnt.
+    """
+
+    days: float = Field(default=14.0, gt=0, le=365)
+    """Days of event time, compared once, when they are over and their labels are there."""
+    by: Literal["gain", "interval"] = "gain"
+    """What must reach ``min_gain``, as in the section ``gate``: the gain, or all of its 90 % interval."""
+    min_gain: float = 0.0
+    """Least gain of the gate's metric; 0: any; negative: it may be worse by that much."""
+    min_labels: int = Field(default=500, ge=50)
+    """Labels that must be known of the rows; they are waited for during ``give_up_hours`` more."""
+
+
 class RolloutConfig(Section):
     """Steps by which a version becomes champion, and limits that roll it back (`tidemill deploy rollout`)."""
 
@@ -139,6 +156,18 @@ class RolloutConfig(Section):
     """Greatest difference of the versions' mean scores, while labels are missing; null: not checked."""
     give_up_hours: float | None = Field(default=24.0, gt=0)
     """A step that takes longer (too few requests, a replica that does not start) ends the rollout."""
+    proof: ProofConfig | None = None
+    """What the version must show before it leaves the first step; null: nothing beside the checks."""
+
+    def late_after(self, step: int) -> float | None:
+        """Return after how many hours a step is given up; the days of the proof come on top; None: never.
+
+        >>> RolloutConfig(proof={"days": 2}).late_after(0), RolloutConfig().late_after(0)
+        (72.0, 24.0)
+        """
+        if self.give_up_hours is None:
+            return None
+        return self.give_up_hours + (24 * self.proof.days if self.proof is not None and step == 0 else 0.0)
 
     def recorded(self) -> dict[str, Any]:
         """Return the plan as JSON values, without limits that are left to the metric or the task.

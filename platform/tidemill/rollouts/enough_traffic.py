@@ -11,12 +11,19 @@ __all__ = ["has_traffic", "rows_needed"]
 
 
 def rows_needed(plan: RolloutConfig) -> int:
-    """Return how many rows must be answered in all for the step that waits longest for its own.
+    """Return how many rows must be answered in ``give_up_hours`` for the step that waits longest for its own.
 
     >>> rows_needed(RolloutConfig())  # 200 rows of 1 %
     20000
+    >>> rows_needed(RolloutConfig(proof={"days": 14}))  # 200 rows of 10 %; the first step has 15 days
+    2000
     """
-    return max(math.ceil(step.requests / step.share) for step in plan.steps)
+    hours = [plan.late_after(step) or 1.0 for step in range(len(plan.steps))]
+    usual = plan.give_up_hours or 1.0
+    return max(
+        math.ceil(step.requests / step.share * usual / most)
+        for step, most in zip(plan.steps, hours, strict=True)
+    )
 
 
 def has_traffic(project: Project, now: datetime) -> bool:

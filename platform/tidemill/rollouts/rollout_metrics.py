@@ -16,6 +16,7 @@ from tidemill.registry.versions.model_versions import load_reference
 from tidemill.rollouts.comparison_periods import Periods, read_periods
 from tidemill.rollouts.experiment_data import arms, of_role, read_answers
 from tidemill.rollouts.group_differences import Chances, Difference, expected, mean, metric
+from tidemill.rollouts.live_proof import measure_proof
 from tidemill.rollouts.step_checks import CanaryMetrics
 from tidemill.serving.observability.version_counters import Count, Key, read_counts, since
 from tidemill.serving.routing.replicas import live_replicas
@@ -59,6 +60,8 @@ def gather(
     quality = _Quality()
     if due or answered < _ROWS:
         quality = _quality(project, rollout, plan, now, read_periods(project, state))
+    asked = plan.proof if rollout.step == 0 else None
+    proof = measure_proof(project, rollout, asked, now) if asked is not None and due else None
     replicas, loaded, unloadable = _replicas(state, rollout)
     return CanaryMetrics(
         minutes=minutes,
@@ -70,6 +73,7 @@ def gather(
         quality=quality.measured,
         estimate=quality.estimated,
         scores=quality.scores,
+        proof=proof,
     )
 
 

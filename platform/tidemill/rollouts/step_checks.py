@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tidemill.digits import digits_apart
 from tidemill.plurals import agreeing, counted
 from tidemill.rollouts.group_differences import Difference
+from tidemill.rollouts.live_proof import Proof
 from tidemill.serving.observability.version_counters import Count, calls_above, quantile
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class CanaryMetrics:
     """Without labels; none if it is not needed, or there is too little."""
     scores: Difference | None = None
     """The mean scores; keys are divided at random, so the truth behind them is the same."""
+    proof: Proof | None = None
+    """Whether it is better on live rows; None where the step asks for no proof."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,15 @@ def judge(plan: "RolloutConfig", step: int, facts: CanaryMetrics) -> Verdict:
     numbers = _numbers(facts)
     if bad:
         return Verdict("roll_back", bad[0], said, numbers)
-    wanted, late = plan.steps[step], plan.give_up_hours
+    wanted, late = plan.steps[step], plan.late_after(step)
     missing = _missing(wanted.minutes, wanted.requests, facts)
     if not missing and facts.canary.error_rate > plan.max_errors:
         missing = "some rows failed, too few to tell"
+    if not missing and (proof := facts.proof) is not None:
+        said = (proof.said, *said)
+        if proof.passed is False:
+            return Verdict("roll_back", f"it is not better on live rows: {proof.said}", said, numbers)
+        missing = "" if proof.passed else proof.said
     if missing and late is not None and facts.minutes > late * 60:
         why = f"the step did not end within {late:g} hours: {missing}"
         return Verdict("roll_back", why, (why, *said), numbers)
@@ -213,4 +221,5 @@ def _numbers(facts: CanaryMetrics) -> dict[str, Any]:
                 ("scores", facts.scores),
             )
         },
+        **({} if facts.proof is None else {"proof": facts.proof.numbers}),
     }

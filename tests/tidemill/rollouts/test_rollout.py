@@ -178,6 +178,24 @@ def test_a_version_that_is_worse_goes_back_by_itself_and_says_why(project, state
     assert shares == {"advice = deliver": 0.0, "advice = phone ahead": 1.0}
 
 
+def test_a_version_proves_itself_on_the_rows_that_the_champion_answers(project, state):
+    third = add_version(project, 0.2)
+    crown(project, "2")
+    with serving(project) as api:
+        since = now()
+        ask(api, 300, one_late_in_five)
+        proof = {"days": (now() - since) / timedelta(days=1), "by": "interval", "min_labels": 50}
+        plan = RolloutConfig.model_validate({**PLAN, "proof": proof})
+        begin(project, state, third, "ada", "autumn", now(), plan, since)
+        follow(api, "canary", third, 0.3)
+        ask(api, 300, one_late_in_five)
+        until(lambda: advance(project, state, now()).rollout.step == 1)
+    (check,) = list_rollouts(state, project.model)[0].checks
+    assert ": brier 0.16" in check["checks"][0]
+    assert "of champion 2 (lower is better)" in check["checks"][0]
+    assert check["numbers"]["proof"]["gain"] == pytest.approx(0.36, abs=0.03)
+
+
 def test_a_version_that_cannot_be_loaded_goes_back_and_the_old_one_answers(project, state):
     broken = add_version(project, 0.5, features=("wind", "snow"))
     with serving(project) as api:

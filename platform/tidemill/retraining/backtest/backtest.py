@@ -18,7 +18,6 @@ from tidemill.registry.versions.model_versions import champion
 from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe, known_by
 from tidemill.retraining.backtest.past_search import search_at
 from tidemill.retraining.backtest.play import (
-    Past,
     Played,
     months_of,
     play_always,
@@ -27,6 +26,7 @@ from tidemill.retraining.backtest.play import (
     play_policies,
     step_of,
 )
+from tidemill.retraining.backtest.played_past import Past
 from tidemill.retraining.policies import Policy, load_policies
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.splits import split_by_time

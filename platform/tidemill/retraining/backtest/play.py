@@ -1,31 +1,27 @@
 """Plays a strategy of retraining over the past, step by step; nothing later than a step is known at it."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
-import polars as pl
 
-from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import TrainingError
 from tidemill.monitoring.monitor_config import Monitor
-from tidemill.project import Project
 from tidemill.registry.gates.gate_rules import Evaluation
 from tidemill.registry.gates.gate_rules import decide as pass_gate
-from tidemill.retraining.backtest.fitted_models import Fitted, FittedModels, known_by
+from tidemill.retraining.backtest.fitted_models import Fitted, known_by
 from tidemill.retraining.backtest.past_monitors import PastMonitors
+from tidemill.retraining.backtest.played_past import Past
+from tidemill.retraining.backtest.played_rollout import PlayedEnd, play_proof
 from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import Retrain, Situation, TurnFact
 from tidemill.retraining.policy_rules import decide, last_turn
 from tidemill.tasks.paired_bootstrap import gain_interval
-from tidemill.tasks.task import Answers
 from tidemill.training.candidate_windows import Window
 
 __all__ = [
-    "Past",
     "Played",
     "PlayedTurn",
     "months_of",
@@ -82,56 +78,6 @@ class Played:
         """The mean of the periods' metrics."""
         known = [value for _, value in self.periods if np.isfinite(value)]
         return float(np.mean(known)) if known else float("nan")
-
-
-@dataclass
-class Past:
-    """The rows of the past, and the models that could have answered them."""
-
-    project: Project
-    rows: pl.DataFrame
-    features: tuple[str, ...]
-    models: FittedModels
-    start: datetime
-    end: datetime
-    _answers: dict[Hashable, Answers] = field(default_factory=dict)
-
-    def answers(self, model: Fitted) -> Answers:
-        """Return a model's answers to all rows, which are asked for once."""
-        if model.key not in self._answers:
-            self._answers[model.key] = model.answer(self.rows)
-        return self._answers[model.key]
-
-    def places(self, start: datetime, end: datetime) -> npt.NDArray[np.intp]:
-        """Return where the rows of ``[start, end)`` are."""
-        at = pl.col(literal_name(self.project.config.dataset.time_column))
-        return (
-            self.rows.select(pl.arg_where((at >= start) & (at < end))).to_series().to_numpy().astype(np.intp)
-        )
-
-    def surely_worse(self, new: Fitted, old: Fitted, places: npt.NDArray[np.intp]) -> bool:
-        """Return whether a model answered some rows worse than another beyond chance."""
-        if not len(places):
-            return False
-        dataset, rows = self.project.config.dataset, self.rows[places]
-        between = gain_interval(
-            self.project.task,
-            self.project.task.truth(rows, dataset.label),
-            self.answers(new)[places],
-            self.answers(old)[places],
-            rows[dataset.time_column].dt.date().to_numpy(),
-        )
-        return between is not None and between.high < 0
-
-    def metric(self, parts: Sequence[tuple[Fitted, npt.NDArray[np.intp]]]) -> float:
-        """Return the task's metric of the answers that several models gave, each to its own rows."""
-        parts = [(model, places) for model, places in parts if len(places)]
-        if not parts:
-            return float("nan")
-        task, label = self.project.task, self.project.config.dataset.label
-        answers = np.concatenate([self.answers(model)[places] for model, places in parts])
-        rows = self.rows[np.concatenate([places for _, places in parts])]
-        return float(task.evaluate(task.truth(rows, label), answers)[task.metric])
 
 
 def months_of(start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
@@ -203,27 +149,33 @@ def play_policies(
     turns: list[TurnFact] = [TurnFact("promoted", past.start)]
     made: list[PlayedTurn] = []
     used: dict[Hashable, Fitted] = {}
-    now = past.start + step
+    now, busy, watching = past.start + step, past.start, past.start
     while now < past.end:
         tell(now)
-        since, champion = served[-1]
+        since, champion = next(each for each in reversed(served) if each[0] <= now)
+        if since != watching:
+            watched.forget()
+            watching = since
         alerts = watched.alerts(champion, since, past.rows, past.answers(champion), now)
         decision = decide(policies, alerts, turns, now, _situation(past, policies, turns, champion, now))
-        if isinstance(decision, Retrain):
+        if isinstance(decision, Retrain) and now >= busy:  # one turn at a time
             windows = decision.policy.recipe.windows
             status, candidate, reason = _candidate(past, champion, now, windows, decision.reason)
+            end = PlayedEnd(status, now)
             if candidate is None:
                 made.append(PlayedTurn(now, status, reason, None))
             else:
                 used[candidate.key] = candidate
-                made.append(_turn(past, now, status, reason, candidate, champion))
+                end = _end(past, decision.policy, champion, candidate, end)
+                made.append(_turn(past, end.at, end.status, reason, candidate, champion, made=now))
+            status, busy = end
             sources = str(known_by(past.project, past.rows, now).height)
             spent = candidate.seconds if candidate is not None else 0.0
             name_of = decision.policy.name
-            turns.append(TurnFact(status, now, decision.cause.kind, name_of, sources, cpu_seconds=spent))
+            told = "refused" if status == "rolled_back" else status
+            turns.append(TurnFact(told, now, decision.cause.kind, name_of, sources, cpu_seconds=spent))
             if status == "promoted" and candidate is not None:
-                served.append((now, candidate))
-                watched.forget()
+                served.append((busy, candidate))
         now += step
     return _scored(name, past, served, made, used)
 
@@ -268,12 +220,31 @@ def _candidate(
     return "promoted" if verdict.passed else "refused", model, why
 
 
-def _turn(past: Past, at: datetime, status: str, reason: str, new: Fitted, old: Fitted) -> PlayedTurn:
+def _end(past: Past, policy: Policy, champion: Fitted, candidate: Fitted, passed: PlayedEnd) -> PlayedEnd:
+    """Return what became of a candidate: what the gate said, or what a rollout's proof came to."""
+    proof = past.project.config.serve.rollout.proof
+    if passed.status != "promoted" or proof is None or policy.action not in (None, "rollout"):
+        return passed
+    return play_proof(past, champion, candidate, passed.at, proof)
+
+
+def _turn(
+    past: Past,
+    at: datetime,
+    status: str,
+    reason: str,
+    new: Fitted,
+    old: Fitted,
+    made: datetime | None = None,
+) -> PlayedTurn:
+    """Return a turn, whose gain is that of the time after ``at``; it was made then, or earlier."""
     later = past.places(at, min(at + _LATER, past.end))
     gain = past.metric([(new, later)]) - past.metric([(old, later)])
     window = str(new.window) if len(new.windows) > 1 else None
     surely = gain < 0 and past.surely_worse(new, old, later)
-    return PlayedTurn(at, status, reason, float(gain) if np.isfinite(gain) else None, window, bool(surely))
+    return PlayedTurn(
+        made or at, status, reason, float(gain) if np.isfinite(gain) else None, window, bool(surely)
+    )
 
 
 def _scored(

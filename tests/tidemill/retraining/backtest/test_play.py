@@ -15,13 +15,13 @@ from tests.tidemill.retraining.test_policies import PROJECT
 from tidemill.errors import RetrainingError, TrainingError
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.project import Project, load_project
+from tidemill.project.serve_config import ProofConfig, RolloutConfig
 from tidemill.retraining.backtest.backtest import BacktestRequest, span_of
 from tidemill.retraining.backtest.fitted_models import Fitted, FittedModels, Recipe
 from tidemill.retraining.backtest.past_monitors import PastMonitors
 from tidemill.retraining.backtest.past_search import search_at
 from tidemill.retraining.backtest.picture import as_svg
 from tidemill.retraining.backtest.play import (
-    Past,
     Played,
     play_always,
     play_never,
@@ -29,6 +29,8 @@ from tidemill.retraining.backtest.play import (
     play_policies,
     step_of,
 )
+from tidemill.retraining.backtest.played_past import Past
+from tidemill.retraining.backtest.played_rollout import play_proof
 from tidemill.retraining.policies import Policy
 from tidemill.training.model_spec import Family, TrainingSpec
 from tidemill.training.tracking.reference_rows import ReferenceRows
@@ -270,3 +272,33 @@ def test_a_drop_that_great_errors_hide_is_found_in_the_past_as_in_production(tmp
     assert len(told(1.0)) <= 1
     assert len(doubled := told(2.0)) >= 15
     assert any("the usual errors have grown by" in message for message in doubled)
+
+
+def test_a_rollout_s_proof_is_played_on_the_days_that_follow(project: Project, rows: pl.DataFrame):
+    """Labels are known ten days late, so a week of proof ends after 17 days."""
+    of, now = past(project, rows), TURN + timedelta(days=60)
+    old, new = of.models.at(START), of.models.at(now)
+    week = ProofConfig.model_validate({"days": 7, "min_labels": 100})
+    ended = now + timedelta(days=17)
+    assert play_proof(of, old, new, now, week) == ("promoted", ended)
+    assert play_proof(of, new, old, now, week) == ("rolled_back", ended)
+    few = week.model_copy(update={"min_labels": 500})
+    assert play_proof(of, old, new, now, few) == ("rolled_back", ended), "a week has 168 rows"
+    assert play_proof(of, old, new, END - timedelta(days=17), week) == ("rollout", END)
+
+
+def test_with_a_proof_one_turn_is_under_way_at_a_time(project: Project, rows: pl.DataFrame):
+    grown = Policy.model_validate({"name": "grown", "any": [{"new_labels": 24}], "cooldown": "1d"})
+    rollout = RolloutConfig.model_validate({"proof": {"days": 7, "min_labels": 100}})
+    gate = project.config.gate.model_copy(update={"mode": "off"})
+    serve = project.config.serve.model_copy(update={"rollout": rollout})
+    config = project.config.model_copy(update={"gate": gate, "serve": serve})
+    of = past(replace(project, config=config), rows)
+    found = play_policies("grown", of, [grown], [MONITOR], lambda _now: None)
+    gaps = [later.at - earlier.at for earlier, later in pairwise(found.turns)]
+    assert min(gaps) == timedelta(days=21), "the steps are weeks"
+    assert {turn.status for turn in found.turns} >= {"promoted", "rolled_back"}
+    promoting = grown.model_copy(update={"action": "promote"})
+    at_once = play_policies("grown", of, [promoting], [MONITOR], lambda _now: None)
+    assert len(at_once.turns) > len(found.turns)
+    assert {turn.status for turn in at_once.turns} == {"promoted"}

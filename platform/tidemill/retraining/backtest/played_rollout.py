@@ -1,0 +1,50 @@
+"""Plays the end of a turn over the past: at once, or after the proof that a rollout asks for."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from tidemill.project.serve_config import ProofConfig
+from tidemill.retraining.backtest.fitted_models import Fitted
+from tidemill.retraining.backtest.played_past import Past
+from tidemill.rollouts.live_proof import compare_live, label_lag
+
+__all__ = ["PlayedEnd", "play_proof"]
+
+
+class PlayedEnd(NamedTuple):
+    """What became of a version that the gate passed."""
+
+    status: str
+    """``promoted`` or ``rolled_back``; ``rollout`` if the play ends before."""
+    at: datetime
+    """When it was promoted, or went back."""
+
+
+def play_proof(
+    past: Past, champion: Fitted, candidate: Fitted, now: datetime, config: ProofConfig
+) -> PlayedEnd:
+    """Let a candidate prove itself on the days that follow ``now``, by the rules of a rollout.
+
+    It is decided when the labels of these days are known; without enough of them it goes back.
+    """
+    until = now + timedelta(days=config.days)
+    places = past.places(now, until)
+    known, dataset = past.project.config.dataset.label_known, past.project.config.dataset
+    if known is not None and len(places):
+        rows = past.rows[places]
+        until += label_lag(rows[dataset.time_column], rows[known])
+        places = places[(rows[known] <= until).to_numpy()]
+    if until >= past.end:
+        return PlayedEnd("rollout", past.end)
+    if len(places) < config.min_labels:
+        return PlayedEnd("rolled_back", until)
+    rows, task = past.rows[places], past.project.task
+    found = compare_live(
+        task,
+        past.project.config.gate,
+        config,
+        task.truth(rows, dataset.label),
+        (past.answers(candidate)[places], past.answers(champion)[places]),
+        rows[dataset.time_column].dt.date().to_numpy(),
+    )
+    return PlayedEnd("promoted" if found.passed else "rolled_back", until)
