@@ -6,15 +6,19 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.lineage import write
+
+if TYPE_CHECKING:
+    from tidemill.project import Project
 
 __all__ = ["MODEL", "fill"]
 
 MODEL = "parcel-delay"
 OTHERS = 4
 """Other models of the installation; each has a hundredth of the records."""
+VERSIONS, DATA_VERSIONS = 200, 60
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PARAMS = f"""
 project: {{name: parcels, model: {MODEL}}}
@@ -62,7 +66,36 @@ def fill(folder: Path, scale: float) -> dict[str, int]:
             _insert(database, table, counts[table], make)
     counts["prediction log"] = int(1_000_000 * scale)
     write(project.predictions, counts["prediction log"], MODEL)
+    counts |= {"versions": _register(project), "data versions": _commit(folder)}
     return counts
+
+
+def _register(project: "Project") -> int:
+    """Register versions without files, the last one as champion; return how many."""
+    from tidemill.training.tracking.mlflow_tracking import connect
+
+    client = connect(project)
+    client.create_registered_model(MODEL)
+    for number in range(1, VERSIONS + 1):
+        client.create_model_version(MODEL, f"file:///nowhere/{number}")
+    client.set_registered_model_alias(MODEL, "champion", str(VERSIONS))
+    return VERSIONS
+
+
+def _commit(folder: Path) -> int:
+    """Commit pointers to data whose content is nowhere; return how many versions."""
+    from tidemill.data.repository.git import git
+
+    git(folder, "init", "--quiet")
+    git(folder, "config", "user.email", "benchmark@localhost")
+    git(folder, "config", "user.name", "benchmark")
+    (folder / ".dvc").mkdir()
+    pointer = folder / "rows.parquet.dvc"
+    for number in range(DATA_VERSIONS):
+        pointer.write_text(f"outs: [{{md5: {number:032x}, size: 9, hash: md5, path: rows.parquet}}]\n")
+        git(folder, "add", "--", pointer.name, "params.yaml")
+        git(folder, "commit", "--quiet", "--message", f"Rows of day {number}")
+    return DATA_VERSIONS
 
 
 def _insert(
