@@ -126,6 +126,8 @@ def _round(
             "checks": {
                 "positive_data_acceptance": {"enabled": False},
                 "negative_data_rejection": {"expected-statuses": [*REFUSALS, "409", "503"]},
+                # What takes too long is said with 503, and goes on meanwhile: declared, and no fault.
+                "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]},
                 "ignored_auth": {"enabled": False},  # the open door lets everybody in
             },
         }

@@ -134,7 +134,9 @@ def answer_for(request: Request, error: Exception) -> Response:
             return error_answer(request, 422, "invalid", wrong, "correct it and send it again")
         case HTTPException():
             code, message, hint = _SAID.get(error.status_code, ("http", str(error.detail), None))
-            return error_answer(request, error.status_code, code, message, hint)
+            answer = error_answer(request, error.status_code, code, message, hint)
+            answer.headers.update(error.headers or {})  # such as Allow, of what the address does take
+            return answer
         case _:
             _log.error("internal error at %s", request.scope["path"], exc_info=error)
             return error_answer(

@@ -132,3 +132,13 @@ def test_an_origin_that_is_not_ours_is_refused_whatever_it_is(browser):
     for origin in ("http://[", "null", "", "http://localhost.evil.example", "http://x@localhost"):
         for path in ("/login", "/mlflow/api/2.0/mlflow/runs/create"):
             assert browser.post(path, headers={"Origin": origin}).status_code == 403, origin
+
+
+def test_a_method_that_an_address_does_not_take_is_told_which_it_does(browser):
+    for path in ("/people", "/api/v1/people"):
+        answer = browser.request("DELETE", path, headers={"X-CSRF-Token": csrf_of(browser)})
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
+def csrf_of(browser):
+    return browser.get("/").text.partition('name="csrf" content="')[2].partition('"')[0]
