@@ -41,7 +41,7 @@ __all__ = [
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID_LENGTH = 12
 _GRAIN = timedelta(minutes=10)
-_NAME = r"[A-Za-z0-9][\w.@ -]{0,63}"
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.@ -]{0,62}[A-Za-z0-9_.@-])?"
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _check_name(name: str) -> None:
     if re.fullmatch(_NAME, name) is None:
         raise UsageError(
             f"{name!r} cannot be the name of a key",
-            hint="take up to 64 letters, digits, spaces and any of . @ _ -",
+            hint="take up to 64 letters of a to z, digits, spaces in between and any of . @ _ -",
         )
 
 

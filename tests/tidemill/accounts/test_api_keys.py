@@ -18,6 +18,8 @@ from tidemill.accounts.api_keys import (
     revoke_key,
     rotate_key,
 )
+from tidemill.accounts.key_format import SCOPES
+from tidemill.accounts.users import add_user, disable_user
 from tidemill.cli.main import app
 from tidemill.errors import ConfigError, UsageError
 from tidemill.project import load_project
@@ -28,6 +30,7 @@ from tidemill.serving.routing.version_watcher import Status
 from tidemill.serving.runtime.bind_policy import require_safe_start
 from tidemill.settings import Settings
 from tidemill.state import expect_state, open_state
+from tidemill.state.tables import KnownProject
 
 NOW = datetime(2013, 4, 1, 12, 34, 56, tzinfo=UTC)
 
@@ -274,3 +277,45 @@ def test_on_loopback_keys_may_be_required_too(tmp_path):
         require_safe_start(load_project(root, Settings()))
     run(root, "create", "--name", "shop", "--scope", "admin")
     require_safe_start(load_project(root, Settings()))
+
+
+@pytest.mark.parametrize("name", ["ci ", "\u0441i", "c\u200bi", "\uff43\uff49", " ci", "c\ni", ""])
+def test_a_name_that_looks_like_anothers_is_refused(state, name):
+    make(state, "ci")
+    with pytest.raises(UsageError, match="cannot be the name of a key"):
+        make(state, name)
+
+
+READING = {"predict", "feedback", "metrics"}
+
+
+@pytest.mark.parametrize(
+    ("roles", "left"),
+    [
+        ({}, set()),
+        ({"parcels": ["viewer"]}, READING),
+        ({"parcels": ["data-scientist"]}, READING | {"alerts"}),
+        ({"parcels": ["ml-engineer"]}, READING | {"alerts"}),
+        ({"parcels": ["operator"]}, READING | {"alerts", "admin"}),
+        ({"flights": ["admin"]}, set()),  # of another team
+        ({"*": ["viewer"]}, READING),
+        ({"*": ["admin"]}, set(SCOPES)),
+    ],
+)
+def test_what_a_key_may_is_what_its_scopes_and_its_owners_roles_both_allow(state, roles, left):
+    with state.transaction() as session:
+        session.add(KnownProject(model="parcel-delay", name="parcels", root="/x", seen_at=NOW))
+    owner = add_user(state, name="bob", password=None, actor="me", now=NOW, roles=roles)
+    # Its own roles are for the dashboard, and add nothing here.
+    make(state, "all", SCOPES, owner=owner.id, roles={"*": ["admin"]})
+    make(state, "one", ("metrics",), owner=owner.id)
+    found = {frozenset(one.scopes) for one in active_keys(state, NOW, "parcel-delay")}
+    assert found == {frozenset(each) for each in (left, left & {"metrics"}) if each}
+    disable_bob(state, roles)
+    assert active_keys(state, NOW, "parcel-delay") == []
+
+
+def disable_bob(state, roles):
+    if "admin" in roles.get("*", ()):  # never the last one
+        add_user(state, name="root", password=None, actor="me", now=NOW, roles={"*": ["admin"]})
+    disable_user(state, "bob", actor="me", now=NOW)
