@@ -126,7 +126,7 @@ def feature_page(
         number=number,
         size=_WINDOWS,
         drift=_series(windows, distance="value"),
-        limits=[] if limit is None else [Limit("alert", limit)],
+        limits=[] if limit is None else [Limit("drifted", limit)],
         means=_series(windows, window="mean_now", reference="mean_before"),
         missing=_series(windows, window="missing_now", reference="missing_before"),
         histogram=_pictured(model, feature, rows),

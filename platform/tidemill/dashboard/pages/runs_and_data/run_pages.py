@@ -224,7 +224,7 @@ def origin_of(lineage: "Lineage") -> dict[str, str]:
     changed = lineage.uncommitted
     return {
         "Data version": lineage.git_commit,
-        "As of": lineage.as_of.isoformat(),
+        "As of": f"{lineage.as_of:%Y-%m-%d %H:%M:%S} UTC",
         "Feature service": lineage.feature_service,
         "Feature definition": lineage.feature_definition,
         **_split_of(lineage),
