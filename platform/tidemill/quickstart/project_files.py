@@ -63,7 +63,8 @@ def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, 
         lines += [f"  classes: [{', '.join(map(flow_yaml, target.classes))}]"]
         if target.positive is not None:
             lines += [f"  positive: {flow_yaml(target.positive)}"]
-    lines += [f"  label_known: {'label_known_at' if choices.labels_after else 'null'}"]
+    known = _free_name("label_known_at", choices) if choices.labels_after else None
+    lines += [f"  label_known: {scalar(known)}"]
     if choices.group:
         lines += [f"  group: {scalar(choices.group)}   # rows of one stay on one side of the split"]
     lines += [
@@ -87,6 +88,13 @@ def params_text(choices: Choices, name: str, source: str, formats: Mapping[str, 
     fewest = max(1, min(500, split.holdout_rows // 2))
     lines += ["", "gate:", f"  min_rows: {fewest}"]
     return "\n".join(lines) + "\n"
+
+
+def _free_name(name: str, choices: Choices) -> str:
+    """Return a name that no column of the table has: the stages add one."""
+    while name in choices.profile.columns:
+        name += "_"
+    return name
 
 
 def pipeline_text(choices: Choices, source: str) -> str:

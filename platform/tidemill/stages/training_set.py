@@ -49,6 +49,7 @@ def write_training_set(project: Project) -> None:
             kept = kept.filter(pl.col(literal_name(dataset.time)).is_not_null())
         found = kept.select(columns)
         if dataset.label_known is not None:
+            _check_is_new(project, dataset.label_known, found.collect_schema())
             known = pl.col(literal_name(dataset.time_column)) + _after(project, section.get("labels_after"))
             found = found.with_columns(known.alias(dataset.label_known))
         moment, later = declared_moment(project), 0
@@ -97,6 +98,14 @@ def _columns(project: Project, schema: pl.Schema) -> list[pl.Expr]:
             column = column.cast(_TYPES[features[name]])
         columns.append(column.alias(name))
     return columns
+
+
+def _check_is_new(project: Project, known: str, schema: pl.Schema) -> None:
+    if known in schema:
+        raise ConfigError(
+            f"{project.root / 'params.yaml'}: dataset.label_known is {known}, which is a column of the table",
+            hint="give it a name that no column has: this stage writes it, out of time and data.labels_after",
+        )
 
 
 def _after(project: Project, text: object) -> pl.Expr:

@@ -97,6 +97,13 @@ def test_the_task_is_found_out(tmp_path: Path, target: pl.Series, task: str, pos
     assert params(made)["dataset"].get("positive") == positive
 
 
+def test_the_column_that_the_stages_add_has_a_name_of_its_own(tmp_path: Path):
+    taken = TIMED.with_columns(label_known_at=pl.Series(R.normal(size=N)))
+    made = draft(taken, tmp_path, labels_after="2d")
+    assert params(made)["dataset"]["label_known"] == "label_known_at_"
+    assert "label_known_at" in [one.name for one in made.choices.features.chosen]
+
+
 def test_what_is_said_is_taken(tmp_path: Path):
     scores = TABLE.with_columns(left=pl.Series(R.integers(0, 4, N)))
     assert params(draft(scores, tmp_path, task="regression"))["project"]["task"] == "regression"

@@ -155,6 +155,14 @@ def test_a_row_of_the_very_moment_is_still_to_be_asked_about(tmp_path: Path):
     assert found["opened"].max() < day
 
 
+def test_the_moment_of_a_label_overwrites_no_column_of_the_table(tmp_path: Path):
+    project = make(tmp_path)
+    file = project.root / "params.yaml"
+    file.write_text(file.read_text().replace("label_known: label_known_at", "label_known: area"))
+    with pytest.raises(ConfigError, match="label_known is area, which is a column of the table"):
+        run(load_project(project.root))
+
+
 def test_of_several_data_sets_the_stages_write_the_one_called_table(tmp_path: Path):
     project = make(tmp_path)
     file = project.root / "expectations.yaml"
