@@ -18,6 +18,9 @@ from tidemill.tasks.weighted_metrics import Measure
 
 __all__ = ["Regression"]
 
+_NORMAL = 1.349
+"""The middle half of a normal distribution is so many standard deviations wide."""
+
 
 @dataclass(frozen=True)
 class Regression(Task):
@@ -82,11 +85,19 @@ class Regression(Task):
         raise ValueError(f"must be {self.meant}")
 
     def tolerance(self, answers: Answers) -> float:
-        """Return a ten-thousandth of the values' spread, or of their size where all are the same."""
+        """Return a ten-thousandth of the values' spread, or of their size where all are the same.
+
+        The spread is that of the middle half: a few huge answers would make any difference small.
+
+        >>> Regression("neg_mae").tolerance(np.array([1.0, 2.0, 3.0, 4.0, 1e9]))
+        0.00014825796886582654
+        """
         known = answers[np.isfinite(answers)]
         if not len(known):
             return super().tolerance(answers)
-        return 1e-4 * (float(known.std()) or abs(float(known[0])) or 1.0)
+        low, high = np.quantile(known, [0.25, 0.75])
+        spread = min(float(high - low) / _NORMAL or math.inf, float(known.std()))
+        return 1e-4 * (spread or abs(float(known[0])) or 1.0)
 
     def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
         """Return the absolute error of each row."""

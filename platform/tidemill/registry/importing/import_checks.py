@@ -12,6 +12,7 @@ from tidemill.errors import DataError, UsageError
 from tidemill.plurals import counted
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.tasks.task import Answers, Task
+from tidemill.training.compiling.parity import worst_difference
 from tidemill.training.feature_table import element_names
 
 __all__ = [
@@ -191,12 +192,7 @@ def compare_outputs(original: Answers, served: Answers, task: Task) -> OutputPar
     if task.kind == "custom":
         differences = (_apart(one, other) for one, other in zip(original, served, strict=True))
         return OutputParity(len(original), max(differences, default=0.0), task.tolerance(original))
-    known = np.isfinite(original)
-    if original.shape != served.shape or (known != np.isfinite(served)).any():
-        worst = float("inf")
-    else:
-        worst = float(np.abs(original[known] - served[known]).max(initial=0.0))
-    return OutputParity(len(original), worst, task.tolerance(original))
+    return OutputParity(len(original), *worst_difference(original, served, task.tolerance(original)))
 
 
 def _apart(one: Any, other: Any) -> float:

@@ -11,11 +11,13 @@ import pandas as pd
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.task import Task
 
-__all__ = ["Parity", "compare_answers", "probe_rows"]
+__all__ = ["Parity", "compare_answers", "probe_rows", "worst_difference"]
 
 Scores = npt.NDArray[np.float64]
 
 _PROBES = 40
+_ROUNDING = 1e-6
+"""Sums in 32 bits change the seventh digit: of answers far from the others that is more than their spread."""
 _BINARY = Binary("")
 
 
@@ -28,9 +30,10 @@ class Parity:
     probes: int
     """Edge cases made of real rows: with missing values, or with zeros."""
     max_difference: float
-    """Of two answers; infinite if only one of the two gives an answer to some row."""
+    """Of the two answers to the row where they are furthest apart for what is allowed there; infinite if only
+    one of the two gives an answer to some row."""
     threshold: float
-    """The largest difference that counts as none."""
+    """The largest difference that counts as none, for that row."""
     unknown: str
     """How rows with a missing value are treated: ``answered``, or ``refused`` as by the original."""
 
@@ -70,7 +73,8 @@ def compare_answers(
     probes = probe_rows(rows)
     refused = 0
     answers = original(rows)
-    worst = _difference(answers, compiled(rows))
+    least, middle = task.tolerance(answers), _middle(answers)
+    found = [worst_difference(answers, compiled(rows), least, middle)]
     for number in range(len(probes)):
         row = probes.iloc[[number]]
         mine = compiled(row)
@@ -79,9 +83,43 @@ def compare_answers(
         except Exception:  # noqa: BLE001 — it does not take such a row, whatever it says
             theirs = np.full(mine.shape, np.nan)
         refused += int(np.isnan(theirs).any())
-        worst = max(worst, _difference(theirs, mine))
+        found.append(worst_difference(theirs, mine, least, middle))
     treated = "refused" if refused else "answered"
-    return Parity(len(rows), len(probes), worst, task.tolerance(answers), treated)
+    worst, allowed = max(found, key=lambda one: one[0] / one[1])
+    return Parity(len(rows), len(probes), worst, allowed, treated)
+
+
+def worst_difference(
+    one: Scores, other: Scores, least: float, middle: float | None = None
+) -> tuple[float, float]:
+    """Return the difference that is largest for what is allowed there, and what is allowed.
+
+    Args:
+        one: answers.
+        other: answers to the same rows.
+        least: the difference that is allowed for any answer; answers far from the others are allowed more.
+        middle: what they are far from; default: the median of ``one``.
+
+    >>> worst_difference(np.array([1.0, 2.0, 1e9]), np.array([1.0, 2.5, 1e9 + 9]), 1e-4)
+    (0.5, 0.0001)
+    >>> worst_difference(np.array([1.0]), np.array([np.nan]), 1e-4)
+    (inf, 0.0001)
+    """
+    known = np.isfinite(one)
+    if one.shape != other.shape or (known != np.isfinite(other)).any():
+        return float("inf"), least
+    if not known.any():
+        return 0.0, least
+    gaps = np.abs(one[known] - other[known])
+    middle = _middle(one) if middle is None else middle
+    allowed = np.maximum(least, _ROUNDING * np.abs(one[known] - middle))
+    worst = int((gaps / allowed).argmax())
+    return float(gaps[worst]), float(allowed[worst])
+
+
+def _middle(answers: Scores) -> float:
+    known = answers[np.isfinite(answers)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def probe_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -111,10 +149,3 @@ def _with(row: Any, rows: pd.DataFrame, names: list[str], missing: Any, unknown:
         else:
             changed[name] = missing if unknown else ""
     return changed
-
-
-def _difference(one: Scores, other: Scores) -> float:
-    known = np.isfinite(one)
-    if one.shape != other.shape or (known != np.isfinite(other)).any():
-        return float("inf")
-    return float(np.abs(one[known] - other[known]).max(initial=0.0))

@@ -250,12 +250,27 @@ def test_what_cannot_be_compiled_says_why(model, task, why):
 
 
 def test_values_are_compared_in_units_of_their_spread():
-    rows = pd.DataFrame({"wind": [0.0, 1000.0]})
+    rows = pd.DataFrame({"wind": [0.0, 1000.0] * 4})
     wind = lambda frame: frame["wind"].to_numpy()  # noqa: E731
     for off, passes in ((0.04, True), (0.06, False)):
         parity = compare_answers(wind, lambda frame, off=off: wind(frame) + off, rows, VALUES)
         assert parity.passed is passes
         assert parity.threshold == pytest.approx(0.05)
+
+
+def test_a_few_huge_answers_hide_no_difference_of_the_others():
+    rows = pd.DataFrame({"amount": [*np.linspace(0, 10, 997), 1e9, 2e9, -1e9]})
+
+    def original(frame):
+        return frame["amount"].fillna(1).to_numpy()
+
+    wrong = compare_answers(original, lambda frame: original(frame) + 0.5, rows, VALUES)
+    assert not wrong.passed
+    assert wrong.max_difference == pytest.approx(0.5)
+    assert wrong.threshold < 1e-2
+    single = lambda frame: original(frame).astype(np.float32).astype(np.float64)  # noqa: E731
+    rounded = compare_answers(original, single, rows, VALUES)
+    assert rounded.passed, str(rounded)
 
 
 @settings(max_examples=25, deadline=None)
