@@ -1,7 +1,9 @@
 """Features from the store or from the request by view, with the real stores."""
 
 import threading
-from datetime import timedelta
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -22,6 +24,7 @@ from tidemill.monitoring.kinds.feature_skew import _too_few_to_compare
 from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project, open_folder
+from tidemill.registry.deployments import DeployRequest, deploy, stop
 from tidemill.scoring.score import score
 from tidemill.scoring.scoring_job import ScoreRequest
 from tidemill.serving.inference.feature_readers import open_reader
@@ -99,6 +102,13 @@ def root(tmp_path_factory):
 @pytest.fixture
 def project(root):
     return say(root, {"sizes": "request", "default": "store"})
+
+
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def body(*instances):
@@ -325,3 +335,29 @@ def test_redis_is_asked_for_the_other_views_alone(project, redis_address):
         file.write_text(ours)
     assert found.values == {"wind": 9.0, "rain": 2.0, "size": 2.0, "height": 3.0, "load": 19.0}
     assert [(one.view, one.state) for one in ages] == [("weather", "fresh"), ("sizes", "request")]
+
+
+def test_a_canary_and_a_shadow_get_what_the_request_brings(project):
+    second = add_version(project, 0.3, feature_names(project))
+    asked = AT + timedelta(minutes=2)
+    row = {"depot": "south", "size": 2, "height": 3, "haste": 1}
+    with TestClient(build_api(project, "r6")) as api, closing(open_state(project.state_url)) as state:
+        for role, share in (("shadow", 1.0), ("canary", 0.5)):
+            deploy(project, state, DeployRequest(role, second, share, "ada", "to see"), datetime.now(UTC))
+        until(lambda: [one["loaded"] for one in api.get("/model").json()["lanes"]] == [True, True])
+        rows = [{**row, "depot": "abcdefgh"[number % 8] * (1 + number // 8)} for number in range(20)]
+        answered = api.post("/predict", json={"instances": rows, "at": asked.isoformat()}).json()
+        by_champion = [one["model_version"] for one in answered["predictions"]].count("1")
+        assert 0 < by_champion < 20
+
+        def copies():
+            span = asked, asked + timedelta(minutes=1)
+            made = read_predictions(project.predictions, project.model, *span, include_shadows=True)
+            return made.filter(pl.col("role") == "shadow")
+
+        until(lambda: len(copies()) == 20)  # of those that the canary answers, too
+        assert copies().select("version", "feature.size", "feature.height").unique().rows() == [
+            (second, 2.0, 3.0)
+        ]
+        assert set(copies()["flags"].explode()) >= {"request:size", "request:height"}
+        stop(project, state, ("shadow", "canary"), "seen", "ada")
