@@ -115,7 +115,11 @@ def open_state(url: str, wait_seconds: float = _WAIT_SECONDS) -> State:
     """
     address = make_url(url)
     engine = _engine(address, wait_seconds)
-    _bring_up(address, engine)
+    try:
+        _bring_up(address, engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return State(engine)
 
 

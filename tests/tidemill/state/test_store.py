@@ -250,3 +250,33 @@ def test_a_damaged_database_is_said_where_it_is_used(tmp_path: Path):
     said = r"state.db cannot be read or written: file is not a database"
     with pytest.raises(StateError, match=said), state.transaction() as session:
         session.scalars(sa.select(Turn)).all()
+
+
+def test_records_of_a_newer_release_are_not_opened(any_state_url: str):
+    state = open_state(any_state_url)
+    with state.transaction() as session:
+        session.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    state.close()
+    with pytest.raises(StateError, match=r"of a newer release of Tidemill: their schema is 9999"):
+        open_state(any_state_url)
+
+
+def test_a_writer_sees_that_its_file_is_gone_or_another_one(tmp_path: Path):
+    path, aside = tmp_path / "state.db", tmp_path / "aside.db"
+    state = open_state(f"sqlite:///{path}")
+    with state.transaction() as session:
+        session.add(turn(1, "promoted"))
+    open_state(f"sqlite:///{aside}").close()
+    state.engine.dispose()  # the journal is written back
+    with state.transaction() as session:  # a connection is kept, to this file
+        assert session.get(Turn, "turn_1")
+    path.rename(tmp_path / "gone.db")
+    with pytest.raises(StateError, match="is not there any more"), state.transaction() as session:
+        session.add(turn(2, "promoted"))
+    assert not path.exists()
+    aside.rename(path)
+    with state.transaction() as session:
+        assert session.get(Turn, "turn_1") is None
+        session.add(turn(3, "promoted"))
+    state.close()
+    assert open_records(path).ids("turns", "m") == ["turn_3"]
