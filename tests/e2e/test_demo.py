@@ -8,6 +8,7 @@ import pytest
 from tests.tidemill.cli.one_process import run_each
 
 from .conftest import run, tidemill, wait_for
+from .dashboard_walk import CHROMIUM, walk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -57,6 +58,8 @@ def test_the_loop_turns_and_leaves_nothing_behind(facts: dict, small_project: Pa
         shown = ["git", "cat-file", "-t", turn["data_revision"]]
         assert subprocess.run(shown, cwd=workspace, capture_output=True, text=True).stdout == "commit\n"
     assert not list((workspace / ".tidemill" / "ray_results").glob("*"))
+    if CHROMIUM is not None:
+        walk(workspace)
     _history_from_the_command_line(workspace)
     _an_interrupted_second_demo(small_project)
 
