@@ -3,11 +3,13 @@
 For classes, the model's probabilities are calibrated on the reference (beta calibration: Kull, Silva Filho
 and Flach, AISTATS 2017; of several classes each against the rest), and labels are drawn by them: the mean of
 a metric is then that of confidence-based performance estimation (CBPE). For numbers, a second model learns
-from features and answers how wide the errors are, out of fold, and each row gets the error of a row of the
-reference with a similar width; it stands in for direct loss estimation (DLE), for any metric.
+from features and answers how wide the errors are, and each row gets the error of a row of the reference with
+a similar width, in proportion to the two; it stands in for direct loss estimation (DLE), for any metric.
 
 Each draw resamples the reference, too, so that the spread of the draws holds both uncertainties: that of the
-labels, and that of the calibration.
+labels, and that of the calibration. The model of the errors is one of several, each of which learns from a
+sample of the reference and gives widths to the rows outside of it (bagging: Breiman, Machine Learning 24,
+1996). That they differ is most of what is not known of rows that have moved.
 """
 
 from collections.abc import Iterator
@@ -18,14 +20,16 @@ import polars as pl
 
 from tidemill.monitoring.drift.feature_matrices import feature_matrices
 
-__all__ = ["as_classes", "calibrated", "draw_chances", "draw_classes", "draw_numbers"]
+__all__ = ["ERROR_MODELS", "as_classes", "calibrated", "draw_chances", "draw_classes", "draw_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
 _TINY = 1e-6
 _STEPS, _LATER_STEPS = 25, 3
 _RIDGE = 1.0  # rows' worth of belief that the probabilities are calibrated already
-_FOLDS = 4
+ERROR_MODELS = 8
+"""How many models of the errors of numbers there are."""
+_LEAST_WIDTH = 0.05  # of the median error: the width of a row whose error is next to nothing
 _PART = 40  # an error is drawn from as large a part of the reference, on each side
 
 
@@ -129,22 +133,38 @@ def draw_numbers(
     before, now = (np.hstack(side) for side in sides) if coded.names else of_answers
     categories = list(coded.categories)
     errors = truth - answers
-    folds = rng.permutation(len(errors)) % _FOLDS
-    widths, wanted = np.zeros(len(errors)), []
-    for fold in range(_FOLDS):
+    sizes, every = np.abs(errors), np.arange(len(errors))
+    least = max(_LEAST_WIDTH * float(np.median(sizes)), np.finfo(np.float64).tiny)
+    for number in range(ERROR_MODELS):
         model = HistGradientBoostingRegressor(
             max_iter=60, learning_rate=0.07, categorical_features=categories, random_state=0
         )
-        model.fit(before[folds != fold], np.abs(errors[folds != fold]))
-        widths[folds == fold] = model.predict(before[folds == fold])
-        wanted.append(model.predict(now))
-    order, near = np.argsort(widths), max(len(errors) // _PART, 1)
-    widths, errors = widths[order], errors[order]
-    for draw in range(draws):
-        sample = np.sort(rng.integers(len(errors), size=len(errors)))
-        width = wanted[draw % _FOLDS]  # how far the folds' models differ is uncertainty, too
-        place = np.searchsorted(widths[sample], width) + rng.integers(-near, near + 1, size=len(width))
-        yield window_answers + errors[sample[np.clip(place, 0, len(errors) - 1)]]
+        sample = rng.integers(len(errors), size=len(errors))
+        outside = np.setdiff1d(every, sample)
+        model.fit(before[sample], sizes[sample])
+        widths, wanted = (np.maximum(model.predict(rows), least) for rows in (before[outside], now))
+        order = np.argsort(widths)
+        drawn = _resampled(errors[outside][order] / widths[order], widths[order], wanted, rng)
+        for _ in range(number, draws, ERROR_MODELS):
+            yield window_answers + wanted * next(drawn)
+
+
+def _resampled(errors: Floats, widths: Floats, wanted: Floats, rng: np.random.Generator) -> Iterator[Floats]:
+    """Yield errors in units of their widths, each drawn from rows whose width is near a wanted one.
+
+    Args:
+        errors: in units of their widths, in order of these.
+        widths: in order.
+        wanted: the width of each row of the window.
+        rng: chance.
+    """
+    rows, near = len(errors), max(len(errors) // _PART, 1)
+    while True:
+        sample = np.sort(rng.integers(rows, size=rows))
+        middle = np.searchsorted(widths[sample], wanted)
+        middle = np.clip(middle, min(near, rows // 2), max(rows - 1 - near, rows // 2))
+        place = np.clip(middle + rng.integers(-near, near + 1, size=len(wanted)), 0, rows - 1)
+        yield errors[sample[place]]
 
 
 _START = np.array([1.0, 1.0, 0.0])
