@@ -1,46 +1,56 @@
-"""Counts wrong promotions: how often the gate lets a candidate pass that is truly worse afterwards.
+"""Counts wrong promotions: how often a candidate is promoted that is truly worse afterwards.
 
     python -m benchmarks.promotions [--repetitions 100]
-    OMP_NUM_THREADS=1 python -m benchmarks.promotions --flights FOLDER [--models 19]
+    OMP_NUM_THREADS=1 python -m benchmarks.promotions --world weather [--world "the plane that turns"]
+    OMP_NUM_THREADS=1 python -m benchmarks.promotions --flights FOLDER
 
-Without ``--flights`` with frozen scores: champion and candidate are noisy readings of the same chance, so
+Without a world with frozen scores: champion and candidate are noisy readings of the same chance, so
 that the true difference of their AUC is known, and so is that days differ. For each true gain and size of the
 hold-out the share of candidates that pass is printed, with ``gate.by: gain`` and with ``interval``.
 
-With ``--flights``, a project with the training set of the whole year: models are fitted at the beginning of
-each fortnight, each is a candidate against each earlier one on the fortnight before it, and the truth is how
-the two do over the next 30 days. That is uncertain itself: a promotion is surely wrong where the whole 90 %
-interval of what came of it (a paired bootstrap over days) lies below zero. Both counts are printed, beside
-those of all candidates, and of a coin that promotes each second one. Models learn from samples of 20,000
-rows. With ``train.refit`` in params.yaml twins are judged, and what serves is fitted on the hold-out, too.
+In a world models are fitted at the beginning of each fortnight, each is a candidate against each earlier one,
+on the newest days before it, and then, as `serve.rollout.proof` asks for, on the rows of some days after it.
+The truth is how the two do over the 30 days that follow the promotion. That is uncertain itself: a promotion
+is surely wrong where the whole 90 % interval of its gain (a paired bootstrap over days) lies below zero.
+Printed for each rule of the gate, length of the proof and its rule: candidates, those that the gate let pass,
+promotions, how many of these were worse, and surely worse, and how many of the candidates that were better
+were not promoted. All lines are of the same candidates. Models learn from samples of 20,000 rows, twins are
+judged, and what serves is fitted on the hold-out, too. FOLDER is a project with the training set of the year
+(`benchmarks.decisions`).
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.detection import interval
-from tidemill.features.project_features import feature_names
+from benchmarks.promotion_worlds import EVERY, WORLDS, past_of, world
+from tidemill.clock import utc
 from tidemill.project import load_project
 from tidemill.project.project_config import GateConfig
 from tidemill.registry.gates.gate_rules import Evaluation, decide
-from tidemill.retraining.backtest.backtest import FAST_ROWS
-from tidemill.retraining.backtest.fitted_models import Fitted, FittedModels, Recipe
+from tidemill.retraining.backtest.fitted_models import Fitted
 from tidemill.retraining.backtest.played_past import Past
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.paired_bootstrap import gain_interval
 from tidemill.tasks.task import Answers, Task
-from tidemill.training.families.ready_families import ready_spec
-from tidemill.training.training_rows import read_labelled
 
 DAYS, LATER = 14, timedelta(days=30)
 FIRST = datetime(2013, 3, 16, tzinfo=UTC)
+"""When the first model of flights is made."""
+LEARNT = timedelta(days=150)
+"""What the first model of another world knows."""
+PROOFS = (0, 7, 14, 21, 30)
+"""Days of proof; 0: none."""
+SHORTEST = timedelta(days=14)
+"""Candidates are left out whose truth is known for less, after the longest proof."""
 RULES = {name: GateConfig(by=name, min_rows=1) for name in ("gain", "interval")}
 
 
@@ -84,68 +94,98 @@ def with_frozen_scores(repetitions: int) -> None:
             print(f"{gain if wide != 1 else 0:+10.4f} {rows:>6,}  {cells}", flush=True)
 
 
-def on_flights(folder: Path, count: int) -> None:
-    """Print how many promotions of one real model for another turned out wrong."""
-    project = load_project(folder)
-    features = tuple(feature_names(project))
-    rows = read_labelled(project, features, datetime.max.replace(tzinfo=UTC)).rows
-    family = ready_spec(("hist_gradient_boosting",), project.task.kind).families[0]
-    params = {"learning_rate": 0.08, "max_leaf_nodes": 31, "min_samples_leaf": 100, "max_features": 0.5}
-    models = FittedModels(
-        project, rows, features, Recipe(family, params, family.rounds), FAST_ROWS, 100, lambda *_: None
-    )
-    past = Past(project, rows, features, models, FIRST, datetime.max.replace(tzinfo=UTC))
-    fitted = []
-    for number in range(count):
-        fitted.append((at := FIRST + timedelta(days=DAYS * number), model := models.at(at)))
-        past.answers(model)  # to all rows, once: each pair asks for some of them
-        print(f"model {number + 1} of {count}: {at:%Y-%m-%d}", file=sys.stderr, flush=True)
-    pairs = []
-    for (_, old), (at, new) in combinations(fitted, 2):
-        pairs.append(compared(past, old, new, at))
-        if len(pairs) % 10 == 0:
-            print(f"pair {len(pairs)} of {count * (count - 1) // 2}", file=sys.stderr, flush=True)
-    print_pairs(pairs)
-
-
-class Pair(NamedTuple):
+@dataclass(frozen=True)
+class Pair:
     """A candidate against an earlier model."""
 
-    gain: float
-    """Over the 30 days that followed."""
-    surely_worse: bool
-    passed: dict[str, bool]
-    """By each rule."""
+    at: datetime
+    gate: Mapping[str, bool]
+    """Whether it passes, by rule."""
+    proofs: Mapping[int, Mapping[str, bool]]
+    """Whether it passes on the days after, by their number and rule."""
+    gains: Mapping[int, float]
+    """Over the 30 days that follow so many days."""
+    surely_worse: Mapping[int, bool]
+
+
+def in_a_world(name: str, past: Past, first: datetime) -> None:
+    """Print how many promotions of one real model for another turned out wrong."""
+    end = utc(past.rows[past.project.config.dataset.time_column][-1])
+    longest = timedelta(days=max(PROOFS)) + SHORTEST
+    fitted, at = list[tuple[datetime, Fitted]](), first
+    while at + longest <= end:
+        fitted.append((at, model := past.models.at(at)))
+        past.answers(model)  # to all rows, once: each pair asks for some of them
+        print(f"{name}: model of {at:%Y-%m-%d}", file=sys.stderr, flush=True)
+        at += EVERY
+    pairs = [compared(past, old, new, at) for (_, old), (at, new) in combinations(fitted, 2)]
+    print_pairs(name, pairs)
 
 
 def compared(past: Past, old: Fitted, new: Fitted, at: datetime) -> Pair:
-    """Compare a candidate with an earlier model: by the gate, and over the 30 days that followed."""
-    project, later = past.project, past.places(at, at + LATER)
-    held, time = new.holdout, project.config.dataset.time_column
-    truth = project.task.truth(held, project.config.dataset.label)
-    days = held[time].dt.date().to_numpy()
-    return Pair(
-        past.metric([(new, later)]) - past.metric([(old, later)]),
-        past.surely_worse(new, old, later),
-        passes(project.task, truth, new.judged(held), old.judged(held), days),
+    """Compare a candidate with an earlier model: by the gate, on the days after, and over what followed."""
+    task, dataset = past.project.task, past.project.config.dataset
+    held = new.holdout
+    by_gate = passes(
+        task,
+        task.truth(held, dataset.label),
+        new.judged(held),
+        old.judged(held),
+        held[dataset.time_column].dt.date().to_numpy(),
     )
+    proofs, gains, surely = {}, {}, {}
+    for days in PROOFS:
+        decided = at + timedelta(days=days)
+        places = past.places(at, decided)
+        if dataset.label_known is not None:
+            places = places[(past.rows[places][dataset.label_known] <= decided).to_numpy()]
+        rows = past.rows[places]
+        proofs[days] = (
+            passes(
+                task,
+                task.truth(rows, dataset.label),
+                past.answers(new)[places],
+                past.answers(old)[places],
+                rows[dataset.time_column].dt.date().to_numpy(),
+            )
+            if days
+            else dict.fromkeys(RULES, True)
+        )
+        later = past.places(decided, decided + LATER)
+        gains[days] = past.metric([(new, later)]) - past.metric([(old, later)])
+        surely[days] = gains[days] < 0 and past.surely_worse(new, old, later)
+    return Pair(at, by_gate, proofs, gains, surely)
 
 
-def print_pairs(pairs: Sequence[Pair]) -> None:
-    """Print what promoting all candidates, those that a rule lets pass, or half by lot would come to."""
-    gains = [pair.gain for pair in pairs]
-    print(f"\nflights: {len(pairs)} pairs, mean gain over the next 30 days {np.mean(gains):+.4f}")
-    print(f"{'':>16}  {'promoted':>8}  {'worse':>24}  {'surely worse':>24}  mean gain")
-    for name in ("all of them", *RULES):
-        some = [pair for pair in pairs if pair.passed.get(name, True)]
-        wrong, surely = sum(pair.gain < 0 for pair in some), sum(pair.surely_worse for pair in some)
-        gain = np.mean([pair.gain for pair in some]) if some else float("nan")
-        cells = f"{interval(wrong, len(some)):>24}  {interval(surely, len(some)):>24}"
-        print(f"{name:>16}  {len(some):>8}  {cells}  {gain:+.4f}")
-    print(
-        f"{'a coin':>16}  {len(pairs) / 2:>8.0f}  {sum(gain < 0 for gain in gains) / 2:>24.1f}  "
-        f"{sum(pair.surely_worse for pair in pairs) / 2:>24.1f}  {np.mean(gains):+.4f}"
-    )
+def print_pairs(name: str, pairs: Sequence[Pair]) -> None:
+    """Print what each rule would come to; all candidates and a coin that promotes each second one first."""
+    gains = np.array([pair.gains[0] for pair in pairs])
+    worse, surely = int((gains < 0).sum()), sum(pair.surely_worse[0] for pair in pairs)
+    told = f"{worse} of them worse, {surely} surely; mean gain {gains.mean():+.4f}"
+    print(f"\n{name}: {len(pairs)} candidates, {told}")
+    print(f"a coin promotes {len(pairs) / 2:.0f}, {worse / 2:.1f} of them worse, {surely / 2:.1f} surely")
+    print(f"{'gate by':>9} {'proof':>15} {'passed'} {'worse':>22} {'surely':>22} good ones lost  gain")
+    for gate in RULES:
+        passed = [pair for pair in pairs if pair.gate[gate]]
+        for days, rule in _proofs():
+            some = [pair for pair in passed if pair.proofs[days][rule]]
+            wrong, sure = sum(p.gains[days] < 0 for p in some), sum(p.surely_worse[days] for p in some)
+            good = sum(p.gains[days] > 0 for p in pairs)
+            lost = good - sum(p.gains[days] > 0 for p in some)
+            said = f"{days} d by {rule}" if days else "none"
+            gain = np.mean([p.gains[days] for p in some]) if some else np.nan
+            print(
+                f"{gate:>9} {said:>15} {len(passed):>6} {interval(wrong, len(some)):>22} "
+                f"{interval(sure, len(some)):>22} {f'{lost} of {good}':>14}  {gain:+.4f}",
+                flush=True,
+            )
+
+
+def _proofs() -> Iterator[tuple[int, str]]:
+    yield 0, "gain"
+    for days in PROOFS[1:]:
+        for rule in RULES:
+            yield days, rule
 
 
 def main() -> None:
@@ -154,12 +194,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repetitions", type=int, default=100)
+    parser.add_argument("--world", action="append", choices=list(WORLDS), default=[])
     parser.add_argument("--flights", type=Path)
-    parser.add_argument("--models", type=int, default=19, help="with --flights (default: 19, for 171 pairs)")
     given = parser.parse_args()
     if given.flights:
-        on_flights(given.flights, given.models)
-    else:
+        in_a_world("flights", past_of(load_project(given.flights), FIRST), FIRST)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in given.world:
+            project = world(name, Path(scratch))
+            past = past_of(project, FIRST)
+            in_a_world(name, past, utc(past.rows[project.config.dataset.time_column][0]) + LEARNT)
+    if not given.flights and not given.world:
         with_frozen_scores(given.repetitions)
 
 

@@ -121,7 +121,7 @@ class ProofConfig(Section):
 
     days: float = Field(default=14.0, gt=0, le=365)
     """Days of event time, compared once, when they are over and their labels are there."""
-    by: Literal["gain", "interval"] = "gain"
+    by: Literal["gain", "interval"] = "interval"
     """What must reach ``min_gain``, as in the section ``gate``: the gain, or all of its 90 % interval."""
     min_gain: float = 0.0
     """Least gain of the gate's metric; 0: any; negative: it may be worse by that much."""

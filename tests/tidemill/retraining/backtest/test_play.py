@@ -278,7 +278,7 @@ def test_a_rollout_s_proof_is_played_on_the_days_that_follow(project: Project, r
     """Labels are known ten days late, so a week of proof ends after 17 days."""
     of, now = past(project, rows), TURN + timedelta(days=60)
     old, new = of.models.at(START), of.models.at(now)
-    week = ProofConfig.model_validate({"days": 7, "min_labels": 100})
+    week = ProofConfig.model_validate({"days": 7, "by": "gain", "min_labels": 100})
     ended = now + timedelta(days=17)
     assert play_proof(of, old, new, now, week) == ("promoted", ended)
     assert play_proof(of, new, old, now, week) == ("rolled_back", ended)
@@ -289,7 +289,7 @@ def test_a_rollout_s_proof_is_played_on_the_days_that_follow(project: Project, r
 
 def test_with_a_proof_one_turn_is_under_way_at_a_time(project: Project, rows: pl.DataFrame):
     grown = Policy.model_validate({"name": "grown", "any": [{"new_labels": 24}], "cooldown": "1d"})
-    rollout = RolloutConfig.model_validate({"proof": {"days": 7, "min_labels": 100}})
+    rollout = RolloutConfig.model_validate({"proof": {"days": 7, "by": "gain", "min_labels": 100}})
     gate = project.config.gate.model_copy(update={"mode": "off"})
     serve = project.config.serve.model_copy(update={"rollout": rollout})
     config = project.config.model_copy(update={"gate": gate, "serve": serve})
