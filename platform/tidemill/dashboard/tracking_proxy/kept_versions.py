@@ -15,6 +15,7 @@ _LOGGED: Final = re.compile(r"/logged-models/([^/]+)\Z")
 _RUNS: Final = "/runs/delete"
 _EXPERIMENTS: Final = "/experiments/delete"
 _VERSIONS: Final = "/model-versions/delete"
+_ALIASES: Final = "/registered-models/alias"
 _MODELS: Final = ("/registered-models/delete", "/registered-models/rename")
 
 
@@ -40,6 +41,9 @@ def what_would_be_lost(project: Project, method: str, path: str, body: bytes) ->
         for one in fields_of(body, "experiment_id", "experimentId"):
             if holds_experiment(project, one):
                 return f"registered versions were made in the experiment {one}"
+    if path.endswith(_ALIASES) and method == "DELETE" and project.model in fields_of(body, "name"):
+        named = CHAMPION in fields_of(body, "alias")
+        return f"the alias {CHAMPION} says which version of {project.model} serves" if named else None
     if path.endswith((_VERSIONS, *_MODELS)) and project.model in fields_of(body, "name"):
         return _serving(project, None if path.endswith(_MODELS) else fields_of(body, "version"))
     return None

@@ -158,7 +158,7 @@ _ON_RECORD = frozenset[tuple[str, str]](
     {("promote", "version"), ("delete", "version"), ("delete", "run"), ("annotate", "version")}
 )
 """What stands in the audit log, with what was sent, before it is sent on."""
-_LOSING = frozenset[tuple[str, str]]({("delete", "version"), ("delete", "run"), ("write", "run")})
+_LOSING = _ON_RECORD | {("write", "run")}
 _SPANS = "/v1/traces"
 """Takes no JSON, and sets no tag."""
 
@@ -195,7 +195,7 @@ async def _keep_what_was_judged(request: Request, path: str, needs: "Permission"
 async def _refuse_loss(request: Request, path: str) -> Response | None:
     """Return an answer if a request would delete what serves, or what a registered version was made by."""
     visit: Visit = request.state.visit
-    body = await request.body() if path.endswith(("/delete", "/rename")) else b""
+    body = await request.body() if path.endswith(("/delete", "/rename", "/alias")) else b""
     try:
         found = await run_in_threadpool(
             what_would_be_lost, visit.installation.home, request.method, path, body

@@ -45,6 +45,7 @@ LOST = (
     ("POST", f"{API}/runs/delete", f'{{"run_id": "{OWN_RUN}"}}'.encode(), OWN_RUN),
     ("POST", f"{API}/runs/delete", f'{{"runId": "{OWN_RUN.upper()}"}}'.encode(), OWN_RUN),
     ("POST", f"{API}/experiments/delete", b'{"experiment_id": "7"}', "experiment 7"),
+    (DELETE, f"{API}/registered-models/alias", b'{"name": "parcel-delay", "alias": "champion"}', "alias"),
     (DELETE, f"{API}/logged-models/{MODEL}", b"", MODEL),
     ("PATCH", f"{API}/logged-models/{MODEL}", b'{"model_id": "x", "status": 3}', MODEL),
 )  # fmt: skip
@@ -53,6 +54,7 @@ FREE = (
     (DELETE, VERSION, b'{"name": "other", "version": "1"}'),
     ("POST", f"{API}/runs/delete", f'{{"run_id": "{PLAIN_RUN}"}}'.encode()),
     ("POST", f"{API}/experiments/delete", b'{"experiment_id": "8"}'),
+    (DELETE, f"{API}/registered-models/alias", b'{"name": "parcel-delay", "alias": "mine"}'),
     ("POST", f"{API}/experiments/restore", b'{"experiment_id": "7"}'),
     (DELETE, f"{API}/logged-models/m-{'9' * 32}", b""),
 )
@@ -75,7 +77,7 @@ def test_other_things_are_deleted_and_put_on_record_with_who_and_what(installati
         assert client.post(f"{API}/registered-models/alias", content=alias).status_code == 200
     assert len(upstream.seen) == len(FREE) + 1
     entries = list(all_entries(installation.records, AuditFilter()))
-    assert [one.action for one in entries] == ["delete"] * len(FREE) + ["promote"]
+    assert sorted(one.action for one in entries) == ["delete"] * (len(FREE) - 1) + ["promote"] * 2
     last = entries[-1]
     assert (last.resource, last.resource_id) == (
         "version",
