@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Match
 
 from tidemill.dashboard.navigation import shell_of
 from tidemill.dashboard.page_addresses import address_of
@@ -135,7 +136,9 @@ def answer_for(request: Request, error: Exception) -> Response:
         case HTTPException():
             code, message, hint = _SAID.get(error.status_code, ("http", str(error.detail), None))
             answer = error_answer(request, error.status_code, code, message, hint)
-            answer.headers.update(error.headers or {})  # such as Allow, of what the address does take
+            answer.headers.update(error.headers or {})
+            if error.status_code == 405:
+                answer.headers["Allow"] = _taken(request)
             return answer
         case _:
             _log.error("internal error at %s", request.scope["path"], exc_info=error)
@@ -153,3 +156,9 @@ def _unfinished(request: Request, error: BeingComputed) -> Response:
     values |= {"visit": request.state.visit, "path": quote(request.scope["path"])}
     page = render("being_computed.html", {**values, "shell": shell_of(request, API)})
     return HTMLResponse(page, 202, headers)
+
+
+def _taken(request: Request) -> str:
+    """Return the methods that an address takes: each is a route of its own, which names itself alone."""
+    routes = [one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for one in routes for method in getattr(one, "methods", None) or ()}))

@@ -195,9 +195,16 @@ def _stages(records: ChainRecords, name: str) -> Iterator[Node]:
 def _relative(project: Project, name: str) -> str:
     """Return a path relative to the project's root, given relative to the current folder or to the root."""
     for path in (Path.cwd() / name, project.root / name):
-        if path.exists() and path.resolve().is_relative_to(project.root.resolve()):
+        if _is_there(path) and path.resolve().is_relative_to(project.root.resolve()):
             return path.resolve().relative_to(project.root.resolve()).as_posix()
     return name.removeprefix("./")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long for any file
+        return False
 
 
 KINDS: Mapping[str, Finder] = {

@@ -96,3 +96,9 @@ def test_things_of_hidden_projects_look_as_if_they_were_not_there(viewer, chaine
     assert "secret" not in viewer.get(
         "/api/v1/models/parcel-delay/lineage?of=version:secret-model/1"
     ).text.replace("version:secret-model/1", "")
+
+
+@pytest.mark.parametrize("name", ["0" * 300, "é" * 200, "a/" * 150, "a\0b"])
+def test_a_name_that_no_file_can_have_is_not_found(browser, chained, name):
+    answer = browser.get("/api/v1/models/parcel-delay/lineage", params={"of": name})
+    assert 400 <= answer.status_code < 500, answer.text
