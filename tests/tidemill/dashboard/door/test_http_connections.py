@@ -47,6 +47,9 @@ def port(monkeypatch):
         thread = BackgroundThread("server", lambda: server.run([listening]))
         thread.start()
         yield listening.getsockname()[1]
+        until = time.monotonic() + 5
+        while server.server_state.connections and time.monotonic() < until:
+            time.sleep(0.01)  # what clients have closed is closed here, too, before the loop ends
         server.should_exit = True
         assert thread.join(10)
 
