@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +14,7 @@ from tidemill.state import record_queries
 
 MODEL = "parcel-delay"
 DAY = datetime(2013, 4, 1, tzinfo=UTC)
-RUNS, MOVES = 20_000, 100_000
+RUNS, MOVES = 2_000, 5_000
 COLUMNS = [
     {"name": f"f{place}", "value": 0.2, "threshold": 0.1, "drifted": True, "broken": None, "impact": 0.1}
     for place in range(20)
@@ -50,22 +49,15 @@ def full(installation):
     return installation
 
 
-def test_pages_stay_quick_beside_very_many_records(full):
+def test_pages_show_what_is_newest_of_many_records(full):
+    """How long they take, `benchmarks.dashboard_pages` measures."""
     app = make_app(full, OpenIdentification(), local_only=True)
     with TestClient(app, base_url="http://localhost") as browser:
         last = browser.get(f"/api/v1/models/{MODEL}").json()["windows"][0]["id"]
-        paths = ["", "?page=100", "?from=2014-01-01&to=2014-01-02", f"/windows/{last}", "/features/f3"]
-        paths = ["/", *(f"/models/{MODEL}{path}" for path in paths)]
-        slowest = {}
-        for path in paths:
+        paths = ["", "?page=20", "?from=2014-01-01&to=2014-01-02", f"/windows/{last}", "/features/f3"]
+        for path in ("/", *(f"/models/{MODEL}{path}" for path in paths)):
             assert browser.get(path).status_code == 200
-            took = []
-            for _ in range(3):
-                start = time.process_time()
-                browser.get(path)
-                took.append(time.process_time() - start)
-            slowest[path] = min(took)
-    assert max(slowest.values()) < 0.2, slowest
+    assert last == f"mon_{RUNS - 1:08d}"
     runs = record_queries.last_monitor_runs(full.records, MODEL)
     assert [(run.monitor, run.id) for run in runs] == [
         ("daily", f"mon_{RUNS - 2:08d}"),
