@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from tidemill.plurals import agreeing, counted
 from tidemill.rollouts.group_differences import Difference, SampleRatioCheck
+from tidemill.tasks.natural_metric import metric_of
 
 __all__ = ["Agreement", "Comparison", "agreement_conclusions", "conclusions"]
 
@@ -51,8 +52,8 @@ class Agreement:
 
 
 def conclusions(found: Comparison, metric: str) -> list[str]:
-    """Return what a comparison by a metric shows, in sentences."""
-    says = []
+    """Return what a comparison by a metric, as it is on record, shows, in sentences."""
+    says, named = [], metric_of(metric)
     if found.mismatch is not None and found.mismatch.found:
         says.append(
             f"do not trust this: {found.mismatch.keys[0]:,} and {found.mismatch.keys[1]:,} keys cannot be a "
@@ -62,19 +63,20 @@ def conclusions(found: Comparison, metric: str) -> list[str]:
     quality = found.quality
     if quality is None:
         says.append(
-            f"{metric} cannot be compared yet: {counted(found.labelled[0], 'answer')} of version "
+            f"{named.name} cannot be compared yet: {counted(found.labelled[0], 'answer')} of version "
             f"{found.version} and {found.labelled[1]:,} of the champion have labels"
         )
     elif quality.certain:
         better = "better" if quality.gain > 0 else "worse"
         says.append(
             f"version {found.version} is {better} than champion {found.champion}: "
-            f"{metric} {quality.gain:+.4f}, with 95 % confidence {quality.low:+.4f} to {quality.high:+.4f}"
+            f"{named.said(quality.ours)} instead of {named.number(quality.theirs)}{named.remark}, a gain of "
+            f"{quality.gain:+.4f}, with 95 % confidence {quality.low:+.4f} to {quality.high:+.4f}"
         )
     else:
         says.append(
-            f"no difference in {metric} is certain yet: {quality.gain:+.4f}, with 95 % confidence "
-            f"{quality.low:+.4f} to {quality.high:+.4f}; a difference of "
+            f"no difference in {named.name} is certain yet: a gain of {quality.gain:+.4f}, "
+            f"with 95 % confidence {quality.low:+.4f} to {quality.high:+.4f}; a difference of "
             f"±{(quality.high - quality.low) / 2:.4f} would be certain"
         )
     differing = [one for one in (found.score, *found.decisions) if one is not None and one.certain]
@@ -101,9 +103,10 @@ def agreement_conclusions(found: Agreement) -> list[str]:
         says.append(f"{found.changed * 100:.1f} % of the decisions would have been different")
     if found.quality is not None:
         sure = "certain" if found.quality.certain else "not certain"
+        named = metric_of(found.quality.name)
         says.append(
-            f"{found.quality.name} {found.quality.ours:.4f} instead of {found.quality.theirs:.4f}: the "
-            f"difference is {sure} "
+            f"{named.said(found.quality.ours)} instead of {named.number(found.quality.theirs)}"
+            f"{named.remark}: the gain of {found.quality.gain:+.4f} is {sure} "
             f"({found.quality.low:+.4f} to {found.quality.high:+.4f} with 95 % confidence)"
         )
     return says

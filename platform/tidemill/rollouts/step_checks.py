@@ -9,6 +9,7 @@ from tidemill.plurals import agreeing, counted
 from tidemill.rollouts.group_differences import Difference
 from tidemill.rollouts.live_proof import Proof
 from tidemill.serving.observability.version_counters import Count, calls_above, quantile
+from tidemill.tasks.natural_metric import metric_of
 
 if TYPE_CHECKING:
     from tidemill.project.serve_config import RolloutConfig
@@ -187,9 +188,10 @@ def _quality(plan: "RolloutConfig", facts: CanaryMetrics) -> list[tuple[bool | N
 
 
 def _sentence(found: Difference) -> str:
-    digits = digits_apart((found.ours, found.theirs))
+    digits, metric = digits_apart((found.ours, found.theirs)), metric_of(found.name)
+    gain = f"{metric.remark}: a gain of" if metric.remark else ":"
     return (
-        f"{found.name} {found.ours:.{digits}f}, the champion's {found.theirs:.{digits}f}: "
+        f"{metric.said(found.ours, digits)}, the champion's {metric.number(found.theirs, digits)}{gain} "
         f"{found.gain:+.{digits}f} (95 % sure: {found.low:+.4f} to {found.high:+.4f}; "
         f"{found.answers[0]:,} and {found.answers[1]:,} answers)"
     )

@@ -7,8 +7,8 @@ from tidemill.tasks.task_names import loss_name
 
 __all__ = ["Metric", "metric_of", "natural_values"]
 
-_ROWS = ("holdout_", "validation_")
-"""What names of recorded metrics begin with: the rows that they were measured on."""
+_ROWS = ("holdout_", "validation_", "expected ")
+"""What names of recorded metrics begin with: the rows that they are of, or that it is an estimate."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,11 @@ class Metric:
     def better(self) -> str:
         """Return which side is good."""
         return "lower is better" if self.sign < 0 else "higher is better"
+
+    @property
+    def remark(self) -> str:
+        """Return what a sentence says beside two values where less is better: nothing for the others."""
+        return " (lower is better)" if self.sign < 0 else ""
 
     def shown(self, value: float | None) -> float | None:
         """Return a value as it is shown."""
@@ -48,6 +53,8 @@ def metric_of(name: str) -> Metric:
     (Metric(name='mae', sign=-1), 'higher is better', 'profit')
     >>> metric_of("holdout_neg_mae").name, metric_of("validation_pipelines.ranking:overlap").name
     ('holdout_mae', 'validation_overlap')
+    >>> metric_of("expected neg_brier").name
+    'expected brier'
     """
     rows = next((each for each in _ROWS if name.startswith(each)), "")
     short = name.removeprefix(rows).rpartition(":")[2]

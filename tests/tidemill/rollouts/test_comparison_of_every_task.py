@@ -88,6 +88,12 @@ def test_an_experiment_is_judged_by_the_metric_of_the_task(kind):
     truth, given = task.truth_of_log(mine), task.given_in_log(mine)
     assert found.quality.ours == pytest.approx(task.evaluate(truth, given)[task.metric])
     assert found.quality.low > 0
+    shown = [f"{abs(one):.4f}" for one in (found.quality.ours, found.quality.theirs)]
+    named, remark = {"regression": ("mae", " (lower is better)"), "custom": ("hits", "")}.get(
+        kind, (task.metric, "")
+    )
+    told = f"champion 1: {named} {shown[0]} instead of {shown[1]}{remark}, a gain of +0."
+    assert told in found.says[0], found.says
     assert (found.score is None) == (kind == "custom"), "answers that are text have no mean"
     weighed = [one.with_columns(weight=pl.lit(share)) for one, share in ((mine, 0.3), (theirs, 0.7))]
     again = metric(task, *(arm(task, one, True) for one in weighed))
@@ -104,7 +110,10 @@ def test_a_shadow_is_compared_on_the_same_rows(kind):
     assert found.quality.ours == pytest.approx({"regression": 0.0}.get(kind, 1.0))
     assert found.quality.gain > 0.05
     assert found.other_class == {"regression": None}.get(kind, pytest.approx(0.1))
-    assert all("None" not in sentence for sentence in found.says)
+    assert all("None" not in sentence and "neg_" not in sentence for sentence in found.says)
+    if kind == "regression":
+        assert found.says[-1].startswith("mae 0.0000 instead of 0.1")
+        assert "(lower is better): the gain of +0.1" in found.says[-1]
     if kind == "custom":
         assert found.says[:2] == (
             "400 requests were answered by both",

@@ -112,7 +112,7 @@ def test_a_better_version_stays_and_its_loss_is_that_of_the_named_classes(tmp_pa
     assert found.theirs == pytest.approx(-log_loss(before, 0.4 * chances + 0.2, labels=[0, 1, 2]), abs=1e-9)
     assert (found.answers, found.low > 0) == ((ROWS, ROWS), True)
     assert verdict.action == "wait", "only the requests of the step are missing"
-    assert any(one.startswith(f"neg_log_loss {found.ours:.4f}") for one in verdict.checks)
+    assert any(one.startswith(f"log_loss {-found.ours:.4f}") for one in verdict.checks)
 
 
 @pytest.mark.parametrize(
@@ -133,5 +133,5 @@ def test_a_worse_version_goes_back_by_the_metric_of_the_gate(tmp_path: Path, met
     assert verdict.action == action, verdict.reason
     assert (found.high < 0) == (action == "roll_back")
     if action == "roll_back":
-        assert verdict.reason.startswith(f"{metric} ")
+        assert verdict.reason.startswith(f"{metric.removeprefix('neg_')} ")
         assert "is allowed" in verdict.reason

@@ -146,7 +146,7 @@ def test_a_version_that_does_well_goes_to_the_top_step_by_step(project, state):
     done = list_rollouts(state, project.model)[0]
     assert (done.status, done.outcome) == ("promoted", f"version {third} is the champion")
     assert [check["action"] for check in done.checks] == ["advance", "advance"]
-    assert any("neg_brier" in sentence for sentence in done.checks[0]["checks"])  # labels were there
+    assert any(sentence.startswith("brier 0.") for sentence in done.checks[0]["checks"])  # labels were there
     assert read_aliases(project) == {"champion": third}
     assert live(state, project.model) == []
     assert advance(project, state, now()) is None
@@ -169,11 +169,13 @@ def test_a_version_that_is_worse_goes_back_by_itself_and_says_why(project, state
         compared = report_deployment(project, state, find_deployment(state, project.model, "canary"), now())
     done = list_rollouts(state, project.model)[0]
     assert done.status == "rolled_back"
-    assert done.outcome.startswith("neg_brier -0.")
+    assert done.outcome.startswith("brier 0.")
+    assert "(lower is better): a gain of -0." in done.outcome
     assert read_aliases(project) == {"champion": "1"}
     assert compared.quality.certain
     assert compared.quality.gain < 0
-    assert compared.says[0].startswith("version 2 is worse than champion 1: neg_brier -0.")
+    assert compared.says[0].startswith("version 2 is worse than champion 1: brier 0.")
+    assert "(lower is better), a gain of -0." in compared.says[0]
     shares = {one.name: one.ours for one in compared.decisions}
     assert shares == {"advice = deliver": 0.0, "advice = phone ahead": 1.0}
 
@@ -286,7 +288,7 @@ def test_times_that_are_harder_are_not_the_version_s_fault(project, state):
         until(lambda: advance(project, state, now()).ended)
     done = list_rollouts(state, project.model)[0]
     assert done.status == "promoted"
-    assert all("neg_brier" in " ".join(check["checks"]) for check in done.checks)  # it was looked at
+    assert all("brier 0." in " ".join(check["checks"]) for check in done.checks)  # it was looked at
 
 
 def test_a_report_is_about_the_present_champion_and_ends_with_the_deployment(project, state):

@@ -75,6 +75,14 @@ def test_what_is_bad_goes_back_at_once_and_says_why(changes, reason):
     assert bad.checks[0] == bad.reason
 
 
+@pytest.mark.parametrize("estimated", ["", "expected "])
+def test_losses_are_told_by_their_own_name_and_sign(estimated):
+    worse = Difference(f"{estimated}neg_brier", -0.2, -0.3, -0.1, -0.12, -0.08, (900, 900), (90, 90))
+    bad = verdict(**{"estimate" if estimated else "quality": worse})
+    told = f"{estimated}brier 0.3000, the champion's 0.2000 (lower is better): a gain of -0.1000 (95 % sure"
+    assert (bad.action, told in bad.reason) == ("roll_back", True), bad.reason
+
+
 def test_a_few_milliseconds_more_are_no_reason():
     assert verdict(canary=count(milliseconds=4)).action == "advance"
 

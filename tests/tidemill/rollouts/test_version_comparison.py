@@ -80,7 +80,7 @@ def test_a_better_version_is_said_to_be_and_how_sure_that_is():
     assert sum(found.keys) == 400
     assert sum(found.labelled) == sum(found.answers) == 2000
     assert found.quality.low > 0
-    assert found.says[0].startswith("version 2 is better than champion 1: roc_auc +0.")
+    assert found.says[0].startswith("version 2 is better than champion 1: roc_auc 0.")
     assert not found.mismatch.found
     assert {one.name for one in found.decisions} == {"advice = call", "advice = wait", "cost"}
 

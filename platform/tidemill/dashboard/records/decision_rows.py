@@ -49,6 +49,8 @@ class Move:
     turn_id: str | None
     passed: bool | None
     """Whether the gate passed it; None where the gate was not asked."""
+    mode: str | None
+    """The gate's: one that it refused in a ``dry_run`` serves all the same."""
     gain: float | None
 
 
@@ -126,6 +128,7 @@ def _move(row: Row, decision: Row | None, later: Row | None, serves: bool) -> Mo
         row.decision_id,
         row.turn_id,
         decision.passed if decision else None,
+        decision.mode if decision else None,
         decision.numbers.get("gain") if decision else None,
     )
 

@@ -183,10 +183,9 @@ def _check_gain(
     digits = digits_apart(*told)
     needed = f"at least {least:+.{digits}f}" if least else "more than 0"
     metric = metric_of(config.metric)
-    lower = " (lower is better)" if metric.sign < 0 else ""
     return _is_enough(gain, least), (
         f"{metric.said(mine, digits)} of version {candidate} against {metric.number(theirs, digits)} of "
-        f"champion {champion}{lower}: a gain of {gain:+.{digits}f}, needed is {needed}"
+        f"champion {champion}{metric.remark}: a gain of {gain:+.{digits}f}, needed is {needed}"
     )
 
 

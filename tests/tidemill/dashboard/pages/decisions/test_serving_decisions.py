@@ -33,6 +33,22 @@ def test_who_served_when_has_no_gap_and_one_serves(browser, add, make_move, make
     assert "<script>alert" not in page
 
 
+@pytest.mark.parametrize(
+    ("mode", "passed", "told"),
+    [
+        ("enforce", True, "passed, gain -0.014<"),
+        ("dry_run", False, "refused in a dry run, gain -0.014<"),
+        ("off", True, "off: nothing was checked, gain -0.014<"),
+    ],
+)
+def test_who_served_when_tells_a_gate_that_stops_nothing(
+    browser, add, make_move, make_gate, mode, passed, told
+):
+    add(make_gate(mode=mode, passed=passed, candidate="1"), make_move(1, decision_id="gate_1"))
+    assert moves(browser)[0]["mode"] == mode
+    assert told in browser.get(f"{MODEL}/decisions").text
+
+
 def test_the_second_page_knows_what_followed_its_first_move(browser, add, make_move, now):
     add(*(make_move(n, requested_at=now + timedelta(seconds=n)) for n in range(60)))
     first, second = moves(browser), moves(browser, "?page=2")
