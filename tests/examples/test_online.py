@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from skops.io import dumps, get_untrusted_types
+from skops.io import dumps, get_untrusted_types, loads
 
 from tidemill.project import open_folder
 from tidemill.retraining.policies import load_policies
@@ -60,6 +60,19 @@ def test_a_version_answers_as_the_learner_did_when_it_was_recorded(learner, rows
     assert get_untrusted_types(data=dumps(version)) == [], "it is saved without code"
 
 
+def test_a_version_goes_on_from_another_as_if_it_had_learnt_all_in_one_pass(learner, rows):
+    features, labels = rows
+    (family,) = learner.spec.families
+    (whole,) = family.fit({"rate": 0.05}, features[:700], labels[:700])
+    (part,) = family.fit({"rate": 0.05}, features[:500], labels[:500])
+    saved = loads(dumps(part))
+    (gone_on,) = family.go_on(saved, {"rate": 0.05}, features[500:700], labels[500:700])
+    answers = [model.predict_proba(features) for model in (whole, gone_on)]
+    assert np.array_equal(*answers)
+    assert not np.array_equal(part.predict_proba(features), answers[0])
+
+
 def test_a_version_is_recorded_after_so_many_labels():
     (policy,) = load_policies(open_folder(FOLDER))
     assert [each.new_labels for each in policy.conditions] == [168]
+    assert policy.recipe.search == "warm"

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from tidemill.monitoring.monitor_config import Duration
 from tidemill.training.candidate_windows import ALL, Window, parse_window
@@ -26,9 +34,10 @@ class Recipe(_Section):
     {'search': 'same', 'windows': ['all', {'last': '90d'}]}
     """
 
-    search: Literal["full", "narrow", "same"] = "full"
+    search: Literal["full", "narrow", "same", "warm"] = "full"
     """``full``: as ``train`` in params.yaml says; ``narrow``: around the champion's parameters, with a third
-    of the trials, each model made anew; ``same``: the champion's family and parameters, without a search."""
+    of the trials, each model made anew; ``same``: the champion's family and parameters, without a search;
+    ``warm``: goes on from the champion itself, with the rows that are new to it."""
     windows: tuple[
         Annotated[
             Window,
@@ -38,6 +47,12 @@ class Recipe(_Section):
         ...,
     ] = Field(default=(ALL,), min_length=1)
     """Candidate windows of the training rows; the first stands unless another one is surely better."""
+
+    @model_validator(mode="after")
+    def _warm_takes_new_rows(self) -> "Recipe":
+        if self.search == "warm" and self.windows != (ALL,):
+            raise ValueError("search: warm learns from the rows that are new to the champion: remove windows")
+        return self
 
     @property
     def recorded(self) -> dict[str, Any]:

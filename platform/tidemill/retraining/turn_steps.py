@@ -17,15 +17,13 @@ from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
 from tidemill.registry.promotion import earlier_decision, evaluate_gate
-from tidemill.registry.versions.model_versions import champion
 from tidemill.registry.versions.new_versions import register
-from tidemill.retraining.recipes import Recipe
+from tidemill.retraining.candidates.champion_basis import plan_of
 from tidemill.retraining.step_context import Step, StepContext, StepResult
 from tidemill.retraining.turn_end import end_turn
 from tidemill.retraining.turn_inputs import data_digest, read_sources
 from tidemill.state.tables import Turn
 from tidemill.tasks.natural_metric import metric_of
-from tidemill.training.search.search_plan import Basis, SearchPlan
 from tidemill.training.train import train
 
 __all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult", "data_message"]
@@ -97,7 +95,7 @@ def search_model(context: StepContext) -> StepResult:
         service=feature_source(project),
         definition=features_digest(project),
         uncommitted=uncommitted,
-        plan=_plan(project, context.turn),
+        plan=plan_of(project, context.state, context.turn.recipe),
         personal=hidden_fields(project),
         on_progress=lambda done, total, best: context.tell(
             "" if best is None else f"best {metric.said(best)}", done, total
@@ -107,6 +105,10 @@ def search_model(context: StepContext) -> StepResult:
     said = f"{counted(trained.trials, 'trial')}, {trained.failed_trials} failed; the best is {trained.family}"
     if not trained.trials:
         said = f"{trained.family} with the champion's parameters, without a search"
+    if trained.warm_start is not None:
+        said = (
+            f"{said}; {trained.warm_start}" if trained.trials else f"{trained.family}, {trained.warm_start}"
+        )
     return StepResult(
         {
             "run_id": trained.run_id,
@@ -116,17 +118,6 @@ def search_model(context: StepContext) -> StepResult:
         cpu_seconds=trained.cpu_seconds,
         message=said + learnt,
     )
-
-
-def _plan(project: Project, turn: Turn) -> SearchPlan:
-    """Return where a turn looks for its model: as its recipe says, beginning with the champion."""
-    if turn.recipe is None:
-        return SearchPlan()
-    recipe = Recipe.model_validate(turn.recipe)
-    serving = champion(project) if recipe.search != "full" else None
-    trained = serving.trained if serving is not None else None
-    basis = None if trained is None else Basis(trained.family, trained.params, trained.rounds)
-    return SearchPlan(recipe.search, recipe.windows, basis)
 
 
 def register_version(context: StepContext) -> StepResult:

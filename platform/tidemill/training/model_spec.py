@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Family", "Fit", "TrainingSpec"]
+__all__ = ["Family", "Fit", "GoOn", "TrainingSpec"]
 
 Fit = Callable[[Mapping[str, Any], "pd.DataFrame", "pd.Series[Any]"], Iterator[Any]]
 """Takes parameters, features (rows × features; numbers as float64 with NaN where unknown, text as objects
 with None) and labels (0 or 1, the numbers of classes, or the values of a regression); yields the fitted
 estimator once a round, each better fitted than the last. It must be deterministic: the chosen model is fitted
 again, on more rows, for as many rounds as were best."""
+
+GoOn = Callable[[Any, Mapping[str, Any], "pd.DataFrame", "pd.Series[Any]"], Iterator[Any]]
+"""Takes an estimator that `Fit` or this yielded, which it leaves as it is; then parameters, features and
+labels of the rows that are new to it. Yields estimators as `Fit` does; the last one is taken."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Family:
     fit: Fit
     rounds: int
     """The most estimators that ``fit`` yields; bad trials are stopped earlier."""
+    go_on: GoOn | None = None
+    """Goes on from an earlier estimator, for policies with ``recipe.search: warm``; None: it cannot."""
 
     def __post_init__(self) -> None:
         if self.rounds < 1:

@@ -12,7 +12,7 @@ from tidemill.errors import TrainingError
 if TYPE_CHECKING:
     from tidemill.project.project_config import DatasetConfig, SplitConfig
 
-__all__ = ["Period", "Split", "known_before", "known_too_late", "split_by_time"]
+__all__ = ["Period", "Split", "known_before", "known_too_late", "not_learnt", "split_by_time"]
 
 _DAY = timedelta(days=1)
 
@@ -102,6 +102,16 @@ def known_before(rows: pl.DataFrame, period: Period, dataset: "DatasetConfig") -
         pl.col(literal_name(dataset.time_column)).is_between(period.start, period.end, closed="left"),
         pl.col(literal_name(dataset.label_known or dataset.time_column)) <= period.end,
     )
+
+
+def not_learnt(rows: pl.DataFrame, period: Period, dataset: "DatasetConfig") -> pl.DataFrame:
+    """Return the rows that a model of `known_before` of ``period`` has not learnt from.
+
+    They are later in time, or their label was known later.
+    """
+    time = pl.col(literal_name(dataset.time_column))
+    known = pl.col(literal_name(dataset.label_known or dataset.time_column))
+    return rows.filter((time >= period.end) | (known > period.end))
 
 
 def known_too_late(

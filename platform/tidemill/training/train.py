@@ -14,6 +14,7 @@ from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.training.fitting.final_fit import finish
 from tidemill.training.fitting.split_rows import read_split, trial_data
+from tidemill.training.fitting.warm_start import WarmStart, begin_warm
 from tidemill.training.search.planned_search import search_by, trials_of
 from tidemill.training.search.search_plan import FULL_SEARCH, SearchPlan
 from tidemill.training.search.trial_records import Progress, TrialLog
@@ -70,7 +71,7 @@ def train(
 
     Raises:
         TrainingError: too little data, no trial succeeded, or MLflow failed. An unfinished model can never be
-            registered.
+            registered. Or the plan has a warm start, and the family cannot go on from an earlier model.
         ConfigError: the project's training spec is not one.
         DataError: many labels are not of the task.
     """
@@ -83,7 +84,9 @@ def train(
         if done is not None:
             return done
         rows = read_split(project, features, as_of)
+        plan, warm, said = begin_warm(project, spec, plan, rows)
         lineage = Lineage(data.revision, data.outputs, service, definition, rows.split, as_of, installed())
+        lineage = replace(lineage, parent=_parent(warm))
         tags = {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision}
         name = f"{project.model} {as_of:%Y-%m-%d}"
         with mlflow_tracking.parent_run(client, experiment, name, tags) as run_id:
@@ -91,7 +94,12 @@ def train(
             config = trials_of(project.config.train, plan.basis_in(spec))
             log = TrialLog(client, experiment, run_id, turn_id, config, project.task.metrics, on_progress)
             found = search_by(plan, project, spec, lambda: trial_data(project, rows), log, run_id)
-            return finish(project, client, spec, rows, run_id, found, plan.windows, personal)
+            found = replace(found, warm_start=said)
+            return finish(project, client, spec, rows, run_id, found, plan.windows, personal, warm)
+
+
+def _parent(warm: WarmStart | None) -> dict[str, str] | None:
+    return None if warm is None else {"version": warm.parent.version, "run_id": warm.parent.run_id}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from tidemill.cli.main import app
 from tidemill.project import load_project, open_folder
 from tidemill.retraining.loop_declarations import declaration_problems
 
+GOOD_POLICY = {"name": "decay", "alerts": ["data_drift"]}
 GOOD = {
     "monitors": {"monitors": [{"name": "weekly", "window": "7d", "every": "1d", "data_drift": {}}]},
     "policies": {"policies": [{"name": "decay", "alerts": ["data_drift"], "monitors": ["weekly"]}]},
@@ -80,3 +81,27 @@ def test_status_says_what_is_wrong_on_the_terminal_and_as_json(tmp_path: Path):
     assert f"! {tmp_path / 'monitoring' / 'monitors.yaml'} is wrong: monitor 'weekly': window" in said.output
     said = CliRunner().invoke(app, ["status", "-p", str(tmp_path), "--json"])
     assert "monitor 'weekly': window" in json.loads(said.stdout)["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("train", "dataset", "says"),
+    [
+        (
+            {"families": ["xgboost", "linear"]},
+            {},
+            "linear in train.families cannot go on from an earlier model",
+        ),
+        ({}, {}, "linear, hist_gradient_boosting in train.families"),
+        ({"families": ["lightgbm"]}, {"time": None, "label_known": None}, "without a split by time"),
+        ({"families": ["lightgbm", "xgboost"]}, {}, None),
+    ],
+)
+def test_a_warm_start_that_cannot_be_is_said(tmp_path: Path, train: dict, dataset: dict, says: str | None):
+    project_with(tmp_path, policies={"policies": [{**GOOD_POLICY, "recipe": {"search": "warm"}}]})
+    named = {name: value for name, value in PROJECT["project"].items() if name != "training"}
+    params = {**PROJECT, "project": named, "train": train, "dataset": {**PROJECT["dataset"], **dataset}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    problems = [one for one in declaration_problems(open_folder(tmp_path)) if "warm" in one]
+    assert [says in one and "policy 'decay' has recipe.search: warm" in one for one in problems] == [
+        True
+    ] * bool(says)

@@ -115,6 +115,10 @@ def test_a_project_without_policies(tmp_path: Path):
         ([{"name": "a", "alerts": []}], "policy 'a': alerts: "),
         ([{"name": "a", "alerts": ["quality"]}] * 2, "declared twice"),
         ([{"name": "a", "alerts": ["quality"], "colour": 1}], "policy 'a': colour: "),
+        (
+            [{"name": "a", "alerts": ["quality"], "recipe": {"search": "warm", "windows": [{"last": "9d"}]}}],
+            "recipe: search: warm learns from the rows that are new to the champion: remove windows",
+        ),
     ],
 )
 def test_a_wrong_policy_is_named(tmp_path: Path, policies: object, said: str):

@@ -104,6 +104,10 @@ def _of_run(records: ChainRecords, node: Node) -> Iterable[Link]:
 
 def _of_version(records: ChainRecords, node: Node) -> Iterable[Link]:
     model, version = node.facts["model"], node.facts["version"]
+    for later in records.versions(model):
+        before = None if later.lineage is None else later.lineage.parent
+        if before is not None and before["version"] == version:
+            yield Link(nodes.run_node(records, later.run_id, later.lineage), "goes on from")
     for service in records.services(model, version):
         yield Link(nodes.promotion_node(model, service), "service of")
     if (counted := records.totals(model, version)) is not None:

@@ -125,6 +125,7 @@ def _lineage_facts(records: ChainRecords, lineage: Lineage) -> dict[str, Any]:
         "feature_service": lineage.feature_service,
         "feature_definition": lineage.feature_definition,
         **({} if lineage.imported is None else {"imported": dict(lineage.imported)}),
+        **({} if lineage.parent is None else {"goes_on_from": lineage.parent["version"]}),
     }
 
 

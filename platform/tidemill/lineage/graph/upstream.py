@@ -44,6 +44,8 @@ def _of_run(records: ChainRecords, node: Node) -> Iterable[Link]:
     facts = node.facts
     if parent := facts.get("parent_run_id"):
         yield Link(nodes.run_node(records, parent), "trial of")
+    if (before := facts.get("goes_on_from")) is not None:
+        yield Link(nodes.version_node(records, records.project.model, before), "goes on from")
     turns = [] if facts.get("turn_id") else records.turns(run_id=node.name)
     relation = "judged on" if facts.get("imported") else "trained on"
     revision = facts.get("data_revision") or next((t.data_revision for t in turns if t.data_revision), None)

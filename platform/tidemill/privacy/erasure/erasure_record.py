@@ -12,15 +12,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from tidemill.accounts import audit
 from tidemill.clock import utc
 from tidemill.errors import DataError
 from tidemill.files.atomic import replace_file
 from tidemill.project import Project
+from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.state import State
 from tidemill.state.tables import Erasure
 
-__all__ = ["ErasureOrder", "drop_order", "pending_orders", "put_on_record", "put_order"]
+__all__ = [
+    "ErasureOrder",
+    "drop_order",
+    "erased_after_learning",
+    "pending_orders",
+    "put_on_record",
+    "put_order",
+]
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,24 @@ def put_on_record(
                 finished_at=finished_at,
             )
         )
+
+
+def erased_after_learning(state: State, version: ModelVersion) -> str | None:
+    """Return the id of an erasure whose subject a version has learnt from, or may have; None without one.
+
+    A version that an erasure did not find was registered after it, or while it ran, which counts, too.
+    """
+    with state.transaction() as session:
+        erasures = session.scalars(select(Erasure).order_by(Erasure.id)).all()
+    for erasure in erasures:
+        models = erasure.steps["found"].get("models", ())
+        known = [
+            m["trained_on"] for m in models if (m["model"], m["version"]) == (version.model, version.version)
+        ]
+        running = erasure.finished_at is None or version.registered_at <= utc(erasure.finished_at)
+        if known != ["no"] and (known or running):
+            return erasure.id
+    return None
 
 
 def _act(order: ErasureOrder, pseudonyms: Mapping[str, str], status: str) -> audit.Act:

@@ -1,5 +1,6 @@
 """Finds the model versions that were trained on a subject, and the runs that store its rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tidemill.errors import ModelNotFound, TidemillError
@@ -11,7 +12,10 @@ from tidemill.project import Project
 from tidemill.registry.versions.model_versions import list_versions
 from tidemill.registry.versions.version_record import ModelVersion
 
-__all__ = ["ModelKnowledge", "trained_on"]
+__all__ = ["ModelKnowledge", "trained_on", "verdicts_on"]
+
+
+_WORST_FIRST = ("yes", "in its data", "unknown", "no")
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,31 @@ def trained_on(project: Project, subject: Subject, contents: StoredContents | No
     except ModelNotFound:
         return []
     samples = RunSamples(project, subject, contents)
+    verdicts = verdicts_on(versions, project.config.dataset.path, contents)
     return [
         ModelKnowledge(
             model=version.model,
             version=version.version,
             aliases=version.aliases,
-            trained_on=_verdict(version, project.config.dataset.path, contents),
+            trained_on=verdicts[version.version],
             data_revision=version.lineage.git_commit if version.lineage else None,
             samples=_samples(samples, version),
         )
         for version in versions
     ]
+
+
+def verdicts_on(
+    versions: Sequence[ModelVersion], dataset: str, contents: StoredContents | None
+) -> dict[str, str]:
+    """Return the verdict on each version; one that went on from another has learnt what that one had."""
+    found: dict[str, str] = {}
+    for version in sorted(versions, key=lambda one: int(one.version)):
+        own = _verdict(version, dataset, contents)
+        before = None if version.lineage is None else version.lineage.parent
+        taught = "no" if before is None else found.get(before["version"], "unknown")
+        found[version.version] = next(each for each in _WORST_FIRST if each in (own, taught))
+    return found
 
 
 def _verdict(version: ModelVersion, dataset: str, contents: StoredContents | None) -> str:

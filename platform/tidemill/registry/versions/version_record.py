@@ -123,6 +123,8 @@ def describe(trained: TrainedModel, lineage: Lineage, metric: str) -> str:
         fitted = f"all {trained.refitted_on:,} rows with a label"
     held = f", {metric_of(metric).said(found)}{whose} on {on}" if found is not None else ""
     family = shortened(trained.family, 100)
+    if lineage.parent is not None:
+        family += f", gone on from version {lineage.parent['version']}"
     changed = " with uncommitted changes" if lineage.uncommitted else ""
     return (
         f"{family}, fitted on {fitted}{held}; best of {trained.trials} trials, "

@@ -1,6 +1,7 @@
 """LightGBM's boosted trees; numbers that are missing take a branch of their own."""
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
-from tidemill.training.families.preparation import fit_each
+from tidemill.training.families.preparation import fit_each, with_preparation
 from tidemill.training.families.search_spaces import any_of, between, log_between
 from tidemill.training.model_spec import Family
 
@@ -16,6 +17,8 @@ __all__ = ["lightgbm"]
 
 _TREES = (50, 100, 200)
 """For each class, by round. Each round begins anew: a continued model holds what skops cannot check."""
+_MORE = 20
+"""A model that goes on from an earlier one gets as many more."""
 _FIXED = {
     "subsample_freq": 1,
     "n_jobs": 1,
@@ -42,7 +45,7 @@ def lightgbm(task: TaskName) -> Family:
     }
     if task == "regression":
         space["objective"] = any_of(["regression", "regression_l1"])
-    return Family("lightgbm", space, partial(_fit, task), len(_TREES))
+    return Family("lightgbm", space, partial(_fit, task), len(_TREES), partial(_go_on, task))
 
 
 def _fit(
@@ -54,3 +57,23 @@ def _fit(
     kind = LGBMRegressor if task == "regression" else LGBMClassifier
     models = (kind(**params, **_FIXED, n_estimators=trees) for trees in _TREES)
     return fit_each(task, features, labels, models)
+
+
+def _go_on(
+    task: TaskName,
+    earlier: Pipeline,
+    params: Mapping[str, Any],
+    features: pd.DataFrame,
+    labels: "pd.Series[Any]",
+) -> Iterator[Pipeline]:
+    """Grow more trees by other rows; text and numbers are prepared as before."""
+    from lightgbm import LGBMClassifier, LGBMRegressor  # an optional package
+
+    prepare, before = earlier.named_steps["prepare"], earlier.named_steps["model"]
+    model = (LGBMRegressor if task == "regression" else LGBMClassifier)(
+        **params, **_FIXED, n_estimators=_MORE
+    )
+    model.fit(prepare.transform(features), labels, init_model=before.booster_)
+    yield with_preparation(
+        prepare, deepcopy(model)
+    )  # a copy has no link to the first model, which is not saved

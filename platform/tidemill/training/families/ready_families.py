@@ -8,7 +8,7 @@ from tidemill.errors import ConfigError
 from tidemill.tasks.task_names import TaskName
 from tidemill.training.model_spec import Family, TrainingSpec
 
-__all__ = ["FAMILIES", "ready_spec"]
+__all__ = ["FAMILIES", "GO_ON", "ready_spec"]
 
 FAMILIES: dict[str, str | None] = {
     "linear": None,
@@ -21,6 +21,9 @@ FAMILIES: dict[str, str | None] = {
 }
 """The package of each family that does not come with scikit-learn, which is also the name of the extra that
 installs it."""
+
+GO_ON = frozenset({"lightgbm", "xgboost"})
+"""Those that can go on from an earlier model."""
 
 
 def ready_spec(names: Sequence[str], task: TaskName) -> TrainingSpec:

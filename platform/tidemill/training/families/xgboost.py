@@ -18,7 +18,10 @@ __all__ = ["xgboost"]
 _ROUNDS = 6
 _TREES = 50
 """For each class; each round grows as many more."""
+_MORE = 20
+"""A model that goes on from an earlier one gets as many more (`benchmarks/warm_start.py`)."""
 _NEXT_TO_NOTHING = 1e-6
+_FIXED = {"tree_method": "hist", "n_jobs": 1, "random_state": 0}
 
 
 def xgboost(task: TaskName) -> Family:
@@ -37,7 +40,7 @@ def xgboost(task: TaskName) -> Family:
     }
     if task == "regression":
         space["objective"] = any_of(["reg:squarederror", "reg:absoluteerror"])
-    return Family("xgboost", space, partial(_fit, task), _ROUNDS)
+    return Family("xgboost", space, partial(_fit, task), _ROUNDS, partial(_go_on, task))
 
 
 def _fit(
@@ -53,10 +56,28 @@ def _fit(
         prepared, labels, weights = _with_all_classes(prepared, labels)
     before = None
     for _ in range(_ROUNDS):
-        model = kind(**params, n_estimators=_TREES, tree_method="hist", n_jobs=1, random_state=0)
+        model = kind(**params, **_FIXED, n_estimators=_TREES)
         model.fit(prepared, labels, sample_weight=weights, xgb_model=before)
         before = model.get_booster()
         yield with_preparation(prepare, model)
+
+
+def _go_on(
+    task: TaskName,
+    earlier: Pipeline,
+    params: Mapping[str, Any],
+    features: pd.DataFrame,
+    labels: "pd.Series[Any]",
+) -> Iterator[Pipeline]:
+    """Grow more trees by other rows; text and numbers are prepared as before."""
+    from xgboost import XGBClassifier, XGBRegressor  # an optional package
+
+    prepare, before = earlier.named_steps["prepare"], earlier.named_steps["model"]
+    kind = XGBRegressor if task == "regression" else XGBClassifier
+    # Where a model is given, XGBoost does not begin with the seed but where its last training left off.
+    model = kind(**params, **_FIXED, n_estimators=_MORE, seed_per_iteration=True)
+    model.fit(prepare.transform(features), labels, xgb_model=before.get_booster())
+    yield with_preparation(prepare, model)
 
 
 def _with_all_classes(prepared: Any, labels: "pd.Series[Any]") -> tuple[Any, "pd.Series[Any]", Any]:

@@ -19,6 +19,7 @@ from tidemill.training.feature_table import as_features, example_rows, lengths_o
 from tidemill.training.fitting.judgement import log_judged
 from tidemill.training.fitting.packaging import log_model, log_twin, trusted_types
 from tidemill.training.fitting.split_rows import SplitRows
+from tidemill.training.fitting.warm_start import WarmStart
 from tidemill.training.fitting.window_choice import WindowChoice, choose_window
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.search.tuning import SearchResult
@@ -38,12 +39,13 @@ def finish(
     found: SearchResult,
     windows: tuple[Window, ...] = (ALL,),
     personal: Set[str] = frozenset(),
+    warm: WarmStart | None = None,
 ) -> TrainedModel:
     """Fit the final model, evaluate it on the hold-out, and log it with its results to the run.
 
     With several candidate windows, one is chosen by the validation rows (`choose_window`). With
-    ``train.refit`` what was judged is the twin of a model that is then fitted on all labelled rows. Its
-    example has no values of ``personal`` features.
+    ``train.refit`` what was judged is the twin of a model that is then fitted on all labelled rows. With a
+    warm start both go on from its parent. The example has no values of ``personal`` features.
 
     Raises:
         TrainingError: it cannot be fitted, or cannot be saved without becoming able to execute code.
@@ -58,9 +60,7 @@ def finish(
             lambda some: _answerer(project, spec, rows, found, some),
         )
         rows = _of_window(rows, choice, project)
-    twin = estimator = _fit(project, spec, rows, found)
-    if rows.known is not None:
-        estimator = _fit(project, spec, replace(rows, fit=rows.known), found)
+    twin, estimator = _fit_both(project, spec, rows, found, warm)
     trusted = sorted({name for one in (twin, estimator) for name in trusted_types(one, spec.trusted_types)})
     saved: dict[str, Any] = {"run_id": run_id, "task": task, "trusted": trusted}
     saved["example"] = example_rows(rows.fit, rows.features, personal)
@@ -106,6 +106,7 @@ def _summary(
         cpu_seconds=found.cpu_seconds,
         refitted_on=None if rows.known is None else rows.known.height,
         labels=rows.labelled,
+        warm_start=found.warm_start,
         window=None if choice is None else str(choice.window),
         windows=() if choice is None else choice.recorded,
     )
@@ -136,11 +137,26 @@ def _answerer(
     return lambda others: _answers(project.task, estimator, others, rows.features)
 
 
-def _fit(project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult) -> Any:
+def _fit_both(
+    project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult, warm: WarmStart | None
+) -> tuple[Any, Any]:
+    """Return what is judged and what serves: with ``train.refit`` they are two."""
+    judged, known = (rows.fit, rows.known) if warm is None else (warm.fit, warm.known)
+    parent = None if warm is None else warm.parent.estimator
+    twin = _fit(project, spec, replace(rows, fit=judged), found, parent)
+    return twin, twin if known is None else _fit(project, spec, replace(rows, fit=known), found, parent)
+
+
+def _fit(
+    project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult, parent: Any = None
+) -> Any:
     family = spec.family(found.best.family)
     features = as_features(rows.fit, rows.features)
     labels = pd.Series(project.task.truth(rows.fit, project.config.dataset.label))
-    rounds = islice(family.fit(found.best.params, features, labels), found.rounds)
+    if parent is not None and family.go_on is not None:
+        rounds = family.go_on(parent, found.best.params, features, labels)
+    else:
+        rounds = islice(family.fit(found.best.params, features, labels), found.rounds)
     try:
         return deque(rounds, maxlen=1).pop()
     except Exception as error:  # the project's own code can raise anything

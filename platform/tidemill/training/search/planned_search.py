@@ -46,7 +46,7 @@ def search_by(
         return search(project, spec, data(), log, name)
     family = spec.family(basis.family)
     rounds = min(basis.rounds, family.rounds)
-    if plan.search == "same":
+    if plan.search in ("same", "warm"):
         record = TrialRecord(0, basis.family, basis.params, rounds, run_id="")
         return SearchResult(record, math.nan, rounds, trials=0, failed=0)
     around = replace(spec, families=(narrowed(family, basis.params),))

@@ -1,18 +1,31 @@
 """Says where a search for a model looks: everywhere, around known parameters, or nowhere else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform
 
 from tidemill.training.candidate_windows import ALL, Window
+from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.model_spec import Family, TrainingSpec
+from tidemill.training.splits import Split
 
-__all__ = ["FULL_SEARCH", "Basis", "SearchPlan", "narrowed"]
+__all__ = ["FULL_SEARCH", "Basis", "ParentModel", "SearchPlan", "narrowed"]
 
 _PART = 0.15
 """How far to each side a narrow search looks, as a part of a parameter's whole range."""
+
+
+@dataclass(frozen=True)
+class ParentModel:
+    """An earlier version, as its own hold-out judged it: it has not learnt from that."""
+
+    version: str
+    run_id: str
+    estimator: Any = field(repr=False)
+    features: tuple[str, ...]
+    split: Split | HashedSplit
 
 
 @dataclass(frozen=True)
@@ -22,16 +35,18 @@ class Basis:
     family: str
     params: Mapping[str, Any]
     rounds: int
+    parent: ParentModel | str | None = None
+    """The model itself, for a warm start, or why none may go on from it; None: no warm start is asked for."""
 
 
 @dataclass(frozen=True)
 class SearchPlan:
     """How a training looks for its model."""
 
-    search: Literal["full", "narrow", "same"] = "full"
+    search: Literal["full", "narrow", "same", "warm"] = "full"
     windows: tuple[Window, ...] = (ALL,)
     basis: Basis | None = None
-    """What ``narrow`` and ``same`` begin with; None: there is none, and the search is a full one."""
+    """What all but ``full`` begin with; None: there is none, and the search is a full one."""
 
     def basis_in(self, spec: TrainingSpec) -> Basis | None:
         """Return what to begin with; None where the search is to be a full one."""

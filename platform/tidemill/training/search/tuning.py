@@ -47,6 +47,8 @@ class SearchResult:
     failed: int
     cpu_seconds: float = 0.0
     """CPU time of the trials."""
+    warm_start: str | None = None
+    """What became of a warm start, in words; None: none was asked for."""
 
 
 def candidates(spec: TrainingSpec, trials: int, seed: int) -> list[dict[str, Any]]:

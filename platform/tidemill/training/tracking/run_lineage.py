@@ -54,6 +54,9 @@ class Lineage:
     imported: Mapping[str, Any] | None = None
     """Of a model from elsewhere: ``from``, ``sha256`` and so on; its training is not on record, and ``split``
     is that by which it was judged when it came."""
+    parent: Mapping[str, Any] | None = None
+    """``version`` and ``run_id`` of the version that it went on from: it was taught by the rows of that one,
+    too. None: it was made anew."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -67,8 +70,10 @@ class Lineage:
         plain = {"data": dict(self.data), "packages": dict(self.packages), "as_of": self.as_of.isoformat()}
         changed = None if self.uncommitted is None else list(self.uncommitted)
         found = {**vars(self), **plain, "split": split, "uncommitted": changed}
-        imported = found.pop("imported")
-        return found if imported is None else {**found, "imported": dict(imported)}
+        for name in ("imported", "parent"):
+            told = found.pop(name)
+            found |= {} if told is None else {name: dict(told)}
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Lineage":

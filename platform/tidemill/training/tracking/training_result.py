@@ -64,6 +64,8 @@ class TrainedModel:
     files: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the estimator's file that is ``served``, and of the twin's that was ``judged``; none in
     records of earlier versions."""
+    warm_start: str | None = None
+    """What became of a warm start, in words; None: none was asked for."""
     windows: tuple[Mapping[str, Any], ...] = ()
     """How each candidate window did (`tidemill.training.fitting.window_choice.Compared`)."""
 

@@ -1,0 +1,1 @@
+"""Where a turn looks for its model, and what that begins with."""
