@@ -11,6 +11,7 @@ __all__ = ["Fields", "fields_of", "is_task", "objects"]
 
 _CHUNK = 1 << 20  # characters
 _GAP = re.compile(r"[\s,]*")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass
@@ -64,10 +65,13 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
                 if buffer[position + 1 :].strip() or file.read(_CHUNK).strip():
                     raise ValueError(f"there is text after the end of its list, after row {row}")
                 return
+            begin = position
             try:
                 item, position = decoder.raw_decode(buffer, position)
             except _DuplicateField as error:
                 raise ValueError(f"row {row + 1} has two fields {str(error)!r}") from error
+            except RecursionError as error:
+                raise ValueError(f"row {row + 1} is nested too deeply") from error
             except json.JSONDecodeError as error:
                 more = file.read(max(_CHUNK, len(buffer) - position))
                 if not more:
@@ -81,7 +85,54 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
             row += 1
             if not isinstance(item, dict):
                 raise ValueError(f"row {row} is not an object")
+            if problem := _task_problem(item) or _text_problem(item, buffer[begin:position]):
+                raise ValueError(f"row {row} {problem}")
             yield item
+
+
+def _task_problem(item: Mapping[str, Any]) -> str | None:
+    """Return where a task of Label Studio has another shape than its exports have; None if nowhere.
+
+    >>> _task_problem({"data": {"flight": 7}, "annotations": [{"result": "late"}]})
+    'is no task of Label Studio: result of annotation 1 is not a list of objects'
+    """
+    if not is_task(item):
+        return None
+    wrong: str | None = None
+    if not isinstance(item["data"] or {}, dict):
+        wrong = "data is not an object"
+    annotations = item.get("annotations") or item.get("completions") or []
+    if not _are_objects(annotations):
+        wrong = "annotations is not a list of objects"
+    for number, annotation in enumerate(annotations if wrong is None else (), 1):
+        results = annotation.get("result") or []
+        if not _are_objects(results):
+            wrong = f"result of annotation {number} is not a list of objects"
+        elif not all(map(_is_result, results)):
+            wrong = f"a result of annotation {number} has no from_name of text, or no value that is an object"
+    return None if wrong is None else f"is no task of Label Studio: {wrong}"
+
+
+def _are_objects(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(one, dict) for one in found)
+
+
+def _is_result(found: Mapping[str, Any]) -> bool:
+    """Return whether a result has a value by its control's name, or neither of them, as relations have."""
+    if "from_name" not in found or "value" not in found:
+        return True
+    return isinstance(found["from_name"], str) and isinstance(found["value"], dict)
+
+
+def _text_problem(item: Mapping[str, Any], text: str) -> str | None:
+    """Return what is wrong with the text in an object; None if all of it can be written as UTF-8."""
+    if _SURROGATE.search(text) is None:
+        return None
+    try:
+        json.dumps(item, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "has text with half of a character, such as \\ud83d alone"
+    return None
 
 
 class _DuplicateField(Exception):

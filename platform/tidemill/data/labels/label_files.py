@@ -226,7 +226,7 @@ def _pretty(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("[", "{"):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     if isinstance(value, list) and len(value) == 1:
         value = value[0]

@@ -35,12 +35,47 @@ ROWS = [{"flight": 1, "label": "late"}, {"flight": 2, "label": "on time"}]
             '{"flight": 1, "label": 1}\n{"flight": 1, "label": 1, "flight": 2}',
             "row 2 has two fields 'flight'",
         ),
+        ('[{"flight": 1, "label": ' + "[" * 20_000, "row 1 is nested too deeply"),
+        (
+            '[{"flight": "\\ud83d\\ude00", "label": 1}, {"flight": "\\ud83d", "label": 1}]',
+            "row 2 has text with half",
+        ),
     ],
 )
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, text: str, words: str):
     (tmp_path / "labels.json").write_text(text)
     with pytest.raises(DataError, match=rf"labels\.json cannot be read: {words}"):
         read_labels(tmp_path / "labels.json", ["flight"], None, None)
+
+
+LATE: dict[str, Any] = {"from_name": "delay", "type": "choices", "value": {"choices": ["late"]}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"data": [1]}, "data is not an object"),
+        ({"data": "7"}, "data is not an object"),
+        ({"annotations": "late"}, "annotations is not a list of objects"),
+        ({"annotations": [None]}, "annotations is not a list of objects"),
+        ({"annotations": {"id": 1}}, "annotations is not a list of objects"),
+        ({"annotations": [{"result": 5}]}, "result of annotation 1 is not a list of objects"),
+        ({"annotations": [{"result": []}, {"result": ["from_name value"]}]}, "result of annotation 2"),
+        (
+            {"annotations": [{"result": [{**LATE, "value": "late"}]}]},
+            "a result of annotation 1 has no from_name",
+        ),
+        (
+            {"annotations": [{"result": [{**LATE, "from_name": None}]}]},
+            "a result of annotation 1 has no from_name",
+        ),
+    ],
+)
+def test_what_only_looks_like_a_task_is_refused(tmp_path: Path, changed: dict[str, Any], words: str):
+    good = {"id": 7, "data": {"flight": 7}, "annotations": [{"id": 1, "result": [LATE]}]}
+    (tmp_path / "tasks.json").write_text(json.dumps([good, {**good, **changed}]))
+    with pytest.raises(DataError, match=f"row 2 is no task of Label Studio: {words}"):
+        read_labels(tmp_path / "tasks.json", ["flight"], None, None)
 
 
 def test_values_may_be_separated_by_semicolons(tmp_path: Path):
