@@ -29,6 +29,8 @@ _HEAD = 4096
 _LINE = 65536
 _SEPARATORS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_HALF = re.compile(r"[\ud800-\udfff]")
+"""What stands for a byte that is not UTF-8."""
 _MARKS = (b"\xff\xfe", b"\xfe\xff")
 _ENCODING = "it is not in UTF-8 but, as it seems, in UTF-16: save it as UTF-8"
 
@@ -66,13 +68,18 @@ def check_header(file: Path, separator: str = ",") -> None:
         with _opened(file) as stream:
             head = stream.read(_HEAD)
             stream.seek(0)
-            with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="") as text:
+            with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
                 names = read_header(text, separator)
     except (EOFError, zlib.error) as error:
         raise DataError(f"{file} cannot be read: {error}", hint="check that it is complete") from error
     if problem := encoding_problem(head):
         raise DataError(
             f"{file} cannot be read: {problem}", hint="`iconv -f UTF-16 -t UTF-8` converts a file"
+        )
+    if any(_HALF.search(name) for name in names):  # which Polars would take for � in silence
+        raise DataError(
+            f"{file} cannot be read: its header is not in UTF-8, but perhaps in Latin-1 or Windows-1252",
+            hint="save it as UTF-8: `iconv -f WINDOWS-1252 -t UTF-8` converts a file",
         )
     if b"\r" in head and b"\n" not in head:
         raise DataError(

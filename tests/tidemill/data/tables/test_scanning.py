@@ -116,6 +116,7 @@ def readers(path: Path):
         ('"id",label,label\r\n1,0,2\r\n'.encode("utf-8-sig"), r"several columns .*name 'label'"),
         ("id,label\n1,0\n".encode("utf-16"), "in UTF-16: save it as UTF-8"),
         ("id,label\n1,0\n".encode("utf-16-be"), "in UTF-16: save it as UTF-8"),
+        ("id,größe\n1,0\n".encode("latin-1"), "its header is not in UTF-8"),
     ],
 )
 def test_a_header_that_no_reader_would_read_as_meant_is_refused_by_all(
