@@ -8,4 +8,7 @@ if __name__ == "__main__":
     collect_rarely()
     from dvc.cli import main
 
+    from tidemill.data.repository.private_dvc import take_braces_in_paths
+
+    take_braces_in_paths()
     sys.exit(main(sys.argv[1:]))

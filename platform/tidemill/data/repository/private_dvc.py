@@ -14,6 +14,7 @@ from dvc.lock import LockError, make_lock
 from dvc.logger import set_loggers_level
 from dvc.repo import Repo
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+from dvc_data.hashfile._progress import QueryingProgress
 from dvc_data.hashfile.build import IgnoreInCollectedDirError
 from dvc_data.hashfile.db import HashFileDB
 from dvc_data.hashfile.hash_info import HashInfo
@@ -41,6 +42,7 @@ __all__ = [
     "reflink",
     "remotes_of",
     "set_loggers_level",
+    "take_braces_in_paths",
 ]
 
 NAMES = (
@@ -64,6 +66,7 @@ NAMES = (
         "dvc.cachemgr.CacheManager",
         "has the caches `local` and, of DVC 2, `legacy`",
     ),
+    ("dvc_data.hashfile._progress.QueryingProgress", "takes the path of a cache for a pattern to format"),
     ("dvc_data.hashfile.db.HashFileDB.oid_to_path", "is where a content lies"),
     ("dvc_data.hashfile.db.HashFileDB.all", "lists all contents, for an erasure"),
     ("dvc_data.hashfile.hash_info.HashInfo", "names a content that is to be fetched"),
@@ -78,3 +81,17 @@ NAMES = (
 def remotes_of(repo: Repo) -> Mapping[str, Any]:
     """Return the files of each remote (`HashFileDB`) by its name."""
     return {name: repo.cloud.get_remote_odb(name) for name in repo.config["remote"]}
+
+
+def take_braces_in_paths() -> None:
+    """Let DVC work in folders such as ``model {v2}``: its progress formats the cache's path as a pattern."""
+    progress: Any = QueryingProgress
+    draw: Any = progress.__init__
+    if draw.__module__ == __name__:
+        return
+
+    def draw_literally(self: Any, *arguments: Any, name: str | None = None, **options: Any) -> None:
+        escaped = None if name is None else name.replace("{", "{{").replace("}", "}}")
+        draw(self, *arguments, name=escaped, **options)
+
+    progress.__init__ = draw_literally

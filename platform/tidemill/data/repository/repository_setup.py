@@ -8,7 +8,7 @@ from typing import Any
 
 from tidemill.data.repository.dvc_command import ignore_line, last_lines, run_dvc, site_cache
 from tidemill.data.repository.git import commit_staged, git, git_try
-from tidemill.data.repository.private_dvc import Config, Repo, set_loggers_level
+from tidemill.data.repository.private_dvc import Config, Repo, set_loggers_level, take_braces_in_paths
 from tidemill.data.repository.remotes import Remote, parse_remote, set_remote
 from tidemill.errors import DataError
 
@@ -73,6 +73,7 @@ def open_dvc(root: Path, revision: str | None = None) -> Iterator[Repo]:
 
     DVC would log to standard output, which belongs to the caller, and draw progress bars.
     """
+    take_braces_in_paths()
     config: dict[str, Any] = {"core": {"site_cache_dir": str(site_cache(root))}}
     with set_loggers_level(logging.CRITICAL), Repo(str(root), config=config) as repo:
         if revision is None:

@@ -44,8 +44,9 @@ __all__ = [
 ]
 
 _STAGE = re.compile(r"^Running stage '(?P<name>.+)':$")
-_OF_DVC = re.compile(r"^(Running stage |> |ERROR: failed to reproduce )")
-"""What DVC itself says around a stage that fails: the error names the stage already."""
+_OF_DVC = re.compile(r"^(Running stage |> |ERROR: failed to reproduce .*: failed to run: )")
+"""What DVC itself says around a stage that fails: the error names the stage already. What fails in DVC
+itself after a stage has run stands in no other line."""
 _ADVICE = ("\t", "> ", "To track", "To enable", "Use `dvc", "Updating lock", "Generating lock")
 """What DVC says of commands that are run anyway."""
 

@@ -16,7 +16,7 @@ from tests.tidemill.data.clean_check import is_clean
 from tests.tidemill.data.conftest import FLIGHTS, FLIGHTS_LATER, put
 from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
 from tidemill.data.personal.tombstones import Tombstone, add_tombstone
-from tidemill.data.repository.dvc_command import temporary_folder
+from tidemill.data.repository.dvc_command import ignore_line, run_dvc, temporary_folder
 from tidemill.data.repository.git import git
 from tidemill.data.repository.repository_setup import open_dvc
 from tidemill.data.versioning import pending_addition
@@ -25,7 +25,7 @@ from tidemill.data.versioning.data_versions import current, list_versions, repro
 from tidemill.errors import DataError, UsageError
 from tidemill.files.drafts import find_leftovers
 from tidemill.files.locks import locked
-from tidemill.project import Project
+from tidemill.project import Project, load_project
 
 pytestmark = pytest.mark.engine
 
@@ -52,6 +52,14 @@ def test_a_file_becomes_a_version_and_the_same_again_does_not(tiny: Project):
     again = add(tiny, tiny.root / "data/deep/flights.parquet")
     assert not again.changed
     assert again.version == added.version
+
+
+def test_a_project_lies_in_a_folder_with_braces(tiny: Project):
+    project = load_project(tiny.root.rename(tiny.root.with_name("tiny {x,y} {0}")))
+    put(project.root / "data/{a}.parquet", FLIGHTS)
+    assert [*add(project, Path("data/{a}.parquet")).version.outputs] == ["data/{a}.parquet"]
+    finished = run_dvc(project.root, "status", "--cloud", on_line=ignore_line, patience=60)
+    assert (finished.code, finished.lines[-1]) == (0, "Cache and remote 'local' are in sync.")
 
 
 def test_what_changed_is_a_new_version_and_a_pipeline_beside_it_is_left_alone(tiny: Project):
@@ -154,7 +162,7 @@ def test_a_killed_addition_is_undone_by_the_next(project: Project):
 HELD = """
 import sys, time
 from pathlib import Path
-from tidemill.data.repository.dvc_command import temporary_folder
+from tidemill.data.repository.dvc_command import ignore_line, run_dvc, temporary_folder
 with temporary_folder(Path(sys.argv[1]), "work") as folder:
     (folder / "rows").write_text("1")
     print(folder, flush=True)
