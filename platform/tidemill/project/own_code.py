@@ -34,7 +34,9 @@ def load_object(root: Path, reference: str) -> Any:
             module = importlib.import_module(module_name)
     except TidemillError:
         raise
-    except Exception as error:  # the project's own code may raise anything
+    except (Exception, SystemExit) as error:  # the project's own code may raise anything
+        if isinstance(error, SystemExit) and not _is_called(error):
+            raise
         raise ConfigError(
             f"{root / 'params.yaml'}: {reference!r} cannot be imported: "
             f"{type(error).__name__}: {error}{_place_in(root, error)}",
@@ -85,7 +87,13 @@ def _place_of(module: ModuleType) -> Path | None:
     return Path(file) if file else None
 
 
-def _place_in(root: Path, error: Exception) -> str:
+def _is_called(error: SystemExit) -> bool:
+    """Return whether code that is imported ends the process, and not a signal that we take."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return not Path(last.filename).is_relative_to(Path(__file__).parents[1])
+
+
+def _place_in(root: Path, error: BaseException) -> str:
     """Return the file and line of the project's code that raised an error, in brackets; else nothing."""
     lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     own = [f" ({file}, line {line})" for file, line in lines if Path(file).is_relative_to(root)]

@@ -172,6 +172,17 @@ def test_a_projects_modules_are_imported_once_though_another_project_is_read_bet
     assert one.load("with_a_class:Family") is family
 
 
+def test_a_signal_ends_the_process_while_it_imports(tmp_path: Path):
+    code = (
+        "import signal\nfrom tidemill.cli.main import _Termination\n"
+        "try:\n    _Termination()(15, None)\nfinally:\n    signal.setitimer(signal.ITIMER_REAL, 0)\n"
+    )
+    (tmp_path / "slow_to_import.py").write_text(code)
+    with pytest.raises(SystemExit) as ended:
+        load_project(write(tmp_path, PARAMS)).load("slow_to_import:spec")
+    assert ended.value.code == 143
+
+
 def test_secrets_of_addresses_are_not_shown(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TIDEMILL_STATE_URL", "postgresql://me:secret@db/tidemill")
     assert "secret" not in repr(Settings())
@@ -184,6 +195,7 @@ def test_secrets_of_addresses_are_not_shown(monkeypatch: pytest.MonkeyPatch):
         ("import nothing_like_it\n", r"ModuleNotFoundError: No module .* \(.*broken_\d\.py, line 1\)"),
         ("x = 1\nspec = x / 0\n", r"ZeroDivisionError: division by zero \(.*broken_\d\.py, line 2\)"),
         ("x = 1\nspec = (\n", r"SyntaxError: .*\(broken_\d\.py, line 2\)"),
+        ("import sys\n\nsys.exit(4)\n", r"SystemExit: 4 \(.*broken_\d\.py, line 3\)"),
     ],
 )
 def test_a_module_of_the_project_that_fails_is_named_with_file_and_line(tmp_path, monkeypatch, code, said):

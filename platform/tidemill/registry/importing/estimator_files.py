@@ -50,6 +50,7 @@ def read_skops(file: Path, declared: Callable[[], Collection[str]]) -> ForeignMo
             hint="copy it again, or save it again by `skops.io.dump` with the installed versions of "
             "scikit-learn and skops",
         ) from error
+    _require_predict(file, estimator)
     return of_estimator(estimator, declared)
 
 
@@ -68,12 +69,16 @@ def read_pickle(file: Path, declared: Callable[[], Collection[str]]) -> ForeignM
             f"{file} cannot be loaded: {type(error).__name__}: {error}",
             hint="load it where it was made, and save it as skops: `skops.io.dump(model, 'model.skops')`",
         ) from error
+    _require_predict(file, estimator)
+    return of_estimator(estimator, declared, unsafe=True)
+
+
+def _require_predict(file: Path, estimator: Any) -> None:
     if not hasattr(estimator, "predict"):
         raise RegistryError(
             f"{file} holds a {type(estimator).__name__}, which has no predict: it is not a model",
-            hint="pickle the whole fitted estimator or pipeline, not its parts",
+            hint="save the whole fitted estimator or pipeline, not its parts",
         )
-    return of_estimator(estimator, declared, unsafe=True)
 
 
 def of_estimator(
@@ -99,13 +104,16 @@ def about_estimator(estimator: Any) -> dict[str, Any]:
     """Return what a fitted estimator tells about itself, as fields of `ForeignModel`."""
     classifier = hasattr(estimator, "classes_") or hasattr(estimator, "predict_proba")
     classes = getattr(estimator, "classes_", ())
+    targets = len(classes) if isinstance(classes, list) and classes and np.ndim(classes[0]) else 0
+    if targets:  # a list of classes for each: only a custom task takes such answers
+        classes = ()
     return {
-        "kind": f"scikit-learn {type(estimator).__name__}",
+        "kind": f"scikit-learn {type(estimator).__name__}" + (f" of {targets} targets" if targets else ""),
         "answer": lambda rows, task: _answer(estimator, rows, task),
         "features": _names(estimator),
         "width": getattr(estimator, "n_features_in_", None),
         "classes": tuple(class_text(one) for one in np.ravel(np.asarray(classes)).tolist()),
-        "task": _task(len(classes)) if classifier else "regression",
+        "task": "custom" if targets else _task(len(classes)) if classifier else "regression",
     }
 
 

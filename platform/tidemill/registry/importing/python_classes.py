@@ -61,13 +61,7 @@ def read_class(project: Project, reference: str, scratch: Path) -> ForeignModel:
             f"{reference} is no class with a method {' or '.join(reversed(able))}",
             hint=f"give it {able[-1]}(self, frame), one answer a row",
         )
-    try:
-        model = made()
-    except TypeError as error:
-        raise UsageError(
-            f"{reference} cannot be made without arguments: {error}",
-            hint="give all arguments of __init__ a default",
-        ) from error
+    model = _made(made, reference)
     folder = scratch / CLASS_FILES
     whole = model if isinstance(model, mlflow.pyfunc.PythonModel) else ClassModel(model, method)
     try:
@@ -87,6 +81,23 @@ def read_class(project: Project, reference: str, scratch: Path) -> ForeignModel:
             hint="keep only what can be pickled in the object",
         ) from error
     return of_pyfunc(folder, loaded, "python_function")
+
+
+def _made(kind: Any, reference: str) -> Any:
+    try:
+        return kind()
+    except TidemillError:
+        raise
+    except TypeError as error:
+        raise UsageError(
+            f"{reference} cannot be made without arguments: {error}",
+            hint="give all arguments of __init__ a default",
+        ) from error
+    except Exception as error:  # the project's own code can raise anything
+        raise RegistryError(
+            f"{reference} cannot be made: {type(error).__name__}: {error}",
+            hint=f"mend its __init__, so that {kind.__name__}() works in the project's folder",
+        ) from error
 
 
 @contextmanager

@@ -295,6 +295,17 @@ def test_a_class_of_the_project(project_of, imported, rows, tmp_path, caplog):
     assert "the project trusts it" in caplog.text
 
 
+def test_a_class_that_cannot_be_made_says_why(project_of, imported):
+    project = project_of("regression")
+    (project.root / "rule_without_file.py").write_text(
+        "class Rule:\n    def __init__(self):\n        open('none.txt')\n    def predict(self, rows): ...\n"
+    )
+    with pytest.raises(
+        RegistryError, match=r"rule_without_file:Rule cannot be made: FileNotFoundError: .*none"
+    ):
+        imported(project, "rule_without_file:Rule")
+
+
 def test_a_class_whose_answers_are_json(project_of, imported, rows, tmp_path):
     project = project_of("custom")
     (project.root / "ranges_of_class.py").write_text(

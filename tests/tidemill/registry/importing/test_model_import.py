@@ -13,6 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from tidemill.errors import DataError, ModelUnsafe, RegistryError, UsageError
 from tidemill.features.request_features import FeatureRow
@@ -246,6 +247,13 @@ def test_models_that_do_not_fit_leave_nothing(project_of, imported, rows, tmp_pa
     words = HistGradientBoostingRegressor(max_iter=2).fit(codes, np.arange(9.0))
     with pytest.raises(DataError, match="does not take the project's rows"):
         imported(project, skops_file(tmp_path, words))
+    parts = make_pipeline(StandardScaler()).fit(given.fillna(0.0))
+    with pytest.raises(RegistryError, match="Pipeline, which has no predict: it is not a model"):
+        imported(project, skops_file(tmp_path, parts))
+    targets = rows.select("kind", "churned").to_numpy().astype(str)
+    several = DecisionTreeClassifier(max_depth=1).fit(given, targets)  # of three classes, and of two
+    with pytest.raises(DataError, match="DecisionTreeClassifier of 2 targets model gives no probabilities"):
+        imported(project, skops_file(tmp_path, several))
     assert list_versions(project) == []
 
 
