@@ -14,9 +14,9 @@ from polars.exceptions import PolarsError
 from tidemill.data.profiling.source_tables import absolute_address, open_source
 from tidemill.data.profiling.table_profile import TableProfile, profile_table
 from tidemill.data.profiling.text_values import conformed, infer_readings
-from tidemill.data.tables.frames import unreadable
+from tidemill.data.tables.frames import table_files, unreadable
 from tidemill.data.validation.inference import infer
-from tidemill.errors import TidemillError, UsageError
+from tidemill.errors import DataError, TidemillError, UsageError
 from tidemill.quickstart.assumptions import assumptions
 from tidemill.quickstart.calibration import calibrate
 from tidemill.quickstart.choices import Assumption, Choices, choose
@@ -164,11 +164,10 @@ def table_exists(data: str, here: Path) -> bool:
     """Return whether there is a file, a folder or a match of a pattern; for other addresses always."""
     if "://" in data:
         return True
-    path = here / data
-    if path.exists():
-        return True
-    base = next(folder for folder in path.parents if folder.exists())
-    return any(base.glob(str(path.relative_to(base))))
+    try:
+        return (here / data).is_dir() or bool(table_files(here / data))
+    except (DataError, OSError):  # OSError: no file can have such a name
+        return False
 
 
 def _expectations(document: str, choices: Choices) -> str:

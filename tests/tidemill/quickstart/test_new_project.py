@@ -509,8 +509,14 @@ def test_tables_without_rows_or_features(tmp_path: Path):
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(DataError, match=r"empty\.csv"):
         draft_project("x", "empty.csv", tmp_path, InitOptions("left"))
-    with pytest.raises(UsageError, match="no such file"):
-        draft_project("x", "absent.csv", tmp_path, InitOptions("left"))
+    for absent in ("absent.csv", "**.csvs", "a" * 300 + ".csv"):
+        with pytest.raises(UsageError, match="no such file"):
+            draft_project("x", absent, tmp_path, InitOptions("left"))
+    with pytest.raises(DataError, match="any:port/db is no address of a database: inv"):
+        draft_project("x", "postgresql://any:port/db::t", tmp_path, InitOptions("left"))
+    TABLE.write_csv(tmp_path / "here.csv")
+    (tmp_path / "empty.csv").unlink()
+    assert draft_project("x", "**.csv", tmp_path, InitOptions("left")).choices.profile.rows == N
     (tmp_path / "t.xlsx").write_text("PK")
     with pytest.raises(DataError, match="format that cannot be read"):
         draft_project("x", "t.xlsx", tmp_path, InitOptions("left"))

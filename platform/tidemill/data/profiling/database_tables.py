@@ -118,7 +118,13 @@ def _engine(url: str) -> "Engine":
     file = sqlite_file(url)
     if file is not None and not file.is_file():
         raise DataError(f"{file} cannot be read: there is no such file", hint="check the path")
-    address = make_url(url)
+    try:
+        address = make_url(url)
+    except ValueError as error:  # SQLAlchemy's, of a port that is no number
+        raise DataError(
+            f"{url} is no address of a database: {error}",
+            hint="write it as postgresql://user@host:5432/database::table",
+        ) from error
     if address.drivername == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
     try:
