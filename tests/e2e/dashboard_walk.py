@@ -120,11 +120,11 @@ class Walk:
         return [self._here(link) for link in links if link.startswith(f"{self.address}/")]
 
     def _open(self, path: str) -> None:
-        """Open a page; one that reads something slow says that it must be loaded again."""
+        """Open a page; one that reads something slow says so first, and loads itself again."""
         for _ in range(12):
             self._said, self._bytes = [], 0
             answer = self.page.goto(path)
-            if answer.status != 503:
+            if answer.status not in (202, 503):
                 return
             time.sleep(3)
 

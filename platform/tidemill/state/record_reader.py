@@ -41,18 +41,18 @@ class Records:
     """
 
     def __init__(self, address: str | Path, wait_seconds: float = _WAIT_SECONDS) -> None:
-        self._address = (sqlite_file(address) or address) if isinstance(address, str) else address
+        self.address = (sqlite_file(address) or address) if isinstance(address, str) else address
         self._wait_seconds = wait_seconds
 
     @property
     def path(self) -> Path | None:
         """The file of a SQLite database; none for another one."""
-        return self._address if isinstance(self._address, Path) else None
+        return self.address if isinstance(self.address, Path) else None
 
     @property
     def absent(self) -> bool:
         """Return whether the database does not exist yet."""
-        return isinstance(self._address, Path) and not self._address.exists()
+        return isinstance(self.address, Path) and not self.address.exists()
 
     def select(
         self, table: str, where: str, *values: object, order: str = "id", limit: int | None = None
@@ -112,19 +112,17 @@ class Records:
 
     def _rows(self, query: str, values: Sequence[object]) -> list[Row]:
         given = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in values]
-        if isinstance(self._address, str):
+        if isinstance(self.address, str):
             # A percent sign is one only in what `?` did not stand for.
             names, rows = self._postgres_rows(query.replace("%", "%%").replace("?", "%s"), given)
             return [Row(**dict(zip(names, map(_in_utc, found), strict=True))) for found in rows]
         if self.absent:
             return []
-        return _read_sqlite(
-            self._address, query, [_sqlite_text(value) for value in given], self._wait_seconds
-        )
+        return _read_sqlite(self.address, query, [_sqlite_text(value) for value in given], self._wait_seconds)
 
     def _postgres_rows(self, query: str, values: Sequence[object]) -> tuple[list[str], list[Any]]:
         """Return the columns and rows of a query in the style of psycopg."""
-        return _read_postgres(str(self._address), query, values)
+        return _read_postgres(str(self.address), query, values)
 
 
 @cache

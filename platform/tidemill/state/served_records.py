@@ -77,5 +77,5 @@ class ServedRecords(Records):
 
         with self._lock:
             if self._engine is None:
-                self._engine = reading_engine(str(self._address))
+                self._engine = reading_engine(str(self.address))
         return rows_of(self._engine, query, values)

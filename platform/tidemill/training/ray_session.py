@@ -22,7 +22,7 @@ from tidemill.training.private_ray_settings import (
     read_environment,
 )
 
-__all__ = ["check_address", "keep_sigterm", "ray_session"]
+__all__ = ["check_address", "hold_ctrl_c", "keep_sigterm", "ray_session"]
 
 _ADDRESS = re.compile(r"^(ray://)?(?P<host>[^/:]+|\[[^]]+\]):(?P<port>\d+)$")
 _PATIENCE = 5.0
@@ -71,6 +71,33 @@ def keep_sigterm() -> Iterator[None]:
 
 
 @contextmanager
+def hold_ctrl_c() -> Iterator[None]:
+    """Let a Ctrl-C of the block count after it: Ray's C++ code may crash if it is interrupted as it starts.
+
+    A second one counts at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+
+    def hold(number: int, _frame: object) -> None:
+        if pressed:
+            signal.signal(signal.SIGINT, before)
+            signal.raise_signal(signal.SIGINT)
+        pressed.append(number)
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
 def _own_ray(project: Project) -> Iterator[None]:
     guard = OrphanReaper.start()
     variables = SINGLE_NODE | {MARK: guard.mark}
@@ -99,7 +126,7 @@ def _restore(before: dict[str, str | None]) -> None:
 @contextmanager
 def _connected(where: str, **choices: Any) -> Iterator[None]:
     try:
-        with keep_sigterm(), needed_processes_only():
+        with keep_sigterm(), hold_ctrl_c(), needed_processes_only():
             ray.init(**choices, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise TrainingError(

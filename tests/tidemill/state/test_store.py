@@ -224,19 +224,16 @@ def locked_by_another_process(database: Path) -> Iterator[int]:
         yield holder.pid
 
 
-def test_records_that_stay_locked_are_said_with_who_locks_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_records_that_stay_locked_are_said_with_who_locks_them(tmp_path: Path):
     url = f"sqlite:///{tmp_path / 'state.db'}"
-    monkeypatch.setattr("tidemill.state.store._WAIT_SECONDS", 0.1)
-    state = open_state(url)
+    state = open_state(url, wait_seconds=0.1)
     with locked_by_another_process(tmp_path / "state.db") as pid:
         said = rf"{tmp_path}/state.db are locked by process {pid} \(python.*\), and were not released"
         with pytest.raises(StateError, match=said) as caught, state.transaction() as session:
             session.scalars(sa.select(Turn)).all()
         assert caught.value.hint == "wait for it, or end it, and try again: nothing was written"
         with pytest.raises(StateError, match=said):
-            open_state(url)
+            open_state(url, wait_seconds=0.1)
     with state.transaction() as session:
         assert session.scalars(sa.select(Turn)).all() == []
 

@@ -12,7 +12,7 @@ import pytest
 from tidemill.errors import TrainingError
 from tidemill.orphan_reaper import MARK, marked_processes
 from tidemill.serving.runtime.bind_policy import is_loopback
-from tidemill.training.ray_session import check_address
+from tidemill.training.ray_session import check_address, hold_ctrl_c
 
 pytestmark = pytest.mark.engine
 
@@ -82,3 +82,19 @@ def test_nothing_outlives_an_owner_that_is_killed(owner):
 def test_an_address_where_nothing_answers_is_an_error_at_once():
     with pytest.raises(TrainingError, match=r"no Ray at 127\.0\.0\.1:1"):
         check_address("127.0.0.1:1")
+
+
+def press_ctrl_c(times, done):
+    with hold_ctrl_c():
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+        done.append(times)
+
+
+def test_ctrl_c_while_ray_starts_counts_when_it_has_started_and_a_second_one_at_once():
+    done = []
+    for times in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            press_ctrl_c(times, done)
+    assert done == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

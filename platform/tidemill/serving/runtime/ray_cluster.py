@@ -36,7 +36,7 @@ from tidemill.training.private_ray_settings import (
     needed_processes_only,
     read_environment,
 )
-from tidemill.training.ray_session import keep_sigterm
+from tidemill.training.ray_session import hold_ctrl_c, keep_sigterm
 
 __all__ = ["join", "join_variables", "start", "stop"]
 
@@ -96,7 +96,7 @@ def stop() -> None:
 
 
 def _start_ray(project: Project, folder: Path) -> None:
-    with needed_processes_only():
+    with hold_ctrl_c(), needed_processes_only():
         ray.init(
             address="local",
             num_cpus=project.settings.num_cpus or None,
