@@ -10,7 +10,13 @@ import polars as pl
 from tidemill.errors import DataError
 from tidemill.tasks import weighted_metrics
 from tidemill.tasks.answer_fields import AnswerField, sendable
-from tidemill.tasks.target_labels import Labels, as_class_numbers, class_names, class_number
+from tidemill.tasks.target_labels import (
+    Labels,
+    as_class_numbers,
+    class_names,
+    class_number,
+    shown_class,
+)
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import TaskName
 from tidemill.tasks.weighted_metrics import Measure
@@ -47,7 +53,7 @@ class Binary(Task):
     @property
     def meant(self) -> str:
         """What a label must be."""
-        return " or ".join(self.classes)
+        return " or ".join(map(shown_class, self.classes))
 
     def labels(self, column: pl.Series) -> Labels:
         """Return labels as Int8: 1 for the positive class, 0 for the other."""

@@ -15,7 +15,13 @@ from tidemill.errors import DataError
 from tidemill.tasks import weighted_metrics
 from tidemill.tasks.answer_fields import AnswerField, sendable
 from tidemill.tasks.binary import log_losses
-from tidemill.tasks.target_labels import Labels, as_class_numbers, class_names, class_number
+from tidemill.tasks.target_labels import (
+    Labels,
+    as_class_numbers,
+    class_names,
+    class_number,
+    shown_class,
+)
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import TaskName
 from tidemill.tasks.weighted_metrics import Measure
@@ -50,7 +56,7 @@ class Multiclass(Task):
     @property
     def meant(self) -> str:
         """What a label must be."""
-        shown = ", ".join(self.classes[:8])
+        shown = ", ".join(map(shown_class, self.classes[:8]))
         return f"one of {shown}" + (" …" if len(self.classes) > 8 else "")
 
     def labels(self, column: pl.Series) -> Labels:

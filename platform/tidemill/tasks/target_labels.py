@@ -22,6 +22,7 @@ __all__ = [
     "class_number",
     "class_text",
     "iso_text",
+    "shown_class",
 ]
 
 _SHOWN = 5
@@ -78,6 +79,15 @@ class Labels(NamedTuple):
                 hint="leave out the rows that have no label",
             )
         return self.values
+
+
+def shown_class(name: str) -> str:
+    """Return a class for a list of classes in a message: in quotes if it has a comma, or spaces around it.
+
+    >>> print(", ".join(map(shown_class, ("near", "far ", "1,5"))))
+    near, 'far ', '1,5'
+    """
+    return repr(name) if "," in name or name != name.strip() else name
 
 
 def class_text(value: object) -> str:

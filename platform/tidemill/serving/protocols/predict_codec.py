@@ -1,5 +1,6 @@
 """The project's own protocol: ``POST /predict``, by entity keys."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import UnionType
@@ -156,14 +157,19 @@ def _names_of(schema: type[BaseModel]) -> list[str]:
 
 
 def _which_field(name: str, names: Sequence[str]) -> str:
-    """Return a message about an unknown field.
+    r"""Return a message about an unknown field.
 
     >>> _which_field("Petal_Length", ["petal length", "petal width"])
     "There is no such field; is 'petal length' meant?"
     >>> _which_field("colour", ["petal length", "petal width"])
     'There is no such field; there are: petal length, petal width'
+    >>> print(_which_field("size \N{LATIN SMALL LETTER E WITH ACUTE}", ["size e\N{COMBINING ACUTE ACCENT}"]))
+    There is no such field: 'size é' looks like it, and has other code points ('size e\u0301')
     """
     lowered = {each.lower(): each for each in reversed(names)}
+    composed = unicodedata.normalize("NFC", name[:_LONGEST])
+    if twin := next((one for one in names if unicodedata.normalize("NFC", one) == composed), None):
+        return f"There is no such field: {twin!r} looks like it, and has other code points ({twin!a})"
     near = get_close_matches(name[:_LONGEST].lower(), lowered, n=1)
     if near:
         return f"There is no such field; is {lowered[near[0]]!r} meant?"
