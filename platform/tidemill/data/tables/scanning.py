@@ -142,6 +142,11 @@ def _check(files: Sequence[Path], separator: str) -> None:
         check_header(file, separator)
 
 
+def _with_quotes(names: Sequence[str]) -> list[str]:
+    """Return names as CSV means them: Polars keeps the second of two quotes that stand for one."""
+    return [name.replace('""', '"') for name in names]
+
+
 def _schema(file: Path, read: Callable[[str], pa.Schema]) -> Iterator[pa.Schema]:
     with suppress(pa.ArrowException):  # it is broken: Polars says so when it is read
         yield read(str(file))
@@ -162,6 +167,7 @@ def _scan(
         glob=False,
         schema_overrides=overrides,
         try_parse_dates=dates,
+        with_column_names=_with_quotes,
         infer_schema=infer_schema,
         infer_schema_length=infer_schema_length,
         infer_schema_files=max(1, len(files)),

@@ -97,6 +97,18 @@ def test_characters_of_a_pattern_in_a_path_are_literal(tmp_path: Path, suffix: s
         table_files(folder / f"b*.{suffix}")
 
 
+def test_quotes_in_names_are_read_as_csv_writes_them(tmp_path: Path):
+    files = [tmp_path / "1.csv", tmp_path / "2.csv.gz"]
+    content = b'"size (5"" screen)","""d","zip ""code""",y\n1,2,007,4\n'
+    files[0].write_bytes(content)
+    files[1].write_bytes(gzip.compress(content))
+    names = ['size (5" screen)', '"d', 'zip "code"', "y"]
+    for table in (scan_csv(files), scan_csv(files, types={'"d': pl.String()}), scan_csv_as_text(files)):
+        assert table.collect_schema().names() == names
+        assert table.select('zip "code"').collect().to_series().to_list() == ["007", "007"]
+    assert scan_csv(files, types={'"d': pl.String()}).collect()['"d'].to_list() == ["2", "2"]
+
+
 def readers(path: Path):
     """Every reader of the room for a CSV file."""
     return [
