@@ -22,7 +22,7 @@ import json
 import math
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,12 +50,14 @@ class Effort:
     features: int
     """Features that are broken one after the other, a shuffle and kind."""
     others: int
-    """Of the series a shuffle, how many Evidently sees; it takes seconds a window."""
+    """Series of each shift that Evidently sees, and so many times `_STATIONARY` stationary windows; it takes
+    seconds a window."""
 
 
 FEWEST = 40
 """Stationary windows of a table."""
-QUICK, FULL = Effort(5, 8, 2, 8), Effort(20, 8, 100, 1000)
+_STATIONARY = 5
+QUICK, FULL = Effort(5, 8, 2, 2), Effort(20, 8, 100, 1_000_000)
 
 
 def main() -> None:
@@ -64,7 +66,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--quick", action="store_true", help="fewer windows and features: about three minutes"
+        "--quick",
+        action="store_true",
+        help="fewer shuffles, features, and windows for Evidently: under ten minutes",
     )
     parser.add_argument("--flights", type=Path, help="a project of flights with the year's training set")
     parser.add_argument("--nannyml", type=Path, help="folder of an environment with NannyML, made if need be")
@@ -81,12 +85,13 @@ def main() -> None:
         folder = Path(scratch)
         for name in given.tables or TABLES:
             table, began = table_of(name, folder, given.flights), time.perf_counter()
+            seen = Counter[str]()
             for shuffle in range(max(effort.shuffles, math.ceil(FEWEST / most_windows(table, effort)))):
-                for plant, feature, series in play(table, shuffle, effort, python, folder, spent):
+                for plant, feature, series in play(table, shuffle, effort, python, folder, spent, seen):
                     found[table.name, plant, feature].append(series)
             show(table, found)
             print(f"{table.name}: {time.perf_counter() - began:.0f} s", flush=True)
-    show_sum(found)
+    show_sum(found, effort)
     print(
         "\nseconds a window (median): "
         + ", ".join(f"{name} {np.median(each):.2f}" for name, each in spent.items())
@@ -97,9 +102,18 @@ def main() -> None:
 
 
 def play(
-    table: Table, shuffle: int, effort: Effort, python: Path | None, folder: Path, spent: Seconds
+    table: Table,
+    shuffle: int,
+    effort: Effort,
+    python: Path | None,
+    folder: Path,
+    spent: Seconds,
+    seen: Counter[str],
 ) -> Iterator[tuple[str, str, Found]]:
-    """Yield the name of each shift, its feature, and what its windows came to."""
+    """Yield the name of each shift, its feature, and what its windows came to.
+
+    ``seen`` counts for each shift how many series Evidently has seen.
+    """
     random = np.random.default_rng(shuffle)
     rows = table.rows[random.permutation(table.rows.height)]
     fitted, holdout, pool = (rows[int(a * rows.height) : int(b * rows.height)] for a, b in SHARES)
@@ -111,9 +125,11 @@ def play(
         series += _chosen(champion, pool, size, effort, random)
     reference = champion.window(holdout.head(10_000))
     results: list[Found] = []
-    for place, (_, _, windows) in enumerate(series):
+    for plant, _, windows in series:
         judged = [by_us(champion, table, window, spent) for window in windows]
-        if effort.others and place % (len(series) // effort.others + 1) == 0:
+        most = effort.others * (_STATIONARY if plant == "stationary" else 1)
+        if seen[plant] < most:
+            seen[plant] += 1
             judged = [
                 one | by_evidently(champion, reference, window, spent)
                 for one, window in zip(judged, windows, strict=True)
@@ -200,10 +216,16 @@ def show(table: Table, found: dict[tuple[str, str, str], list[Found]]) -> None:
         print(f"  not found by Tidemill within two windows: {plant}: {', '.join(features)}")
 
 
-def show_sum(found: dict[tuple[str, str, str], list[Found]]) -> None:
-    """Print a line for each shift over all tables."""
+def show_sum(found: dict[tuple[str, str, str], list[Found]], effort: Effort) -> None:
+    """Print a line for each shift over all tables, and how much was done."""
     print("\nall tables")
     _show(found)
+    if effort.shuffles < FULL.shuffles:
+        print(
+            f"few repetitions: {effort.shuffles} shuffles of a table ({FULL.shuffles} without --quick), "
+            f"{effort.features} features a kind of shift (all), {effort.others} series of each shift by "
+            "Evidently (all)"
+        )
 
 
 def _show(found: dict[tuple[str, str, str], list[Found]]) -> None:

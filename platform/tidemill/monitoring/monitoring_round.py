@@ -8,7 +8,8 @@ import polars as pl
 from sqlalchemy import func, select
 
 from tidemill.clock import utc
-from tidemill.errors import TidemillError
+from tidemill.errors import MonitoringError, TidemillError
+from tidemill.files.locks import locked
 from tidemill.monitoring.monitor import (
     FAILED,
     MISSED,
@@ -76,11 +77,27 @@ def run_due(project: Project, state: State, now: datetime, record_alerts: Record
     """Evaluate every monitor that is due at ``now``, each for the moment at which it became due.
 
     A monitor that fails is recorded, stays due, and does not stop the others. While no version serves, no
-    monitor is due.
+    monitor is due. While another process does the same, it is left to that: each window has one run.
 
     Raises:
         ConfigError: ``monitoring/monitors.yaml`` is wrong.
     """
+    if not _due(project, state, now):
+        return []
+    try:
+        with locked(project.home / "monitors.lock", busy=_Busy):
+            return evaluate_all(project, state, _due(project, state, now), record_alerts)
+    except _Busy as busy:
+        log.info("the monitors that are due are left to another process: %s", busy)
+        return []
+
+
+class _Busy(MonitoringError):
+    """Another process evaluates the monitors that are due."""
+
+
+def _due(project: Project, state: State, now: datetime) -> list[tuple[Monitor, datetime]]:
+    """Return the monitors that are due, and the moment at which each became so."""
     monitors = load_monitors(project)
     if not monitors or champion_version(project) is None:
         return []
@@ -89,7 +106,7 @@ def run_due(project: Project, state: State, now: datetime, record_alerts: Record
         moment = due_at(monitor.every, _last_run_at(state, project.model, monitor.name, now), now)
         if moment is not None:
             due.append((monitor, moment))
-    return evaluate_all(project, state, due, record_alerts)
+    return due
 
 
 def _record_failure(state: State, run: MonitorRun, error: BaseException) -> MonitorRun:

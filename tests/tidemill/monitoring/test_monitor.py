@@ -17,6 +17,7 @@ from tests.tidemill.recorded import list_alerts
 from tidemill.alerting.alert_states import record_alerts
 from tidemill.cli.main import app
 from tidemill.errors import ConfigError, MonitoringError
+from tidemill.files.locks import locked
 from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.kinds.kind_table import TABLE
 from tidemill.monitoring.monitor import evaluate
@@ -461,6 +462,14 @@ def test_monitors_run_when_they_are_due_for_the_moment_they_were_due(project: Pr
     (late,) = run_due(project, state, NOW + 16 * DAY, record_alerts)
     assert late.at == NOW + 14 * DAY
     assert run_due(project, state, NOW + 16 * DAY, record_alerts) == []
+
+
+def test_what_another_process_evaluates_is_left_to_it(project: Project, state: State):
+    register(project)
+    serve(project, draw(1400, 1, 0.0))
+    with locked(project.home / "monitors.lock"):
+        assert run_due(project, state, NOW, record_alerts) == []
+    assert len(run_due(project, state, NOW, record_alerts)) == 1
 
 
 def test_a_monitor_that_fails_is_on_record_stays_due_and_does_not_stop_the_others(
