@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from tidemill.data.profiling.number_notations import is_notation
 from tidemill.plurals import counted
+from tidemill.quickstart.calibration import Thresholds
 from tidemill.quickstart.choices import Assumption, Choices, default_metric
 from tidemill.quickstart.init_options import alike
 
@@ -13,7 +14,7 @@ __all__ = ["assumptions"]
 _NAMED = 4
 
 
-def assumptions(choices: Choices, source: str) -> list[Assumption]:
+def assumptions(choices: Choices, source: str, found: Thresholds) -> list[Assumption]:
     """Return one line for each subject."""
     profile = choices.profile
     lines = [
@@ -62,6 +63,20 @@ def assumptions(choices: Choices, source: str) -> list[Assumption]:
     if suspicious := choices.features.suspicious:
         named = _some(f"{name} {why}" for name, why in suspicious.items())
         lines.append(Assumption("beware", f"{named}: is it known at the prediction?", "features.yaml"))
+    return lines + _watched(found)
+
+
+def _watched(found: Thresholds) -> list[Assumption]:
+    """Say which columns look broken in parts of the table, before a model learns from these."""
+    lines, where = [], "monitoring/monitors.yaml"
+    if odd := found.odd:
+        named = _some(f"{name} (in {many} of {found.blocks})" for name, many in odd.items())
+        told = f"{named} far from all else in some parts of the table: did the unit change?"
+        lines.append(Assumption("beware", told, f"correct the table, or {where}"))
+    if found.exclude:
+        why = "missing, constant, new or in another unit in parts of the table, so their drift is not judged"
+        told = f"{_some(found.exclude)}: {why}"
+        lines.append(Assumption("unwatched", told, f"{where}: exclude"))
     return lines
 
 

@@ -96,7 +96,7 @@ def draft_project(
         "monitoring/monitors.yaml": monitors_text(choices, name, found),
         **other_files(choices, name, found.window_days),
     }
-    return ProjectDraft(files, choices, assumptions(choices, data))
+    return ProjectDraft(files, choices, assumptions(choices, data, found))
 
 
 def _choose(

@@ -378,10 +378,15 @@ def test_thresholds_come_from_the_table(tmp_path: Path):
 
 def test_a_unit_that_changed_in_the_last_periods_is_not_what_is_usual(tmp_path: Path):
     changed = pl.when(pl.int_range(N) > 0.92 * N).then(pl.col("size") * 1000 + 5000).otherwise("size")
-    text = draft(TIMED.with_columns(size=changed), tmp_path, time="at").files["monitoring/monitors.yaml"]
+    gone = pl.when(pl.int_range(N) < 0.3 * N).then(pl.col("size") + pl.int_range(N) % 7).otherwise(7.0)
+    made = draft(TIMED.with_columns(size=changed, gone=gone), tmp_path, time="at")
+    text, told = made.files["monitoring/monitors.yaml"], {one.subject: one.text for one in made.assumptions}
     [monitor] = yaml.safe_load(text)["monitors"]
     assert monitor["data_drift"]["thresholds"].get("size", 0.1) < 3
     assert "# size is far from all else in" in text
+    assert told["beware"].startswith("size (in ")
+    assert monitor["data_drift"]["exclude"] == ["gone"]
+    assert told["unwatched"].startswith("gone: missing, constant, new or in another unit")
 
 
 @pytest.mark.parametrize("seed", range(3))

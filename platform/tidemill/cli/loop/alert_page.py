@@ -80,11 +80,15 @@ def _feature(column: Mapping[str, Any]) -> str:
     if before is not None and now is not None:
         told.append(f"mean {before:.4g} → {now:.4g}")
     missing = column.get("reference_missing"), column.get("current_missing")
-    if None not in missing and missing[0] != missing[1]:
-        told.append(f"missing {missing[0]:.1%} → {missing[1]:.1%}")
     reasons = dict.fromkeys(column[name] for name in ("broken", "note", "verdict") if column.get(name))
+    if None not in missing and missing[0] != missing[1] and not any(map(_tells_gaps, reasons)):
+        told.append(f"missing {missing[0]:.1%} → {missing[1]:.1%}")
     told += [one.partition(", ")[2] if one.startswith("distance ") else one for one in reasons]
     return ", ".join(told)
+
+
+def _tells_gaps(reason: str) -> bool:
+    return reason.startswith("missing: ")
 
 
 def _slice(found: Mapping[str, Any]) -> str:

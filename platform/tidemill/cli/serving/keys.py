@@ -213,7 +213,9 @@ def _show_new(made: Any, json: bool, sentence: str) -> None:
     def render(console: "Console") -> None:
         console.print(sentence)
         console.print(secret, style="bold", soft_wrap=True)
-        console.print("Keep it now, it is not shown again: export TIDEMILL_API_KEY=…, or send it as")
+        uses = (("TIDEMILL_API_KEY", made.info.scopes), ("MLFLOW_TRACKING_TOKEN", made.info.roles))
+        exported = " and ".join(f"export {name}=…" for name, given in uses if given)
+        console.print(f"Keep it now, it is not shown again: {exported}, or send it as")
         console.print("Authorization: Bearer …")
 
     emit({"key": made.info, "secret": secret}, json, render)

@@ -9,12 +9,14 @@ from markupsafe import Markup
 
 from tidemill.dashboard.charts.axes import NumberScale, TimeScale, number_axis, time_axis
 from tidemill.dashboard.charts.heat_map import HeatColumn, widths
-from tidemill.dashboard.charts.svg import element, picture, shortened, text
+from tidemill.dashboard.charts.svg import LEFT, RIGHT, element, picture, shortened, text
 
 __all__ = ["Divided", "shares_over_time"]
 
 _TOP, _BOTTOM, _HEIGHT = 30.0, 180.0, 226.0
 _COLOURS = 6
+_LATE = LEFT + 0.8 * (RIGHT - LEFT)
+"""Behind it a name is written to the left, or it would leave the picture."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ def shares_over_time(
         largest = max(each.counts, key=lambda name: each.counts[name], default=None)
         if largest is not None and largest != last:
             y = numbers.y(sum(each.counts.values())) - 5
-            labels.append(text(shortened(largest, 16), time.x(each.at) - wide, y, "axis-text"))
+            x, side = (
+                (time.x(each.at), "end") if time.x(each.at) > _LATE else (time.x(each.at) - wide, "start")
+            )
+            labels.append(text(shortened(largest, 16), x, y, "axis-text", side))
             last = largest
     return picture(title, _HEIGHT, [*drawn, *labels])
 

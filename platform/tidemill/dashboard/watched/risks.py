@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tidemill.plurals import counted
+
 __all__ = ["RISKS", "Risk", "risk_of"]
 
 RISKS: Final = ("critical", "at risk", "unwatched", "in hand", "not serving", "fine")
@@ -43,7 +45,7 @@ def risk_of(version: str | None, runs: Sequence[Any], alerts: Sequence[Any]) -> 
         return Risk("unwatched", "no monitor has run")
     if blind := [run for run in runs if run.verdict in _BLIND]:
         run = blind[0]
-        told = run.results.get("error") or f"{run.rows:,} predictions in its window"
+        told = run.results.get("error") or f"{counted(run.rows, 'prediction')} in its window"
         return Risk("unwatched", f"monitor {run.monitor}, {run.verdict.replace('_', ' ')}: {told}")
     if alerts:
         one = alerts[0]

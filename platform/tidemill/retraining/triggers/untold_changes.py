@@ -6,7 +6,7 @@ from tidemill.retraining.policy_facts import Situation, TurnFact
 
 __all__ = ["untold_change"]
 
-_ENDS = "a turn ends as `unchanged` after its first step if not"
+_ENDS = "a turn ends as unchanged after its first step if not"
 
 
 def untold_change(policy: str, turns: Sequence[TurnFact], situation: Situation) -> str | None:
@@ -16,7 +16,7 @@ def untold_change(policy: str, turns: Sequence[TurnFact], situation: Situation) 
     >>> turn = TurnFact("promoted", datetime(2013, 5, 1, tzinfo=UTC), sources="same")
     >>> untold_change("p", [turn], Situation(sources={"p": "same"}))
     'files and parameters are those of an earlier turn, but a later moment may bring more rows: \
-a turn ends as `unchanged` after its first step if not'
+a turn ends as unchanged after its first step if not'
     >>> untold_change("p", [turn], Situation(sources={"p": "other"}))
     """
     ended = [turn for turn in turns if turn.status not in ("failed", "running")]

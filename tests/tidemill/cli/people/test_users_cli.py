@@ -90,6 +90,9 @@ def test_a_key_carries_roles_and_belongs_to_a_user(run):
     assert made["key"]["scopes"] == []
     assert made["key"]["owner"].startswith("user_")
     assert "data-scientist everywhere" in run("keys", "list").stdout
+    shown = run("keys", "create", "--name", "notebook", "--role", "viewer").stdout
+    assert "export MLFLOW_TRACKING_TOKEN=…" in shown
+    assert "TIDEMILL_API_KEY" not in shown
     assert "a scope or a role" in str(run("keys", "create", "--name", "empty").exception)
 
 

@@ -113,3 +113,10 @@ def test_an_axis_of_numbers_takes_any(numbers):
     scale = NumberScale.around(numbers, 0.0, 100.0)
     assert 1 <= len(scale.ticks()) <= 7
     assert all(0.0 <= scale.y(each) <= 100.0 for each in numbers)
+
+
+def test_a_name_at_the_last_window_is_written_to_the_left_of_its_bar():
+    days = [datetime(2013, 4, 1, tzinfo=UTC) + timedelta(days=n) for n in range(10)]
+    windows = [Divided(day, "", {"version 1" if day < days[-1] else "version 2": 3.0}) for day in days]
+    [last] = re.findall(r"<text[^>]*>version 2<", shares_over_time("traffic", "rows", windows))
+    assert 'text-anchor="end"' in last

@@ -69,6 +69,18 @@ def test_one_shows_request_features_and_the_label_that_counts(browser, logged):
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "prediction_not_found")
 
 
+def test_a_label_of_a_class_is_told_by_its_name(browser, installation, folder):
+    (folder / "params.yaml").write_text(
+        "project: {name: parcels, model: parcel-delay}\nfeatures: {from: request}\n"
+        'dataset: {path: data/rows.parquet, label: late, classes: ["no", "yes"], positive: "yes"}\n'
+    )
+    log = PredictionLog(installation.home.predictions, "parcel-delay")
+    log.append([record("p1", model="parcel-delay")])
+    log.append_labels([label("p1", 0, NOON)])
+    log.close()
+    assert "<dd>no, known at" in browser.get("/models/parcel-delay/predictions/p1").text
+
+
 TASKS = {
     "binary": ("label: late", {"score": 0.25}, "probability 0.25"),
     "multiclass": (

@@ -131,3 +131,9 @@ def test_a_lost_registry_is_said_to_be_lost(browser, registered, installation):
     chain = browser.get("/models/parcel-delay/lineage")
     assert (chain.status_code, "restore" in chain.text) == (503, True)
     assert browser.get("/").status_code == 200
+
+
+def test_a_version_that_does_not_serve_can_be_promoted_from_its_page(browser, registered):
+    link = 'href="/models/parcel-delay/promote?version='
+    assert f'{link}1"' in browser.get("/models/parcel-delay/versions/1").text
+    assert link not in browser.get("/models/parcel-delay/versions/2").text

@@ -190,7 +190,7 @@ def prediction(
         {name: value for name, value in _texts(record.get("keys")).items() if name not in request},
         features,
         features == request,
-        [_label(one) for one in labels],
+        [_label(_task_of(project), one) for one in labels],
         trouble,
         found,
         why_not,
@@ -208,10 +208,10 @@ def _explained(
         return None, str(error), error.ticket
 
 
-def _label(found: Mapping[str, Any]) -> Label:
+def _label(task: Task, found: Mapping[str, Any]) -> Label:
     value = found.get("label")
     return Label(
-        _plain(found.get("target") if value is None else value),
+        _plain(found.get("target") if value is None else task.written(pl.Series([value])).item()),
         datetime.fromisoformat(found["at"]),
         datetime.fromisoformat(found["received_at"]),
     )
