@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Done", "PageNumber", "add_act", "add_document", "add_page", "permissions", "requirement"]
 
+_UNCOUNTED = ("data", "people", "serving", "audit")
+"""Resources that stand without an article."""
+
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000, alias="page", description="Page of the list, from 1.")]
 """Parameter of a page with a long list."""
 
@@ -160,9 +163,9 @@ def requirement(needs: Permission) -> Callable[[Request], None]:
             raise ModelNotFound("there is no such model here")
         if verdict == "forbidden":
             action, resource = needs
-            article = "an" if resource[0] in "aeiou" else "a"
+            article = "" if resource in _UNCOUNTED else "an " if resource[0] in "aeiou" else "a "
             raise NotAllowed(
-                f"{visit.identity.name or 'this visitor'} may not {action} {article} {resource} here",
+                f"{visit.identity.name or 'this visitor'} may not {action} {article}{resource} here",
                 hint="an admin gives roles: `tidemill users grant`, or the page People",
             )
 

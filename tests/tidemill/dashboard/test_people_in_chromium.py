@@ -283,7 +283,7 @@ def test_a_viewer_has_no_button_and_is_told_why_a_page_is_closed(enter):
     page.goto(f"{MODEL}/alerts/alert_3")
     assert page.locator("main button").count() == 0
     page.goto("/people")
-    assert "bob may not read" in page.inner_text("main")
+    assert "bob may not read people here" in page.inner_text("main")
     assert page.get_by_role("link", name="People").count() == 0
 
 
