@@ -35,7 +35,7 @@ venv: $(STAMP)  ## Make .venv from requirements.lock; the targets below do so, t
 demo: $(STAMP)  ## Run the whole loop on the flights of 2013, in workspace/.
 	@$(BIN)/tidemill demo
 
-# Those that start whole stacks one after the other, which is mostly waiting; the others beside them.
+# Those that start servers first, of each room one after the other, which is mostly waiting; the others beside them.
 # What failed runs once more, alone and up to the first failure: a test that only then passes is named, and a
 # fault of that test or of what it tests.
 test: $(STAMP)  ## Run all tests.

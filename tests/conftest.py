@@ -1,6 +1,7 @@
 """Real servers for tests, on loopback; what this machine lacks skips its tests, and says so."""
 
 import contextlib
+import functools
 import linecache
 import logging
 import os
@@ -66,24 +67,38 @@ def pytest_runtest_call() -> None:
     copy_tables()
 
 
+@functools.cache
+def _rooms_with_servers(root: Path) -> dict[str, str]:
+    """Return the files whose tests start real servers, and the room that each belongs to."""
+    found = [file for file in (root / "tests").rglob("test_*.py") if "mark.e2e" in file.read_text()]
+    assert found, "no test that starts servers was found: those of a room would run beside each other"
+    names = [file.relative_to(root).as_posix() for file in found]
+    return {
+        name: "/".join(name.split("/")[: 3 if name.startswith("tests/tidemill/") else 2]) for name in names
+    }
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the files that start servers: they take longest, and mostly wait."""
+    first = _rooms_with_servers(config.rootpath)
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in first)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """For ``--dist loadfile``: a file at a time to each worker, and to one of them all that start stacks."""
+    """For ``--dist loadfile``: a file at a time to each worker, and to one of them all servers of a room."""
     if config.option.dist != "loadfile":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
-    tests = config.rootpath / "tests"
-    found = [file for file in tests.rglob("test_*.py") if "mark.e2e" in file.read_text()]
-    assert found, "no test that starts a stack was found: they would run beside each other"
-    stacks = {str(file.relative_to(config.rootpath)) for file in found}
+    rooms = _rooms_with_servers(config.rootpath)
 
-    class StacksInTurn(LoadScopeScheduling):
+    class ServersInTurn(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "stacks" if file in stacks else file
+            return rooms.get(file, file)
 
-    return StacksInTurn(config, log)
+    return ServersInTurn(config, log)
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 """Each engine is imported in few places, which this list names: what is not in it goes through them."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,15 +76,19 @@ PLACES = {
 """Engines, and the folders or modules that may import them."""
 
 
-TREES = {
-    file.relative_to(LIBRARY).as_posix(): ast.parse(file.read_text())
-    for file in sorted(LIBRARY.rglob("*.py"))
-}
+@functools.cache
+def trees() -> dict[str, ast.Module]:
+    """Parse all modules, when a test asks for them: not in each process that collects tests."""
+    return {
+        file.relative_to(LIBRARY).as_posix(): ast.parse(file.read_text())
+        for file in sorted(LIBRARY.rglob("*.py"))
+    }
 
 
+@functools.cache
 def imports() -> list[tuple[str, str, int]]:
     found = []
-    for place, tree in TREES.items():
+    for place, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -95,7 +100,6 @@ def imports() -> list[tuple[str, str, int]]:
     return found
 
 
-IMPORTS = imports()
 OPTIONAL = {"xgboost", "lightgbm", "catboost", "torch", "onnxscript", "psycopg", "s3fs", "boto3"}
 """Packages that no installation has unless it was asked for them."""
 
@@ -105,7 +109,7 @@ def test_an_engine_is_imported_where_the_list_says(engines: tuple[str, ...]):
     allowed = PLACES[engines]
     wrong = [
         f"{place}:{line} imports {name}"
-        for name, place, line in IMPORTS
+        for name, place, line in imports()
         if name in engines and not any(place == one or place.startswith(f"{one}/") for one in allowed)
     ]
     assert wrong == []
@@ -127,7 +131,7 @@ def at_import(tree: ast.AST) -> Iterator[str]:
 def test_no_module_needs_an_optional_package_to_be_imported():
     wrong = [
         f"{place} imports {name}"
-        for place, tree in TREES.items()
+        for place, tree in trees().items()
         for name in at_import(tree)
         if name in OPTIONAL
     ]
@@ -141,7 +145,7 @@ def test_every_place_of_the_list_imports_its_engine():
         for one in allowed
         if (LIBRARY / one).exists()
         and not any(
-            name in engines and (place == one or place.startswith(f"{one}/")) for name, place, _ in IMPORTS
+            name in engines and (place == one or place.startswith(f"{one}/")) for name, place, _ in imports()
         )
     ]
     assert idle == []
