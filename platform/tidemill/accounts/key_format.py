@@ -54,7 +54,7 @@ def parse_key(sent: bytes) -> tuple[str, bytes] | None:
     if not sent.startswith(KEY_PREFIX) or len(sent) > 128:
         return None
     name, _, secret = sent[len(KEY_PREFIX) :].partition(b"_")
-    return (name.decode("latin-1"), secret) if name and secret else None
+    return (name.decode("latin-1"), secret) if name.isalnum() and secret else None
 
 
 def matches(key: Key, secret: bytes, now: float) -> bool:

@@ -21,8 +21,9 @@ from tidemill.accounts.roles import Permission
 from tidemill.dashboard.error_pages import API
 from tidemill.dashboard.flash import give_message, take_message
 from tidemill.dashboard.navigation import shell_of
+from tidemill.dashboard.page_addresses import first_control
 from tidemill.dashboard.templating import render
-from tidemill.errors import ModelNotFound, NotAllowed
+from tidemill.errors import ModelNotFound, NotAllowed, UsageError
 
 if TYPE_CHECKING:
     from tidemill.dashboard.visit import Visit
@@ -180,6 +181,10 @@ def _with_form(act: Callable[..., Done], kind: Any) -> Callable[..., Done]:
     ]
 
     def doing(**given: Any) -> Done:
+        if (found := first_control(given["form"].model_dump())) is not None:
+            raise UsageError(
+                f"what was sent holds the control character {found}", hint="take it out and send it again"
+            )
         return act(**given)
 
     doing.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -142,3 +142,33 @@ def test_a_method_that_an_address_does_not_take_is_told_which_it_does(browser):
 
 def csrf_of(browser):
     return browser.get("/").text.partition('name="csrf" content="')[2].partition('"')[0]
+
+
+def test_addresses_with_control_characters_lead_nowhere(browser):
+    """Git, file systems and databases would each fail on them in their own way."""
+    for path in (
+        "/models/a%00b",
+        "/models/parcel-delay/runs/%00",
+        "/static/%00",
+        "/mlflow/%00",
+        f"{API}/a%1bb",
+    ):
+        answer = browser.get(path)
+        assert answer.status_code == 404, path
+        assert "control character U+00" in answer.text
+    for path in sorted(permissions(make_pages())):
+        if not path.startswith("POST"):
+            for address in (path, API + path):
+                answer = browser.get(f"{address.replace('{model}', 'parcel-delay')}?of=a%00b")
+                assert answer.status_code == 422, address
+
+
+def test_forms_with_control_characters_are_refused(browser):
+    path, headers = "/models/parcel-delay/silences", {"X-CSRF-Token": csrf_of(browser)}
+    for reason, status in (("it\0is", 422), ("it\x1b[31m", 422), ("one line\nand\tanother", 303)):
+        sent = {"kind": "data_drift", "reason": reason, "until": "2h"}
+        answer = browser.post(path, data=sent, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert browser.post(API + path, json=sent, headers=headers).status_code == (
+            200 if status == 303 else 422
+        )

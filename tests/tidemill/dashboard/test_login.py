@@ -10,6 +10,7 @@ from argon2 import PasswordHasher
 from starlette.testclient import TestClient
 
 from tidemill.accounts.api_keys import create_key, revoke_key
+from tidemill.accounts.key_format import parse_key
 from tidemill.accounts.users import add_user, disable_user, grant_role, revoke_role, set_password
 from tidemill.dashboard.app import make_app
 from tidemill.dashboard.door.account_identification import AccountIdentification
@@ -317,3 +318,9 @@ def test_a_session_opens_its_own_installation_alone_and_over_tls_by_the_bound_co
         assert client.get("/").status_code == 303
         client.cookies.set("__Host-tidemill", secret)
         assert client.get("/").status_code == 200
+
+
+def test_a_name_that_databases_do_not_take_is_refused_before_they_are_asked(browser):
+    assert "no name holds a control character" in log_in(browser, "ada\0").text.lower()
+    for key in (b"tmk_a\0_c2VjcmV0", b"tmk_a\xff_c2VjcmV0"):
+        assert parse_key(key) is None

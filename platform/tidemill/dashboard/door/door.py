@@ -20,6 +20,7 @@ from tidemill.dashboard.door.own_requests import comes_from_elsewhere, host_name
 from tidemill.dashboard.door.security_headers import new_nonce, security_headers
 from tidemill.dashboard.error_pages import answer_for, error_answer, is_mlflow, wants_json
 from tidemill.dashboard.installation import Installation
+from tidemill.dashboard.page_addresses import first_control
 from tidemill.dashboard.records.bounded_reading import PAGE_SECONDS, PROGRAM_SECONDS, patience
 from tidemill.dashboard.visit import Visit
 from tidemill.errors import TidemillError
@@ -123,6 +124,8 @@ class Door:
                 f"the headers of a request are at most {_HEAD_BYTES:,} bytes",
                 "delete the cookies of this site, or send less",
             )
+        if (refused := _control_refused(request)) is not None:
+            return refused
         if request.scope["path"].startswith(_WITHOUT_RECORDS):
             return None
         try:
@@ -143,6 +146,17 @@ class Door:
             session=found.session,
         )
         return None
+
+
+def _control_refused(request: Request) -> ASGIApp | None:
+    """Return an answer if the address holds a control character: nothing here is called so."""
+    if (found := first_control(request.scope["path"])) is not None:
+        said = f"there is no such page: its address holds the control character {found}"
+        return error_answer(request, 404, "not_found", said, "the fleet is where everything begins")
+    if (found := first_control(request.query_params.multi_items())) is not None:
+        said = f"a parameter of the address holds the control character {found}"
+        return error_answer(request, 422, "invalid", said, "take it out and send it again")
+    return None
 
 
 def _caller(request: Request) -> Caller:

@@ -19,6 +19,7 @@ from tidemill.dashboard.door.session_cookies import (
 )
 from tidemill.dashboard.error_pages import error_answer
 from tidemill.dashboard.navigation import Shell
+from tidemill.dashboard.page_addresses import first_control
 from tidemill.dashboard.statuses import status_of
 from tidemill.dashboard.templating import render
 from tidemill.errors import LoginRefused, TidemillError
@@ -69,6 +70,8 @@ def _try(request: Request, fields: dict[str, str]) -> Response:
     if not _AT_ONCE.acquire(timeout=_PATIENCE_SECONDS):
         return error_answer(request, 503, "busy", "too many people log in at once", "try again in a moment")
     try:
+        if first_control(name) is not None:
+            raise LoginRefused("no name holds a control character", hint="type the name again")
         made = log_in(
             visit.state,
             name=name,

@@ -128,6 +128,8 @@ def read_blobs(root: Path, ids: Iterable[str]) -> dict[str, bytes]:
 
 
 def _run(root: Path, arguments: tuple[str, ...], given: str | None) -> subprocess.CompletedProcess[str]:
+    if any("\0" in one for one in arguments):  # no program can be given it
+        return subprocess.CompletedProcess(arguments, 128, "", "an argument of git cannot hold NUL")
     # A file's name may contain wildcards of git; only POINTERS and the like are meant as patterns.
     patterns = arguments[0] == "check-ignore" or any(one.startswith(":(") for one in arguments)
     literal = [] if patterns else ["--literal-pathspecs"]

@@ -33,6 +33,8 @@ PAYLOADS = (
     "W" * 10_000,
 )
 ALL = " ".join(PAYLOADS)
+SENT = re.sub(r"[\x00\x1b]", "", ALL)
+"""What gets past the door, which takes no control characters."""
 PLAN = {"steps": [{"share": 0.1, "minutes": 5, "requests": 9}], "max_errors": 0.1}
 IDS = {
     "alert_id": "alert_1",
@@ -40,7 +42,7 @@ IDS = {
     "turn_id": "turn_1",
     "rollout_id": "roll_1",
     "decision_id": "gate_1",
-    "feature": ALL[:300],
+    "feature": SENT[:300],
 }
 
 
@@ -112,7 +114,7 @@ def pages():
 def test_no_text_of_the_records_runs_in_any_page(browser, hostile):
     looked_at = {}
     for path in pages():
-        for query in ("", f"?page={quote(ALL[:500])}&kind={quote(ALL[:500])}&of={quote(ALL[:500])}"):
+        for query in ("", f"?page={quote(SENT[:500])}&kind={quote(SENT[:500])}&of={quote(SENT[:500])}"):
             answer = browser.get(path + query)
             looked_at[path] = answer.status_code
             assert answer.status_code < 500, (path, query)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tidemill.data.repository.git import commits, git
-from tidemill.lineage.sources.pipeline import read_commit
+from tidemill.data.repository.git import commits, git, git_try
+from tidemill.lineage.sources.pipeline import read_commit, revision
 
 if TYPE_CHECKING:
     from tidemill.project import Project
@@ -23,6 +23,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_what_no_program_can_be_given_names_no_commit(root: Path):
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "the first")
+    project = cast("Project", SimpleNamespace(root=root))
+    assert revision(project, "HEAD") is not None
+    assert revision(project, "HEAD\0") is None
+    assert "NUL" in git_try(root, "rev-parse", "HEAD\0").stderr
+
+
 def test_a_subject_may_hold_any_character(root: Path):
     subjects = ["form\x0cfeed", "a\u2028b", "a\x85b", "a\x1fb\x1e", "", "plain"]
     for subject in subjects:
@@ -30,10 +38,10 @@ def test_a_subject_may_hold_any_character(root: Path):
     listed = commits(root, "HEAD")
     project = cast("Project", SimpleNamespace(root=root))
     assert [subject for _, _, subject in listed] == subjects[::-1]
-    for revision, time, subject in listed:
-        commit = read_commit(project, revision)
+    for full, time, subject in listed:
+        commit = read_commit(project, full)
         assert commit is not None
-        assert (commit.revision, commit.time) == (revision, time)
+        assert (commit.revision, commit.time) == (full, time)
         assert (commit.author, commit.message) == ("Ada", subject)
 
 
