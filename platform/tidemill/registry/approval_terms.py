@@ -1,9 +1,25 @@
-"""Says in words what an approval is bound to. Imports no engine."""
+"""Says in words what an approval is bound to, and until when. Imports no engine."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-__all__ = ["said_terms"]
+__all__ = ["VALID", "said_terms", "valid_until"]
+
+VALID: Final = timedelta(days=7)
+"""A request waits for this long, and its approval counts for this long."""
+
+
+def valid_until(status: str, asked_at: datetime, decided_at: datetime | None) -> datetime | None:
+    """Return until when a request waits, or its approval counts; None if it does neither any more.
+
+    >>> valid_until("waiting", datetime(2013, 7, 1), None)
+    datetime.datetime(2013, 7, 8, 0, 0)
+    >>> valid_until("refused", datetime(2013, 7, 1), datetime(2013, 7, 2)) is None
+    True
+    """
+    since = {"waiting": asked_at, "approved": decided_at}.get(status)
+    return None if since is None else since + VALID
 
 
 def said_terms(terms: Mapping[str, Any] | None) -> str:

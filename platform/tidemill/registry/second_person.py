@@ -7,7 +7,7 @@ What the loop does by its policies needs none: it has the gate, and its rollouts
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from sqlalchemy import Select, select
@@ -18,21 +18,21 @@ from tidemill.accounts.user_names import folded
 from tidemill.errors import ApprovalNeeded, NotAllowed, UsageError
 from tidemill.ids import new_id
 from tidemill.project import Project
+from tidemill.registry.approval_terms import VALID
 from tidemill.state import State
 from tidemill.state.tables import ApiKey, Approval, User
 
 __all__ = [
-    "VALID",
     "SharedAct",
     "approved_request",
     "decide_approval",
+    "expire_requests",
     "require_second_person",
     "withdraw",
 ]
 
 SharedAct = Literal["promote", "rollout", "deploy"]
-VALID: Final = timedelta(days=7)
-"""An approval counts for this long."""
+_UNANSWERED: Final = f"nobody answered within {VALID.days} days"
 
 
 def require_second_person(
@@ -65,6 +65,7 @@ def require_second_person(
     now = datetime.now(UTC)
     bound: dict[str, Any] = json.loads(json.dumps(terms))  # as the record gives them back
     with state.transaction() as session:
+        _expire(session, project.model, now)
         if _use(session, _of(project.model, act, version), bound, now):
             return
         row = _waiting(session, _of(project.model, act, version), bound)
@@ -85,14 +86,20 @@ def decide_approval(
     """Approve or refuse what another person asked for; who asked may only take it back, by refusing.
 
     Raises:
-        UsageError: there is no such request, or it is decided already: the message says by whom.
+        UsageError: there is no such request, it is decided already (the message says by whom), or nobody
+            has answered it in time.
         NotAllowed: the same person asked for it, by whatever name or token; or the token is nobody's.
     """
+    expire_requests(state, model)
     with state.transaction() as session:
         row = session.get(Approval, approval)
         if row is None or row.model != model:
             raise UsageError(
                 f"{model} has no request {approval!r}", hint="`tidemill approvals list` shows those that wait"
+            )
+        if row.status == "expired":
+            raise UsageError(
+                f"{row.id} has expired: {row.comment}", hint="ask for it again, if it is still wanted"
             )
         if row.status != "waiting":
             raise UsageError(
@@ -114,6 +121,12 @@ def decide_approval(
         return row
 
 
+def expire_requests(state: State, model: str) -> int:
+    """Put on record which requests nobody has answered in time, and return how many: they wait no longer."""
+    with state.transaction() as session:
+        return _expire(session, model, datetime.now(UTC))
+
+
 def approved_request(state: State, model: str, approval: str) -> Approval:
     """Return a request that was approved and not used yet.
 
@@ -132,6 +145,17 @@ def withdraw(session: Session, approval: str, *, by: str, comment: str) -> None:
     row = session.get(Approval, approval)
     if row is not None and row.status == "waiting":
         row.status, row.decided_by, row.decided_at, row.comment = "refused", by, datetime.now(UTC), comment
+
+
+def _expire(session: Session, model: str, now: datetime) -> int:
+    late = (Approval.model == model, Approval.status == "waiting", Approval.asked_at <= now - VALID)
+    rows = session.scalars(select(Approval).where(*late).order_by(Approval.asked_at, Approval.id)).all()
+    for row in rows:
+        row.status, row.decided_at, row.comment = "expired", row.asked_at + VALID, _UNANSWERED
+        details = {"approval": row.id, "of": row.action, "asked_by": row.asked_by, "terms": row.terms}
+        act = audit.Act("registry", "expire", "version", row.version, model, _UNANSWERED, details)
+        audit.append(session, act)
+    return len(rows)
 
 
 def _use(session: Session, of: Select[Approval], terms: Mapping[str, Any], now: datetime) -> bool:

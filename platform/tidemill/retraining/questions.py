@@ -9,7 +9,7 @@ from tidemill.accounts import audit
 from tidemill.clock import utc
 from tidemill.errors import ApprovalNeeded, RetrainingError, TurnInProgress, UsageError
 from tidemill.project import Project
-from tidemill.registry.second_person import withdraw
+from tidemill.registry.second_person import expire_requests, withdraw
 from tidemill.retraining.turn import Listener, resume_turns
 from tidemill.serving.routing.replicas import live_replicas
 from tidemill.state import State
@@ -99,10 +99,13 @@ def raise_needed(turn: Turn) -> None:
 def answer_overdue(project: Project, state: State, now: datetime) -> list[Turn]:
     """Answer the questions whose time is over by their default, and return their turns.
 
+    Requests for a second person that nobody has answered in time expire with them.
+
     Raises:
         TidemillError: as `answer` does; the next round tries it again.
     """
     done = []
+    expire_requests(state, project.model)
     for turn in open_questions(state, project.model):
         asked = turn.question or {}
         if datetime.fromisoformat(asked["until"]) <= now:

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import select
 
 from tidemill.errors import ApprovalNeeded, DecisionOutdated, GateRefused, RegistryError
+from tidemill.registry.approval_terms import VALID
 from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.promotion import check_decision, promote
-from tidemill.registry.second_person import VALID
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.retraining.step_context import StepContext, StepResult
 from tidemill.rollouts.rollout import begin

@@ -125,6 +125,7 @@ OTHERS = (
     "rollouts/rollout.py:_take",
     "rollouts/rollout_ending.py:_end_locked",
     "registry/second_person.py:_ask",
+    "registry/second_person.py:_expire",
 )
 """What is neither: logins, MLflow's API, moves outside, and what rollouts decide by themselves."""
 

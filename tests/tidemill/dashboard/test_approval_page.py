@@ -1,5 +1,7 @@
 """Approvals on the dashboard: two people, one of whom cannot be both."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.tidemill.dashboard.test_login import browser, cheap_argon, enter_by, log_in, people
@@ -10,7 +12,7 @@ from tidemill.dashboard.pages.decisions import champion_acts
 from tidemill.dashboard.pages.people import approval_page
 from tidemill.errors import ApprovalNeeded
 from tidemill.registry.second_person import require_second_person
-from tidemill.state.tables import Turn
+from tidemill.state.tables import Approval, Turn
 
 __all__ = ["browser", "cheap_argon", "people"]
 PAGE = "/models/parcel-delay/approvals"
@@ -59,6 +61,23 @@ def test_who_asked_cannot_approve_and_another_can_which_does_it(browser, people,
     again = send(browser, f"{PAGE}/{request_id}/refuse", comment="no")
     assert again.status_code == 422
     assert "by bob" in again.text
+
+
+def test_a_request_that_nobody_answered_in_time_is_shown_as_expired_and_cannot_be_approved(
+    browser, people, request_id
+):
+    log_in(browser)
+    assert "expires <time" in browser.get(PAGE).text
+    with people.state.transaction() as session:
+        session.get_one(Approval, request_id).asked_at = people.clock.now() - timedelta(days=8)
+    page = browser.get(PAGE).text
+    assert "Approve</button>" not in page
+    assert "state-expired" in page
+    [shown] = browser.get(f"{API}{PAGE}").json()["approvals"]
+    assert (shown["status"], shown["until"][:10]) == ("expired", "2013-06-30")
+    answer = send(browser, f"{PAGE}/{request_id}/refuse", comment="late")
+    assert answer.status_code == 422
+    assert "nobody answered within 7 days" in browser.get(PAGE).text
 
 
 def test_who_needs_an_approval_is_led_to_where_it_is_given(browser, people, monkeypatch):

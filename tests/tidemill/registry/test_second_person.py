@@ -1,5 +1,6 @@
 """Four eyes: who must approve, who cannot, and what an approval is good for. No engine is needed."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -8,7 +9,8 @@ import pytest
 from tidemill.accounts.api_keys import create_key
 from tidemill.accounts.users import add_user
 from tidemill.errors import ApprovalNeeded, GateRefused, NotAllowed, UsageError
-from tidemill.registry.second_person import VALID, decide_approval, require_second_person
+from tidemill.registry.approval_terms import VALID
+from tidemill.registry.second_person import decide_approval, expire_requests, require_second_person
 from tidemill.state import open_state
 from tidemill.state.tables import Approval, AuditEntry
 
@@ -96,6 +98,34 @@ def test_an_approval_is_for_one_act_and_version_and_ends(records):
         row = session.query(Approval).filter_by(status="approved").one()
         row.decided_at = row.decided_at - VALID - timedelta(seconds=1)
     asked(records)
+
+
+def age(records, by):
+    with records.transaction() as session:
+        for row in session.query(Approval).filter_by(status="waiting"):
+            row.asked_at -= by
+
+
+def test_a_request_that_nobody_answers_expires_on_record_and_can_be_asked_for_again(records):
+    first = asked(records)
+    age(records, VALID - timedelta(hours=1))
+    assert expire_requests(records, "parcel-delay") == 0
+    assert asked(records) == first
+    age(records, timedelta(hours=1))
+    assert expire_requests(records, "another") == 0
+    for said in ("approve", "refuse"):
+        with pytest.raises(UsageError, match="has expired: nobody answered within 7 days"):
+            decide(records, first, "bob", said)
+    with pytest.raises(ApprovalNeeded):
+        ask(records)
+    second = asked(records)
+    assert second != first
+    age(records, VALID)
+    assert asked(records) not in (first, second)  # who asks again puts the end of the one before on record
+    with records.transaction() as session:
+        entries = session.query(AuditEntry).filter_by(action="expire").order_by(AuditEntry.seq).all()
+        assert [json.loads(one.details)["approval"] for one in entries] == [first, second]
+        assert {(one.actor, one.actor_kind) for one in entries} == {("registry", "process")}
 
 
 def test_an_approval_is_for_what_was_shown_with_it(records):

@@ -29,23 +29,27 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_waiting(project: ProjectDir = None, json: AsJson = False) -> None:
-    """Show what waits for a second person."""
+    """Show what waits for a second person; after seven days nothing does any more."""
     from tidemill.cli.reading import open_reading
-    from tidemill.registry.approval_terms import said_terms
+    from tidemill.registry.approval_terms import VALID, said_terms
     from tidemill.state import record_queries
 
     folder, records = open_reading(project)
-    found = record_queries.approvals_waiting(records, folder.model)
+    since = SystemClock().now() - VALID
+    waiting = record_queries.approvals_waiting(records, folder.model)
+    found = [row for row in waiting if row.asked_at > since]
 
     def render(console: "Console") -> None:
         for row in found:
             console.print(f"{row.id}  {row.action} version {row.version} of {row.model}")
             print_indented(console, said_terms(row.terms))
             console.print(f"  {row.asked_by}, {format_moment(row.asked_at)}: {row.reason}")
+            console.print(f"  waits until {format_moment(row.asked_at + VALID)}")
         if not found:
             console.print("nothing waits for a second person")
 
-    emit({"approvals": [vars(row) for row in found]}, json, render)
+    shown = [{**vars(row), "until": row.asked_at + VALID} for row in found]
+    emit({"approvals": shown}, json, render)
 
 
 def approve(id: _ID, comment: _Comment, project: ProjectDir = None, json: AsJson = False) -> None:

@@ -1,6 +1,7 @@
 """``tidemill users``, as people and programs call it."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from argon2 import PasswordHasher
@@ -13,6 +14,7 @@ from tidemill.project import load_project
 from tidemill.registry.second_person import require_second_person
 from tidemill.retraining.by_hand import approved_acts
 from tidemill.state import open_state
+from tidemill.state.tables import Approval
 
 WORDS = "four words in a row"
 
@@ -112,6 +114,7 @@ def test_what_waits_for_a_second_person_is_listed_and_decided(run, tmp_path, mon
     told = run("approvals", "list").stdout
     assert "summer" in told
     assert "in place of version 5" in told
+    assert "waits until" in told
     same = run("approvals", "approve", waiting["id"], "--comment", "mine")
     assert "a second person" in str(same.exception)
     monkeypatch.setenv("TIDEMILL_ACTOR", "bob")
@@ -120,3 +123,15 @@ def test_what_waits_for_a_second_person_is_listed_and_decided(run, tmp_path, mon
     assert "Version 7 serves now." in done.stdout
     assert "refused already" not in done.stdout
     assert "approved already" in str(run("approvals", "refuse", waiting["id"], "--comment", "no").exception)
+
+
+def test_what_nobody_answered_in_time_is_not_listed_as_waiting(run, tmp_path):
+    (tmp_path / "params.yaml").write_text(json.dumps({**PARAMS, "gate": {"four_eyes": True}}))
+    project = load_project(tmp_path)
+    state = open_state(project.state_url)
+    with pytest.raises(ApprovalNeeded):
+        require_second_person(project, state, "promote", "7", actor="root", reason="summer", terms=TERMS)
+    with state.transaction() as session:
+        session.query(Approval).one().asked_at -= timedelta(days=7)
+    state.close()
+    assert "nothing waits" in run("approvals", "list").stdout

@@ -1,7 +1,7 @@
 """Approvals: what a person asked for, and a second one must agree to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.visit import Here
-from tidemill.registry.approval_terms import said_terms
+from tidemill.registry.approval_terms import said_terms, valid_until
 from tidemill.registry.second_person import decide_approval
 from tidemill.state.record_reader import Row
 
@@ -43,6 +43,8 @@ class ShownApproval:
     """The terms in words."""
     turn: str | None
     """The turn that goes on when it is approved."""
+    until: datetime | None
+    """Until when it waits, or its approval counts; None if neither."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,17 @@ def approvals(visit: Here, model: str, number: PageNumber = 1) -> Approvals:
     rows, part = read_part(visit.records, "approvals", "model = ?", model, order=order, number=number)
     waiting = visit.records.select("turns", "model = ? AND status = 'asked'", model)
     turns = {(turn.question or {}).get("approval"): turn.id for turn in waiting}
-    return Approvals(model, [_shown(row, turns.get(row.id)) for row in rows], part)
+    return Approvals(model, [_shown(row, turns.get(row.id), visit.now) for row in rows], part)
 
 
-def _shown(row: Row, turn: str | None) -> ShownApproval:
-    own = [name for name in ShownApproval.__dataclass_fields__ if name not in ("said", "turn")]
+def _shown(row: Row, turn: str | None, now: datetime) -> ShownApproval:
+    own = [one.name for one in fields(ShownApproval) if one.name not in ("said", "turn", "until")]
     values = {name: getattr(row, name) for name in own}
-    return ShownApproval(**values, said=said_terms(row.terms), turn=turn)
+    until = valid_until(row.status, row.asked_at, row.decided_at)
+    if row.status == "waiting" and until is not None and until <= now:
+        values["status"] = "expired"  # the next who asks or answers puts it on record
+    waits = values["status"] in ("waiting", "approved")
+    return ShownApproval(**values, said=said_terms(row.terms), turn=turn if waits else None, until=until)
 
 
 def approve(visit: Here, model: str, approval: str, form: ApprovalForm) -> Done:
