@@ -3,6 +3,8 @@
 Failures are counted for each name from each address, for each address, and for each name. Past a few of
 them, each one more doubles the wait before the next attempt is looked at, up to a limit. What is counted for
 a name alone does not keep an address out from which that user has logged in before.
+
+Logins that an address begins at a provider, and does not finish, are counted likewise.
 """
 
 import hashlib
@@ -17,7 +19,7 @@ from sqlalchemy.orm import Session
 from tidemill.accounts.user_names import folded
 from tidemill.state.tables import FailedLogins
 
-__all__ = ["forget_failures", "record_failure", "wait_before"]
+__all__ = ["count_begun", "forget_begun", "forget_failures", "record_failure", "wait_before", "wait_words"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class _Limit:
 _PAIR: Final = _Limit(4, timedelta(minutes=15))
 _ADDRESS: Final = _Limit(20, timedelta(minutes=15))
 _NAME: Final = _Limit(30, timedelta(minutes=1))
+_BEGUN: Final = _Limit(60, timedelta(minutes=1))
+"""Many people may come from one address, such as that of an office."""
 _FORGET: Final = timedelta(hours=24)
 _KNOWN: Final = timedelta(days=90)
 
@@ -52,13 +56,7 @@ def record_failure(session: Session, name: str, address: str, now: datetime) -> 
     """Count a failed login."""
     session.execute(delete(FailedLogins).where(FailedLogins.last_at < now - _KNOWN))
     for subject, limit in _subjects(name, address):
-        row = session.get(FailedLogins, subject)
-        if row is None:
-            row = FailedLogins(subject=subject, failures=0, last_at=now)
-            session.add(row)
-        row.failures = 1 if now - row.last_at > _FORGET else row.failures + 1
-        row.last_at = now
-        row.blocked_until = now + wait if (wait := _wait(limit, row.failures)) else None
+        _count(session, subject, limit, now)
 
 
 def forget_failures(session: Session, name: str, address: str, now: datetime) -> None:
@@ -76,6 +74,46 @@ def forget_failures(session: Session, name: str, address: str, now: datetime) ->
         session.delete(row)
     known = _digest("known", folded(name), address)
     session.merge(FailedLogins(subject=known, failures=0, last_at=now, blocked_until=None))
+
+
+def count_begun(session: Session, address: str, now: datetime) -> timedelta:
+    """Count a login that is begun at a provider; return how long it must wait first, zero for not at all."""
+    row = session.get(FailedLogins, _begun(address))
+    if row is not None and row.blocked_until is not None and row.blocked_until > now:
+        return row.blocked_until - now
+    _count(session, _begun(address), _BEGUN, now)
+    return timedelta(0)
+
+
+def forget_begun(session: Session, address: str) -> None:
+    """Take a login at a provider that was finished: this address begins anew."""
+    row = session.get(FailedLogins, _begun(address))
+    if row is not None:
+        session.delete(row)
+
+
+def wait_words(wait: timedelta) -> str:
+    """Return how long somebody must wait, in words.
+
+    >>> wait_words(timedelta(seconds=0.2)), wait_words(timedelta(minutes=15))
+    ('1 s', '15 minutes')
+    """
+    seconds = max(round(wait.total_seconds()), 1)
+    return f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} minutes"
+
+
+def _count(session: Session, subject: str, limit: _Limit, now: datetime) -> None:
+    row = session.get(FailedLogins, subject)
+    if row is None:
+        row = FailedLogins(subject=subject, failures=0, last_at=now)
+        session.add(row)
+    row.failures = 1 if now - row.last_at > _FORGET else row.failures + 1
+    row.last_at = now
+    row.blocked_until = now + wait if (wait := _wait(limit, row.failures)) else None
+
+
+def _begun(address: str) -> str:
+    return _digest("sign-on", address)
 
 
 def _is_known(session: Session, name: str, address: str, now: datetime) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from tidemill.accounts import audit
-from tidemill.accounts.login_limits import forget_failures, record_failure, wait_before
+from tidemill.accounts.login_limits import forget_failures, record_failure, wait_before, wait_words
 from tidemill.accounts.passwords import hash_password, is_outdated, verify_password
 from tidemill.accounts.user_names import folded
 from tidemill.errors import LoginRefused, TooManyLogins
@@ -125,7 +125,7 @@ def log_in(state: State, *, name: str, password: str, address: str, agent: str, 
         if not wait:
             record_failure(session, name, address, now)
     if wait:
-        raise TooManyLogins("there were too many failed logins", hint=f"try again in {_words(wait)}")
+        raise TooManyLogins("there were too many failed logins", hint=f"try again in {wait_words(wait)}")
     # The digest takes long: no transaction waits for it.
     right = verify_password(row.password if row is not None else None, password)
     if row is None or not right or row.disabled_at is not None:
@@ -160,7 +160,7 @@ def check_password(state: State, user_id: str, password: str, *, now: datetime) 
         if not wait:
             record_failure(session, name, _INSIDE, now)
     if wait:
-        raise TooManyLogins("the password was wrong too often", hint=f"try again in {_words(wait)}")
+        raise TooManyLogins("the password was wrong too often", hint=f"try again in {wait_words(wait)}")
     if not verify_password(user.password if user is not None else None, password):
         raise LoginRefused("the present password is wrong", hint="type it again")
     with state.transaction() as session:
@@ -250,8 +250,3 @@ def _record_refusal(state: State, user: User | None, address: str) -> None:
 
 def _act(who: str, action: str, address: str) -> audit.Act:
     return audit.Act(who, action, "account", who, details={"address": address})
-
-
-def _words(wait: timedelta) -> str:
-    seconds = max(round(wait.total_seconds()), 1)
-    return f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} minutes"

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from tidemill.accounts import audit
+from tidemill.accounts.login_limits import count_begun, forget_begun, wait_words
 from tidemill.accounts.login_sessions import NewSession, start_session
 from tidemill.accounts.roles import EVERY_PROJECT, ROLES
 from tidemill.accounts.sign_on.sign_on_providers import Provider
 from tidemill.accounts.user_names import checked_name, folded
 from tidemill.accounts.users import look_alike
-from tidemill.errors import LoginRefused, UsageError
+from tidemill.errors import LoginRefused, TooManyLogins, UsageError
 from tidemill.ids import new_id
 from tidemill.state import State
 from tidemill.state.tables import LinkedAccount, RoleGrant, SignOnAttempt, User
@@ -35,6 +36,8 @@ _PATIENCE: Final = timedelta(minutes=10)
 _LIFETIME: Final = timedelta(hours=12)
 """Of a session: groups are read at its beginning alone, and somebody may be taken out of them since."""
 _WORDS = 300
+_MOST: Final = 10_000
+"""Attempts that are kept; of more, the oldest are dropped, whoever begins them."""
 
 
 @dataclass(frozen=True)
@@ -57,23 +60,44 @@ class Vouched:
     groups: frozenset[str]
 
 
-def begin_sign_on(state: State, provider: str, browser: str, target: str, now: datetime) -> Begun:
-    """Record that a browser begins a login; attempts that were not finished in time are dropped."""
+def begin_sign_on(
+    state: State, provider: str, browser: str, target: str, now: datetime, *, address: str
+) -> Begun:
+    """Record that a browser begins a login; attempts that were not finished in time are dropped.
+
+    Raises:
+        TooManyLogins: this address has begun many and finished none; the hint says how long it must wait.
+    """
     begun = Begun(secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(48))
     with state.transaction() as session:
-        session.execute(delete(SignOnAttempt).where(SignOnAttempt.expires_at <= now))
-        session.add(
-            SignOnAttempt(
-                state=_digest(begun.state),
-                browser=_digest(browser),
-                provider=provider,
-                nonce=begun.nonce,
-                verifier=begun.verifier,
-                target=target,
-                expires_at=now + _PATIENCE,
+        wait = count_begun(session, address, now)
+        if not wait:
+            _make_room(session, now)
+            session.add(
+                SignOnAttempt(
+                    state=_digest(begun.state),
+                    browser=_digest(browser),
+                    provider=provider,
+                    nonce=begun.nonce,
+                    verifier=begun.verifier,
+                    target=target,
+                    expires_at=now + _PATIENCE,
+                )
             )
+    if wait:
+        raise TooManyLogins(
+            "too many logins were begun from this address, and none was finished",
+            hint=f"try again in {wait_words(wait)}",
         )
     return begun
+
+
+def _make_room(session: Session, now: datetime) -> None:
+    session.execute(delete(SignOnAttempt).where(SignOnAttempt.expires_at <= now))
+    over = (session.scalar(select(func.count()).select_from(SignOnAttempt)) or 0) - _MOST + 1
+    if over > 0:
+        oldest = select(SignOnAttempt.state).order_by(SignOnAttempt.expires_at).limit(over)
+        session.execute(delete(SignOnAttempt).where(SignOnAttempt.state.in_(oldest)))
 
 
 def finish_sign_on(state: State, provider: str, browser: str, given: str, now: datetime) -> SignOnAttempt:
@@ -128,6 +152,7 @@ def log_in_vouched(
         if user is None:
             user = _new_user(session, vouched, provider_name, by, now)
         _replace_roles(session, user, wanted, by, now)
+        forget_begun(session, address)
         details = {"provider": provider_name, "roles": {name: sorted(some) for name, some in wanted.items()}}
         audit.append(session, audit.Act(user.name, "log-in", "account", user.name, details=details))
         return start_session(session, user, address=address, agent=agent, now=now, lifetime=_LIFETIME)

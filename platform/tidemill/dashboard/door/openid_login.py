@@ -53,7 +53,7 @@ class SignOnRoutes:
         client, visit = self._client(provider), _visit(request)
         browser = secrets.token_urlsafe(32)
         target = local_path(request.query_params.get("next", "/"))
-        begun = begin_sign_on(visit.state, provider, browser, target, visit.now)
+        begun = begin_sign_on(visit.state, provider, browser, target, visit.now, address=_address(request))
         answer = RedirectResponse(client.login_address(begun, self._back(request, provider)), status_code=303)
         answer.set_cookie(
             _COOKIE,
