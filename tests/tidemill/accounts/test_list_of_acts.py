@@ -121,6 +121,7 @@ OTHERS = (
     "accounts/sign_on/single_sign_on.py:log_in_vouched",
     "accounts/sign_on/single_sign_on.py:record_refused",
     "dashboard/tracking_proxy/tracking_proxy.py:_put_on_record",
+    "registry/history/outside_moves.py:_tell_deleted",
     "registry/history/outside_moves.py:record_outside_move",
     "rollouts/rollout.py:_take",
     "rollouts/rollout_ending.py:_end_locked",

@@ -466,3 +466,44 @@ def test_a_champion_that_was_moved_in_the_registry_is_on_record_as_such(register
     reconcile(free, state)
     with state.transaction() as session:
         assert sorted(session.scalars(select(Alert.status))) == ["firing", "resolved"]
+
+
+OUTSIDE_ALERT = "registry/champion-moved-outside"
+
+
+def alerts_of(state):
+    with state.transaction() as session:
+        return [
+            (one.severity, one.status) for one in session.scalars(select(Alert).order_by(Alert.raised_at))
+        ]
+
+
+def test_a_champion_whose_alias_was_deleted_in_the_registry_raises_the_same_alert(registered, state):
+    free = with_gate(registered, mode="off")
+    move(free, state, "1")
+    connect(free).delete_registered_model_alias("small-model", CHAMPION)
+    for _ in range(2):
+        reconcile(free, state)
+    with state.transaction() as session:
+        [alert] = session.query(Alert).all()
+        acts = session.query(AuditEntry.actor, AuditEntry.action).order_by(AuditEntry.seq).all()
+    assert (alert.monitor, alert.severity, alert.status) == (OUTSIDE_ALERT, "critical", "firing")
+    assert "was deleted in the registry itself" in alert.message
+    assert [tuple(one) for one in acts[-2:]] == [("ada", "promote"), ("registry", "delete")]
+    assert len(promotions(state)) == 1
+    set_alias(free, CHAMPION, "1")  # somebody takes it back there
+    reconcile(free, state)
+    assert alerts_of(state) == [("critical", "resolved")]
+    connect(free).delete_registered_model_alias("small-model", CHAMPION)
+    reconcile(free, state)
+    assert alerts_of(state) == [("critical", "resolved"), ("critical", "firing")]
+    assert rollback(free, state, "ada", "it was never asked for", NOW, to="1").to_version == "1"
+    assert champion_version(free) == "1"
+    assert alerts_of(state) == [("critical", "resolved"), ("critical", "resolved")]
+
+
+def test_a_registry_that_was_lost_is_not_taken_for_a_deleted_alias(registered, state, tmp_path):
+    move(with_gate(registered, mode="off"), state, "1")
+    lost = load_project(registered.root, Settings(tracking_uri=f"sqlite:///{tmp_path / 'new.db'}"))
+    reconcile(lost, state)
+    assert alerts_of(state) == []

@@ -1,10 +1,12 @@
 """Records moves of the champion that were made past Tidemill, such as by MLflow's own API on this machine.
 
-Each raises an alert, which the next move by Tidemill resolves, as a person may.
+Each raises an alert, which the next move by Tidemill resolves, as a person may. So does an alias that is
+deleted there; that one ends too when the alias is back.
 """
 
 import logging
 from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,13 +17,18 @@ from tidemill.project import Project
 from tidemill.registry.versions.alias_names import CHAMPION
 from tidemill.state import State
 from tidemill.state.external_alerts import ExternalAlert, take_external
-from tidemill.state.tables import Deployment, Promotion
+from tidemill.state.tables import Alert, Deployment, Promotion
 
 __all__ = ["OUTSIDE", "end_outside_alert", "record_outside_move", "tell_outside_deployment"]
 
 OUTSIDE = "outside"
 """The kind of such a move."""
 _WHY = "the alias champion was moved in the registry itself: without gate, reason and approval"
+_DELETED = "the alias champion was deleted in the registry itself: without gate, reason and approval"
+_SOURCE: Final = "registry"
+_MONITOR: Final = "champion-moved-outside"
+_GONE: Final = f"{CHAMPION}-deleted"
+"""Fingerprint of the alert about an alias that was deleted."""
 _log = logging.getLogger(__name__)
 
 
@@ -31,8 +38,11 @@ def record_outside_move(project: Project, state: State, champion: str | None) ->
     Args:
         project: whose model it is.
         state: the records.
-        champion: the version that the registry names.
+        champion: the version that the registry names; None if the alias was deleted, which raises the alert
+            only.
     """
+    if champion is None and not _has_versions(project):
+        return None  # MLflow makes an empty registry where its database was lost
     last = (
         select(Promotion)
         .where(Promotion.model == project.model, Promotion.status.in_(("pending", "done")))
@@ -41,9 +51,15 @@ def record_outside_move(project: Project, state: State, champion: str | None) ->
     )
     with state.transaction() as session:
         before = session.scalar(last)
-        if champion is None or before is None or before.status == "pending" or before.to_version == champion:
+        if before is None or before.status == "pending":
             return None
         now = datetime.now(UTC)
+        if champion is None:
+            _tell_deleted(session, before, now)
+            return None
+        take_external(session, project.model, [_deletion(before, now, ended_at=now)], now)
+        if before.to_version == champion:
+            return None
         made = Promotion(
             id=new_id("move"),
             model=project.model,
@@ -70,13 +86,57 @@ def record_outside_move(project: Project, state: State, champion: str | None) ->
 def end_outside_alert(session: Session, move: Promotion) -> None:
     """Resolve the alert about moves outside: Tidemill has moved the champion itself since."""
     now = datetime.now(UTC)
-    take_external(session, move.model, [_alert(move, ended_at=now)], now)
+    ended = [_alert(move, ended_at=now), _deletion(move, now, ended_at=now)]
+    take_external(session, move.model, ended, now)
+
+
+def _has_versions(project: Project) -> bool:
+    from tidemill.registry.versions.model_versions import list_versions  # imports MLflow; pages import this
+
+    return bool(list_versions(project))
+
+
+def _tell_deleted(session: Session, before: Promotion, now: datetime) -> None:
+    """Raise the alert about an alias that was deleted, or see it again; its beginning is on record, once."""
+    since = _deleted_since(session, before.model)
+    if since is None:
+        details = {"alias": CHAMPION, "from_version": before.to_version}
+        act = audit.Act(_SOURCE, "delete", "version", before.to_version, before.model, _DELETED, details)
+        audit.append(session, act)
+        _log.warning("no version of %s is the champion: %s", before.model, _DELETED)
+    take_external(session, before.model, [_deletion(before, since or now)], now)
+
+
+def _deleted_since(session: Session, model: str) -> datetime | None:
+    """Return since when the alias is known to be deleted; None if that is new."""
+    of = Alert.model == model, Alert.monitor == f"{_SOURCE}/{_MONITOR}"
+    known = session.scalars(select(Alert).where(*of).order_by(Alert.raised_at.desc(), Alert.id.desc()))
+    last = next((one for one in known if one.details.get("fingerprint") == _GONE), None)
+    if last is None or last.details.get("ended_at") is not None:
+        return None
+    return datetime.fromisoformat(last.details["starts_at"])
+
+
+def _deletion(before: Promotion, starts_at: datetime, ended_at: datetime | None = None) -> ExternalAlert:
+    version, model = before.to_version, before.model
+    return ExternalAlert(
+        source=_SOURCE,
+        name=_MONITOR,
+        fingerprint=_GONE,
+        firing=ended_at is None,
+        severity="critical",
+        message=f"no version is the champion: {_DELETED}; version {version} was: `tidemill rollback {model} "
+        f"--to {version}` brings it back",
+        labels={"alias": CHAMPION, "version": version},
+        starts_at=starts_at,
+        ends_at=ended_at,
+    )
 
 
 def _alert(move: Promotion, ended_at: datetime | None = None) -> ExternalAlert:
     return ExternalAlert(
-        source="registry",
-        name="champion-moved-outside",
+        source=_SOURCE,
+        name=_MONITOR,
         fingerprint=CHAMPION,
         firing=ended_at is None,
         severity="critical",
