@@ -1,4 +1,5 @@
 import re
+from datetime import timedelta
 
 import pytest
 from starlette.testclient import TestClient
@@ -53,6 +54,16 @@ def test_without_a_thing_the_chain_of_the_champion_is_shown(browser, chained):
     assert found["start"] == "version:parcel-delay/1"
     assert "predictions:parcel-delay/1" in {one["id"] for one in found["things"]}
     assert found["drawn"].count("<rect") == len(found["things"])
+
+
+def test_the_page_says_when_its_chain_was_read(browser, installation, chained):
+    address = "/models/parcel-delay/lineage"
+    assert "As it was at <time" in browser.get(address).text
+    first = browser.get(f"/api/v1{address}").json()["read_at"]
+    assert first[:19] == "2013-07-01T12:00:00"
+    installation.clock.advance_to(installation.clock.now() + timedelta(seconds=30))
+    assert browser.get(f"/api/v1{address}").json()["read_at"] == first
+    assert ">12:00:00</time>" in browser.get(address).text
 
 
 def test_a_prediction_leads_to_its_version(browser, chained):

@@ -1,13 +1,14 @@
 """The chain of one thing, from the data to the labels, as a graph and as a table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import FastAPI, Query
 
+from tidemill.clock import Clock
 from tidemill.dashboard.charts.layered_graph import Box, draw_graph
 from tidemill.dashboard.page import add_page
 from tidemill.dashboard.records.bounded_reading import READINGS
@@ -69,6 +70,8 @@ class Chain:
     drawn: str | None
     """The graph, SVG; None where there is too much to draw."""
     gaps: int
+    read_at: datetime | None
+    """When it was read: it is kept for a minute. None if nothing was."""
 
 
 def lineage(
@@ -88,12 +91,12 @@ def lineage(
         refuse_lost_registry(visit.records, project)
     wanted = of.strip() or _champion(project)
     if wanted is None:
-        return Chain(model, "", way, None, (), None, 0)
+        return Chain(model, "", way, None, (), None, 0, None)
     if not visit.may("read", "prediction", model) and wanted.startswith(("pred_", "prediction:", "label:")):
         raise NotAllowed(f"{visit.identity.name or 'this visitor'} may not read predictions of {model}")
-    graph = _trace(project, wanted, way)
+    graph, read_at = _trace(project, wanted, way, visit.installation.clock)
     _refuse_foreign(visit, project, wanted, graph)
-    return _shown(visit, model, of.strip(), way, graph)
+    return replace(_shown(visit, model, of.strip(), way, graph), read_at=read_at)
 
 
 def _champion(project: Project) -> str | None:
@@ -103,11 +106,12 @@ def _champion(project: Project) -> str | None:
     return None if number is None else f"version:{project.model}/{number}"
 
 
-def _trace(project: Project, wanted: str, way: str) -> Graph:
-    def read() -> Graph:
+def _trace(project: Project, wanted: str, way: str, clock: Clock) -> tuple[Graph, datetime]:
+    def read() -> tuple[Graph, datetime]:
         from tidemill.lineage.graph.chain import trace  # imports MLflow
 
-        return trace(project, wanted, ways)
+        began = clock.now()
+        return trace(project, wanted, ways), began
 
     ways: Any = ("up", "down") if way == "both" else (way,)
     try:
@@ -193,6 +197,7 @@ def _shown(visit: Visit, model: str, of: str, way: str, graph: Graph) -> Chain:
         things,
         drawn if len(nodes) <= _DRAWN else None,
         sum(node.gap is not None for node in nodes),
+        None,
     )
 
 
