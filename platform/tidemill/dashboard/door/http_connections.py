@@ -1,6 +1,7 @@
 """Connections of the dashboard's server: who sends too slowly, or nothing, is hung up on."""
 
 import asyncio
+import itertools
 from typing import Any, Final
 
 import h11
@@ -13,6 +14,8 @@ HEAD_BYTES: Final = 131_072
 _HEAD_SECONDS = 10.0
 _PIECE_SECONDS = 30.0
 _MOST = 400
+_moments = itertools.count(1)
+"""Numbers what connections do in order: the time of a loop is the same for all that come in one round."""
 
 
 class BoundedConnection(H11Protocol):
@@ -23,15 +26,14 @@ class BoundedConnection(H11Protocol):
     """
 
     _timer: asyncio.TimerHandle | None = None
-    _asked_at = 0.0
+    _asked = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._asked_at = self.loop.time()
+        self._asked = next(_moments)
         self._wait(_HEAD_SECONDS)
-        if len(self.connections) > _MOST:
-            self._make_room()
+        self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
@@ -52,7 +54,7 @@ class BoundedConnection(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Note when the connection was last of use."""
-        self._asked_at = self.loop.time()
+        self._asked = next(_moments)
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -109,6 +111,9 @@ class BoundedConnection(H11Protocol):
         self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
 
     def _make_room(self) -> None:
-        idle = [one for one in self.connections if isinstance(one, BoundedConnection) and one._is_idle]
-        longest = min(idle, key=lambda one: one._asked_at, default=self)
-        longest.transport.close()
+        # Those that are closed already stay among the connections until the loop's next round.
+        own = [one for one in self.connections if isinstance(one, BoundedConnection)]
+        alive = [one for one in own if not one.transport.is_closing()]
+        if len(alive) > _MOST:
+            idle = [one for one in alive if one._is_idle]
+            min(idle, key=lambda one: one._asked, default=self).transport.close()

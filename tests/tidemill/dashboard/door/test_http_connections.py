@@ -2,7 +2,7 @@
 
 import socket
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 import uvicorn
@@ -33,9 +33,20 @@ async def echo(scope, receive, send):
 
 
 @pytest.fixture
-def port(monkeypatch):
+def hasty(monkeypatch):
+    """Let the server wait for half a second only, for what comes before a body and for each piece of one."""
     monkeypatch.setattr(http_connections, "_HEAD_SECONDS", 0.5)
     monkeypatch.setattr(http_connections, "_PIECE_SECONDS", 0.5)
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Let the server wait for longer than any test."""
+    monkeypatch.setattr(http_connections, "_HEAD_SECONDS", 300.0)
+
+
+@pytest.fixture
+def port(monkeypatch):
     monkeypatch.setattr(http_connections, "_MOST", 10)
     config = uvicorn.Config(
         echo, http=BoundedConnection, ws="none", port=0, h11_max_incomplete_event_size=HEAD_BYTES,
@@ -47,34 +58,29 @@ def port(monkeypatch):
         thread = BackgroundThread("server", lambda: server.run([listening]))
         thread.start()
         yield listening.getsockname()[1]
-        until = time.monotonic() + 5
-        while server.server_state.connections and time.monotonic() < until:
-            time.sleep(0.01)  # what clients have closed is closed here, too, before the loop ends
         server.should_exit = True
         assert thread.join(10)
 
 
 @contextmanager
 def client(port):
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as made:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=60)) as made:
         yield made
 
 
 def rest(connection):
-    """Return what comes until the server hangs up, and after how long it does."""
-    began, found = time.monotonic(), b""
-    try:
+    """Return what comes until the server hangs up; it fails if the server does not."""
+    found = b""
+    with suppress(ConnectionResetError):
         while piece := connection.recv(65_536):
             found += piece
-    except ConnectionResetError:
-        pass
-    return found, time.monotonic() - began
+    return found
 
 
 def trickle(connection, piece):
     """Send a piece every tenth of a second until the server hangs up; return what it said."""
     began = time.monotonic()
-    while time.monotonic() - began < 8:
+    while time.monotonic() - began < 60:
         try:
             connection.sendall(piece)
             connection.settimeout(0.1)
@@ -88,20 +94,22 @@ def trickle(connection, piece):
     pytest.fail("the server listens to the end of time")
 
 
+@pytest.mark.usefixtures("hasty")
 def test_who_sends_nothing_or_never_ends_its_headers_is_hung_up_on(port):
     with client(port) as silent, client(port) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
         assert trickle(slow, b"X-More: 1\r\n").startswith(b"HTTP/1.1 408 ")
-        assert rest(silent)[1] < 5
+        assert rest(silent) == b""
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_body_that_pauses_is_not_waited_for(port):
     with client(port) as slow:
         slow.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
-        found, seconds = rest(slow)
-    assert (found, seconds < 5) == (b"", True)
+        assert rest(slow) == b""
 
 
+@pytest.mark.usefixtures("hasty")
 def test_who_asks_in_time_is_answered_however_long_the_answer_takes(port):
     with client(port) as patient:
         for _ in range(2):  # again on the same connection
@@ -111,13 +119,15 @@ def test_who_asks_in_time_is_answered_however_long_the_answer_takes(port):
             assert found.endswith(b"3")
 
 
+@pytest.mark.usefixtures("patient")
 def test_many_that_only_connect_keep_nobody_out(port):
-    idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(25)]
-    with client(port) as last:
-        last.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert last.recv(1000).startswith(b"HTTP/1.1 200 ")
-    for one in idle:
-        one.close()
+    with ExitStack() as opened:
+        idle = [opened.enter_context(client(port)) for _ in range(25)]
+        with client(port) as last:
+            last.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert last.recv(1000).startswith(b"HTTP/1.1 200 ")
+        for one in idle[:16]:  # of 26, ten may stay: those that came last
+            assert rest(one) == b""
 
 
 def test_headers_without_measure_are_no_request(port):
@@ -125,7 +135,7 @@ def test_headers_without_measure_are_no_request(port):
         large.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Large: ")
         with suppress(OSError):  # it does not listen any more
             large.sendall(b"x" * 1_000_000)
-        found, _ = rest(large)
+        found = rest(large)
     assert found == b"" or found.startswith(b"HTTP/1.1 400 ")
 
 
