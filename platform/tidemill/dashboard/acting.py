@@ -3,7 +3,10 @@
 See `tidemill.retraining.by_hand.acts_by_hand` for what can be asked for, and why it is done there.
 """
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -29,6 +32,8 @@ LOG = "turns-by-hand.log"
 """In the project's folder of logs."""
 _MODULE = "tidemill.retraining.by_hand.acts_by_hand"
 _AT_ONCE = threading.BoundedSemaphore(3)
+_ROOM = 1_000_000
+"""Bytes without which no turn begins: it could put neither itself on record nor its errors in its log."""
 _SECONDS = 900.0
 _PLACE_SECONDS = 10.0
 _BEGIN_SECONDS = 60.0
@@ -82,12 +87,15 @@ def start_turn(visit: Visit, project: Project, reason: str, as_of: str | None) -
     Raises:
         TurnInProgress: another turn of the model is being made.
         RetrainingError: it could not begin.
+        OSError: there is no room for it.
     """
     _reap()
     _refuse_second(visit, project)
     before = {row.id for row in _latest(visit, project)}
     project.logs.mkdir(parents=True, exist_ok=True)
     log = project.logs / LOG
+    if shutil.disk_usage(project.logs).free < _ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(project.logs))
     began = log.stat().st_size if log.exists() else 0
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -96,7 +96,7 @@ def make_pages(sign_on: SignOn | None = None) -> FastAPI:
         openapi_url=f"{API}/openapi.json",
         responses={"202": {"model": Unfinished}, "4XX": {"model": Refusal}, "503": {"model": Refusal}},
     )
-    for kind in (TidemillError, RequestValidationError, HTTPException, Exception):
+    for kind in (TidemillError, RequestValidationError, HTTPException, OSError, Exception):
         app.add_exception_handler(kind, answer_for)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.mount("/static", KeptFiles(), name="static")

@@ -42,7 +42,8 @@ _SAID = {
     429: ("too_many", "too many requests", "wait a little"),
 }
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MAY_NOT = (errno.EROFS, errno.EACCES, errno.EPERM)
 _READING = ("GET", "HEAD")
 
 
@@ -112,6 +113,10 @@ def answer_for(request: Request, error: Exception) -> Response:
         case BeingComputed():
             said = f"{error}; nothing was done"
             return error_answer(request, 503, "not_answering", said, "send it again in a minute")
+        case OSError() if error.errno in _MAY_NOT:
+            _log.error("%s", error, exc_info=error)
+            said = f"the dashboard's process may not use {error.filename or 'a file'}: {error.strerror}"
+            return error_answer(request, 503, "not_permitted", said, "let its user read and write there")
         case OSError() if error.errno in _NO_ROOM:
             _log.error("%s", error, exc_info=error)
             where = f" at {error.filename}" if error.filename else ""

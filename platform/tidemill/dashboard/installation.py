@@ -1,5 +1,6 @@
 """What the dashboard shows: the records, and the projects that keep theirs in them."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,14 +15,15 @@ from tidemill.accounts.look_alikes import skeleton
 from tidemill.accounts.sign_on.sign_on_providers import SignOn, read_sign_on
 from tidemill.clock import Clock, SystemClock
 from tidemill.dashboard.live.serving_watch import ServingWatch
-from tidemill.errors import ConfigError, ProjectNotFound
+from tidemill.errors import ConfigError, ProjectNotFound, StateError
 from tidemill.project import Project, load_project
 from tidemill.state import State, open_state
 from tidemill.state.served_records import ServedRecords
 from tidemill.state.tables import KnownProject
 
-__all__ = ["Installation", "ShownProject", "record_project"]
+__all__ = ["Installation", "ShownProject", "expect_project", "record_project"]
 
+_log = logging.getLogger(__name__)
 _WAIT_SECONDS = 5.0
 """A person who waits for an act would rather hear who holds the records."""
 
@@ -96,6 +98,23 @@ class Installation:
                 f"the folder of the project {shown.name} is not on this machine: {shown.root}",
                 hint="do this where the project's stack runs, or start the stack again after a move",
             ) from error
+
+
+def expect_project(installation: Installation) -> None:
+    """Record the project that a dashboard runs in; where nothing can be written it must be on record.
+
+    Pages can be read there all the same, and each act says why it cannot be done.
+
+    Raises:
+        ConfigError: another project has recorded a model of the same name.
+        StateError: the records can be read no more than written, or they do not have the project.
+    """
+    try:
+        record_project(installation.state, installation.home, installation.clock.now())
+    except StateError as error:
+        if installation.home.model not in {one.model for one in installation.projects()}:
+            raise
+        _log.warning("pages are shown, but nothing can be done here now: %s", error)
 
 
 def record_project(state: State, project: Project, now: datetime) -> None:

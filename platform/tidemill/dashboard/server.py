@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import uvicorn
@@ -12,7 +13,7 @@ import uvicorn
 from tidemill.dashboard.app import make_app
 from tidemill.dashboard.door.account_identification import AccountIdentification
 from tidemill.dashboard.door.http_connections import HEAD_BYTES, BoundedConnection
-from tidemill.dashboard.installation import Installation, record_project
+from tidemill.dashboard.installation import Installation, expect_project
 from tidemill.dashboard.live.serving_watch import ServingWatch
 from tidemill.dashboard.opening import is_open, require_safe_opening
 from tidemill.dashboard.server_start import allow_connections, fail_soon, give_way, read_ahead
@@ -20,6 +21,7 @@ from tidemill.errors import TidemillError
 from tidemill.garbage import collect_rarely
 from tidemill.project import load_project
 from tidemill.serving.runtime import stack_record
+from tidemill.state.store import read_state
 
 __all__ = ["main"]
 
@@ -47,10 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         installation = _installation(options)
         _ = installation.sign_on  # a wrong file is said before anything is served
-        record_project(installation.state, installation.home, installation.clock.now())
+        expect_project(installation)
         open_here = is_open(installation.home.settings, options.host)
         if not open_here:
-            require_safe_opening(installation.state, installation.home.settings, options.host)
+            with closing(read_state(installation.home.state_url)) as state:
+                require_safe_opening(state, installation.home.settings, options.host)
     except TidemillError as error:
         _log.error("%s%s", error, f"; {error.hint}" if error.hint else "")
         return 1

@@ -27,6 +27,7 @@ _STATUSES: tuple[tuple[type[errors.TidemillError], int], ...] = (
     (errors.StackNotRunning, 503),
     (errors.ServingError, 409),
     (errors.StateError, 503),
+    (errors.NotWritable, 503),
     (errors.BeingComputed, 202),
     (errors.NotAnswering, 503),
     (errors.DataError, 503),

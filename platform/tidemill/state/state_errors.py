@@ -9,7 +9,7 @@ import psutil
 from sqlalchemy import URL
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 
-from tidemill.errors import StateError
+from tidemill.errors import NotWritable, StateError
 
 __all__ = ["lock_holders", "said_plainly", "shown_address", "translated", "words_of"]
 
@@ -23,6 +23,10 @@ def translated(address: URL) -> Iterator[None]:
         raise StateError(
             f"the records at {shown_address(address)} need a driver: {error}",
             hint="pip install 'tidemill[postgres]'",
+        ) from error
+    except NotWritable as error:
+        raise StateError(
+            f"the records at {shown_address(address)} cannot be written: {error}", hint=error.hint
         ) from error
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         if _is_locked(error):
