@@ -1,5 +1,6 @@
 """Names metrics as people do. On record higher is always better: there losses have their sign changed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ __all__ = ["Metric", "metric_of", "natural_values"]
 
 _ROWS = ("holdout_", "validation_", "expected ")
 """What names of recorded metrics begin with: the rows that they are of, or that it is an estimate."""
+
+_LONGEST = 1e15
+"""From here on a float holds no digit behind the point."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,16 @@ class Metric:
         return f"{self.name} {self.number(value, digits)}"
 
     def number(self, value: float, digits: int = 4) -> str:
-        """Return a value, given as it is on record, with so many digits behind the point."""
-        return f"{self.sign * value + 0.0:.{digits}f}"
+        """Return a value, given as it is on record, with so many digits behind the point.
+
+        One that would look like zero, or like a row of digits, has a power of ten.
+
+        >>> [metric_of("neg_mae").number(value) for value in (-12.3456, 0.0, -3.2e-9, -1e300)]
+        ['12.3456', '0.0000', '3.2e-09', '1e+300']
+        """
+        shown = self.sign * value + 0.0
+        fits = shown == 0 or 0.5 * 10**-digits <= abs(shown) < _LONGEST or not math.isfinite(shown)
+        return f"{shown:.{digits}f}" if fits else f"{shown:.{max(digits, 6)}g}"
 
 
 def metric_of(name: str) -> Metric:

@@ -19,6 +19,9 @@ __all__ = ["Evaluation", "Verdict", "decide"]
 _ROUNDING = 1e-12  # 0.73 - 0.72 is not 0.01 in floating point
 
 
+_ALL_EXPLAINED = 1 - 1e-6
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The metrics of one version on the hold-out."""
@@ -162,7 +165,10 @@ def _check_interval(
 
 def _suspect(config: "GateConfig", candidate: Evaluation) -> list[tuple[bool, str]]:
     """Return a note where a candidate makes no mistake at all."""
-    if candidate.problems or not is_perfect(config.metric, candidate.metrics.get(config.metric, math.nan)):
+    metrics = candidate.metrics
+    if candidate.problems or not is_perfect(config.metric, metrics.get(config.metric, math.nan)):
+        return []
+    if metrics.get("r2", 1.0) < _ALL_EXPLAINED:  # in small units any error is nearly zero
         return []
     return [
         (

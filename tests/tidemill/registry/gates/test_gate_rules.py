@@ -176,6 +176,13 @@ def test_a_candidate_without_any_mistake_is_suspicious(metric, value, suspicious
     assert any("is perfect, which is suspicious" in reason for reason in verdict.reasons) is suspicious
 
 
+def test_small_units_are_no_perfect_model():
+    figures = {"neg_mae": -8e-13, "r2": -0.02}  # of labels of about 1e-12
+    reasons = decide(GateConfig(metric="neg_mae"), Evaluation("2", figures, 900), None).reasons
+    assert reasons[-1:] == ("mae 8e-13 of version 2: there is no champion yet",)
+    assert "perfect" not in " ".join(reasons)
+
+
 @pytest.mark.parametrize(
     ("interval", "min_gain", "passed"),
     [
