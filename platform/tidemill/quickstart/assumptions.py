@@ -8,6 +8,7 @@ from tidemill.plurals import counted
 from tidemill.quickstart.calibration import Thresholds
 from tidemill.quickstart.choices import Assumption, Choices, default_metric
 from tidemill.quickstart.init_options import alike
+from tidemill.tasks.natural_metric import metric_of
 
 __all__ = ["assumptions"]
 
@@ -118,7 +119,7 @@ def _target(choices: Choices) -> str:
         what = f"{len(target.classes)} classes ({shares})"
         if target.positive is not None:
             what += f", the probability of {target.positive} is predicted"
-    return f"{target.column}: {what}, judged by {default_metric(choices)}{missing}{assumed}"
+    return f"{target.column}: {what}, judged by {metric_of(default_metric(choices)).name}{missing}{assumed}"
 
 
 def _time(choices: Choices) -> str:

@@ -8,7 +8,7 @@ from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.monitoring.quality.labelled_quality import WindowQuality, held_out_errors, measure
 from tidemill.monitoring.windows.window_rows import WindowRows
-from tidemill.tasks.task_names import loss_name
+from tidemill.tasks.natural_metric import metric_of
 
 __all__ = ["judge"]
 
@@ -33,13 +33,13 @@ def decay(quality: WindowQuality, config: QualityConfig) -> Finding:
     """Return the finding that the quality has decayed."""
     assert quality.value is not None
     digits = _digits(quality, config)
-    loss = loss_name(quality.metric)
-    name, sign = (quality.metric, 1) if loss is None else (loss, -1)
+    metric = metric_of(quality.metric)
+    name, sign = metric.name, metric.sign
     below, above, floor = ("below", "above", "floor") if sign > 0 else ("above", "below", "ceiling")
     compared = [f"over {quality.overall.rows:,} labelled predictions"]
     if quality.expected is not None and quality.drop is not None:
         side = below if quality.drop > 0 else above
-        allowed = f" (allowed: {quality.max_drop:g})" if quality.max_drop is not None else ""
+        allowed = f" (allowed: {quality.max_drop:.4g})" if quality.max_drop is not None else ""
         expected = f"{sign * quality.expected:.{digits}f}"
         compared.append(f"{abs(quality.drop):.{digits}f} {side} the hold-out's {expected}{allowed}")
     if config.floor is not None and quality.value < config.floor:

@@ -77,6 +77,8 @@ def test_a_decay_names_the_hold_out_and_the_floor():
     assert decay(quality(0.55, expected=None), limits).message == (
         "roc_auc is 0.5500 (± 0.020) over 4,000 labelled predictions, below the floor of 0.6"
     )
+    own = replace(quality(0.55, expected=None), metric="forecast:pinball")
+    assert decay(own, limits).message.startswith("pinball is 0.5500 (± 0.020) over")
 
 
 def test_one_broken_feature_is_alarming_and_named_with_the_reason(tmp_path: Path):
