@@ -23,6 +23,9 @@ _NO_NAME = re.compile(r"Column_\d+")
 _ENGINE_PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 """What an engine puts before its messages: the time, and the line of its own source."""
 _END = b"end of trees"
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_DEEPEST = 64
+"""XGBoost nests its models less than ten times; text nested some ten thousand times ends its process."""
 
 
 def read_xgboost(file: Path) -> ForeignModel:
@@ -34,6 +37,8 @@ def read_xgboost(file: Path) -> ForeignModel:
     """
     package = _package("xgboost", "xgboost-cpu")
     booster = package.Booster()
+    if _is_deep(file.read_bytes()):
+        raise _broken(file, "XGBoost", ValueError(f"it is nested deeper than {_DEEPEST}"))
     try:
         booster.load_model(str(file))
         described = json.loads(booster.save_config())["learner"]
@@ -68,6 +73,23 @@ def read_xgboost(file: Path) -> ForeignModel:
         width=int(booster.num_features()),
         task=task,
     )
+
+
+def _is_deep(content: bytes) -> bool:
+    """Return whether JSON is nested too deeply.
+
+    >>> _is_deep(b'{"learner": ' + b"[" * 70), _is_deep(b'{"learner": ' + b"[[]," * 70)
+    (True, True)
+    >>> _is_deep(b'{"learner": ' + b"[]," * 70), _is_deep(b'{"' + b"[" * 70 + b'"')
+    (False, False)
+    """
+    depth = 0
+    if re.match(rb'\s*\{\s*"', content):  # else it is binary
+        for found in _STRING_OR_BRACKET.finditer(content):
+            depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
+            if depth > _DEEPEST:
+                return True
+    return False
 
 
 def read_lightgbm(file: Path) -> ForeignModel:

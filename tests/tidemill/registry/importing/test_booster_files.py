@@ -8,7 +8,7 @@ import pytest
 import xgboost
 
 from tests.tidemill.registry.importing.test_model_import import NUMBERS, frame
-from tidemill.errors import DataError, UsageError
+from tidemill.errors import DataError, RegistryError, UsageError
 from tidemill.registry.importing.booster_files import read_lightgbm, read_xgboost
 from tidemill.registry.importing.import_checks import check_output, check_task
 from tidemill.registry.versions.original_models import read_original
@@ -227,3 +227,9 @@ def test_probabilities_of_lightgbm_that_are_one_class_against_the_rest(rows, tmp
     check_output(model.answer(given, task), len(given), task, (), model.sums_to_one)
     found = agree(model, "multiclass", given, expected, tmp_path / "m")
     assert isinstance(found, Refusal)
+
+
+def test_text_that_is_nested_too_deeply_does_not_end_the_process(tmp_path):
+    (tmp_path / "deep.json").write_text('{"learner": ' + "[" * 100_000)
+    with pytest.raises(RegistryError, match=r"deep\.json .*nested deeper than 64"):
+        read_xgboost(tmp_path / "deep.json")
