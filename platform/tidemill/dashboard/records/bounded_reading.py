@@ -153,8 +153,8 @@ class Readings:
                 known = _Reading(what, work, keep)
                 self._begin(known)
                 self._known[key] = known
-                self._forget()
-            self._known.move_to_end(key)
+            self._known.move_to_end(key)  # first: one that has ended already is not among the oldest
+            self._forget()
             return known
 
     def _begin(self, reading: _Reading[Any]) -> None:

@@ -109,3 +109,17 @@ def test_who_listens_hears_when_a_reading_has_ended_that_was_promised():
         assert heard == [told.value.ticket]
     with readings.heard(heard.append) as before:  # it ended before the page listened
         assert before == heard
+
+
+def test_one_that_ends_at_once_is_not_forgotten_before_it_is_given():
+    readings, go = Readings(kept=1), threading.Event()
+    with patience(0.0):
+        for key in "ab":
+            with pytest.raises(BeingComputed):
+                readings.read("it", key, lambda: go.wait(60))
+    go.set()
+    for key in "ab":
+        ended(readings, key)
+        readings._known[key].told = False
+    readings._begin = lambda reading: reading.run()
+    assert readings.read("it", "a", lambda: "anew") == "anew"
