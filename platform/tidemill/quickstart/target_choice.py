@@ -94,7 +94,7 @@ def choose_target(
     if options.task == "custom":
         raise UsageError(
             "--task custom: a task of your own needs a model and a metric of your own",
-            hint="docs/tasks.md shows the smallest such project; start from `tidemill init --example`",
+            hint="docs/tasks/custom.md shows the smallest such project; start from `tidemill init --example`",
         )
     guessed, _ = guess_task(counts["value"])
     task, assumed = _task(guessed, profile, counts, options, ask)

@@ -1,4 +1,4 @@
-"""The page on tasks: its custom task, quantiles of a number, is written, fitted, judged and saved."""
+"""The pages on tasks; their custom one, quantiles of a number, is written, fitted, judged and saved."""
 
 import re
 from pathlib import Path
@@ -11,12 +11,16 @@ import yaml
 
 from tidemill.monitoring.monitor_config import load_monitors
 from tidemill.project import load_project
+from tidemill.tasks.binary import Binary
+from tidemill.tasks.multiclass import Multiclass
+from tidemill.tasks.regression import Regression
 from tidemill.training.fitting.packaging import trusted_types
 from tidemill.training.spec_loading import load_spec
 
 pytestmark = pytest.mark.engine
 
-PAGE = (Path(__file__).parents[3] / "docs" / "tasks.md").read_text().partition("### From a table")[2]
+GUIDES = Path(__file__).parents[3] / "docs" / "tasks"
+PAGE = (GUIDES / "custom.md").read_text().partition("## From a table")[2]
 CODE, PARAMS, MONITORS = (block for _, block in re.findall(r"```(python|yaml)\n(.*?)```", PAGE, re.DOTALL))
 
 
@@ -52,3 +56,9 @@ def test_the_custom_task_of_the_page_learns_and_is_saved_and_watched(project):
     assert task.answers(again, rows).tolist() == answers.tolist()
     (monitor,) = load_monitors(project)
     assert monitor.calibration.interval == ("q10", "q90")
+
+
+@pytest.mark.parametrize("task", [Binary(""), Multiclass("", classes=("a", "b")), Regression("")])
+def test_the_page_of_a_task_names_its_metrics(task):
+    page = (GUIDES / f"{task.kind}.md").read_text()
+    assert [name for name in task.metrics if name and f"`{name}`" not in page] == []
