@@ -15,7 +15,7 @@ from tidemill.accounts.look_alikes import skeleton
 from tidemill.accounts.sign_on.sign_on_providers import SignOn, read_sign_on
 from tidemill.clock import Clock, SystemClock
 from tidemill.dashboard.live.serving_watch import ServingWatch
-from tidemill.errors import ConfigError, ProjectNotFound, StateError
+from tidemill.errors import ConfigError, NotWritable, ProjectNotFound, StateError
 from tidemill.project import Project, load_project
 from tidemill.state import State, open_state
 from tidemill.state.served_records import ServedRecords
@@ -107,11 +107,11 @@ def expect_project(installation: Installation) -> None:
 
     Raises:
         ConfigError: another project has recorded a model of the same name.
-        StateError: the records can be read no more than written, or they do not have the project.
+        NotWritable, StateError: the records can be read no more than written, or do not have the project.
     """
     try:
         record_project(installation.state, installation.home, installation.clock.now())
-    except StateError as error:
+    except (NotWritable, StateError) as error:
         if installation.home.model not in {one.model for one in installation.projects()}:
             raise
         _log.warning("pages are shown, but nothing can be done here now: %s", error)

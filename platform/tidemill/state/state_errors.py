@@ -25,7 +25,7 @@ def translated(address: URL) -> Iterator[None]:
             hint="pip install 'tidemill[postgres]'",
         ) from error
     except NotWritable as error:
-        raise StateError(
+        raise NotWritable(
             f"the records at {shown_address(address)} cannot be written: {error}", hint=error.hint
         ) from error
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:

@@ -16,7 +16,7 @@ from tidemill.dashboard import installation as installed
 from tidemill.dashboard.app import make_app
 from tidemill.dashboard.door.account_identification import AccountIdentification
 from tidemill.dashboard.installation import Installation, expect_project
-from tidemill.errors import StateError
+from tidemill.errors import NotWritable, StateError
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import load_project
 from tidemill.settings import Settings
@@ -162,7 +162,7 @@ def test_records_whose_folder_cannot_be_written_are_said_to_be_so(tmp_path):
     (tmp_path / "empty").mkdir()
     lock = tmp_path / "empty" / "state.db.migrate.lock"
     lock.symlink_to(tmp_path / "nowhere" / "lock")  # not even root can make it
-    with pytest.raises(StateError, match=r"cannot be written: the lock .* cannot be opened"):
+    with pytest.raises(NotWritable, match=r"cannot be written: the lock .* cannot be opened"):
         open_state(f"sqlite:///{tmp_path}/empty/state.db")
 
 
