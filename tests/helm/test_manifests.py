@@ -14,6 +14,8 @@ from tests.helm.conftest import CHART, ROOT, Manifest, Render
 from tests.helm.custom_resources import SCHEMAS
 from tests.helm.values_matrix import CASES, SECRETS, merged
 
+pytestmark = pytest.mark.slow
+
 MINORS = ("1.32", "1.37")
 """The lowest and the highest minor of `kubeVersion` in Chart.yaml that is tried."""
 

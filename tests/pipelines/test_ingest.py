@@ -14,6 +14,8 @@ from tidemill.data.personal.pseudonyms import Pseudonymiser, load_key
 from tidemill.data.personal.tombstones import Tombstone, add_tombstone
 from tidemill.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 NOON = datetime(2013, 2, 10, 17, tzinfo=UTC)
 
 

@@ -17,6 +17,8 @@ from tidemill.dashboard.error_pages import API
 from tidemill.dashboard.page import permissions
 from tidemill.dashboard.pages import event_stream
 
+pytestmark = pytest.mark.engine
+
 ROUTES = sorted(permissions(make_pages()).items())
 
 

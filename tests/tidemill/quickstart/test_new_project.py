@@ -16,6 +16,8 @@ from tidemill.quickstart.init_options import Ask, InitOptions, assume
 from tidemill.quickstart.new_project import ProjectDraft, draft_project, write_draft
 from tidemill.retraining.policies import load_policies
 
+pytestmark = pytest.mark.engine
+
 N = 400
 R = np.random.default_rng(0)
 SIZE = R.normal(size=N)

@@ -18,6 +18,8 @@ from tidemill.stages.validate import validate_table
 from tidemill.training.feature_table import FeatureTable
 from tidemill.training.training_rows import read_labelled
 
+pytestmark = pytest.mark.engine
+
 NAMES = ["count", "len", "index", "literal", "a.b", "feature.x", "proportion", "value", "code"]
 PATTERNS = ["^x.*$", "*"]
 N = 200

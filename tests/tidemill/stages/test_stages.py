@@ -23,6 +23,8 @@ from tidemill.stages.ingest import ingest_table
 from tidemill.stages.training_set import write_training_set
 from tidemill.stages.validate import validate_table
 
+pytestmark = pytest.mark.engine
+
 N = 300
 ROWS = pl.DataFrame(
     {

@@ -19,6 +19,8 @@ from tidemill.state import open_state, read_state
 from tidemill.state.record_reader import open_records
 from tidemill.state.tables import Table, Turn
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2013, 4, 1, 12, tzinfo=UTC)
 
 

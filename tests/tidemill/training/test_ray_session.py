@@ -91,6 +91,15 @@ def press_ctrl_c(times, done):
         done.append(times)
 
 
+@pytest.fixture
+def raises_on_ctrl_c():
+    """As in a terminal; a worker of pytest-xdist ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("raises_on_ctrl_c")
 def test_ctrl_c_while_ray_starts_counts_when_it_has_started_and_a_second_one_at_once():
     done = []
     for times in (1, 2):

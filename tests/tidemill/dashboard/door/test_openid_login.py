@@ -34,6 +34,8 @@ from tidemill.project import load_project
 from tidemill.settings import Settings
 from tidemill.state.tables import RoleGrant
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = os.environ.get("OIDC_PROVIDER")  # …/node_modules/oidc-provider
 BACK = "http://localhost/login/oidc/corp/callback"
 SECRET = "a secret of at least 32 characters!"

@@ -21,6 +21,8 @@ from tidemill.state.tables import (
     Turn,
 )
 
+pytestmark = pytest.mark.engine
+
 MARK = "ran7"
 PAYLOADS = (
     f"<script>{MARK}()</script>",

@@ -3,9 +3,13 @@
 import re
 from html.parser import HTMLParser
 
+import pytest
+
 from tests.tidemill.dashboard.test_people_in_chromium import RECORDS
 from tidemill.dashboard.app import make_pages
 from tidemill.dashboard.page import permissions
+
+pytestmark = pytest.mark.engine
 
 DOCUMENTS = ("/events", "/audit/export", "/models/{model}/windows/{run_id}/report")
 PAGES = sorted(

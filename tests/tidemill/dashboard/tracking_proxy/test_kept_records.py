@@ -9,6 +9,8 @@ from tidemill.dashboard import app as wiring
 from tidemill.dashboard.tracking_proxy.reserved_tags import names_reserved_tag
 from tidemill.dashboard.tracking_proxy.tracking_proxy import TrackingProxy
 
+pytestmark = pytest.mark.engine
+
 MODEL, OWN_RUN, PLAIN_RUN = "m-" + "a" * 32, "b" * 32, "c" * 32
 FILES = "/mlflow/api/2.0/mlflow-artifacts/artifacts"
 SET = "/mlflow/api/2.0/mlflow/model-versions/set-tag"

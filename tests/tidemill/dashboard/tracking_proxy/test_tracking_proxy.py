@@ -13,6 +13,8 @@ from tidemill.dashboard.door.identification import OpenIdentification
 from tidemill.dashboard.installation import Installation
 from tidemill.dashboard.tracking_proxy.tracking_proxy import TrackingProxy
 
+pytestmark = pytest.mark.engine
+
 ALIAS = "/mlflow/api/2.0/mlflow/registered-models/alias"
 CREATE = "/mlflow/api/2.0/mlflow/experiments/create"
 

@@ -30,6 +30,8 @@ from tidemill.tasks.multiclass import Multiclass
 from tidemill.tasks.regression import Regression
 from tidemill.tasks.task import Task
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("a", "b", "c")
 TASKS: dict[str, Task] = {
     "binary": Binary("roc_auc"),

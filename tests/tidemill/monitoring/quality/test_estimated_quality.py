@@ -20,6 +20,8 @@ from tidemill.tasks.regression import Regression
 from tidemill.tasks.task_choice import Custom
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
+pytestmark = pytest.mark.slow
+
 NOTHING = Predictions(pl.DataFrame({"score": [], "answer": [], "label": [], "target": []}), pl.DataFrame())
 
 

@@ -37,6 +37,8 @@ from tidemill.prediction_log.upkeep.compaction import _Date, compact
 from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse, hold_maintenance_lock
 from tidemill.prediction_log.upkeep.retention import kept_from, prune
 
+pytestmark = pytest.mark.slow
+
 SMALL = Sizes(rows=500, row_group=100, piece=4096, group=100_000, sketched=1).all_of_it()
 DAY = date(2013, 4, 1)
 

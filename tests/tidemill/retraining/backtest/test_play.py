@@ -35,6 +35,8 @@ from tidemill.retraining.policies import Policy
 from tidemill.training.model_spec import Family, TrainingSpec
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
+pytestmark = pytest.mark.slow
+
 START, END = datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 12, 1, tzinfo=UTC)
 TURN = datetime(2013, 7, 1, tzinfo=UTC)
 POLICY = Policy.model_validate({"name": "decay", "alerts": ["quality"], "cooldown": "21d"})

@@ -13,6 +13,8 @@ from tidemill.training.families.ready_families import FAMILIES, GO_ON, ready_spe
 from tidemill.training.fitting.packaging import trusted_types
 from tidemill.training.search.tuning import candidates
 
+pytestmark = pytest.mark.engine
+
 
 def gone_on(name, task, earlier, rows, target):
     [family] = ready_spec([name], task).families

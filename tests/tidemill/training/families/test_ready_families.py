@@ -19,6 +19,8 @@ from tidemill.training.families.ready_families import FAMILIES, ready_spec
 from tidemill.training.fitting.packaging import trusted_types
 from tidemill.training.search.tuning import candidates
 
+pytestmark = pytest.mark.engine
+
 ROWS = 900
 TASKS = ("binary", "multiclass", "regression")
 TARGETS = {
