@@ -44,7 +44,7 @@ test: $(STAMP)  ## Run all tests.
 		$(BIN)/python -m pytest --exitfirst --last-failed --last-failed-no-failures none -rfEp; }
 
 test-fast: $(STAMP)  ## Run the tests that start no engine and no server.
-	@$(BIN)/python -m pytest -q -m 'not engine and not e2e and not slow' --numprocesses 2
+	@$(BIN)/python -m pytest -q -m 'not engine and not e2e and not slow' --numprocesses 3
 
 lint: $(STAMP)  ## Check format, style and the direction of imports.
 	@$(BIN)/ruff format --check .

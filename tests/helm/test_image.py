@@ -7,9 +7,12 @@ import sys
 import tomllib
 from importlib import metadata
 
+import pytest
 import yaml
 
 from tests.helm.conftest import CHART, ROOT
+
+pytestmark = pytest.mark.slow
 
 TEXT = (ROOT / "Containerfile").read_text().replace("\\\n", "")
 LINES = [line for line in TEXT.splitlines() if line and not line.startswith("#")]

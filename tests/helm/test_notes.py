@@ -7,11 +7,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import typer
 
 from tests.helm.conftest import CHART, NAMESPACE, RELEASE
 from tests.helm.values_matrix import SECRETS, TRIAL_PASSWORD
 from tidemill.cli.main import app
+
+pytestmark = pytest.mark.slow
 
 ADDRESSES = {name: SECRETS[name] for name in ("recordsUrl", "trackingUrl")}
 

@@ -11,6 +11,8 @@ import yaml
 from tests.helm.conftest import NAMESPACE, RELEASE, Manifest, Render
 from tests.helm.values_matrix import CASES, SECRETS, TRIAL_PASSWORD
 
+pytestmark = pytest.mark.slow
+
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
 NUMBERS = range(len(CASES))
 

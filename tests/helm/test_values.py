@@ -12,6 +12,8 @@ from helm.values_table import documented, readme
 from tests.helm.conftest import CHART, RELEASE, Render
 from tests.helm.values_matrix import CASES, FACTORS, SECRETS, merged, pairwise
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 

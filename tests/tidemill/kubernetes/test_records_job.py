@@ -12,6 +12,8 @@ from tidemill.errors import StateError
 from tidemill.kubernetes.records_job import main, open_when_there
 from tidemill.state import open_state
 
+pytestmark = pytest.mark.slow
+
 
 def run(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "tidemill.kubernetes.records_job", *arguments]

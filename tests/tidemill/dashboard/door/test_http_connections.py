@@ -11,6 +11,8 @@ from tidemill.dashboard.door import http_connections
 from tidemill.dashboard.door.http_connections import HEAD_BYTES, BoundedConnection
 from tidemill.threads import BackgroundThread
 
+pytestmark = pytest.mark.slow
+
 
 async def echo(scope, receive, send):
     """Answer with the body's length; at /slow after longer than anybody may take to ask."""

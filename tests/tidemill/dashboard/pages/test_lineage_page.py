@@ -12,6 +12,8 @@ from tidemill.dashboard.door.identification import Identified
 from tidemill.prediction_log.prediction_log import PredictionLog
 from tidemill.state.tables import KnownProject, Turn
 
+pytestmark = pytest.mark.slow
+
 
 class Viewer:
     """Everybody is a viewer of the parcels."""

@@ -7,6 +7,8 @@ from tests.tidemill.dashboard.pages import test_hostile_texts as texts
 from tests.tidemill.dashboard.pages.test_hostile_texts import hostile, pages  # noqa: F401 - a fixture
 from tidemill.state import served_records
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(folder, postgres_url, monkeypatch):

@@ -11,6 +11,8 @@ from tidemill.dashboard.door import door
 from tidemill.dashboard.records import prediction_reading
 from tidemill.prediction_log.prediction_log import PredictionLog
 
+pytestmark = pytest.mark.slow
+
 NASTY = "<img src=x onerror=alert(1)>"
 
 
