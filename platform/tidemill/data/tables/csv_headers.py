@@ -17,12 +17,12 @@ __all__ = [
     "check_files",
     "check_header",
     "encoding_problem",
+    "opened",
     "plain_names",
     "read_header",
     "repeated",
     "separator_in",
     "separator_of",
-    "uneven_line",
 ]
 
 _HEAD = 4096
@@ -65,7 +65,7 @@ def check_header(file: Path, separator: str = ",") -> None:
         OSError: it cannot be read.
     """
     try:
-        with _opened(file) as stream:
+        with opened(file) as stream:
             head = stream.read(_HEAD)
             stream.seek(0)
             with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
@@ -73,9 +73,8 @@ def check_header(file: Path, separator: str = ",") -> None:
     except (EOFError, zlib.error) as error:
         raise DataError(f"{file} cannot be read: {error}", hint="check that it is complete") from error
     if problem := encoding_problem(head):
-        raise DataError(
-            f"{file} cannot be read: {problem}", hint="`iconv -f UTF-16 -t UTF-8` converts a file"
-        )
+        way = "`iconv -f UTF-16 -t UTF-8` converts" if problem == _ENCODING else "`tr -d '\\000'` cleans"
+        raise DataError(f"{file} cannot be read: {problem}", hint=f"{way} a file")
     if any(_HALF.search(name) for name in names):  # which Polars would take for � in silence
         raise DataError(
             f"{file} cannot be read: its header is not in UTF-8, but perhaps in Latin-1 or Windows-1252",
@@ -105,7 +104,7 @@ def check_header(file: Path, separator: str = ",") -> None:
 
 def separator_of(file: Path) -> str:
     """Return what separates the values of a CSV file, by its first line: a comma where nothing tells."""
-    with suppress(OSError, EOFError, zlib.error), _opened(file) as stream:  # whoever reads it names the error
+    with suppress(OSError, EOFError, zlib.error), opened(file) as stream:  # whoever reads it names the error
         return separator_in(stream.readline(_LINE))
     return ","
 
@@ -121,19 +120,8 @@ def separator_in(line: bytes) -> str:
     return max(_SEPARATORS, key=_QUOTED.sub("", line[:_LINE].decode(errors="replace")).count)
 
 
-def uneven_line(file: Path) -> str | None:
-    """Return a sentence about the first line that has more values than the header; None if there is none."""
-    with suppress(OSError, EOFError, zlib.error, csv.Error), _opened(file) as stream:
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-        rows = csv.reader(text, delimiter=separator_of(file))
-        columns = len(next(rows, []))
-        for row in rows:
-            if len(row) > columns:
-                return f"line {rows.line_num:,} has {len(row)} values where the header has {columns}"
-    return None
-
-
-def _opened(file: Path) -> BinaryIO:
+def opened(file: Path) -> BinaryIO:
+    """Open a CSV file for reading, and unpack it if its name ends with ``.gz``."""
     return cast("BinaryIO", gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
 
 
@@ -142,8 +130,13 @@ def encoding_problem(head: bytes) -> str | None:
 
     >>> encoding_problem("id,label".encode("utf-16-le"))
     'it is not in UTF-8 but, as it seems, in UTF-16: save it as UTF-8'
+    >>> encoding_problem(b"id,label\\n7,a\\0b\\n")
+    'line 2 has a NUL byte, which no text has'
     """
-    return _ENCODING if head.startswith(_MARKS) or b"\0" in head else None
+    if head.startswith(_MARKS) or any(head[start::2].count(0) > len(head) // 4 for start in (0, 1)):
+        return _ENCODING
+    before, null, _ = head.partition(b"\0")
+    return f"line {before.count(10) + 1:,} has a NUL byte, which no text has" if null else None
 
 
 def read_header(text: io.TextIOBase, separator: str) -> list[str]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
 
-from tidemill.data.tables.csv_headers import separator_of, uneven_line
+from tidemill.data.tables.csv_headers import separator_of
 from tidemill.data.tables.scanning import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from tidemill.errors import DataError
 from tidemill.files.atomic import move_into_place
@@ -104,11 +104,6 @@ def unreadable(path: Path, error: Exception) -> DataError:
         return DataError(
             f"{path} cannot be read: it is not in UTF-8, but perhaps in Latin-1 or Windows-1252",
             hint="save it as UTF-8: `iconv -f WINDOWS-1252 -t UTF-8` converts a file",
-        )
-    if is_csv(path) and path.is_file() and (found := uneven_line(path)):
-        return DataError(
-            f"{path} cannot be read: {found}",
-            hint="correct that line; a value with a separator in it stands in quotes",
         )
     if "data type mismatch for column" in said:
         return DataError(

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 from tidemill.data.tables.column_names import literal_names
 from tidemill.data.tables.csv_headers import check_files, check_header
 from tidemill.data.tables.time_zones import scan_in_utc
+from tidemill.data.tables.uneven_rows import row_ends
+from tidemill.errors import DataError
 
 __all__ = ["scan_csv", "scan_csv_as_text", "scan_ipc", "scan_ndjson", "scan_parquet"]
 
@@ -41,10 +43,11 @@ def scan_csv(
             which no digit is lost; the caller converts it to the declared type.
 
     Raises:
-        DataError: a file is a folder, is not in UTF-8, or has a column twice.
+        DataError: a file is a folder, is not in UTF-8, has a column twice, or a row with more or fewer
+            values than its header.
         PolarsError: a file is not CSV.
     """
-    _check(files, separator)
+    empty_lines = _check(files, separator)
     inferred = _scan(files, separator, {}, dates=dates, infer_schema_length=None)
     schema = inferred.collect_schema()
     numeric = [name for name, dtype in schema.items() if dtype.is_numeric()]
@@ -57,21 +60,22 @@ def scan_csv(
         )
         found = values.select(pl.all().str.contains(_ZERO_AHEAD).any()).collect(engine="streaming")
         text |= {name for name in looked if found[name].item()}
-    if not text:
-        return inferred
     overrides = dict.fromkeys(sorted(text), pl.String())
-    return _scan(files, separator, overrides, dates=dates, infer_schema_length=None)
+    table = _scan(files, separator, overrides, dates=dates, infer_schema_length=None) if text else inferred
+    return _without_empty_lines(table) if empty_lines else table
 
 
 def scan_csv_as_text(files: Sequence[Path], *, separator: str = ",") -> pl.LazyFrame:
     """Read CSV files lazily, every column as text.
 
     Raises:
-        DataError: a file is a folder, is not in UTF-8, or has a column twice.
+        DataError: a file is a folder, is not in UTF-8, has a column twice, or a row with more or fewer
+            values than its header.
         PolarsError: a file is not CSV.
     """
-    _check(files, separator)
-    return _scan(files, separator, {}, infer_schema=False)
+    empty_lines = _check(files, separator)
+    table = _scan(files, separator, {}, infer_schema=False)
+    return _without_empty_lines(table) if empty_lines else table
 
 
 def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
@@ -136,10 +140,29 @@ def scan_ipc(files: Sequence[Path]) -> pl.LazyFrame:
     )
 
 
-def _check(files: Sequence[Path], separator: str) -> None:
+def _check(files: Sequence[Path], separator: str) -> bool:
+    """Refuse files that Polars would take for another table; return whether there are empty lines."""
     check_files(files)
+    empty_lines = False
     for file in files:
         check_header(file, separator)
+        found = row_ends(file, separator)
+        if found.problem is not None:
+            raise DataError(
+                f"{file} cannot be read: {found.problem}",
+                hint="correct that; a value with a separator in it stands in quotes",
+            )
+        empty_lines |= found.empty_lines
+    return empty_lines
+
+
+def _without_empty_lines(table: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a table without the rows of nulls that Polars makes of empty lines.
+
+    In a table with one column, an empty line is a gap.
+    """
+    one = len(table.collect_schema()) == 1
+    return table if one else table.filter(pl.any_horizontal(pl.all().is_not_null()))
 
 
 def _with_quotes(names: Sequence[str]) -> list[str]:

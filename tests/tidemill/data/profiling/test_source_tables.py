@@ -43,6 +43,8 @@ def test_text_by_other_names(tmp_path: Path, name: str):
         ("t.csv", "a,b\n1,ü\n".encode("latin-1"), "not in UTF-8, but perhaps in Latin-1", "iconv"),
         ("t.ndjson", '{"a": "ü"}\n'.encode("latin-1"), "not in UTF-8, but perhaps in Latin-1", "iconv"),
         ("t.csv", b'a,b\n1,"x\ny"\n1,2,3\n', "line 4 has 3 values where the header has 2", "quotes"),
+        ("t.csv", b"a,b\n1,2\n3\n", "line 3 has 1 value where the header has 2", "quotes"),
+        ("t.csv", b"a,b\n1,2\n3,x\0y\n", "line 3 has a NUL byte", "tr -d"),
         ("t.csv", b"a,b\r1,2\r", "end in carriage returns only", "tr "),
         ("t.csv", b"sep=;\na;b\n1;2\n", "begins with the line 'sep='", "remove that line"),
         ("t.csv", b"Plant 7;;\n\na;b;c\n1;2;3\n", "begins with 'Plant 7', a title", "above the names"),

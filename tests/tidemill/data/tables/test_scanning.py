@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 from pathlib import Path
 
 import polars as pl
@@ -56,6 +57,30 @@ def test_all_parts_and_all_rows_of_a_table_decide(tmp_path: Path):
     for name, value in (("1.csv", "1"), ("2.csv", "01")):
         (tmp_path / name).write_text(f"a\n{value}\n")
     assert scan_csv([tmp_path / "1.csv", tmp_path / "2.csv"]).collect()["a"].to_list() == ["1", "01"]
+
+
+def test_rows_with_too_few_or_too_many_values_are_counted_and_named(tmp_path: Path):
+    file = tmp_path / "t.csv"
+    file.write_bytes(b'a,b,y\n1,"x\n\ny",0\n2,x\n3,x,1,\n  \n' + b"4\n" * 9 + b"\xe9\n")
+    said = "13 rows have more or fewer values than the header, which has 3: those of lines 5 (2 values), 6 "
+    for read in (
+        open_table,
+        lambda path: read_labels(path, ["a"], "y", None),
+        lambda path: scan("t.csv", [path]),
+    ):
+        with pytest.raises(DataError, match=re.escape(said)):
+            read(file)
+    file.write_text("id,text\n1," + "x" * 200_000 + "\n2\n")  # longer than Python's reader takes
+    with pytest.raises(DataError, match="line 3 has 1 value where the header has 2"):
+        scan_csv([file])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_empty_lines_are_no_rows_but_in_a_single_column(tmp_path: Path, end: str):
+    lines = ["a,b", "", "1,x", ",y", "", ""]
+    assert read(tmp_path / "t.csv", end.join(lines)).rows() == [(1, "x"), (None, "y")]
+    assert scan_csv_as_text([tmp_path / "t.csv"]).collect().rows() == [("1", "x"), (None, "y")]
+    assert read(tmp_path / "one.csv", "a\n1\n\n3\n")["a"].to_list() == [1, None, 3]
 
 
 def test_declared_types_are_read_as_declared(tmp_path: Path):
