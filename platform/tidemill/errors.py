@@ -36,8 +36,9 @@ The tree::
     │   ├── AlertNotFound        no such alert
     │   ├── WindowNotFound       no such monitor run, or nothing on record of a feature
     │   └── NotDelivered         a message about an alert was not taken
-    └── RetrainingError          a turn of the loop could not be made
-        └── TurnInProgress       another turn holds the lock
+    ├── RetrainingError          a turn of the loop could not be made
+    │   └── TurnInProgress       another turn holds the lock
+    └── ClusterError             the cluster, or a program for it, refused or lacks something
 
 Every message says what is wrong and where; ``hint`` says what to do next. Exit codes and HTTP
 statuses are decided by the faces (``cli``, the HTTP API), not here.
@@ -48,6 +49,7 @@ __all__ = [
     "ApprovalNeeded",
     "AuditError",
     "BeingComputed",
+    "ClusterError",
     "ConfigError",
     "DataError",
     "DecisionOutdated",
@@ -244,3 +246,7 @@ class RetrainingError(TidemillError):
 
 class TurnInProgress(RetrainingError):
     """Another process is making a turn for this project right now."""
+
+
+class ClusterError(TidemillError):
+    """The cluster, or a program that is needed for it, refused or lacks something."""
