@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ from tidemill.dashboard.visit import Visit
 from tidemill.errors import NotAnswering, RetrainingError, TidemillError, TurnInProgress
 from tidemill.files.locks import is_locked
 from tidemill.project import Project
+from tidemill.retraining.by_hand.asked_act_record import act_lock, begin_record, end_record
+from tidemill.state import State
 from tidemill.state.record_reader import Row
+from tidemill.threads import BackgroundThread
 
-__all__ = ["LOG", "act_apart", "start_turn"]
+__all__ = ["LOG", "act_apart", "begin_act", "start_turn"]
 
 LOG = "turns-by-hand.log"
 """In the project's folder of logs."""
@@ -76,6 +80,80 @@ def act_apart(
                 f"this takes longer than {_SECONDS / 60:.0f} minutes", hint="it goes on: look again later"
             ) from error
     return _taken(said, told, process.returncode)
+
+
+def begin_act(visit: Visit, project: Project, act: str, reason: str, /, **facts: Any) -> str:
+    """Begin something in a process of its own that goes on by itself, and return the id of its record.
+
+    What is being done already is not done twice: whoever asks for the same gets the same record.
+
+    Args:
+        visit: who asks, and when.
+        project: whose model it is.
+        act: as of `act_apart`.
+        reason: why.
+        facts: what the act needs.
+
+    Raises:
+        NotAnswering: too much is being done already.
+        NotWritable, StateError: it cannot be put on record; nothing has begun.
+    """
+    _reap()
+    if not _AT_ONCE.acquire(blocking=False):
+        raise _too_much()
+    began = False
+    try:
+        asked = begin_record(visit.state, project, act, facts, actor=visit.who, reason=reason)
+        if asked.is_new:
+            _begin(visit.state, project, asked.id, _asked(visit, act, {"reason": reason, **facts}, asked.id))
+            began = True
+        return asked.id
+    finally:
+        if not began:
+            _AT_ONCE.release()
+
+
+def _begin(state: State, project: Project, act_id: str, request: bytes) -> None:
+    """Start the process of an act, and a thread that waits for its end."""
+    log = act_lock(project.home, act_id).with_suffix(".log")
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as told:
+            process = subprocess.Popen(
+                _command(project),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=told,  # a pipe would break under it if the dashboard ended
+                cwd=project.root,
+                env=patient_environment(),
+                start_new_session=True,
+            )
+    except OSError as error:
+        end_record(state, act_id, _failure(f"its process did not begin: {error}"), failed=True)
+        raise
+    BackgroundThread(f"wait for {act_id}", partial(_see_end, state, act_id, process, request, log)).start()
+
+
+def _see_end(
+    state: State, act_id: str, process: "subprocess.Popen[bytes]", request: bytes, log: Path
+) -> None:
+    """Wait for the process of an act, and record its end if it could not do so itself."""
+    try:
+        said, _ = process.communicate(request)
+    finally:
+        _AT_ONCE.release()
+    try:
+        end_record(state, act_id, json.loads(said))
+        log.unlink()
+    except ValueError:
+        last = _last_line(log, 0)
+        what = f"the process that was to do it ended with {process.returncode}: {last}"
+        end_record(state, act_id, _failure(what), failed=True)
+
+
+def _failure(message: str) -> dict[str, Any]:
+    hint = "the records say what was done"
+    return {"error": {"kind": "RetrainingError", "message": message, "hint": hint, "decision": None}}
 
 
 def start_turn(visit: Visit, project: Project, reason: str, as_of: str | None) -> str | None:
@@ -151,10 +229,10 @@ def _latest(visit: Visit, project: Project) -> list[Row]:
     return visit.records.select("turns", "model = ?", project.model, order=order, limit=5)
 
 
-def _asked(visit: Visit, act: str, facts: Mapping[str, Any]) -> bytes:
+def _asked(visit: Visit, act: str, facts: Mapping[str, Any], record: str | None = None) -> bytes:
     caller = current_caller()
     by = {"actor": visit.who, "now": visit.now.isoformat(), "caller": asdict(caller) if caller else None}
-    return json.dumps({"act": act, **by, **facts}).encode()
+    return json.dumps({"act": act, "record": record, **by, **facts}).encode()
 
 
 def _command(project: Project) -> list[str]:
@@ -170,11 +248,15 @@ def _place(seconds: float) -> Iterator[None]:
     """
     _reap()
     if not _AT_ONCE.acquire(timeout=seconds):
-        raise NotAnswering("too much is being done at once", hint="try it again in a minute")
+        raise _too_much()
     try:
         yield
     finally:
         _AT_ONCE.release()
+
+
+def _too_much() -> NotAnswering:
+    return NotAnswering("too much is being done at once", hint="try it again in a minute")
 
 
 def _reap() -> None:

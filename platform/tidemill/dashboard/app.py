@@ -20,6 +20,7 @@ from tidemill.dashboard.pages import audit_page, event_stream, feature_pages, fl
 from tidemill.dashboard.pages.alerts import alert_acts, alert_lists, one_alert, silence_page, unsent_messages
 from tidemill.dashboard.pages.alerts import why_no_alert as why_page
 from tidemill.dashboard.pages.decisions import (
+    begun_acts,
     champion_acts,
     loop_acts,
     policy_pages,
@@ -63,6 +64,7 @@ PAGES: tuple[Callable[[FastAPI], None], ...] = (
     rollout_pages.add_to,
     policy_pages.add_to,
     champion_acts.add_to,
+    begun_acts.add_to,
     loop_acts.add_to,
 )
 """Each adds its pages and acts."""

@@ -42,7 +42,7 @@ class Done:
     """What an act did, and where to look next."""
 
     message: str
-    """One sentence, shown on the next page."""
+    """One sentence, shown on the next page; empty where that page says all."""
     location: str
     """The page that is shown next."""
     secret: str | None = None
@@ -136,7 +136,8 @@ def add_act(
         if done.secret is not None:
             return HTMLResponse(render("secret.html", _shown(request, done, title)))
         answer = RedirectResponse(done.location, status_code=303)
-        give_message(request, answer, done.message)
+        if done.message:
+            give_message(request, answer, done.message)
         return answer
 
     app.add_api_route(path, after, methods=["POST"], dependencies=[door], include_in_schema=False)

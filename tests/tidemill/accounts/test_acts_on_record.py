@@ -42,6 +42,8 @@ UNATTENDED = {
     "registry/history/reconciliation.py:reconcile_deployments": "follows from a deployment that is on record",
     "rollouts/rollout.py:_reshare": "follows from a deployment that is on record",
     "retraining/backtest/backtest_record.py:keep_backtest": "what policies would have done",
+    "retraining/by_hand/asked_act_record.py:begin_record": "progress of an act, which puts itself on record",
+    "retraining/by_hand/asked_act_record.py:end_record": "progress of an act, which puts itself on record",
     "retraining/decision_record.py:record_decisions": "what a policy decided; its turn is on record",
     "retraining/decision_record.py:record_turn": "what a policy decided; its turn is on record",
     "retraining/turn.py:_hold": "progress of a turn whose start is on record",

@@ -8,10 +8,10 @@ from tests.tidemill.dashboard.test_login import browser, cheap_argon, enter_by, 
 from tests.tidemill.dashboard.test_people_pages import send
 from tidemill.accounts.users import grant_role
 from tidemill.dashboard.error_pages import API
-from tidemill.dashboard.pages.decisions import champion_acts
-from tidemill.dashboard.pages.people import approval_page
+from tidemill.dashboard.pages.decisions import begun_acts
 from tidemill.errors import ApprovalNeeded
 from tidemill.registry.second_person import require_second_person
+from tidemill.retraining.by_hand.asked_act_record import begin_record, end_record
 from tidemill.state.tables import Approval, Turn
 
 __all__ = ["browser", "cheap_argon", "people"]
@@ -32,7 +32,7 @@ def request_id(people):
 
 def _do(done, act, facts):
     done.append((act, facts))
-    return {"said": "Version 7 serves now; before: none."}
+    return "act_1"
 
 
 def test_who_asked_cannot_approve_and_another_can_which_does_it(browser, people, request_id, monkeypatch):
@@ -41,9 +41,7 @@ def test_who_asked_cannot_approve_and_another_can_which_does_it(browser, people,
     assert "&lt;b&gt;summer&lt;/b&gt;" in page
     assert "in place of version 5" in page
     done = []
-    monkeypatch.setattr(
-        approval_page, "act_apart", lambda visit, project, act, **facts: _do(done, act, facts)
-    )
+    monkeypatch.setattr(begun_acts, "begin_act", lambda *given, **facts: _do(done, given[2], facts))
     assert send(browser, f"{PAGE}/{request_id}/approve", comment="mine").status_code == 403
     with enter_by(people) as other:
         log_in(other, "bob")
@@ -52,8 +50,8 @@ def test_who_asked_cannot_approve_and_another_can_which_does_it(browser, people,
         now = people.clock.now()
         grant_role(people.state, "bob", "ml-engineer", project="parcels", actor="Ada", now=now)
         assert send(other, f"{PAGE}/{request_id}/approve", comment="").status_code == 422
-        assert send(other, f"{PAGE}/{request_id}/approve", comment="yes").status_code == 303
-        assert "Approved. Version 7 serves now" in other.get(PAGE).text
+        answer = send(other, f"{PAGE}/{request_id}/approve", comment="yes")
+        assert answer.headers["location"] == "/models/parcel-delay/acts/act_1"
         assert send(other, f"{PAGE}/{request_id}/approve", comment="yes").status_code == 422
         assert done == [("carry-out", {"approval": request_id})]
     [shown] = browser.get(f"{API}{PAGE}").json()["approvals"]
@@ -80,15 +78,12 @@ def test_a_request_that_nobody_answered_in_time_is_shown_as_expired_and_cannot_b
     assert "nobody answered within 7 days" in browser.get(PAGE).text
 
 
-def test_who_needs_an_approval_is_led_to_where_it_is_given(browser, people, monkeypatch):
-    def refuse(*given, **facts):
-        raise ApprovalNeeded("version 7 needs the approval of a second person")
-
-    monkeypatch.setattr(champion_acts, "act_apart", refuse)
+def test_who_needs_an_approval_is_led_to_where_it_is_given(browser, people):
+    asked = begin_record(people.state, people.home, "promote", {"version": "7"}, actor="Ada", reason="summer")
+    needed = {"kind": "ApprovalNeeded", "message": "it needs a second person", "hint": None, "decision": None}
+    end_record(people.state, asked.id, {"error": needed})
     log_in(browser)
-    answer = send(browser, "/models/parcel-delay/promote", version="7", reason="summer")
-    assert answer.status_code == 409
-    assert f'<a href="{PAGE}">' in answer.text
+    assert f'<a href="{PAGE}">' in browser.get(f"/models/parcel-delay/acts/{asked.id}").text
 
 
 def test_a_request_that_is_not_there_is_said(browser, people):

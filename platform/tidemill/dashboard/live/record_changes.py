@@ -15,6 +15,7 @@ from tidemill.state.record_reader import Records
 __all__ = ["TOPICS", "Change", "RecordChanges", "TooManyListeners", "latest_rows"]
 
 TOPICS: dict[str, tuple[str, ...]] = {
+    "acts": ("asked_acts",),
     "alerts": ("alerts",),
     "decisions": ("promotions", "gate_decisions", "turns", "rollouts", "policy_decisions"),
     "monitoring": ("monitor_runs",),

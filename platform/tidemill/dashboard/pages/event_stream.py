@@ -23,6 +23,7 @@ __all__ = ["COMPUTED", "NEEDS", "add_to"]
 COMPUTED: Final = "computed"
 """The topic of readings that take long: their events carry a ticket in place of a model, and no more."""
 NEEDS: Final[dict[str, "Permission"]] = {
+    "acts": ("read", "version"),
     "alerts": ("read", "alert"),
     "decisions": ("read", "version"),
     "monitoring": ("read", "monitor"),

@@ -26,7 +26,7 @@ __all__ = [
 _LATEST = 20_000
 """Of so many of the gate's latest decisions those that refused are sought."""
 _NEAR = 5_000
-_WORDS = {"turns": "turn", "rollouts": "rollout", "gate_decisions": "decision"}
+_WORDS = {"turns": "turn", "rollouts": "rollout", "gate_decisions": "decision", "asked_acts": "act"}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Does what a person asks for on the dashboard, in a process of its own: ``python -m`` with its name.
 
-It reads one request as JSON from its standard input, and writes one answer as JSON to its standard output.
+It reads one request as JSON from its standard input, and writes one answer as JSON to its standard output,
+and to the record of the act, if it has one.
 The engines that it needs take seconds to import and hundreds of megabytes, and comparing two versions keeps a
 processor busy: none of that shall happen in the process that shows pages. What has begun goes on if the
 dashboard ends.
@@ -10,15 +11,17 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tidemill.accounts.caller import Caller, calling
 from tidemill.errors import DecisionOutdated, GateRefused, TidemillError
+from tidemill.files.locks import locked
 from tidemill.project import Project, load_project
+from tidemill.retraining.by_hand.asked_act_record import act_lock, end_record
 from tidemill.state import State, open_state
 
 __all__ = ["ACTS", "do"]
@@ -34,7 +37,8 @@ def do(project: Project, state: State, asked: Asked) -> dict[str, Any]:
         project: whose model it is.
         state: the records.
         asked: ``act`` (one of `ACTS`), ``actor``, ``reason``, ``now`` (ISO 8601), ``caller`` (of the
-            request, for the audit log; may be none), and what the act needs.
+            request, for the audit log; may be none), ``record`` (id of its record, if it has one), and what
+            the act needs.
     """
     try:
         with ExitStack() as stack:
@@ -154,6 +158,15 @@ def _listen(event: Any) -> None:
     _log.info("%s %s: %s", event.turn_id, event.step, event.message)
 
 
+@contextmanager
+def _lock(project: Project, act_id: str) -> Iterator[None]:
+    """Hold the lock by which others see that an act goes on."""
+    path = act_lock(project.home, act_id)
+    with locked(path):
+        yield
+    path.unlink(missing_ok=True)
+
+
 def main(arguments: list[str]) -> int:
     """Read a request, do it, and write the answer."""
     parser = argparse.ArgumentParser(prog="tidemill-act", description=main.__doc__)
@@ -165,13 +178,16 @@ def main(arguments: list[str]) -> int:
         from tidemill.serving.runtime.local_stack import attach
 
         project = load_project(options.project)
-        if asked["act"] in ("answer", "carry-out", "retrain"):
-            project = attach(project)
-        state = open_state(project.state_url)
-        try:
+        with ExitStack() as stack:
+            if asked.get("record"):
+                stack.enter_context(_lock(project, asked["record"]))
+            if asked["act"] in ("answer", "carry-out", "retrain"):
+                project = attach(project)
+            state = open_state(project.state_url)
+            stack.callback(state.close)
             answer = do(project, state, asked)
-        finally:
-            state.close()
+            if asked.get("record"):
+                end_record(state, asked["record"], answer)
     if "error" in answer:
         _log.error("%s", answer["error"]["message"])
     print(json.dumps(answer, default=str))  # noqa: T201 - the answer

@@ -6,6 +6,7 @@
 from tidemill.state.tables.accounts import FailedLogins, LoginSession, RoleGrant, User
 from tidemill.state.tables.alerts import Alert, AlertStep, Notification, Silence
 from tidemill.state.tables.approvals import Approval
+from tidemill.state.tables.asked_acts import AskedAct
 from tidemill.state.tables.audit_log import AuditAnchor, AuditEntry
 from tidemill.state.tables.declarative import Table, UtcDateTime
 from tidemill.state.tables.deployments import Deployment, ReplicaState, Rollout, VersionCount
@@ -25,6 +26,7 @@ __all__ = [
     "AlertStep",
     "ApiKey",
     "Approval",
+    "AskedAct",
     "AuditAnchor",
     "AuditEntry",
     "BatchRun",

@@ -1,4 +1,5 @@
 import re
+import time
 
 import pytest
 
@@ -25,10 +26,20 @@ def add(installation):
 
 @pytest.fixture
 def send(browser):
-    """Post to a page's form; the answer is the page that it leads to."""
+    """Post to a page's form; the answer is the page that it leads to, when what it began has ended."""
 
-    def send(address, **form):
+    def send(address, *, wait=True, **form):
         token = re.search(r'name="csrf" content="(\w+)"', browser.get("/").text)[1]
-        return browser.post(address, data={"csrf": token, **form}, follow_redirects=True)
+        page = browser.post(address, data={"csrf": token, **form}, follow_redirects=True)
+        return ended(browser, page) if wait else page
 
     return send
+
+
+def ended(browser, page):
+    """Return a page again when the act that it shows has ended."""
+    until = time.monotonic() + 60
+    while "/acts/act_" in str(page.url) and "Being done" in page.text and time.monotonic() < until:
+        time.sleep(0.02)
+        page = browser.get(str(page.url))
+    return page

@@ -7,9 +7,8 @@ from typing import Annotated
 from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, Field
 
-from tidemill.dashboard.acting import act_apart
 from tidemill.dashboard.page import Done, add_act, add_page
-from tidemill.dashboard.page_addresses import address_of
+from tidemill.dashboard.pages.decisions.begun_acts import do_act
 from tidemill.dashboard.records.decision_rows import (
     Champion,
     ListedDecision,
@@ -19,7 +18,7 @@ from tidemill.dashboard.records.decision_rows import (
 )
 from tidemill.dashboard.templating import moment
 from tidemill.dashboard.visit import Here, Visit
-from tidemill.errors import DecisionOutdated, GateRefused, TidemillError
+from tidemill.errors import DecisionOutdated, TidemillError
 from tidemill.registry.history.serving_history import past_champions, previous_champion
 from tidemill.state import record_queries
 
@@ -134,26 +133,16 @@ def promote_version(visit: Here, request: Request, model: str, form: PromoteForm
     """Make a version the champion, if the gate agrees."""
     project = visit.installation.load(visit.project(model))
     _refuse_late(visit, model, form.champion)
-    try:
-        asked = {"version": form.version, "reason": form.reason, "champion": form.champion}
-        done = act_apart(visit, project, "promote", **asked)
-    except GateRefused as error:
-        decision = next(iter(getattr(error, "__notes__", ())), None)
-        if decision is not None:
-            request.state.look = address_of("models", model, "decisions", decision), "What the gate found"
-        raise
-    message = f"Version {done['to']} serves now; before: {done['from'] or 'none'}."
-    return Done(message, address_of("models", model, "decisions"))
+    asked = {"version": form.version, "champion": form.champion}
+    return do_act(visit, request, project, "promote", form.reason, **asked)
 
 
-def roll_back_champion(visit: Here, model: str, form: RollBackForm) -> Done:
+def roll_back_champion(visit: Here, request: Request, model: str, form: RollBackForm) -> Done:
     """Make an earlier champion the champion again, without asking the gate."""
     project = visit.installation.load(visit.project(model))
     _refuse_late(visit, model, form.champion)
-    asked = {"version": form.version, "reason": form.reason, "champion": form.champion}
-    done = act_apart(visit, project, "roll-back", **asked)
-    message = f"Version {done['to']} serves again; before: {done['from'] or 'none'}."
-    return Done(message, address_of("models", model, "decisions"))
+    asked = {"version": form.version, "champion": form.champion}
+    return do_act(visit, request, project, "roll-back", form.reason, **asked)
 
 
 def _refuse_late(visit: Visit, model: str, seen: str) -> None:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from pydantic import BaseModel, Field
 
 from tidemill.clock import parse_moment
-from tidemill.dashboard.acting import act_apart, start_turn
+from tidemill.dashboard.acting import start_turn
 from tidemill.dashboard.page import Done, add_act, add_page
 from tidemill.dashboard.page_addresses import address_of
+from tidemill.dashboard.pages.decisions.begun_acts import do_act
 from tidemill.dashboard.pages.decisions.rollout_pages import RUNNING, OneRollout, one_rollout
 from tidemill.dashboard.pages.decisions.turn_pages import OneTurn, one_turn
 from tidemill.dashboard.records.decision_rows import Champion, champion_of, own
@@ -71,7 +72,7 @@ def rollout_to_stop(visit: Here, model: str, rollout_id: str) -> OneRollout:
     return one_rollout(visit, model, rollout_id)
 
 
-def stop_rollout(visit: Here, model: str, rollout_id: str, form: ReasonForm) -> Done:
+def stop_rollout(visit: Here, request: Request, model: str, rollout_id: str, form: ReasonForm) -> Done:
     """Stop a rollout: its version answers nothing any more."""
     project = visit.installation.load(visit.project(model))
     row = own(visit.records, "rollouts", model, rollout_id)
@@ -81,9 +82,7 @@ def stop_rollout(visit: Here, model: str, rollout_id: str, form: ReasonForm) -> 
             f"this rollout has ended at {moment(row.finished_at)} UTC: {how}, {row.outcome}",
             hint="there is nothing left to stop",
         )
-    done = act_apart(visit, project, "stop-rollout", rollout=rollout_id, reason=form.reason)
-    message = f"The rollout of version {done['version']} is stopped: the champion answers everything."
-    return Done(message, address_of("models", model, "rollouts", rollout_id))
+    return do_act(visit, request, project, "stop-rollout", form.reason, rollout=rollout_id)
 
 
 def retraining(visit: Here, model: str) -> Retraining:
@@ -123,16 +122,13 @@ def question(visit: Here, model: str, turn_id: str) -> Question:
     return Question(turn, champion_of(visit.records, model), served)
 
 
-def answer_question(visit: Here, model: str, turn_id: str, form: AnswerForm) -> Done:
+def answer_question(visit: Here, request: Request, model: str, turn_id: str, form: AnswerForm) -> Done:
     """Approve or refuse a version that waits."""
     project = visit.installation.load(visit.project(model))
     row = own(visit.records, "turns", model, turn_id)
     _refuse_answered(visit, model, turn_id)
     asked = {"approve": form.answer == "approve", "at_once": form.at_once, "version": row.version}
-    done = act_apart(visit, project, "answer", reason=form.reason, **asked)
-    status = {"refused": "is refused", "promoted": "serves now", "rollout": "is being rolled out"}
-    word = status.get(done["status"], done["status"])
-    return Done(f"Version {done['version']} {word}.", address_of("models", model, "turns", turn_id))
+    return do_act(visit, request, project, "answer", form.reason, turn=turn_id, **asked)
 
 
 def _refuse_answered(visit: Visit, model: str, turn_id: str) -> None:

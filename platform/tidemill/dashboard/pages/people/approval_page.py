@@ -5,13 +5,13 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from pydantic import BaseModel, Field
 
 from tidemill.accounts.roles import Permission
-from tidemill.dashboard.acting import act_apart
 from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
 from tidemill.dashboard.page_addresses import address_of
+from tidemill.dashboard.pages.decisions.begun_acts import do_act
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.visit import Here
 from tidemill.registry.approval_terms import said_terms, valid_until
@@ -82,12 +82,11 @@ def _shown(row: Row, turn: str | None, now: datetime) -> ShownApproval:
     return ShownApproval(**values, said=said_terms(row.terms), turn=turn if waits else None, until=until)
 
 
-def approve(visit: Here, model: str, approval: str, form: ApprovalForm) -> Done:
+def approve(visit: Here, request: Request, model: str, approval: str, form: ApprovalForm) -> Done:
     """Approve what another person asked for, and do it."""
-    project, look = visit.installation.load(visit.project(model)), address_of("models", model, "approvals")
+    project = visit.installation.load(visit.project(model))
     row = decide_approval(visit.state, model, approval, "approve", actor=visit.who, comment=form.comment)
-    said = act_apart(visit, project, "carry-out", approval=row.id)["said"]
-    return Done(f"Approved. {said}", look)
+    return do_act(visit, request, project, "carry-out", form.comment, approval=row.id)
 
 
 def refuse(visit: Here, model: str, approval: str, form: ApprovalForm) -> Done:

@@ -1,11 +1,21 @@
 import json
+import re
 import sys
+from datetime import timedelta
+from io import StringIO
 
 import pytest
+from sqlalchemy import select
 
+from tests.tidemill.dashboard.pages.conftest import ended
 from tests.tidemill.dashboard.test_door import client_of
 from tidemill.accounts.identities import Identity
 from tidemill.dashboard import acting
+from tidemill.errors import DecisionOutdated
+from tidemill.files.locks import is_locked, locked
+from tidemill.retraining.by_hand import acts_by_hand
+from tidemill.retraining.by_hand.asked_act_record import act_lock, begin_record
+from tidemill.state.tables import AskedAct
 
 MODEL = "/models/parcel-delay"
 
@@ -62,7 +72,7 @@ def test_a_refusal_of_the_gate_leads_to_its_reasons_and_keeps_what_was_written(
         }
     )
     refused = send(f"{MODEL}/promote", version="3", reason="it is <better>", champion="2")
-    assert refused.status_code == 409
+    assert "Not done: promote version 3" in refused.text
     assert f'href="{MODEL}/decisions/gate_1"' in refused.text
     assert "it is &lt;better&gt;" in refused.text
 
@@ -181,13 +191,63 @@ def test_a_turn_goes_on_by_itself_when_it_is_on_record(browser, send, monkeypatc
     assert "The turn has begun" in page.text
 
 
-def test_a_process_that_dies_is_said_to_have(add, make_move, send, monkeypatch):
+def test_a_process_that_dies_is_said_to_have(browser, add, make_move, send, monkeypatch):
     add(make_move(2))
     program = "import os, sys; print('out of memory', file=sys.stderr); os._exit(9)"
     monkeypatch.setattr(acting, "_command", lambda project: [sys.executable, "-c", program])
-    answer = send(f"{MODEL}/promote", version="3", reason="x", champion="2")
-    assert answer.status_code == 409
+    asked = {"version": "3", "reason": "x", "champion": "2"}
+    answer = send(f"{MODEL}/promote", **asked)
+    assert "It failed: promote version 3" in answer.text
     assert "ended with 9: out of memory" in answer.text
+    token = {"x-csrf-token": re.search(r'name="csrf" content="(\w+)"', answer.text)[1]}
+    said = browser.post(f"/api/v1{MODEL}/promote", json=asked, headers=token)  # a program waits for the end
+    assert (said.status_code, "ended with 9" in said.text) == (409, True)
+
+
+def test_what_is_being_done_is_not_done_twice_and_its_page_outlives_the_dashboard(
+    browser, add, make_move, send, monkeypatch, installation, tmp_path
+):
+    add(make_move(2))
+    go, begun = tmp_path / "go", tmp_path / "begun"
+    program = (
+        "import json, pathlib, sys, time; sys.stdin.read()\n"
+        f"pathlib.Path({str(begun)!r}).open('a').write('x')\n"
+        f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.02)\n"
+        "print(json.dumps({'done': {'from': '2', 'to': '3'}}))"
+    )
+    monkeypatch.setattr(acting, "_command", lambda project: [sys.executable, "-c", program])
+    form = {"wait": False, "version": "3", "champion": "2"}
+    first, second = (send(f"{MODEL}/promote", **form, reason=why) for why in ("x", "once more"))
+    assert first.url == second.url
+    for told in ("Being done: promote version 3", 'http-equiv="refresh"', "Look again", "data-reload"):
+        assert told in first.text
+    with installation.state.transaction() as session:  # as if it had begun before the machine was stopped
+        [act] = session.scalars(select(AskedAct))
+        act.asked_at -= timedelta(minutes=2)
+    assert "Broken off" in browser.get(str(first.url)).text
+    with locked(act_lock(installation.home.home, act.id)):  # as while it goes on without this dashboard
+        assert "Being done" in browser.get(str(first.url)).text
+        go.touch()
+        assert "Version 3 serves now" in ended(browser, first).text
+    assert begun.read_text() == "x"
+
+
+def test_the_process_of_an_act_records_its_end_itself(installation, monkeypatch):
+    """Nobody may be left who waits for its answer."""
+    home = installation.home
+    asked = begin_record(installation.state, home, "promote", {"version": "3"}, actor="ada", reason="r")
+    lock, held = act_lock(home.home, asked.id), []
+
+    def promote(project, state, request):
+        held.append(is_locked(lock))
+        raise DecisionOutdated("eve was first")
+
+    monkeypatch.setitem(acts_by_hand.ACTS, "promote", promote)
+    monkeypatch.setattr(sys, "stdin", StringIO(json.dumps({"act": "promote", "record": asked.id})))
+    acts_by_hand.main(["--project", str(home.root)])
+    [act] = installation.records.select("asked_acts", "1 = 1")
+    assert (act.status, act.result["message"]) == ("refused", "eve was first")
+    assert (held, lock.exists()) == ([True], False)
 
 
 @pytest.mark.parametrize(
