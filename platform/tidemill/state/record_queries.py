@@ -106,7 +106,7 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
     until = "model = ? AND monitor = ? AND at <= ?", model, alert.monitor, alert.last_seen_at
     before = "model = ? AND at <= ?", model, alert.raised_at
     moved = "model = ? AND status = 'done' AND at <= ?", model, alert.raised_at
-    last: _Order = {"order": "requested_at DESC, id DESC", "limit": _CHANGES}
+    last: _Order = {"order": "at DESC, id DESC", "limit": _CHANGES}
     noise = noise_marks(records, model, alert.monitor)
     made = "model = ? AND version = ?", model, alert.version
     return AlertRecords(
@@ -128,8 +128,9 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
 def noise_marks(records: Records, model: str, monitor: str) -> list[tuple[datetime, str]]:
     """Return when alerts of a monitor were marked as noise, and their kinds, in order of time."""
     steps = records.select("alert_steps", "step = 'noise'", order="at, id")
-    marked = "id IN (SELECT alert_id FROM alert_steps WHERE step = 'noise') AND model = ? AND monitor = ?"
-    kinds = {row.id: row.kind for row in records.select("alerts", marked, model, monitor)} if steps else {}
+    marked = "id IN (SELECT alert_id FROM alert_steps WHERE step = 'noise')"  # few: no index of the model's
+    alerts = records.select("alerts", marked) if steps else []
+    kinds = {row.id: row.kind for row in alerts if (row.model, row.monitor) == (model, monitor)}
     return [(step.at, kinds[step.alert_id]) for step in steps if step.alert_id in kinds]
 
 
@@ -207,11 +208,14 @@ def refused_decisions(records: Records, model: str) -> list[tuple[Row, Row | Non
     return [(one, turns.get(one.id)) for one in decisions if not one.passed and one.mode == "enforce"]
 
 
-def gate_decisions(records: Records, model: str, version: str) -> list[Row]:
-    """Return the gate's decisions about a version, the latest last."""
-    return records.select(
-        "gate_decisions", "model = ? AND candidate = ?", model, version, order="decided_at, id"
-    )
+def gate_decisions(records: Records, model: str, *versions: str) -> list[Row]:
+    """Return the gate's decisions about some versions, the latest last."""
+    if not versions:
+        return []
+    of = f"model = ? AND candidate IN ({', '.join('?' * len(versions))})"
+    # Sorted by what is equal: SQLite would read the model's whole history by another index to sort by time.
+    found = records.select("gate_decisions", of, model, *versions, order="candidate")
+    return sorted(found, key=lambda row: (row.decided_at, row.id))
 
 
 def live_deployments(records: Records, model: str) -> list[Row]:

@@ -87,8 +87,14 @@ def severities(records: Records, models: Sequence[str]) -> dict[str, int]:
 
 def open_alerts(records: Records, model: str) -> list[Row]:
     """Return the alerts of a model that are not resolved, the latest first; 1,000 at most."""
-    of = f"model = ? AND status IN ({_marks(OPEN)})"
-    return records.select("alerts", of, model, *OPEN, order="raised_at DESC, id DESC", limit=_MOST)
+    of, order = "model = ? AND status = ?", "raised_at DESC, id DESC"
+    # One status after the other: of several together SQLite would read the resolved ones, too.
+    found = [
+        row
+        for status in OPEN
+        for row in records.select("alerts", of, model, status, order=order, limit=_MOST)
+    ]
+    return sorted(found, key=lambda row: (row.raised_at, row.id), reverse=True)[:_MOST]
 
 
 def own_alert(records: Records, model: str, alert_id: str) -> Row:

@@ -52,7 +52,10 @@ class AlertStep(Table):
     """A change of an alert's state, or a comment on it, and whose it is."""
 
     __tablename__ = "alert_steps"
-    __table_args__ = (Index("ix_alert_steps_alert_id", "alert_id"),)
+    __table_args__ = (
+        Index("ix_alert_steps_alert_id", "alert_id"),
+        Index("ix_alert_steps_step_at", "step", "at"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     alert_id: Mapped[str] = mapped_column(ForeignKey("alerts.id"))

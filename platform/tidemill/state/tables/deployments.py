@@ -90,6 +90,7 @@ class Rollout(Table):
     __tablename__ = "rollouts"
     __table_args__ = (
         Index("ix_rollouts_model_requested_at_id", "model", "requested_at", "id"),
+        Index("ix_rollouts_model_at_id", "model", "at", "id"),
         Index(
             "uq_rollouts_one_running_a_model",
             "model",

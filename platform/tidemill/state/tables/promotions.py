@@ -42,6 +42,7 @@ class Promotion(Table):
     __table_args__ = (
         Index("ix_promotions_model_requested_at", "model", "requested_at"),
         Index("ix_promotions_model_requested_at_id", "model", "requested_at", "id"),
+        Index("ix_promotions_model_at_id", "model", "at", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -17,6 +17,7 @@ class Turn(Table):
     __tablename__ = "turns"
     __table_args__ = (
         Index("ix_turns_model_requested_at_id", "model", "requested_at", "id"),
+        Index("ix_turns_model_version_requested_at", "model", "version", "requested_at"),
         Index(
             "uq_turns_one_running_a_model",
             "model",

@@ -153,12 +153,14 @@ def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
     )
     recorded = f"holdout_{project.config.train.metric}"
     metric = metric_of(recorded)
+    decided = gate_decisions(visit.records, model, *(one.version for one in shown))
+    verdicts = {one.candidate: "passed" if one.passed else "refused" for one in decided}  # of the last one
     listed = [
         ListedVersion(
             one.version,
             list(one.aliases),
             metric.shown(one.metrics.get(recorded)),
-            _verdict(gate_decisions(visit.records, model, one.version)),
+            verdicts.get(one.version),
             one.data_revision,
             one.run_id,
             _as_of(one),
@@ -167,10 +169,6 @@ def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
         for one in shown
     ]
     return VersionList(model, metric.name, metric.better, listed, total, page)
-
-
-def _verdict(decisions: "Sequence[Row]") -> str | None:
-    return None if not decisions else "passed" if decisions[-1].passed else "refused"
 
 
 def version_page(visit: Here, model: str, version: str) -> Version:
