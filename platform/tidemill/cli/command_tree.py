@@ -67,6 +67,12 @@ ENTRIES = (
     Entry("users", "The stack", "Say who may log in to the dashboard.", ("people.users",), True),
     Entry("audit", "The stack", "See who did what, verify and export it.", ("people.audit_log",), True),
     Entry("image", "On a cluster", "Make the project's image for a cluster.", ("cluster.image",)),
+    Entry(
+        "manifests",
+        "On a cluster",
+        "Render the chart to plain manifests, for Argo CD or Flux.",
+        ("cluster.manifests",),
+    ),
     Entry("data", "Look deeper", "Version, compare, validate and erase data.", _DATA, True),
     Entry("features", "Look deeper", "See how fresh features are, and skew.", ("features", "skew"), True),
     Entry("log", "Look deeper", "See and maintain the prediction log.", ("serving.log",), True),

@@ -8,7 +8,7 @@ from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment, out_console
 from tidemill.clock import SystemClock
-from tidemill.errors import StackNotRunning
+from tidemill.errors import ConfigError, StackNotRunning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,19 +102,42 @@ def show_stack(
     decision: Any = None,
 ) -> None:
     """Show the stack of a project; ``problems``, what is wrong with its declarations, as JSON alone."""
-    from tidemill.registry.versions.registry_reader import read_champion
+    from tidemill.registry.versions.registry_reader import read_alias_names
 
-    champion = read_champion(project)
+    aliases = read_alias_names(project)
+    champion = aliases.get("champion")
+    drift = _drift(project, aliases)
     facts = {**_facts(project, info, replicas, turn, champion, problems), "policy": _policy_facts(decision)}
+    facts["drift"] = drift
 
     def render(console: "Console") -> None:
         grid = _grid(project, info, replicas, turn, champion)
         if decision is not None and decision.verdict == "hold":
             said = f"holds since {format_moment(decision.first_at)}: {decision.reason}"
             grid.add_row("policy", f"{decision.policy} {said}")
+        for sentence in drift or ():
+            grid.add_row("drift", sentence)
         console.print(grid)
 
     emit(facts, json, render)
+
+
+def _drift(project: Any, aliases: dict[str, str]) -> list[str] | None:
+    """Say which aliases are not where deployments.yaml says; None without such a file."""
+    from tidemill.registry.declared_aliases import DEPLOYMENTS_FILE, alias_drift, read_declared
+
+    try:
+        declared = read_declared(project.root)
+    except ConfigError as error:
+        return [str(error)]
+    return (
+        None
+        if declared is None
+        else [
+            f"{one.alias} is {one.found or 'nowhere'}, {DEPLOYMENTS_FILE} says {one.declared or 'nowhere'}"
+            for one in alias_drift(declared, aliases)
+        ]
+    )
 
 
 def _policy_facts(decision: Any) -> dict[str, Any] | None:
