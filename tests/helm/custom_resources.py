@@ -1,8 +1,9 @@
 """Small schemas of the custom resources that the chart makes, from their published definitions.
 
 KubeRay 1.7 (ray.io/v1), Prometheus' operator (monitoring.coreos.com/v1), External Secrets
-(external-secrets.io/v1) and the Gateway API (gateway.networking.k8s.io/v1). Only fields that the chart uses
-are here: a misspelt one is refused. Pod templates are checked by Kubernetes' own schemas.
+(external-secrets.io/v1), KEDA 2 (keda.sh/v1alpha1) and the Gateway API (gateway.networking.k8s.io/v1). Only
+fields that the chart uses are here: a misspelt one is refused. Pod templates are checked by Kubernetes' own
+schemas.
 """
 
 from typing import Any
@@ -53,6 +54,9 @@ RAY_CLUSTER = fields(
         securityContext=ANY,
         idleTimeoutSeconds=COUNT,
         upscalingMode={"enum": ["Default", "Aggressive", "Conservative"]},
+    ),
+    gcsFaultToleranceOptions=fields(
+        "redisAddress", redisAddress=TEXT, redisPassword=fields(valueFrom=fields(secretKeyRef=ANY))
     ),
     headGroupSpec=fields(
         "rayStartParams", "template", rayStartParams=TEXTS, template=TEMPLATE, serviceType=TEXT
@@ -159,6 +163,26 @@ HTTP_ROUTE = resource(
         ),
     ),
 )
+SCALED_OBJECT = resource(
+    "keda.sh/v1alpha1",
+    "ScaledObject",
+    fields(
+        *("scaleTargetRef", "triggers"),
+        scaleTargetRef=fields("name", name=TEXT, kind=TEXT, apiVersion=TEXT),
+        minReplicaCount=COUNT,
+        maxReplicaCount=COUNT,
+        triggers=some(
+            fields(
+                *("type", "metadata"),
+                type=TEXT,
+                name=TEXT,
+                metadata=TEXTS,
+                metricType={"enum": ["AverageValue", "Value", "Utilization"]},
+                authenticationRef=fields("name", name=TEXT, kind=TEXT),
+            )
+        ),
+    ),
+)
 
 SCHEMAS = {
     "RayService": RAY_SERVICE,
@@ -166,4 +190,5 @@ SCHEMAS = {
     "PrometheusRule": PROMETHEUS_RULE,
     "ExternalSecret": EXTERNAL_SECRET,
     "HTTPRoute": HTTP_ROUTE,
+    "ScaledObject": SCALED_OBJECT,
 }

@@ -32,6 +32,10 @@ GPU_WORKER = {
     "name": "gpu", "replicas": 0, "minReplicas": 0, "maxReplicas": 4, "resources": GPU,
     "rayStartParams": {"num-cpus": "4"}, **POD,
 }  # fmt: skip
+KEDA = [
+    {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "70"}},
+    {"type": "prometheus", "metadata": {"query": "up"}, "authenticationRef": {"name": "prometheus"}},
+]
 OIDC = {
     "address": "https://tidemill.example.com",
     "providers": {"corp": {"issuer": "https://login.example.com", "client_id": "tidemill"}},
@@ -91,6 +95,7 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
         },
         {"mlflow": {"externalUri": "https://mlflow.example.com"}},
         {"mlflow": {"volume": {"keep": False, "storageClass": "fast"}}},
+        {"mlflow": {"artifacts": "s3://models", "autoscaling": {"enabled": True, "kedaTriggers": KEDA}}},
     ],
     "serving": [
         {},
@@ -103,7 +108,16 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
                 "head": POD,
             }
         },
-        {"serving": {"autoscaling": {"enabled": True}, "workers": [WORKER, GPU_WORKER]}},
+        {
+            "serving": {
+                "autoscaling": {"enabled": True},
+                "workers": [WORKER, GPU_WORKER],
+                "faultTolerance": {
+                    "redisAddress": "redis.example.com:6379",
+                    "password": {"existingSecret": "redis"},
+                },
+            }
+        },
         {
             "serving": {
                 "upgrade": {"strategy": "NewClusterWithIncrementalUpgrade", "gatewayClassName": "istio"},
@@ -114,7 +128,7 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
     "jobs": [
         {},
         {"serving": {"jobs": True}, "compaction": {"enabled": True}, "controller": {"enabled": False}},
-        {"controller": POD, "compaction": {"enabled": True}},
+        {"controller": POD, "compaction": {"enabled": True}, "jobs": POD},
     ],
     "doors": [
         {},
@@ -159,7 +173,9 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
             "topologySpread": {"whenUnsatisfiable": "DoNotSchedule"},
             "podDisruptionBudgets": {"maxUnavailable": "50%"},
             "serviceAccounts": {
-                "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/tidemill"}
+                "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/tidemill"},
+                "annotationsOf": {"mlflow": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/mlflow"}},
+                "podLabels": {"azure.workload.identity/use": "true"},
             },
         },
     ],
@@ -170,7 +186,11 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
             "image": {"digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
             "commonLabels": {"cost": "ml"},
         },
-        {"image": {"tag": "2026-11", "pullPolicy": "Never"}},
+        {
+            "image": {"tag": "2026-11", "pullPolicy": "Never"},
+            "namespaceOverride": "prices",
+            "quota": {"hard": {"requests.cpu": "32", "pods": 100}},
+        },
     ],
 }
 

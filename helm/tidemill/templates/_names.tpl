@@ -15,6 +15,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Where the objects are: a release of several projects gives each a namespace. */}}
+{{- define "tidemill.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
 {{/* Labels that select the pods of a part: (list $ "dashboard"). They never change. */}}
 {{- define "tidemill.selector" -}}
 {{- $root := index . 0 -}}

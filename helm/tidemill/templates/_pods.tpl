@@ -67,6 +67,9 @@ topologySpreadConstraints:
 {{- define "tidemill.podMetadata" -}}
 labels:
   {{- include "tidemill.labels" (list .root .component) | nindent 2 }}
+  {{- with .root.Values.serviceAccounts.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   {{- with .of.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -110,7 +113,7 @@ annotations:
 {{- define "tidemill.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ include "tidemill.fullname" $root }}-{{ index . 2 }}
-namespace: {{ $root.Release.Namespace }}
+namespace: {{ include "tidemill.namespace" $root }}
 labels:
   {{- include "tidemill.labels" (list $root (index . 1)) | nindent 2 }}
 {{- end -}}
