@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 __all__ = [
+    "CLOCKS_APART",
     "FIRST_YEAR",
     "LAST_YEAR",
     "Clock",
@@ -19,6 +20,9 @@ __all__ = [
 
 FIRST_YEAR, LAST_YEAR = 1900, 2200
 """Of moments: well inside what every engine can convert to UTC and count in nanoseconds."""
+
+CLOCKS_APART = timedelta(minutes=5)
+"""How far another machine's clock may be ahead: what it says of now is not taken for the future."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=3660)

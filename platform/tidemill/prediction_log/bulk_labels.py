@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from tidemill.clock import FIRST_YEAR, LAST_YEAR, Clock, parse_moment, utc
+from tidemill.clock import CLOCKS_APART, FIRST_YEAR, LAST_YEAR, Clock, parse_moment, utc
 from tidemill.data.tables.frames import batches, open_table
 from tidemill.errors import DataError
 from tidemill.features.project_features import hidden_fields, lookup_columns
@@ -72,16 +72,17 @@ def import_label_file(
     keys = _keys_of(file, table.collect_schema().names())
     _require_known(file, tuple(map(_key, keys)), project)
     blank = _require_labels(file, table, reader)
-    unnamed = _require_predictions(file, table, keys, reader)
+    now = clock.now()
+    unnamed = _require_predictions(file, table, keys, reader, now)
     hide = _redaction(project)
     if put_on_record is not None:
         put_on_record()
     count, before, named, log = 0, 0, [_named([])], open_log(project)
     try:
         for rows in batches(table, _ROWS):
-            given = list(_labels(_Place(file, before), rows, keys, reader))
+            given = list(_labels(_Place(file, before), rows, keys, reader, now))
             before += rows.height
-            count += len(records := as_records(given, clock.now(), hide))
+            count += len(records := as_records(given, now, hide))
             log.append_labels(records)
             named.append(_named(records))
     finally:
@@ -185,15 +186,17 @@ def _require_labels(file: Path, table: pl.LazyFrame, reader: LabelReader) -> int
     return blank
 
 
-def _require_predictions(file: Path, table: pl.LazyFrame, keys: tuple[str, ...], reader: LabelReader) -> int:
+def _require_predictions(
+    file: Path, table: pl.LazyFrame, keys: tuple[str, ...], reader: LabelReader, now: datetime
+) -> int:
     """Return how many rows with a label name no prediction; read all rows before the first is logged.
 
     Raises:
-        DataError: none names one, or a moment is none.
+        DataError: none names one, or a moment is none, or a label is to become known later than ``now``.
     """
     before, named, unnamed = 0, 0, 0
     for rows in batches(table, _ROWS):
-        named += sum(1 for _ in _labels(_Place(file, before), rows, keys, reader))
+        named += sum(1 for _ in _labels(_Place(file, before), rows, keys, reader, now))
         lacking = (
             _is_unnamed(row, keys) for row in rows.iter_rows(named=True) if not reader.is_blank(row["label"])
         )
@@ -239,7 +242,7 @@ class _Place:
 
 
 def _labels(
-    place: _Place, rows: pl.DataFrame, keys: tuple[str, ...], reader: LabelReader
+    place: _Place, rows: pl.DataFrame, keys: tuple[str, ...], reader: LabelReader, now: datetime
 ) -> Iterator[GivenLabel]:
     _require_bounded(place, rows)
     for index, row in enumerate(rows.iter_rows(named=True)):
@@ -247,6 +250,11 @@ def _labels(
             continue
         label, target = reader.read(row["label"])
         at = _moment(place, index, row, "at")
+        if at is not None and at > now + CLOCKS_APART:
+            raise DataError(
+                f"{place.of(index)}: at {at.isoformat()}, when the label became known, lies in the future",
+                hint="correct it, or leave it out for now; none was imported",
+            )
         if not keys:
             yield GivenLabel(str(row["prediction_id"]), label, at, target=target)
             continue

@@ -83,6 +83,15 @@ def test_labels_are_logged_by_task(project, tmp_path, kind, task, labels, truth)
     assert task.truth_of_log(found).tolist() == truth
 
 
+def test_labels_from_the_future_are_refused_whole(project, tmp_path):
+    file = tmp_path / "labels.csv"
+    file.write_text("prediction_id,label,at\np0,1,2013-04-02T12:00Z\np1,1,2099-01-01T00:00Z\n")
+    with pytest.raises(
+        DataError, match=r"row 2: at 2099-.*, when the label became known, lies in the future"
+    ):
+        import_label_file(project(Binary("roc_auc")), file, SystemClock(), lambda: pytest.fail("too late"))
+
+
 @pytest.mark.parametrize("compacted", [False, True])
 def test_labels_that_match_no_prediction_are_counted(project, tmp_path, compacted):
     """Also those of an earlier day, by id, and those of another moment, by keys."""

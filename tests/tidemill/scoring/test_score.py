@@ -238,12 +238,14 @@ def test_bad_lines_of_ndjson_are_set_aside_with_their_reason(parcels, table, tmp
         "{oops",
         '{"id":2,"wind":true,"rain":0}',
         '{"id":3,"rain":0,"more":[1]}',
+        '{"id":4,"id":5,"wind":1}',
     ]
     (tmp_path / "rows.ndjson").write_text("\n".join(lines))
-    outcome = run(parcels, "rows.ndjson", max_rejected=2)
+    outcome = run(parcels, "rows.ndjson", max_rejected=3)
     assert rejects(outcome.rejects) == {
         1: "the line is not a JSON object",
         2: "wind: True is not of type int64, as in the first lines",
+        4: "the line has two fields 'id'",
     }
     assert parts(tmp_path / "out")["id"].to_list() == [1, 3]
 

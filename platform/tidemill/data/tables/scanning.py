@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from tidemill.data.tables.column_names import literal_names
 from tidemill.data.tables.csv_headers import check_files, check_header
+from tidemill.data.tables.repeated_keys import refuse_repeated_fields
 from tidemill.data.tables.time_zones import scan_in_utc
 from tidemill.data.tables.uneven_rows import row_ends
 from tidemill.errors import DataError
@@ -85,10 +86,13 @@ def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
     another is a number.
 
     Raises:
+        DataError: a file is a folder, or a line has a field twice.
         OSError: a file cannot be read.
         PolarsError: a file is not in this format.
     """
     check_files(files)
+    for file in files:
+        refuse_repeated_fields(file)
     tables = [_scan_ndjson(file) for file in files]
     if len({tuple(table.collect_schema().items()) for table in tables}) > 1:
         return pl.concat(tables, how="diagonal_relaxed")

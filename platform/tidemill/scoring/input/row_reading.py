@@ -15,6 +15,7 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
+from tidemill.data.tables.repeated_keys import repeated_key
 from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import DataError
 from tidemill.scoring.input.fragments import Fragment, Piece, open_file
@@ -181,18 +182,20 @@ def _line_by_line(
             continue
         try:
             values = orjson.loads(line)
+            if (name := repeated_key(line, values)) is not None:
+                raise _WrongLine(f"the line has two fields {name!r}")
             lines.append({f.name: _typed(_value(values, file.path(f.name)), f) for f in schema})
             rows.append(number)
         except (ValueError, AttributeError, pa.ArrowException) as error:
-            reason = str(error) if isinstance(error, _WrongType) else "the line is not a JSON object"
+            reason = str(error) if isinstance(error, _WrongLine) else "the line is not a JSON object"
             unread.append(Reject(file.address, number, reason, line.decode(errors="replace")))
     return Batch(
         file.address, _ours(pa.Table.from_pylist(lines, schema), columns), np.array(rows, np.int64), unread
     )
 
 
-class _WrongType(ValueError):
-    """A value does not have its column's type."""
+class _WrongLine(ValueError):
+    """A value does not have its column's type, or a field is there twice."""
 
 
 def _value(line: Any, path: tuple[str, ...]) -> Any:
@@ -201,7 +204,7 @@ def _value(line: Any, path: tuple[str, ...]) -> Any:
     try:
         return value_at(line, path)
     except TypeError as error:
-        raise _WrongType(str(error)) from error
+        raise _WrongLine(str(error)) from error
 
 
 def _typed(value: Any, column: pa.Field) -> Any:
@@ -210,7 +213,7 @@ def _typed(value: Any, column: pa.Field) -> Any:
             raise TypeError
         pa.scalar(value, column.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise _WrongType(
+        raise _WrongLine(
             f"{column.name}: {value!r} is not of type {column.type}, as in the first lines"
         ) from error
     return value

@@ -36,7 +36,7 @@ from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.serving.protocols.answer_schemas import feedback_schema, response_schema
 from tidemill.serving.protocols.error_bodies import error_codec
-from tidemill.serving.protocols.json_bodies import not_json, other_media_type
+from tidemill.serving.protocols.json_bodies import not_json, other_media_type, refuse_repeated
 from tidemill.serving.protocols.predict_codec import name_fields, problems
 from tidemill.serving.protocols.predict_schema import (
     Accepted,
@@ -118,11 +118,12 @@ def _add_predictions(api: FastAPI, plane: DataPlane, predictions: Predictions, p
     labels_schema = feedback_schema(protocols.task)
 
     @api.post("/feedback", response_model=Accepted, responses=errors, dependencies=[KNOWN_PARAMETERS])
-    async def feedback(body: labels_schema) -> Response:  # type: ignore[valid-type]
+    async def feedback(body: labels_schema, request: Request) -> Response:  # type: ignore[valid-type]
         """Take labels by prediction id, or by keys and moment; they may come early, late or repeatedly.
 
         The latest ``at`` counts.
         """
+        refuse_repeated(await request.body(), await request.json())
         given: Feedback = body
         labels = [
             GivenLabel(

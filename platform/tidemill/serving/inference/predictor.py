@@ -19,7 +19,7 @@ from tidemill.prediction_log.writing.redaction import NO_REDACTION
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.calls import Answer, Call, Failure, Prediction, Refused
 from tidemill.serving.inference.hooks import Meter, NoMeter, Shadow
-from tidemill.serving.inference.label_keys import refuse_unknown_keys
+from tidemill.serving.inference.label_refusals import refuse_future, refuse_unknown_keys
 from tidemill.serving.inference.prediction_records import Batch, records_of
 from tidemill.serving.inference.refused_values import refuse_large_integers
 from tidemill.serving.inference.row_scoring import (
@@ -122,9 +122,11 @@ class Predictor(Generic[Request]):
 
         Raises:
             NoChampion: a label is given by keys, and what of them is personal is not known yet.
-            Refused: a label is given by a key that predictions do not have.
+            Refused: a label is given by a key that predictions do not have, or is from the future.
             ServingError: the log cannot be written.
         """
+        now = self.clock.now()
+        refuse_future(labels, now)
         serving = self.serving()
         if serving is None and any(label.keys is not None for label in labels):
             raise NoChampion(
@@ -134,7 +136,7 @@ class Predictor(Generic[Request]):
         if serving is not None:
             refuse_unknown_keys(labels, self.application.request, serving.champion.features)
         redaction = NO_REDACTION if serving is None else serving.champion.redaction
-        self.log.append_labels(as_records(labels, self.clock.now(), redaction))
+        self.log.append_labels(as_records(labels, now, redaction))
         return len(labels)
 
     def _answer(self, calls: Sequence[Call]) -> list[Answer]:

@@ -5,13 +5,24 @@ from typing import Any
 
 import orjson
 
+from tidemill.data.tables.repeated_keys import repeated_key
 from tidemill.serving.inference.calls import Failure, Headers, Refused
 
-__all__ = ["MAX_DEPTH", "malformed", "nesting", "not_json", "other_media_type", "parse_json", "type_given"]
+__all__ = [
+    "MAX_DEPTH",
+    "malformed",
+    "nesting",
+    "not_json",
+    "other_media_type",
+    "parse_json",
+    "refuse_repeated",
+    "type_given",
+]
 
 MAX_DEPTH = 64
 """Lists and objects inside each other; what we write ourselves must stay far below what parsers bear."""
 
+_LONGEST_NAME = 200
 _KINDS = {
     type(None): "null",
     bool: "a truth value",
@@ -36,7 +47,8 @@ def parse_json(body: bytes, headers: Headers) -> Any:
     not given is taken for JSON.
 
     Raises:
-        Refused: the content type is another one, the body is not JSON, or it is nested deeper than 64.
+        Refused: the content type is another one, the body is not JSON, it is nested deeper than 64, or an
+            object in it has a field twice.
 
     >>> parse_json(b'{"instances": []}', {})
     {'instances': []}
@@ -47,9 +59,23 @@ def parse_json(body: bytes, headers: Headers) -> Any:
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and nesting(body) > MAX_DEPTH:
         raise Refused(not_json(None, f"it is nested deeper than {MAX_DEPTH}"))
     try:
-        return orjson.loads(body)
+        content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refused(not_json(error.pos, error.msg)) from None
+    refuse_repeated(body, content)
+    return content
+
+
+def refuse_repeated(body: bytes, content: Any) -> None:
+    """Refuse a body with a field that is given twice: it is not known which one is meant.
+
+    Raises:
+        Refused: it is one.
+    """
+    if (name := repeated_key(body, content)) is not None:
+        shown = name[:_LONGEST_NAME]
+        problem = {"loc": ["body", shown], "msg": f"{shown!r} is given twice: leave one of them out"}
+        raise Refused(Failure("malformed", [{**problem, "type": "repeated_field"}]))
 
 
 def other_media_type(given: bytes) -> Failure:

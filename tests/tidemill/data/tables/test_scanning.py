@@ -185,6 +185,17 @@ def test_a_broken_archive_is_named(tmp_path: Path):
         open_table(tmp_path / "rows.csv.gz").collect()
 
 
+@pytest.mark.parametrize("twice", ['{"id": 2, "o": {"a": 1, "a": 2}}', '{"id": 2, "id": "\\u003a"}'])
+def test_lines_of_json_with_a_field_twice_are_refused(tmp_path: Path, twice: str):
+    """Polars keeps the last one."""
+    file, sound = tmp_path / "a.ndjson", '{"id": 1, "at": "2013-04-01T10:15", "o": {"a": ": "}}\n'
+    file.write_text(sound * 30_000 + "\n", encoding="utf-8-sig")
+    assert open_table(file).select(pl.len()).collect().item() == 30_000
+    file.write_text(sound * 30_000 + twice, encoding="utf-8-sig")
+    with pytest.raises(DataError, match=r"a\.ndjson cannot be read: line 30,001 has two fields '(a|id)'"):
+        scan("a.ndjson", [file])
+
+
 @pytest.mark.parametrize("lines", [1, 2])
 def test_a_mark_of_utf_8_before_lines_of_json_is_no_part_of_them(tmp_path: Path, lines: int):
     """Programs on Windows write it."""

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
@@ -162,6 +162,26 @@ def test_a_body_that_cannot_be_parsed_is_told_it_is_not_json(api, path, body):
     assert problem["msg"].startswith("the body is not JSON: ")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            "/predict",
+            '{"instances": [{"depot": "north"}, {"depot": "north", "depot" : "south"}], "at": "AT"}',
+        ),
+        ("/predict", '{"instances": [{"depot": "\\u003a", "depot": "north"}]}'),
+        ("/feedback", '{"labels": [{"prediction_id": "p", "label": 1, "label": 0}]}'),
+        ("/invocations", '{"dataframe_records": [{"depot": "north", "depot": "south"}]}'),
+        ("/v2/models/parcel-delay/infer", '{"inputs": [{"name": "depot", "depot": 1, "depot": 2}]}'),
+    ],
+)
+def test_a_field_that_is_given_twice_is_refused_by_name(api, path, body):
+    sent = body.replace("AT", AT)
+    answer = api.post(path, content=sent, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert "'depot' is given twice" in answer.text or "'label' is given twice" in answer.text
+
+
 @pytest.mark.parametrize("path", ["/predict", "/feedback"])
 def test_a_body_of_another_content_type_is_told_which_is_wanted(api, path):
     answer = api.post(path, content=b'{"labels": []}', headers={"Content-Type": "text/plain"})
@@ -215,10 +235,20 @@ def test_a_label_is_0_or_1(api, label):
 
 @pytest.mark.parametrize("at", ["1900-01-01T00:00:00+14:00", "2200-12-31T23:59:59-12:00"])
 def test_the_first_and_the_last_moment_are_answered(api, at):
-    made = predict(api, {"depot": "north"}, at=at)
-    assert made.status_code == 200
-    labels = [{"prediction_id": made.json()["predictions"][0]["prediction_id"], "label": 1, "at": at}]
-    assert api.post("/feedback", json={"labels": labels}).status_code == 200
+    assert predict(api, {"depot": "north"}, at=at).status_code == 200
+
+
+def test_a_label_does_not_become_known_in_the_future(api):
+    """It would win over every later one for as long."""
+    soon = (datetime.now(UTC) + timedelta(minutes=2)).isoformat()  # by a clock that is a little ahead
+    moments = ["1900-01-01T00:00:00+14:00", soon, "2099-01-01T00:00:00Z"]
+    labels = [{"prediction_id": "p", "label": 1, "at": at} for at in moments]
+    answer = api.post("/feedback", json={"labels": labels})
+    assert answer.status_code == 422
+    [problem] = answer.json()["detail"]
+    assert problem["loc"] == ["body", "labels", 2, "at"]
+    assert problem["msg"] == "Input should not lie in the future: it is when the label became known"
+    assert api.post("/feedback", json={"labels": labels[:2]}).json() == {"accepted": 2}
 
 
 @pytest.mark.parametrize(("key", "given"), [([1], "a list"), (2**64, "a number"), ("\ud800", "text")])
