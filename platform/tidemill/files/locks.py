@@ -11,14 +11,23 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tidemill.errors import NotWritable, TidemillError
 
-__all__ = ["close_locked", "is_locked", "locked", "share_lock", "try_lock"]
+__all__ = [
+    "close_locked",
+    "holder_words",
+    "is_locked",
+    "locked",
+    "share_lock",
+    "this_process",
+    "try_lock",
+]
 
 _PAUSE = 0.05  # seconds between two tries
 
@@ -158,27 +167,39 @@ def _busy(path: Path) -> Callable[[str], Exception]:
     return lambda holder: TidemillError(f"{path} is locked by {holder}", hint="wait for it to end")
 
 
-def _write_holder(descriptor: int) -> None:
+def this_process() -> dict[str, Any]:
+    """Return what tells others which process this is: ``pid``, ``host``, ``program`` and ``since``, now."""
     # Only the program and its command: further arguments may be secrets or personal data.
     words = [Path(sys.argv[0]).name, *(word for word in sys.argv[1:2] if word.isalpha())]
-    about = {
+    return {
         "pid": os.getpid(),
         "host": os.uname().nodename,
         "program": " ".join(words),
         "since": datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
     }
+
+
+def holder_words(about: Mapping[str, Any]) -> str:
+    """Return the text about a process, for messages, from what `this_process` returned there.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not of that form.
+    """
+    pid, host, since = int(about["pid"]), about["host"], datetime.fromisoformat(about["since"])
+    program = f" ({about['program']})" if about["program"] else ""
+    where = "" if host == os.uname().nodename else f" on {host}"
+    who = "this process" if not where and pid == os.getpid() else f"process {pid}{where}{program}"
+    return f"{who}, since {since:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _write_holder(descriptor: int) -> None:
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(about).encode(), 0)
+    os.pwrite(descriptor, json.dumps(this_process()).encode(), 0)
 
 
 def _holder(path: Path) -> str:
     """Return the text about the holder of a lock, for messages."""
     try:
-        about = json.loads(path.read_bytes())
-        pid, host, since = int(about["pid"]), about["host"], datetime.fromisoformat(about["since"])
-        program = f" ({about['program']})" if about["program"] else ""
+        return holder_words(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
-    where = "" if host == os.uname().nodename else f" on {host}"
-    who = "this process" if not where and pid == os.getpid() else f"process {pid}{where}{program}"
-    return f"{who}, since {since:%Y-%m-%d %H:%M:%S} UTC"

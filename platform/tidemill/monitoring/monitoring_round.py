@@ -6,10 +6,11 @@ from datetime import datetime
 
 import polars as pl
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from tidemill.clock import utc
 from tidemill.errors import MonitoringError, TidemillError
-from tidemill.files.locks import locked
+from tidemill.monitoring.findings import Findings
 from tidemill.monitoring.monitor import (
     FAILED,
     MISSED,
@@ -25,6 +26,7 @@ from tidemill.monitoring.windows.time_windows import due_at
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.state import State
+from tidemill.state.claims import claimed
 from tidemill.state.tables import MonitorRun
 
 __all__ = ["evaluate_all", "run_due"]
@@ -65,6 +67,8 @@ def evaluate_all(
         try:
             judging = with_noise(state, project.model, monitor, utc(now))
             run = evaluate(project, state, judging, now, record_alerts, with_report, version)
+        except _Busy:
+            raise  # another process has taken over, and records the run
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - on record, and logged
             run = _record_failure(state, new_run(project, monitor, serving, utc(now)), error)
         runs.append(run)
@@ -77,16 +81,23 @@ def run_due(project: Project, state: State, now: datetime, record_alerts: Record
     """Evaluate every monitor that is due at ``now``, each for the moment at which it became due.
 
     A monitor that fails is recorded, stays due, and does not stop the others. While no version serves, no
-    monitor is due. While another process does the same, it is left to that: each window has one run.
+    monitor is due. While another process does the same, on whichever machine, it is left to that: each window
+    has one run.
 
     Raises:
         ConfigError: ``monitoring/monitors.yaml`` is wrong.
     """
     if not _due(project, state, now):
         return []
+    lock = project.home / "monitors.lock"
     try:
-        with locked(project.home / "monitors.lock", busy=_Busy):
-            return evaluate_all(project, state, _due(project, state, now), record_alerts)
+        with claimed(state, lock, project.model, "monitors", _Busy) as claim:
+
+            def record(session: Session, run: MonitorRun, findings: Findings, monitor: Monitor) -> object:
+                claim.check(session)
+                return record_alerts(session, run, findings, monitor)
+
+            return evaluate_all(project, state, _due(project, state, now), record)
     except _Busy as busy:
         log.info("the monitors that are due are left to another process: %s", busy)
         return []

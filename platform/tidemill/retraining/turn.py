@@ -16,24 +16,22 @@ from sqlalchemy import select
 
 from tidemill.accounts import audit
 from tidemill.clock import utc
-from tidemill.data.repository.git import git_try
 from tidemill.data.versioning.params_file import set_values
 from tidemill.errors import RetrainingError, TidemillError, TurnInProgress, UsageError
 from tidemill.files.declaration_files import parse_declaration
-from tidemill.files.locks import locked
 from tidemill.ids import new_id
 from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
-from tidemill.project.moments import declared_moment, turn_moment
 from tidemill.project.project import check_params
 from tidemill.retraining.cpu_time import cpu_seconds
 from tidemill.retraining.recipes import Action, Ask, Recipe, question_of, unknown_part
 from tidemill.retraining.turn_end import question_again
-from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult, data_message
+from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult
 from tidemill.state import State
+from tidemill.state.claims import EXPIRES_AFTER, HeldClaim, claimed
 from tidemill.state.tables import Turn
 
-__all__ = ["TurnEvent", "TurnRequest", "make_turn", "moment_by_hand", "resume_turns", "turn_lock"]
+__all__ = ["TurnEvent", "TurnRequest", "make_turn", "resume_turns", "turn_lock"]
 
 
 @dataclass(frozen=True)
@@ -89,8 +87,8 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
         TidemillError: a step failed; the record says which, with status ``failed``.
     """
     _check(project, request.params)
-    with turn_lock(project):
-        left = _finish_left_behind(project, state, listen)
+    with turn_lock(project, state) as claim:
+        left = _finish_left_behind(project, claim, listen)
         if held := [each for each in left if each.status == "running"]:
             raise RetrainingError(f"{held[0].error}", hint="upgrade Tidemill, then try again")
         turn = Turn(
@@ -116,7 +114,7 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
         with state.transaction() as session:
             session.add(turn)
             audit.append(session, _started(turn))
-        return _run(project, state, turn, listen)
+        return _run(project, claim, turn, listen)
 
 
 def _started(turn: Turn) -> audit.Act:
@@ -131,33 +129,14 @@ def _started(turn: Turn) -> audit.Act:
     return audit.Act(turn.actor, "start", "turn", turn.id, turn.model, turn.reason, details)
 
 
-def moment_by_hand(project: Project, state: State, given: datetime | None) -> datetime:
-    """Return the moment of what is asked for by hand, as `turn_moment` does with the model's turns.
-
-    They are those on record, and in a clone, which has no records of the original, the one whose data version
-    the repository has.
-
-    Raises:
-        ConfigError, UsageError: as `turn_moment` raises them.
-    """
-    with state.transaction() as session:
-        made = session.scalars(select(Turn.as_of).where(Turn.model == project.model)).all()
-    turns = {utc(moment) for moment in made}
-    if given is None and (declared := declared_moment(project)) not in turns:
-        said = ("log", "-1", "--format=%H", "--fixed-strings", "--grep", data_message(declared))
-        if git_try(project.root, *said).stdout.strip():
-            turns.add(declared)
-    return turn_moment(project, given, turns)
-
-
 def resume_turns(project: Project, state: State, listen: Listener | None = None) -> list[Turn]:
     """Finish the turns that killed processes left behind, and return them.
 
     Raises:
         TurnInProgress: another process is making a turn right now.
     """
-    with turn_lock(project):
-        return _finish_left_behind(project, state, listen)
+    with turn_lock(project, state) as claim:
+        return _finish_left_behind(project, claim, listen)
 
 
 def _check(project: Project, params: Mapping[str, Any]) -> None:
@@ -172,38 +151,41 @@ def _check(project: Project, params: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def turn_lock(project: Project) -> Iterator[None]:
-    """Let one process at a time make turns of a project; the kernel releases the lock of one that dies.
+def turn_lock(project: Project, state: State) -> Iterator[HeldClaim]:
+    """Let one process at a time make turns of a model, on whichever machine it runs.
 
     Raises:
-        TurnInProgress: another process holds it.
+        TurnInProgress: another process makes one, or was killed on another machine a moment ago.
     """
 
     def busy(holder: str) -> TurnInProgress:
         return TurnInProgress(
-            f"another process is making a turn of the loop for {project.root}: {holder}",
-            hint="wait for it to end; `tidemill status` shows how far it is",
+            f"another process is making a turn of the loop for {project.model}: {holder}",
+            hint="wait for it to end; `tidemill status` shows how far it is, and one that was killed on "
+            f"another machine is taken up after {EXPIRES_AFTER.total_seconds():.0f} s",
         )
 
-    with locked(project.home / "turn.lock", busy=busy):
-        yield
+    with claimed(state, project.home / "turn.lock", project.model, "turn", busy) as claim:
+        yield claim
 
 
-def _finish_left_behind(project: Project, state: State, listen: Listener | None) -> list[Turn]:
-    """Finish the turns on record as running; the lock must be held, so no living process makes them."""
-    with state.transaction() as session:
+def _finish_left_behind(project: Project, claim: HeldClaim, listen: Listener | None) -> list[Turn]:
+    """Finish the turns on record as running; they must be claimed, so no living process makes them."""
+    with claim.state.transaction() as session:
         turns = list(
             session.scalars(select(Turn).where(Turn.model == project.model, Turn.status == "running"))
         )
     for turn in turns:
         if (unknown := unknown_part(turn.action, turn.recipe)) is not None:
-            _hold(state, turn, unknown, listen)
+            _hold(claim.state, turn, unknown, listen)
             continue
         if turn.step == TRAIN:  # its data may have changed since: restore them first
-            _record(state, turn, StepResult({"step": STEPS[0].name}))
+            _record(claim, turn, StepResult({"step": STEPS[0].name}))
         _tell(listen, turn, turn.step, f"taking up {turn.id}, which was left at step {turn.step}")
         try:
-            _run(project, state, turn, listen)
+            _run(project, claim, turn, listen)
+        except TurnInProgress:  # another process has taken it over
+            raise
         except TidemillError as error:  # the turn's record has the error; the next turns must still run
             _tell(listen, turn, turn.step, f"{turn.id} failed: {error}")
     return turns
@@ -218,28 +200,30 @@ def _hold(state: State, turn: Turn, unknown: str, listen: Listener | None) -> No
     _tell(listen, turn, turn.step, said)
 
 
-def _run(project: Project, state: State, turn: Turn, listen: Listener | None) -> Turn:
+def _run(project: Project, claim: HeldClaim, turn: Turn, listen: Listener | None) -> Turn:
     with TurnReport(project, turn) as report:
         while turn.status == "running":
             step = next(step for step in STEPS if step.name == turn.step)
             _tell(listen, turn, step.name, step.title)
             report.begin(step.name)
             began = time.perf_counter()
-            result = _run_step(step, StepContext(project, state, turn, _relay(listen, turn, step.name)))
-            _record(state, turn, result, step, time.perf_counter() - began)
+            result = _run_step(
+                step, StepContext(project, claim.state, turn, _relay(listen, turn, step.name)), claim
+            )
+            _record(claim, turn, result, step, time.perf_counter() - began)
             report.complete(step.name)
             _tell(listen, turn, step.name, result.message)
     return turn
 
 
-def _run_step(step: Step, context: StepContext) -> StepResult:
+def _run_step(step: Step, context: StepContext, claim: HeldClaim) -> StepResult:
     """Run one step; if it fails, end the turn with that on record."""
     turn, before = context.turn, cpu_seconds()
 
     def fail(error: str) -> None:
         spent, again = cpu_seconds() - before, question_again(turn)
         status = "failed" if again is None else "asked"
-        _record(context.state, turn, StepResult(again or {}, status=status, error=error, cpu_seconds=spent))
+        _record(claim, turn, StepResult(again or {}, status=status, error=error, cpu_seconds=spent))
 
     try:
         result = step.run(context)
@@ -260,12 +244,12 @@ def _run_step(step: Step, context: StepContext) -> StepResult:
 
 
 def _record(
-    state: State, turn: Turn, result: StepResult, step: Step | None = None, seconds: float = 0.0
+    claim: HeldClaim, turn: Turn, result: StepResult, step: Step | None = None, seconds: float = 0.0
 ) -> None:
     """Write a result in one transaction to the record, and to ``turn``.
 
     Args:
-        state: the records.
+        claim: that of the turn, which must still hold.
         turn: the turn in memory.
         result: the result of a step, or the failure of the turn.
         step: the finished step; None after a failure, which keeps the turn's step.
@@ -278,7 +262,8 @@ def _record(
     values["cpu_seconds"] = round((turn.cpu_seconds or 0.0) + result.cpu_seconds, 3)
     if result.status is not None:
         values |= {"status": result.status, "finished_at": datetime.now(UTC), "error": result.error}
-    with state.transaction() as session:
+    with claim.state.transaction() as session:
+        claim.check(session)
         row = session.get_one(Turn, turn.id)
         for name, value in values.items():
             setattr(row, name, value)

@@ -30,6 +30,7 @@ from tidemill.prediction_log.prediction_log import (
     PredictionLog,
     PredictionRecord,
     features_of,
+    read_labelled,
     read_predictions,
 )
 from tidemill.prediction_log.storage.log_parts import Sizes
@@ -41,7 +42,8 @@ from tidemill.serving.observability import request_counts
 from tidemill.serving.observability.metrics_sharing import SharedMetrics
 from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.state import State, open_state
-from tidemill.state.tables import MonitorRun
+from tidemill.state.claims import claimed
+from tidemill.state.tables import Claim, MonitorRun
 from tidemill.tasks.binary import Binary
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
@@ -464,11 +466,28 @@ def test_monitors_run_when_they_are_due_for_the_moment_they_were_due(project: Pr
     assert run_due(project, state, NOW + 16 * DAY, record_alerts) == []
 
 
-def test_what_another_process_evaluates_is_left_to_it(project: Project, state: State):
+def test_what_another_process_evaluates_is_left_to_it(
+    project: Project, state: State, monkeypatch: pytest.MonkeyPatch
+):
     register(project)
     serve(project, draw(1400, 1, 0.0))
     with locked(project.home / "monitors.lock"):
         assert run_due(project, state, NOW, record_alerts) == []
+    elsewhere = project.home / "elsewhere.lock"
+    with claimed(state, elsewhere, project.model, "monitors", MonitoringError):  # on another machine
+        assert run_due(project, state, NOW, record_alerts) == []
+
+    def taken_over(*given, **named):  # while this one reads
+        with state.transaction() as session:
+            session.get_one(Claim, (project.model, "monitors")).id = "claim_of_another"
+        return read_labelled(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tidemill.monitoring.monitor, "read_labelled", taken_over)
+        assert run_due(project, state, NOW, record_alerts) == []
+    with state.transaction() as session:
+        assert session.scalars(select(MonitorRun)).all() == []
+        session.delete(session.get_one(Claim, (project.model, "monitors")))
     assert len(run_due(project, state, NOW, record_alerts)) == 1
 
 

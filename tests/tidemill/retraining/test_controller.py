@@ -13,9 +13,10 @@ from tidemill.clock import ReplayClock
 from tidemill.errors import ConfigError, TurnInProgress
 from tidemill.project import Project
 from tidemill.retraining.controller import Controller
-from tidemill.retraining.turn import turn_lock
+from tidemill.retraining.turn import _record, turn_lock
+from tidemill.retraining.turn_steps import StepResult
 from tidemill.state import State, open_state
-from tidemill.state.tables import Alert, ReplicaState, Turn
+from tidemill.state.tables import Alert, Claim, ReplicaState, Turn
 
 pytestmark = pytest.mark.engine
 
@@ -78,14 +79,30 @@ def test_a_round_tells_of_alerts_and_a_replay_does_not(tmp_path: Path):
     state.close()
 
 
-def test_while_another_process_makes_a_turn_nothing_is_decided(tmp_path: Path):
-    project = project_with(tmp_path, **GOOD)
-    with turn_lock(project):
-        found, state = tick(project)
-        with pytest.raises(TurnInProgress, match="another process is making a turn"):
-            Controller(project, state, ReplayClock(NOW)).recover()
+def test_while_another_process_makes_a_turn_nothing_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TIDEMILL_STATE_URL", f"sqlite:///{tmp_path / 'state.db'}")
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    here, elsewhere = (project_with(tmp_path / name, **GOOD) for name in ("here", "elsewhere"))
+    state = open_state(here.state_url)
+    with turn_lock(here, state) as claim:
+        put_turn(state)
+        for project in (here, elsewhere):  # a checkout on another machine shares the records alone
+            found = Controller(project, state, ReplayClock(NOW)).tick()
+            assert (found.decision, found.failures) == (None, ())
+            with pytest.raises(TurnInProgress, match=r"making a turn .* for toy: this process"):
+                Controller(project, state, ReplayClock(NOW)).recover()
+        with state.transaction() as session:
+            assert session.get_one(Turn, "turn_1").step == "register"  # it was not taken up
+            session.get_one(Claim, ("toy", "turn")).id = "claim_of_another"
+            turn = session.get_one(Turn, "turn_1")
+        with pytest.raises(TurnInProgress):
+            _record(claim, turn, StepResult({}, status="promoted"))
+    with state.transaction() as session:
+        assert session.get_one(Turn, "turn_1").status == "running"
     state.close()
-    assert (found.decision, found.failures) == (None, ())
 
 
 def test_what_becomes_of_a_version(tmp_path: Path):

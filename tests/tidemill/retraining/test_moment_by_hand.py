@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.tidemill.project.test_moments import project_of
-from tidemill.retraining.turn import moment_by_hand
+from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
 from tidemill.retraining.turn_steps import data_message
 from tidemill.state import open_state
 

@@ -78,8 +78,9 @@ def _turn(
 
     # Engines, once it is certain that they are needed.
     from tidemill.registry.history.serving_history import read_decision
+    from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
     from tidemill.retraining.questions import raise_needed
-    from tidemill.retraining.turn import TurnRequest, make_turn, moment_by_hand
+    from tidemill.retraining.turn import TurnRequest, make_turn
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.serving.runtime.stack_record import status_in
     from tidemill.state import open_state

@@ -88,7 +88,7 @@ def import_(
     from tidemill.project import load_project
     from tidemill.registry.importing.model_import import ImportRequest, import_model
     from tidemill.registry.importing.output_classes import read_classes
-    from tidemill.retraining.turn import moment_by_hand
+    from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
     from tidemill.state import open_state
 
     loaded = load_project(project)

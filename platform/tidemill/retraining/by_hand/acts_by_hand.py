@@ -103,7 +103,8 @@ def _answer(project: Project, state: State, asked: Asked) -> dict[str, Any]:
 
 def _retrain(project: Project, state: State, asked: Asked) -> dict[str, Any]:
     from tidemill.clock import parse_moment
-    from tidemill.retraining.turn import TurnRequest, make_turn, moment_by_hand
+    from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
+    from tidemill.retraining.turn import TurnRequest, make_turn
 
     given = parse_moment(asked["as_of"]) if asked.get("as_of") else None
     at = moment_by_hand(project, state, given)

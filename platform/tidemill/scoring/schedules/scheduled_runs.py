@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 
 from tidemill.clock import SystemClock, utc
 from tidemill.errors import TidemillError, UsageError
-from tidemill.files.locks import is_locked, locked
 from tidemill.ids import new_id
 from tidemill.project import Project, load_project
 from tidemill.scoring.schedules.schedule_rules import Schedule, find_schedule, load_schedules
 from tidemill.scoring.schedules.slots import DueSlot, RecordedSlot, due
 from tidemill.scoring.scoring_job import ScoreRequest
 from tidemill.state import State, open_state
+from tidemill.state.claims import HeldClaim, claimed, is_claimed
 from tidemill.state.tables import BatchRun
 
 __all__ = ["next_due", "request_of", "run_slot", "start_due"]
@@ -59,7 +59,7 @@ def start_due(project: Project, state: State, now: datetime) -> list[str]:
         return []
     started = []
     for schedule, found in waiting:
-        if is_locked(_lock_path(project, schedule.name)):
+        if is_claimed(state, _lock_path(project, schedule.name), project.model, _work(schedule.name)):
             continue
         command = [
             *(
@@ -103,7 +103,7 @@ def run_slot(
         UsageError: another process is scoring this schedule right now.
         TidemillError: the scoring failed; the record says so, too.
     """
-    with _lock(project, schedule.name):
+    with _lock(project, state, schedule.name):
         run = _claim(project, state, schedule, found, now)
         if run.status != "running":
             return run
@@ -216,11 +216,11 @@ def _record(state: State, run: BatchRun, **values: Any) -> BatchRun:
 
 
 @contextmanager
-def _lock(project: Project, name: str) -> Iterator[None]:
-    """Lock a schedule; the kernel releases the lock when the process dies.
+def _lock(project: Project, state: State, name: str) -> Iterator[HeldClaim]:
+    """Let one process at a time score a schedule, on whichever machine it runs.
 
     Raises:
-        UsageError: another process holds it.
+        UsageError: another process does.
     """
 
     def busy(holder: str) -> UsageError:
@@ -229,8 +229,12 @@ def _lock(project: Project, name: str) -> Iterator[None]:
             hint="`tidemill score schedule list` shows its slots",
         )
 
-    with locked(_lock_path(project, name), busy=busy):
-        yield
+    with claimed(state, _lock_path(project, name), project.model, _work(name), busy) as claim:
+        yield claim
+
+
+def _work(name: str) -> str:
+    return f"schedule:{name}"
 
 
 def _lock_path(project: Project, name: str) -> Path:

@@ -11,7 +11,7 @@ from tidemill.state.tables.audit_log import AuditAnchor, AuditEntry
 from tidemill.state.tables.declarative import Table, UtcDateTime
 from tidemill.state.tables.deployments import Deployment, ReplicaState, Rollout, VersionCount
 from tidemill.state.tables.erasures import Erasure
-from tidemill.state.tables.jobs import BatchRun, Job
+from tidemill.state.tables.jobs import BatchRun, Claim, Job
 from tidemill.state.tables.keys import ApiKey
 from tidemill.state.tables.monitor_runs import MonitorRun
 from tidemill.state.tables.policy_backtests import PolicyBacktest
@@ -30,6 +30,7 @@ __all__ = [
     "AuditAnchor",
     "AuditEntry",
     "BatchRun",
+    "Claim",
     "Deployment",
     "Erasure",
     "FailedLogins",

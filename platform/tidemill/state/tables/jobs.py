@@ -1,13 +1,14 @@
-"""Defines the tables of jobs (slow predictions) and of scheduled batch scorings."""
+"""Defines the tables of jobs (slow predictions), of scheduled batch scorings, and of work that is claimed."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tidemill.state.tables.declarative import Table
 
-__all__ = ["BatchRun", "Job"]
+__all__ = ["BatchRun", "Claim", "Job"]
 
 
 class Job(Table):
@@ -86,3 +87,21 @@ class BatchRun(Table):
     """Wall-clock time of the record."""
     finished_at: Mapped[datetime | None]
     """Wall-clock time of the end of the last try."""
+
+
+class Claim(Table):
+    """Some work on a model that a process does right now (`tidemill.state.claims`)."""
+
+    __tablename__ = "claims"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    work: Mapped[str] = mapped_column(primary_key=True)
+    """``turn``, ``monitors``, or ``schedule:`` and the name of one."""
+    id: Mapped[str]
+    """Another one each time that the work is claimed."""
+    place: Mapped[str]
+    """The machine since its start, and the lock file there: the kernel tells whether its holder lives."""
+    holder: Mapped[dict[str, Any]]
+    """The process: ``pid``, ``host``, ``program`` and ``since``."""
+    until: Mapped[datetime]
+    """When it expires unless it is renewed, by the clock of the database."""

@@ -91,7 +91,7 @@ def test_a_slot_that_kills_its_process_does_not_keep_the_next_ones_from_their_tu
 def test_the_controller_starts_what_is_due_and_waits_for_nothing(nightly):
     project, state, schedule = nightly
     write(project, 1)
-    with scheduled_runs._lock(project, "nightly"):
+    with scheduled_runs._lock(project, state, "nightly"):
         assert start_due(project, state, SLOT) == []
         with pytest.raises(UsageError, match="right now"):
             run_slot(project, state, schedule, next_due(project, state, schedule, SLOT), SLOT)
