@@ -21,7 +21,7 @@ from tidemill.errors import StateError, TidemillError
 from tidemill.files.locks import holder_words, is_locked, locked, this_process
 from tidemill.ids import new_id
 from tidemill.state.store import State
-from tidemill.state.tables import Claim
+from tidemill.state.tables import Claim, UtcDateTime
 from tidemill.threads import BackgroundThread
 
 __all__ = ["EXPIRES_AFTER", "HeldClaim", "claimed", "is_claimed"]
@@ -135,4 +135,4 @@ def _now(session: Session) -> datetime:
     """Return the time by the clock that all who share the records see."""
     if session.get_bind().dialect.name == "sqlite":
         return datetime.now(UTC)
-    return session.scalars(select(func.clock_timestamp())).one()
+    return session.scalars(select(func.clock_timestamp(type_=UtcDateTime))).one()

@@ -72,6 +72,8 @@ def judge(window: WindowRows, config: KpiConfig) -> Judged:
     limits += [f"ceiling {config.ceiling:g}"] if config.ceiling is not None else []
     if before is not None:
         limits.append(f"{before.value:.4g} in the window before, {allowed:.3g} less is allowed")
+    elif config.max_drop is not None:
+        limits.append(f"the window before has no {least} rows to compare with: a drop is not judged")
     return Judged(
         found=(Finding("kpi", f"{figure}: {'; '.join(said)}", details),) if said else (),
         results={"kpi": details},

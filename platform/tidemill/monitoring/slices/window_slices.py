@@ -83,7 +83,10 @@ def judge_slices(
     if config.search:
         losses = before.losses, now.losses
         searched = searched_slices(before.features, now.features, losses, config.min_rows)
-        found += slice_qualities(before, now, searched, task, allowed, searched=True)
+        tried = slice_qualities(before, now, searched, task, allowed, searched=True)
+        declared_rows = {_rows_within(one) for one in large}
+        twice = {one.name for one in searched if _rows_within(one) in declared_rows}
+        found += [one for one in tried if one.name not in twice]  # a declared one is judged, and told, once
     made = replace(
         made,
         max_drop=allowed,
@@ -94,6 +97,10 @@ def judge_slices(
         note=None if found else "no slice has enough labelled rows",
     )
     return replace(made, worst_rows=_worst_rows(made.decayed, now, large, searched))
+
+
+def _rows_within(one: Slice) -> tuple[bytes, bytes]:
+    return one.before.tobytes(), one.now.tobytes()
 
 
 def _worst_rows(

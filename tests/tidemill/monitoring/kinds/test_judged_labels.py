@@ -262,7 +262,7 @@ def wrong(decisions, labels, features):
 
 
 def kpi(root: Path, wins: float, before: float | None = None, hidden: bool = False, **section: Any) -> Judged:
-    """Judge a window in which a share of the labels is 1, after one with another share."""
+    """Judge a window in which a share of the labels is 1, after one with another share; 0: with few rows."""
     task, rng = TASKS["binary"], np.random.default_rng(1)
     answers = rng.random(ROWS)
 
@@ -276,7 +276,8 @@ def kpi(root: Path, wins: float, before: float | None = None, hidden: bool = Fal
     monitor = monitor_of(kpi={"function": "business_numbers:profit", **section})
     made = replace(window_of(project, monitor, reference, rows(wins)), label_is_hidden=hidden)
     if before is not None:
-        made.__dict__["before"] = window_of(project, monitor, reference, rows(before))  # in place of the log
+        earlier = rows(before or 0.5)[: None if before else 9]
+        made.__dict__["before"] = window_of(project, monitor, reference, earlier)  # in place of the log
     return judge_window(made)["kpi"]
 
 
@@ -293,6 +294,8 @@ def test_a_business_figure_is_compared_with_its_limits_and_with_the_window_befor
     assert "less than 4." in fallen.found[0].message
     assert kpi(tmp_path, 0.3, before=0.3).found == ()
     assert kpi(tmp_path, 0.3, before=0.5, max_drop=5).found == ()
+    first = kpi(tmp_path, 0.3, before=0.0, floor=1.0, max_drop=5)  # nothing is there yet
+    assert "a drop is not judged" in (first.said or "")
 
 
 def test_a_business_figure_may_need_no_labels_and_a_wrong_function_is_named(tmp_path: Path):

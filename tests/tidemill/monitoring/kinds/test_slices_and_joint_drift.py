@@ -78,6 +78,9 @@ def test_a_segment_whose_answers_lost_their_sense_is_named(tmp_path: Path):
     (found,) = gather(judged).found
     assert "origin JFK (" in found.message
     assert "in all other rows" in found.message
+    assert [each["name"] for each in found.details["slices"]].count("origin JFK") == 1, (
+        "the search finds it too"
+    )
     declared = [each for each in found.details["slices"] if not each["searched"]]
     assert [each["name"] for each in declared] == ["origin JFK"]
     assert declared[0]["value"] == pytest.approx(0.5, abs=0.06)
