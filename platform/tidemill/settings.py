@@ -178,6 +178,13 @@ class Settings:
     oidc: str | None = _setting("OIDC")
     """File of the providers of identities that people log in to the dashboard by (docs/single-sign-on.md)."""
 
+    kubernetes_url: str | None = _setting("KUBERNETES_URL")
+    """Address of Kubernetes' API, such as that of ``kubectl proxy``; default: that of the cluster whose pod
+    this is, if its service account's token is mounted."""
+
+    kubernetes_namespace: str | None = _setting("KUBERNETES_NAMESPACE")
+    """Namespace of the release; default: that of the pod, else ``default``."""
+
     actor: str | None = _setting("ACTOR")
     """Who acts, for the records; default: the name of the logged-in user."""
 

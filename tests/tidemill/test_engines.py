@@ -71,7 +71,7 @@ PLACES = {
     ("opentelemetry",): ["serving/observability"],
     ("evidently",): ["monitoring/reports"],
     ("openlineage",): ["lineage/openlineage"],
-    ("kubernetes",): [],  # nothing asks the API server yet
+    ("kubernetes",): [],  # our own client, kubernetes/cluster_api.py, asks for what is needed
 }
 """Engines, and the folders or modules that may import them."""
 

@@ -47,16 +47,17 @@ def bring_project(image: Path, volume: Path, *, merge: bool) -> str:
             return f"cloned {_short(volume)}"
         if not merge:
             return f"is there: {_short(volume)}"
+        git(volume, "fetch", "--quiet", str(image), "HEAD")
+        new = git(volume, "rev-parse", "FETCH_HEAD").strip()
+        if git_try(volume, "merge-base", "--is-ancestor", new, "HEAD").returncode == 0:
+            return f"up to date: {_short(volume)}"  # without waiting for a turn that somebody makes
         with locked(home / "turn.lock", wait_seconds=_WAIT_SECONDS, on_wait=_tell):
-            return _merge(image, volume)
+            return _merge(image, volume, new)
 
 
-def _merge(image: Path, volume: Path) -> str:
-    git(volume, "fetch", "--quiet", str(image), "HEAD")
+def _merge(image: Path, volume: Path, new: str) -> str:
     before = _short(volume)
-    done = git_try(
-        volume, "merge", "--quiet", "--no-edit", "-m", "Take the code of a new image", "FETCH_HEAD"
-    )
+    done = git_try(volume, "merge", "--quiet", "--no-edit", "-m", "Take the code of a new image", new)
     if done.returncode != 0:
         git_try(volume, "merge", "--abort")
         words = (done.stdout + done.stderr).strip()
@@ -64,8 +65,7 @@ def _merge(image: Path, volume: Path) -> str:
             f"the image's project cannot be merged into {volume}: {words}",
             hint=f"merge {image} there by hand (git fetch, git merge), or install the earlier image again",
         )
-    after = _short(volume)
-    return f"up to date: {after}" if after == before else f"merged: {before} became {after}"
+    return f"merged: {before} became {_short(volume)}"
 
 
 def _short(root: Path) -> str:
