@@ -14,6 +14,7 @@ from tests.helm.values_matrix import CASES, SECRETS, TRIAL_PASSWORD
 pytestmark = pytest.mark.slow
 
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
+ROLES = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 NUMBERS = range(len(CASES))
 
 
@@ -221,17 +222,25 @@ def test_no_secret_is_in_a_configmap_an_argument_or_the_environment(manifests: l
             assert "$(" not in json.dumps([container.get("command"), container.get("args")])
 
 
-def test_nobody_may_do_anything_at_the_api_server(manifests: list[Manifest]):
-    """The platform asks Kubernetes for nothing; Ray's autoscaler does, by roles that KubeRay makes."""
-    assert of_kind(manifests, "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding") == []
+def test_the_controller_alone_may_ask_the_api_server(manifests: list[Manifest], request):
+    """Ray's autoscaler may, too, by roles that KubeRay makes."""
+    case = CASES[request.node.callspec.params["manifests"]]
+    wanted = case.get("controller", {}).get("enabled", True) and case.get("rbac", {}).get("create", True)
+    found = [(one["kind"], one["metadata"]["name"]) for one in of_kind(manifests, *ROLES)]
+    bound = [(kind, f"{RELEASE}-tidemill-controller") for kind in ("Role", "RoleBinding")]
+    assert sorted(found) == (bound if wanted else [])
+    for binding in of_kind(manifests, "RoleBinding"):
+        [controller] = [pod for pod in pods(manifests) if pod.owner.endswith("-controller")]
+        [subject] = binding["subjects"]
+        assert subject["name"] == controller.spec["serviceAccountName"]
     scaled = any(
         ray["spec"]["rayClusterConfig"].get("enableInTreeAutoscaling")
         for ray in of_kind(manifests, "RayService")
     )
     assert all(one["automountServiceAccountToken"] is False for one in of_kind(manifests, "ServiceAccount"))
     for pod in pods(manifests):
-        token = pod.spec["automountServiceAccountToken"]
-        assert token is (scaled and pod.owner.endswith("/head")), pod.owner
+        asks = pod.owner.endswith("-controller") or (scaled and pod.owner.endswith("/head"))
+        assert pod.spec["automountServiceAccountToken"] is asks, pod.owner
 
 
 def test_every_object_is_of_this_release_and_namespace(manifests: list[Manifest], request):

@@ -128,7 +128,7 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
     "jobs": [
         {},
         {"serving": {"jobs": True}, "compaction": {"enabled": True}, "controller": {"enabled": False}},
-        {"controller": POD, "compaction": {"enabled": True}, "jobs": POD},
+        {"controller": {"replicas": 1, **POD}, "compaction": {"enabled": True}, "jobs": POD},
     ],
     "doors": [
         {},
@@ -168,6 +168,7 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
             "podDisruptionBudgets": {"enabled": False},
             "topologySpread": {"enabled": False},
             "serviceAccounts": {"create": False},
+            "rbac": {"create": False},
         },
         {
             "topologySpread": {"whenUnsatisfiable": "DoNotSchedule"},
