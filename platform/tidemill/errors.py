@@ -14,7 +14,6 @@ The tree::
     ├── NotAnswering             a store that was to be read is away, or takes too long
     │   └── BeingComputed        what was asked for takes seconds: it is being computed
     ├── AuditError               the audit log was changed, cut off, or is not what was expected
-    ├── ClusterError             Kubernetes' API is away, refused, or has no such thing
     ├── DataError                data is missing, broken or not what was declared
     │   └── VersionNotFound      no such data version
     ├── FeatureError             the feature store refused or lacks something
@@ -148,10 +147,6 @@ class BeingComputed(NotAnswering):
 
 class AuditError(TidemillError):
     """The audit log was changed, cut off, or is not what was expected."""
-
-
-class ClusterError(TidemillError):
-    """Kubernetes' API is away, refused what was asked, or does not know it."""
 
 
 class DataError(TidemillError):
