@@ -11,10 +11,12 @@ import yaml
 from tests.helm.conftest import CHART
 from tests.helm.values_matrix import SECRETS, TRIAL_PASSWORD, merged
 from tidemill.errors import ClusterError, ConfigError, UsageError
+from tidemill.kubernetes.release_needs import Kind, claims, kinds, named_secrets
 from tidemill.kubernetes.rendered_manifests import (
     arrange,
     find_chart,
     find_helm,
+    refuse_secrets,
     render_chart,
     write_manifests,
 )
@@ -47,6 +49,17 @@ def test_argo_cd_gets_hooks_of_its_own(rendered: list[dict]):
     assert claim == {"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"}
     assert "helm.sh/hook" not in json.dumps(files)
     assert "pod-shop-tidemill-test.yaml" not in files
+
+
+def test_what_a_cluster_must_have_is_read_from_the_manifests(rendered: list[dict]):
+    wanted = {one["existingSecret"] for one in SECRETS.values()}
+    assert named_secrets(rendered).keys() == wanted
+    assert named_secrets(rendered)["mlflow"] == {"address"}
+    assert {(claim.name, claim.shared) for claim in claims(rendered)} == {
+        ("shop-tidemill-project", True),
+        ("shop-tidemill-artifacts", False),
+    }
+    assert Kind("ray.io/v1", "RayService") in kinds(rendered)
 
 
 def test_flux_gets_folders_and_a_job_of_another_name_for_other_content(rendered: list[dict]):
@@ -82,7 +95,7 @@ def test_no_password_comes_to_git_and_wrong_values_are_told(programs: Path, valu
         yaml.safe_dump(merged({"secrets": SECRETS}, {"trial": {"enabled": True, "password": TRIAL_PASSWORD}}))
     )
     with pytest.raises(ConfigError, match="would come to Git"):
-        render_chart(helm, find_chart(None), "shop", "models", [tmp_path / "trial.yaml"])
+        refuse_secrets(render_chart(helm, find_chart(None), "shop", "models", [tmp_path / "trial.yaml"]))
     with pytest.raises(ClusterError, match="helm-9 is not installed"):
         find_helm("helm-9")
     command = [

@@ -68,6 +68,13 @@ ENTRIES = (
     Entry("audit", "The stack", "See who did what, verify and export it.", ("people.audit_log",), True),
     Entry("image", "On a cluster", "Make the project's image for a cluster.", ("cluster.image",)),
     Entry(
+        "cluster",
+        "On a cluster",
+        "Check a cluster before an installation.",
+        ("cluster.cluster_checks",),
+        True,
+    ),
+    Entry(
         "manifests",
         "On a cluster",
         "Render the chart to plain manifests, for Argo CD or Flux.",

@@ -18,7 +18,7 @@ import yaml
 from tidemill.errors import ClusterError, ConfigError, UsageError
 from tidemill.files.atomic import replace_file
 
-__all__ = ["TOOLS", "arrange", "find_chart", "find_helm", "render_chart", "write_manifests"]
+__all__ = ["TOOLS", "arrange", "find_chart", "find_helm", "refuse_secrets", "render_chart", "write_manifests"]
 
 Manifest = dict[str, Any]
 
@@ -66,7 +66,7 @@ def render_chart(
     """Return the manifests of a release, without those of `helm test`.
 
     Raises:
-        ConfigError: helm refused the values, or a Secret with content would come to Git.
+        ConfigError: helm refused the values.
     """
     files = [word for file in values for word in ("--values", str(file))]
     command = [helm, "template", release, chart, "--namespace", namespace, *files]
@@ -77,13 +77,21 @@ def render_chart(
             hint="correct the values; helm/tidemill/README.md has every key",
         )
     found = [one for one in yaml.load_all(done.stdout, _LOADER) if one]
-    for one in found:
+    return [one for one in found if _hooks(one) != {"test"}]
+
+
+def refuse_secrets(manifests: Sequence[Manifest]) -> None:
+    """Check that no content of a Secret would come to Git.
+
+    Raises:
+        ConfigError: it would.
+    """
+    for one in manifests:
         if one["kind"] == "Secret":
             raise ConfigError(
                 f"the Secret {one['metadata']['name']} would come to Git with its content",
                 hint="set trial.enabled to false, and name Secrets of yours (existingSecret)",
             )
-    return [one for one in found if _hooks(one) != {"test"}]
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

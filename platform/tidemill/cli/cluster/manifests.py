@@ -58,6 +58,7 @@ def manifests(
         arrange,
         find_chart,
         find_helm,
+        refuse_secrets,
         render_chart,
         write_manifests,
     )
@@ -65,6 +66,7 @@ def manifests(
     if tool not in TOOLS:
         raise UsageError(f"--for {tool} is not known", hint=f"name one of {', '.join(TOOLS)}")
     made = render_chart(find_helm(helm), find_chart(chart), release, namespace, values)
+    refuse_secrets(made)
     files = arrange(made, tool)
     deleted = write_manifests(out, files)
 
