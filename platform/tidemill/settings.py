@@ -157,6 +157,9 @@ class Settings:
     privacy_key: Secret | None = _setting("PRIVACY_KEY", None, Secret, shown=False)
     """Key of the pseudonyms of personal data, 16 bytes or more; default: ``privacy.key`` in ``.tidemill``."""
 
+    backup_passphrase: Secret | None = _setting("BACKUP_PASSPHRASE", None, Secret, shown=False)
+    """What backups are encrypted with, and encrypted ones are read with; nothing else reads it."""
+
     openlineage_url: str | None = _setting("OPENLINEAGE_URL", shown=False)
     """Where OpenLineage events of turns go: ``http(s)://…``, ``file:PATH`` or ``console:``; default: what
     OpenLineage's own variables say, else nowhere."""
@@ -189,7 +192,7 @@ class Settings:
     """Who acts, for the records; default: the name of the logged-in user."""
 
     def __post_init__(self) -> None:
-        for name in ("api_key", "broker_url", "privacy_key", "openlineage_api_key"):
+        for name in ("api_key", "broker_url", "privacy_key", "backup_passphrase", "openlineage_api_key"):
             value = getattr(self, name)
             if isinstance(value, str):
                 object.__setattr__(self, name, Secret(value))

@@ -39,6 +39,7 @@ class Entry(NamedTuple):
 
 
 _DATA = ("data.versions", "data.validation", "data.privacy")
+_BACKUPS = ("operations.backups",)
 ENTRIES = (
     Entry("init", "Begin", "Make a new project, out of a table or as a copy of an example.", ("setup",)),
     Entry("demo", "Begin", "Run the whole loop on a year of history.", ("loop.replaying",)),
@@ -66,6 +67,8 @@ ENTRIES = (
     Entry("keys", "The stack", "Make, list, rotate and revoke API keys.", ("serving.keys",), True),
     Entry("users", "The stack", "Say who may log in to the dashboard.", ("people.users",), True),
     Entry("audit", "The stack", "See who did what, verify and export it.", ("people.audit_log",), True),
+    Entry("backup", "The stack", "Copy what the installation keeps, and verify it.", _BACKUPS),
+    Entry("restore", "The stack", "Bring a backup back into an empty project.", _BACKUPS),
     Entry("image", "On a cluster", "Make the project's image for a cluster.", ("cluster.image",)),
     Entry(
         "cluster",

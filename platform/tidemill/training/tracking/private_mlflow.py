@@ -16,7 +16,10 @@ __all__ = [
     "address_columns",
     "artifact_repository",
     "import_gateway_late",
+    "knows_schema",
     "local_path",
+    "migrate",
+    "newest_schema",
     "requirements_as_given",
     "server_application",
     "silence_telemetry",
@@ -24,9 +27,17 @@ __all__ = [
 
 _MOVED = "MLflow records absolute addresses, and has no way to change them when a project was moved or copied"
 _SERVER = "MLflow's command keeps a second process, as large as the one that serves, which only waits for it"
+_SCHEMA = "MLflow's command for migrations takes no lock, and its clients make tables without asking"
 _GATEWAY = "MLflow imports its gateway's package everywhere, and that FastAPI, which only servers need"
 _OF_GATEWAY = {"get_gateway_uri": "utils", "set_gateway_uri": "utils"}
 """What the package ``mlflow.gateway`` has, and the module of it that defines it."""
+_SCHEMA_FUNCTIONS = (
+    "_get_alembic_config",
+    "_get_latest_schema_revision",
+    "_initialize_tables",
+    "_upgrade_db",
+    "create_sqlalchemy_engine_with_retry",
+)
 _SERVER_VARIABLES = (
     "BACKEND_STORE_URI",
     "REGISTRY_STORE_URI",
@@ -47,6 +58,7 @@ NAMES = (
         "the client's own methods find the files of a run by its id alone, and take those of a project for "
         "those of its copy; and none of them writes beside a model that exists",
     ),
+    *((f"mlflow.store.db.utils.{name}", _SCHEMA) for name in _SCHEMA_FUNCTIONS),
     ("mlflow.server.fastapi_app.app", _SERVER),
     ("mlflow.server.handlers.initialize_backend_stores", _SERVER),
     *((f"mlflow.server.constants.{name}_ENV_VAR", _SERVER) for name in _SERVER_VARIABLES),
@@ -158,3 +170,30 @@ def local_path(address: str) -> Path:
     from mlflow.utils.file_utils import local_file_uri_to_path
 
     return Path(local_file_uri_to_path(address))
+
+
+def newest_schema() -> str:
+    """Return the revision of the schema that the installed MLflow needs."""
+    from mlflow.store.db import utils
+
+    return str(utils._get_latest_schema_revision())
+
+
+def knows_schema(revision: str) -> bool:
+    """Return whether the installed MLflow can bring a database from this revision to its own."""
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+
+    scripts = ScriptDirectory.from_config(utils._get_alembic_config(db_url=""))
+    return any(script.revision == revision for script in scripts.walk_revisions())
+
+
+def migrate(url: str, *, empty: bool) -> None:
+    """Make MLflow's tables in an empty database, or bring them to its present schema."""
+    from mlflow.store.db import utils
+
+    engine = utils.create_sqlalchemy_engine_with_retry(url)
+    try:
+        (utils._initialize_tables if empty else utils._upgrade_db)(engine)
+    finally:
+        engine.dispose()

@@ -1,0 +1,1 @@
+"""Commands of operators: backups, schemas of the records, cost."""
