@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import hypothesis
 import pytest
 
@@ -40,6 +41,9 @@ def checkcache(filename: str | None = None) -> None:
 
 linecache.checkcache = checkcache
 
+
+# Each call of httpx.get reads the certificates anew, 20 ms, though tests ask only this machine.
+httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)
 
 _guards: list[OrphanReaper] = []
 

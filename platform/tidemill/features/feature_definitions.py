@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, FileSource, OnDemandFeatureView
@@ -161,12 +161,20 @@ def _importable(repo: Path) -> Iterator[None]:
 
 def _forget(folder: str) -> None:
     inside = os.path.join(folder, "")  # noqa: PTH118 # text: paths of thousands of modules take 0.2 s
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None)).startswith(inside):
+    modules = dict(sys.modules)
+    # Packages of others hold nothing of the folder; one without a file of its own lies in several folders.
+    own = {name for name, found in modules.items() if "." not in name and _can_hold(found, inside)}
+    for name, found in modules.items():
+        if name.partition(".")[0] in own and str(getattr(found, "__file__", None)).startswith(inside):
             del sys.modules[name]
     for file in [file for file in linecache.cache if file.startswith(inside)]:
         del linecache.cache[file]  # Feast reads a transformation's source text from there
     importlib.invalidate_caches()
+
+
+def _can_hold(module: ModuleType, inside: str) -> bool:
+    file = getattr(module, "__file__", None)
+    return str(file).startswith(inside) if file else hasattr(module, "__path__")
 
 
 def _imported(name: str, file: Path) -> Any:

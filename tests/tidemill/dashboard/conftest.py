@@ -4,6 +4,7 @@ import pytest
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from tests.tidemill.dashboard.kept_pages import USUAL, pages_with_kept_routes
 from tidemill.accounts.sign_on.sign_on_providers import SignOn
 from tidemill.clock import ReplayClock
 from tidemill.dashboard import app as wiring
@@ -28,18 +29,17 @@ _shared = []
 
 @pytest.fixture(autouse=True)
 def pages_made_once(monkeypatch):
-    """Make what is behind the door once for all tests: its three hundred routes take a quarter of a second.
+    """Make what is behind the door once for all tests, and take back what a test leaves in it.
 
-    What a test leaves in it is taken back; who needs other pages or ways to log in gets their own.
+    Who needs other ways to log in, other pages or another MLflow gets an app of their own.
     """
-    make, usual = wiring.make_pages, wiring.PAGES
 
     def make_pages(sign_on=None):
-        as_usual = usual == wiring.PAGES and wiring.TrackingProxy is TrackingProxy
+        as_usual = wiring.PAGES == USUAL and wiring.TrackingProxy is TrackingProxy
         if sign_on not in (None, SignOn()) or not as_usual:
-            return make(sign_on)
+            return pages_with_kept_routes(sign_on)
         if not _shared:
-            pages = make()
+            pages = pages_with_kept_routes()
             _shared.append((pages, dict(pages.state._state), dict(pages.dependency_overrides)))
         pages, state, overrides = _shared[0]
         pages.state._state.clear()

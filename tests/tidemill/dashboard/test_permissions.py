@@ -1,5 +1,6 @@
 """The whole table, role × action × resource, against real requests to every route that there is."""
 
+import functools
 import inspect
 import re
 
@@ -8,6 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
+from tests.tidemill.dashboard.kept_pages import pages_with_kept_routes
 from tidemill.accounts.identities import Identity, decide
 from tidemill.accounts.roles import EVERY_PROJECT, ROLES
 from tidemill.dashboard import app as wiring
@@ -19,7 +21,7 @@ from tidemill.dashboard.pages import event_stream
 
 pytestmark = pytest.mark.engine
 
-ROUTES = sorted(permissions(make_pages()).items())
+ROUTES = sorted(permissions(pages_with_kept_routes()).items())
 
 
 class Somebody:
@@ -31,9 +33,10 @@ class Somebody:
         return Identified(self.identity, csrf=None)
 
 
-def without_what_pages_do(*given):
+@functools.cache
+def without_what_pages_do():
     """Return what is behind the door with every answer empty: who is let in costs no work."""
-    pages = make_pages(*given)
+    pages = make_pages()
     for route in pages.routes:
         if isinstance(route, APIRoute) and route.dependencies:
             needed = route.dependant
@@ -54,7 +57,7 @@ async def _answer_later(**given):
 @pytest.fixture
 def door(installation, monkeypatch):
     """A door with nothing behind it."""
-    monkeypatch.setattr(wiring, "make_pages", without_what_pages_do)
+    monkeypatch.setattr(wiring, "make_pages", lambda sign_on: without_what_pages_do())
     yield from _door(installation)
 
 

@@ -5,15 +5,17 @@ from html.parser import HTMLParser
 
 import pytest
 
+from tests.tidemill.dashboard.kept_pages import pages_with_kept_routes
 from tests.tidemill.dashboard.test_people_in_chromium import RECORDS
-from tidemill.dashboard.app import make_pages
 from tidemill.dashboard.page import permissions
 
 pytestmark = pytest.mark.engine
 
 DOCUMENTS = ("/events", "/audit/export", "/models/{model}/windows/{run_id}/report")
 PAGES = sorted(
-    path for path in permissions(make_pages()) if not path.startswith("POST ") and path not in DOCUMENTS
+    path
+    for path in permissions(pages_with_kept_routes())
+    if not path.startswith("POST ") and path not in DOCUMENTS
 )
 OWN = {"model": "parcel-delay", "alert_id": "alert_1", "run_id": "run_1", "decision_id": "gate_1"}
 ALONE = {"meta", "link", "input", "br", "img", "hr"}
