@@ -61,6 +61,8 @@ COMMANDS = {
     "data erase": "privacy/erasure/erasure_record.py:put_on_record",
     "log prune": "cli/serving/log.py:prune",
     "log labels": "cli/serving/log.py:labels",
+    "up": "cli/serving/stack.py:up",
+    "down": "cli/serving/stack.py:down",
 }
 """Command → where it is put on record."""
 FREE = {
@@ -75,8 +77,8 @@ FREE = {
     ),
     "what would have been, of which the latest are kept": ("policies backtest",),
     "a new folder, or one of its own": ("init", "demo", "replay"),
+    "an image, which serves nothing before somebody runs it": ("image",),
     "a declaration in a file, which git keeps": ("data infer", "monitor calibrate"),
-    "processes, by which no other version serves": ("up", "down"),
     "what a monitor finds is no act, and its alerts are on record": ("monitor run",),
     "a table of answers, as its request says": ("score schedule run",),
     "how rows lie on the disk, or in the store": ("log compact", "features materialise"),

@@ -1,6 +1,7 @@
 """Commands whose effect is in git, in MLflow or in the prediction log are on record, by who ran them."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from tidemill.errors import DataError
 from tidemill.prediction_log import bulk_labels
 from tidemill.prediction_log.upkeep import retention
 from tidemill.project import load_project
+from tidemill.serving.runtime import daemon
 from tidemill.state import open_state
 from tidemill.state.record_reader import Records
 
@@ -52,6 +54,8 @@ def acts(folder):
             "import_labels",
             ("import", "labels", "votes"),
         ),
+        (("up",), daemon, "up", ("start", "serving", "parcel-delay")),
+        (("down",), daemon, "down", ("stop", "serving", "parcel-delay")),
         (("log", "labels", "rows.csv"), bulk_labels, "import_label_file", ("import", "labels", "log")),
     ],
 )
@@ -69,6 +73,23 @@ def test_an_act_is_on_record_when_it_is_about_to_take_effect(
     monkeypatch.setattr(where, name, fake)
     assert "git refuses" in str(run(*words).exception)
     assert effects == [[("ada", *said, "parcel-delay")]]
+
+
+def test_a_stack_is_on_record_right_before_it_starts_and_stops_and_not_if_it_does_neither(
+    run, tmp_path, monkeypatch
+):
+    assert run("down").exit_code != 0  # none runs
+    assert acts(tmp_path) == []
+    running = SimpleNamespace(pid=2**22 + 1, state="ready")  # no process has that number
+    monkeypatch.setattr(daemon, "_clean", lambda *given: None)
+    monkeypatch.setattr(daemon.stack_record, "status", lambda project: running)
+    assert run("up").exit_code != 0  # one runs already
+    assert run("down").exit_code == 0
+    monkeypatch.setattr(daemon.stack_record, "status", lambda project: None)
+    monkeypatch.setattr(daemon, "require_coherent", lambda project: None)  # there is nothing to serve here
+    monkeypatch.setattr(daemon, "_stay", lambda *given: acts(tmp_path))
+    assert run("up", "--foreground").exit_code == 0
+    assert [one[1] for one in acts(tmp_path)] == ["stop", "start"]
 
 
 def test_what_only_says_what_would_go_is_no_act(run, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """``tidemill up``, ``down`` and ``predict``: the local stack."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,9 +11,10 @@ import typer
 from tidemill.cli.listing import Listing
 from tidemill.cli.options import AsJson, ProjectDir, moment
 from tidemill.cli.output import emit, errors_console
+from tidemill.cli.own_acts import own_act
 from tidemill.cli.progress_lines import progress
 from tidemill.cli.serving.stack_status import show_stack
-from tidemill.errors import StackNotRunning, UsageError
+from tidemill.errors import StackNotRunning, StateError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,6 +89,7 @@ def up(
                 DASHBOARD: dashboard,
             },
             foreground=foreground,
+            before=_told(own_act(loaded, "start", ("serving", loaded.model))),
         )
     if not foreground:
         show_stack(loaded, info, [], problems, json)
@@ -101,12 +104,25 @@ def down(project: ProjectDir = None, json: AsJson = False) -> None:
     from tidemill.project import load_project
     from tidemill.serving.runtime.daemon import down as stop
 
-    info = stop(load_project(project))
+    loaded = load_project(project)
+    info = stop(loaded, before=_told(own_act(loaded, "stop", ("serving", loaded.model))))
     emit(
         {"stopped": info.pid},
         json,
         lambda console: console.print(f"✓ stopped (process {info.pid})"),
     )
+
+
+def _told(put_on_record: Callable[[], None]) -> Callable[[], None]:
+    """Return what puts an act on record, or says that it could not: serving goes without records."""
+
+    def put() -> None:
+        try:
+            put_on_record()
+        except StateError as error:
+            errors_console().print(f"! this is not in the audit log: {error}", soft_wrap=True)
+
+    return put
 
 
 def _warn(info: Any) -> None:

@@ -31,6 +31,7 @@ def up(
     *,
     companions: Mapping[str, Sequence[str]] | None = None,
     foreground: bool = False,
+    before: Callable[[], None] = lambda: None,
 ) -> StackInfo:
     """Start a stack for the project, and return when it is ready.
 
@@ -42,6 +43,7 @@ def up(
         companions: name → command line of programs to run beside it; they are restarted when they end.
             The one called ``dashboard`` is waited for.
         foreground: stay, and stop the stack at Ctrl-C; then there is no log of the supervisor.
+        before: called when nothing stands against the start, right before it.
 
     Raises:
         ConfigError: the API would be open beyond this machine without keys or TLS; nothing was started.
@@ -65,6 +67,7 @@ def up(
         require_port(
             settings.dashboard_port, settings.dashboard_host, "--dashboard-port", "TIDEMILL_DASHBOARD_PORT"
         )
+    before()
     if foreground:
         return _stay(project, companions or {}, on_progress)
     process = _detach(project, companions or {})
@@ -77,8 +80,13 @@ def up(
         raise
 
 
-def down(project: Project, seconds: float = 60.0) -> StackInfo:
+def down(project: Project, seconds: float = 60.0, *, before: Callable[[], None] = lambda: None) -> StackInfo:
     """Stop the stack that runs in the background; return what it was.
+
+    Args:
+        project: whose stack.
+        seconds: to wait for its end.
+        before: called right before it is stopped, if it runs.
 
     Raises:
         StackNotRunning: none does. What a dead one left is removed all the same.
@@ -87,6 +95,7 @@ def down(project: Project, seconds: float = 60.0) -> StackInfo:
     if info is None:
         _clean(project)
         raise StackNotRunning(f"no stack is running for {project.root}", hint="`tidemill up` starts one")
+    before()
     with contextlib.suppress(psutil.Error):  # it has ended by itself
         process = psutil.Process(info.pid)
         process.terminate()
