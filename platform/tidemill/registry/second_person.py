@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from tidemill.accounts import audit
@@ -33,6 +33,7 @@ __all__ = [
 
 SharedAct = Literal["promote", "rollout", "deploy"]
 _UNANSWERED: Final = f"nobody answered within {VALID.days} days"
+_UNUSED: Final = f"the approval was not used within {VALID.days} days"
 
 
 def require_second_person(
@@ -99,7 +100,8 @@ def decide_approval(
             )
         if row.status == "expired":
             raise UsageError(
-                f"{row.id} has expired: {row.comment}", hint="ask for it again, if it is still wanted"
+                f"{row.id} has expired: {_UNUSED if row.decided_by else row.comment}",
+                hint="ask for it again, if it is still wanted",
             )
         if row.status != "waiting":
             raise UsageError(
@@ -122,7 +124,7 @@ def decide_approval(
 
 
 def expire_requests(state: State, model: str) -> int:
-    """Put on record which requests nobody has answered in time, and return how many: they wait no longer."""
+    """Put on record which requests nobody answered, and which approvals nobody used; return how many."""
     with state.transaction() as session:
         return _expire(session, model, datetime.now(UTC))
 
@@ -148,13 +150,17 @@ def withdraw(session: Session, approval: str, *, by: str, comment: str) -> None:
 
 
 def _expire(session: Session, model: str, now: datetime) -> int:
-    late = (Approval.model == model, Approval.status == "waiting", Approval.asked_at <= now - VALID)
-    rows = session.scalars(select(Approval).where(*late).order_by(Approval.asked_at, Approval.id)).all()
+    unanswered = and_(Approval.status == "waiting", Approval.asked_at <= now - VALID)
+    unused = and_(Approval.status == "approved", Approval.decided_at <= now - VALID)
+    late = select(Approval).where(Approval.model == model, or_(unanswered, unused))
+    rows = session.scalars(late.order_by(Approval.asked_at, Approval.id)).all()
     for row in rows:
-        row.status, row.decided_at, row.comment = "expired", row.asked_at + VALID, _UNANSWERED
+        why = _UNANSWERED if row.status == "waiting" else _UNUSED
+        if row.status == "waiting":
+            row.decided_at, row.comment = row.asked_at + VALID, why
+        row.status = "expired"
         details = {"approval": row.id, "of": row.action, "asked_by": row.asked_by, "terms": row.terms}
-        act = audit.Act("registry", "expire", "version", row.version, model, _UNANSWERED, details)
-        audit.append(session, act)
+        audit.append(session, audit.Act("registry", "expire", "version", row.version, model, why, details))
     return len(rows)
 
 

@@ -128,6 +128,19 @@ def test_a_request_that_nobody_answers_expires_on_record_and_can_be_asked_for_ag
         assert {(one.actor, one.actor_kind) for one in entries} == {("registry", "process")}
 
 
+def test_an_approval_that_nobody_uses_in_time_expires_on_record(records):
+    first = asked(records)
+    decide(records, first, "bob")
+    with records.transaction() as session:
+        session.get_one(Approval, first).decided_at -= VALID
+    assert expire_requests(records, "parcel-delay") == 1
+    with records.transaction() as session:
+        row = session.get_one(Approval, first)
+        assert (row.status, row.decided_by) == ("expired", "bob")
+    with pytest.raises(UsageError, match="the approval was not used within 7 days"):
+        decide(records, first, "bob")
+
+
 def test_an_approval_is_for_what_was_shown_with_it(records):
     plan = {"steps": [{"share": 0.05}, {"share": 1.0}]}
     careful = {"champion": "1", "plan": plan, "since": None}

@@ -31,7 +31,8 @@ class Approval(Table):
     """Who that is, whatever the name looked like: what the second person is compared with."""
     asked_at: Mapped[datetime]
     status: Mapped[str]
-    """``waiting``, ``approved``, ``refused``, ``used`` or ``expired``: nobody answered in time."""
+    """``waiting``, ``approved``, ``refused``, ``used`` or ``expired``: nobody answered in time, or used
+    the approval."""
     decided_by: Mapped[str | None]
     decided_at: Mapped[datetime | None]
     comment: Mapped[str | None]

@@ -76,7 +76,7 @@ def _shown(row: Row, turn: str | None, now: datetime) -> ShownApproval:
     own = [one.name for one in fields(ShownApproval) if one.name not in ("said", "turn", "until")]
     values = {name: getattr(row, name) for name in own}
     until = valid_until(row.status, row.asked_at, row.decided_at)
-    if row.status == "waiting" and until is not None and until <= now:
+    if until is not None and until <= now:
         values["status"] = "expired"  # the next who asks or answers puts it on record
     waits = values["status"] in ("waiting", "approved")
     return ShownApproval(**values, said=said_terms(row.terms), turn=turn if waits else None, until=until)
