@@ -35,7 +35,8 @@ def describe(records: AlertRecords) -> dict[str, Any]:
 
     They are: what it is, its windows, the figures of the run that found it last and of those before, the
     features that have moved most with their histograms, the worst slices, example predictions, what changed
-    before it, its steps, what was marked as noise, what was sent about it, and the commands to type next.
+    before it, its steps, what was marked as noise, what was sent about it, what is broken at its source by
+    this or other alerts, and the commands to type next.
     """
     alert, run = records.alert, records.last_run
     examples = (run.results.get("examples") or {}).get(alert.kind, [])
@@ -76,7 +77,10 @@ def describe(records: AlertRecords) -> dict[str, Any]:
             }
             for each in records.notifications
         ],
-        "next": next_commands(alert.kind, alert.id, alert.monitor, alert.status, examples),
+        "faults": [_fault(each) for each in records.faults],
+        "next": next_commands(
+            alert.kind, alert.id, alert.monitor, alert.status, examples, [each.id for each in records.faults]
+        ),
     }
 
 
@@ -172,11 +176,30 @@ def _of_versions(records: AlertRecords) -> list[dict[str, Any]]:
     ]
 
 
-def next_commands(kind: str, alert: str, monitor: str, status: str, examples: Sequence[str]) -> list[str]:
-    """Return what to type next, by what was found.
+def _fault(alert: Any) -> dict[str, Any]:
+    """Return what an alert says is broken at its source."""
+    details = alert.details or {}
+    named = [each.get("feature") for each in details.get("skewed", ())] or details.get("faults", ())
+    return {"alert": alert.id, "message": alert.message, "names": [str(name) for name in named]}
+
+
+def next_commands(
+    kind: str, alert: str, monitor: str, status: str, examples: Sequence[str], faulty: Sequence[str] = ()
+) -> list[str]:
+    """Return what to type next, by what was found; no retraining while values are broken at their source.
+
+    Args:
+        kind: of the alert.
+        alert: its id.
+        monitor: that found it.
+        status: of the alert.
+        examples: ids of predictions that it is about.
+        faulty: ids of the open alerts that name what is broken at its source.
 
     >>> next_commands("quality", "alert_1", "weekly", "firing", [])[-1]
     'tidemill retrain --reason "alert_1"'
+    >>> next_commands("quality", "alert_1", "weekly", "acknowledged", [], ["alert_2"])[-1]
+    'tidemill alerts show alert_2'
     """
     found = [f"tidemill alerts ack {alert}"] if status == "firing" else []
     if examples:
@@ -194,6 +217,8 @@ def next_commands(kind: str, alert: str, monitor: str, status: str, examples: Se
     if kind == "feature_drift":
         return [*found, f"tidemill monitor run {monitor} --report", f"tidemill monitor explain {monitor}"]
     found.append(f"tidemill monitor run {monitor} --report")
+    if faulty:
+        return [*found, *(f"tidemill alerts show {other}" for other in faulty if other != alert)]
     if kind in _RETRAIN:
         found.append(f'tidemill retrain --reason "{alert}"')
     return found

@@ -66,6 +66,8 @@ def _lists(facts: Mapping[str, Any]) -> Iterator[str]:
         [f"{_moment(each['at'])} {each['what']}: {each['why']}" for each in facts["changes"]],
     )
     yield from _list("noise", [each["said"] for each in facts["noise"]])
+    faults = [f"{', '.join(each['names'])}: {each['message']}" for each in facts["faults"]]
+    yield from _list("broken at the source: mend it before you retrain", faults)
     yield from _list("next", facts["next"], code=True)
 
 

@@ -55,7 +55,7 @@ def _now(
     }
     why: str | None = None
     if routes is None:
-        why = "monitoring/routes.yaml is not there, so nobody is told"
+        why = "nobody is told: the project has no monitoring/routes.yaml, which names who is"
     elif route is None or not route.receivers:
         why = NO_ROUTE
     elif alert.status in ("pending", "resolved"):

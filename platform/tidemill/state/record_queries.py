@@ -68,10 +68,15 @@ class AlertRecords(NamedTuple):
     """Of each alert of its monitor that was marked as noise: when, and its kind; in order."""
     alarms: Sequence[Row] = ()
     """The runs of its monitor that found something, in order; none without marks."""
+    faults: Sequence[Row] = ()
+    """The open alerts of the model that find values broken at their source, the latest first."""
 
 
 EXTERNAL = "external"
 """The kind of alerts that something else raised, and the verdict of their runs."""
+_SOURCES = ("feature_drift", "feature_skew", "data_quality", "staleness")
+"""The kinds that may name values which are broken at their source."""
+_FAULTS = 20
 _RUNS = 30
 _CHANGES = 20
 """Of each kind of change before an alert, so many are read."""
@@ -122,7 +127,20 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
         records.select("rollouts", *before, **last)[::-1],
         noise,
         alarming_runs(records, model, alert.monitor, noise),
+        _of_faults(records, model),
     )
+
+
+def _of_faults(records: Records, model: str) -> list[Row]:
+    """Return the open alerts that name values which look wrong in themselves, whatever the world is like."""
+    of = f"model = ? AND status = ? AND kind IN ({', '.join('?' * len(_SOURCES))})"
+    last: _Order = {"order": "raised_at DESC, id DESC", "limit": _FAULTS}
+    found = [
+        row
+        for status in ("firing", "acknowledged")
+        for row in records.select("alerts", of, model, status, *_SOURCES, **last)
+    ]
+    return [row for row in found if row.kind == "feature_skew" or (row.details or {}).get("faults")]
 
 
 def noise_marks(records: Records, model: str, monitor: str) -> list[tuple[datetime, str]]:

@@ -64,6 +64,17 @@ def records(kind: str = "data_drift", both: dict[str, Any] | None = None, **more
     return AlertRecords(alert, [], runs[2], runs[2], [], None, [], **given)
 
 
+def test_nobody_is_told_to_retrain_on_what_is_broken_at_its_source():
+    fault = SimpleNamespace(
+        id="alert_9", kind="feature_drift", message="missing", details={"faults": ["<wind>"]}
+    )
+    facts = describe(records("quality", faults=[fault]))
+    assert facts["faults"] == [{"alert": "alert_9", "message": "missing", "names": ["<wind>"]}]
+    assert facts["next"][-1] == "tidemill alerts show alert_9"
+    assert not any("retrain" in command for command in facts["next"])
+    assert "&lt;wind&gt;: missing" in page_of([facts], "title")
+
+
 def test_the_facts_have_what_changed_the_figures_and_the_histograms():
     facts = describe(records(noise=[(START + 3 * DAY, "data_drift")], alarms=[run(2, 0.5)]))
     assert [(each["value"], each["limit"]) for each in facts["history"]] == [

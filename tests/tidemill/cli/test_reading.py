@@ -332,7 +332,7 @@ def test_silences_are_kept_and_a_route_is_explained(root: Path):
     assert "kind=qual*" in listed.stdout
     told = json.loads(explained.stdout)
     assert (told["labels"]["kind"], told["receivers"], told["messages"]) == ("quality", [], [])
-    assert told["withheld"] == "monitoring/routes.yaml is not there, so nobody is told"
+    assert told["withheld"] == "nobody is told: the project has no monitoring/routes.yaml, which names who is"
     assert [each.returncode for each in refused] == [2, 2]
 
 

@@ -42,7 +42,16 @@ def render_alert(console: "Console", facts: Mapping[str, Any]) -> None:
     _section(console, "noise", [each["said"] for each in facts["noise"]])
     _section(console, "steps", [_step(each) for each in facts["steps"]])
     _section(console, "messages", [_message(each) for each in facts["notifications"]])
+    _section(
+        console,
+        "broken at the source: mend it before you retrain",
+        [_fault(each) for each in facts["faults"]],
+    )
     _section(console, "next", facts["next"])
+
+
+def _fault(found: Mapping[str, Any]) -> str:
+    return f"{', '.join(found['names'])}: {found['message']}"
 
 
 def write_page(path: Path, facts: Mapping[str, Any]) -> None:

@@ -46,7 +46,7 @@ def test_the_page_has_evidence_steps_messages_and_what_the_loop_did(
     twin = browser.get(f"/api/v1{ADDRESS}").json()
     assert twin["answers"][0]["rounds"] == 3
     assert twin["evidence"]["labelled"] == 100
-    assert "routes.yaml is not there" in twin["routing"]["withheld"]
+    assert "no monitoring/routes.yaml" in twin["routing"]["withheld"]
 
 
 def test_examples_and_the_report_are_a_click_away_for_who_may_read_them(
