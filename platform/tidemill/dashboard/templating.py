@@ -1,6 +1,7 @@
 """The templates, and how values are shown in them. Everything that is not markup of ours is escaped."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tidemill.actor_words import reason_beside, told, who
-from tidemill.dashboard.charts.heat_map import heat_map
+from tidemill.dashboard.charts.heat_map import heat_map, heat_names
 from tidemill.dashboard.charts.histogram import histogram
 from tidemill.dashboard.charts.keys import key_of_event, key_of_series
 from tidemill.dashboard.charts.lines_by_month import line_key
@@ -20,9 +21,11 @@ from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.static_files import static_address
 from tidemill.version import __version__
 
-__all__ = ["ago", "count", "moment", "number", "render", "share"]
+__all__ = ["ago", "count", "moment", "number", "render", "share", "tidy"]
 
 _FOLDER = Path(__file__).parent / "templates"
+_LONG = re.compile(r"(?<![\w.:/@-])-?\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.:/@-])")
+_DIGITS = 6
 _FAR = timedelta(days=60)
 _STEPS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
 
@@ -37,12 +40,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(moment=moment, number=number, share=share, count=count, data=_data)
+    made.filters.update(tidy=tidy, moment=moment, number=number, share=share, count=count, data=_data)
     made.globals.update(ago=ago, static=static_address, product_version=__version__)
     made.globals.update(address=address_of, who=who, reason_beside=reason_beside, told=told)
     made.globals.update(
         chart_series=time_series,
         chart_heat=heat_map,
+        chart_heat_names=heat_names,
         chart_shares=shares_over_time,
         chart_histogram=histogram,
         chart_mark=key_of_series,
@@ -97,6 +101,30 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.{digits}g}"
+
+
+def tidy(value: object) -> object:
+    """Return a text or a float with its decimals to six significant digits; anything else as it is.
+
+    Versions, addresses and moments have decimals that are no numbers, and stay.
+
+    >>> tidy("59.52000000000001"), tidy("rate 0.08918419461547462, depth 3"), tidy(0.1 + 0.2)
+    ('59.52', 'rate 0.0891842, depth 3', '0.3')
+    >>> tidy("127.0.0.1:80"), tidy("1.10"), tidy(3), tidy("123456789.25")
+    ('127.0.0.1:80', '1.10', 3, '123456789')
+    """
+    if isinstance(value, float):
+        return f"{value:.{_DIGITS}g}"
+    return _LONG.sub(_shorter, value) if isinstance(value, str) else value
+
+
+def _shorter(found: re.Match[str]) -> str:
+    given = found[0]
+    digits = len(given.partition("e")[0].lstrip("-0.").replace(".", ""))
+    if digits <= _DIGITS:
+        return given
+    value = float(given)
+    return f"{value:.0f}" if abs(value) >= 10**_DIGITS else f"{value:.{_DIGITS}g}"
 
 
 def count(value: int | None) -> str:

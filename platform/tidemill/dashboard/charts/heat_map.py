@@ -11,7 +11,7 @@ from markupsafe import Markup
 from tidemill.dashboard.charts.axes import TimeScale, time_axis
 from tidemill.dashboard.charts.svg import LEFT, element, picture, shortened, text
 
-__all__ = ["HEAT", "HeatCell", "HeatColumn", "HeatRow", "heat_map", "widths"]
+__all__ = ["HEAT", "HeatCell", "HeatColumn", "HeatRow", "heat_map", "heat_names", "widths"]
 
 _TOP, _ROW = 8.0, 20.0
 HEAT = ((0.5, "below half of the threshold"), (1.0, "below"), (2.0, "up to twice"), (4.0, "up to four times"))
@@ -54,14 +54,33 @@ def heat_map(
         return Markup("")
     time = scale or TimeScale.around([each.at for each in columns])
     bottom = _TOP + _ROW * len(rows)
-    drawn = [
-        text(shortened(row.name, 20), LEFT - 8, _TOP + _ROW * place + 14, "axis-text", "end")
-        for place, row in enumerate(rows)
-    ]
+    drawn = _names(rows)
     for place, (column, wide) in enumerate(zip(columns, widths(columns, time), strict=True)):
         cells = [row.cells[place] for row in rows]
         drawn.append(_column(column, rows, cells, time.x(column.at) - wide, wide))
     return picture(title, bottom + 48, [*drawn, *time_axis(time, bottom + 2)], links=True)
+
+
+def heat_names(rows: Sequence[HeatRow]) -> Markup:
+    """Return the names of the features alone: they stay where they are while the windows are scrolled."""
+    height = _TOP + _ROW * len(rows)
+    ground = element("rect", width=LEFT - 4, height=height, class_="heat-ground")
+    return Markup(  # the names went through html.escape
+        element(
+            "svg",
+            ground + "".join(_names(rows)),
+            viewBox=f"0 0 {LEFT:g} {height:g}",
+            class_="chart heat-names",
+            aria_hidden="true",
+        )
+    )
+
+
+def _names(rows: Sequence[HeatRow]) -> list[str]:
+    return [
+        text(shortened(row.name, 20), LEFT - 8, _TOP + _ROW * place + 14, "axis-text", "end")
+        for place, row in enumerate(rows)
+    ]
 
 
 def widths(columns: Sequence[HeatColumn], time: TimeScale) -> list[float]:

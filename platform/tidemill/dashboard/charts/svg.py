@@ -67,12 +67,13 @@ def picture(title: str, height: float, parts: Iterable[str], *, links: bool = Fa
 
 
 def shortened(words: str, most: int) -> str:
-    """Return a text, cut if it is longer than there is room.
+    """Return a text, cut in its middle if it is longer than there is room: names differ at their ends, too.
 
-    >>> shortened("temperature_at_origin", 10)
-    'temperatu…'
+    >>> shortened("carrier_late_share_28d", 15)
+    'carrier…are_28d'
     """
-    return words if len(words) <= most else f"{words[: most - 1]}…"
+    end = (most - 1) // 2
+    return words if len(words) <= most else f"{words[: most - 1 - end]}…{words[-end:]}"
 
 
 def _written(value: object) -> str:

@@ -14,6 +14,7 @@ from tidemill.dashboard.charts.time_series import Happened, Limit, TimePoint, Ti
 from tidemill.dashboard.page import PageNumber, add_page
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.records import watch_records
+from tidemill.dashboard.records.alert_rows import ListedAlert, worst_alert
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.dashboard.watched.answers_of_windows import class_shares, score_series, traffic
 from tidemill.dashboard.watched.drift_of_windows import drift_rows
@@ -83,6 +84,8 @@ class ModelOverview:
     """How it came to serve, if its alias was moved past Tidemill."""
     alerts: int
     """Those that are not resolved."""
+    worst: ListedAlert | None
+    """The most severe of them, the latest if there are several."""
     monitor: str | None
     """The one that is shown; None while none has run."""
     monitors: Sequence[str]
@@ -141,6 +144,7 @@ def model_overview(
         since=None if move is None else move.at,
         outside=move.reason if move is not None and move.kind == OUTSIDE else None,
         alerts=sum(watch_records.severities(records, model).values()),
+        worst=worst_alert(records, model),
         monitor=chosen,
         monitors=list(dict.fromkeys(run.monitor for run in latest)),
         range=asked,

@@ -17,6 +17,7 @@ __all__ = [
     "open_alerts",
     "own_alert",
     "severities",
+    "worst_alert",
 ]
 
 OPEN = ("pending", "firing", "acknowledged")
@@ -95,6 +96,13 @@ def open_alerts(records: Records, model: str) -> list[Row]:
         for row in records.select("alerts", of, model, status, order=order, limit=_MOST)
     ]
     return sorted(found, key=lambda row: (row.raised_at, row.id), reverse=True)[:_MOST]
+
+
+def worst_alert(records: Records, model: str) -> ListedAlert | None:
+    """Return the most severe alert of a model that is not resolved, the latest of those; None without any."""
+    found = open_alerts(records, model)
+    severe = [row for row in found if row.severity == "critical"] or found
+    return listed(severe[0]) if severe else None
 
 
 def own_alert(records: Records, model: str, alert_id: str) -> Row:

@@ -89,8 +89,10 @@ def _way(address: str) -> Callable[[], str] | None:
     file = sqlite_file(address)
     if file is not None:
         return lambda: _file(str(file))
-    if "://" not in address:
-        return (lambda: _file(address)) if address.startswith("/") else None
+    if address.startswith("/"):
+        return lambda: _file(address)
+    if "://" not in address:  # such as Ray's own ``127.0.0.1:6379``
+        address = f"host://{address}"
     try:
         parts = urlsplit(address)
         kind = parts.scheme.partition("+")[0]

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tidemill.dashboard.charts.axes import NumberScale, TimeScale
-from tidemill.dashboard.charts.heat_map import HeatCell, HeatColumn, HeatRow, heat_map
+from tidemill.dashboard.charts.heat_map import HeatCell, HeatColumn, HeatRow, heat_map, heat_names
 from tidemill.dashboard.charts.histogram import Bins, histogram
 from tidemill.dashboard.charts.shares_over_time import Divided, shares_over_time
 from tidemill.dashboard.charts.time_series import Happened, Limit, TimePoint, TimeSeries, time_series
@@ -37,6 +37,7 @@ def test_text_in_a_picture_is_never_markup_and_the_policy_holds(place):
     assert not re.search(r"\sstyle=|\son\w+=", drawn)
     svg = ElementTree.fromstring(drawn)
     assert EVIL in svg.find("title").text
+    assert "<script" not in heat_names([HeatRow(EVIL[:16], [])])
     assert svg.get("role") in ("img", "group")
 
 

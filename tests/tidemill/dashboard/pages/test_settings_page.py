@@ -35,6 +35,7 @@ def page_of(folder, installation, closed_port):
     with socket.create_server(("127.0.0.1", 0)) as collector:
         settings = Settings(
             broker_url=f"redis://:{SECRET}@127.0.0.1:{closed_port}/0",
+            ray_address=f"127.0.0.1:{collector.getsockname()[1]}",
             otlp_endpoint=f"http://ada:{SECRET}@127.0.0.1:{collector.getsockname()[1]}?key={SECRET}",
         )
         made = Installation(load_project(folder, settings), clock=ReplayClock(installation.clock.now()))
@@ -58,6 +59,7 @@ def test_what_does_not_answer_is_said_with_what_to_do_and_no_secret(page_of):
     assert found["The broker of jobs"]["state"] == "failed"
     assert "TIDEMILL_BROKER_URL" in page.text
     assert found["The collector of traces"]["state"] == "ok"
+    assert found["The Ray cluster"]["state"] == "ok"
     assert found["The records"]["state"] == "ok"
     assert found["MLflow's store"]["state"] == "failed"  # nothing was trained yet
 
