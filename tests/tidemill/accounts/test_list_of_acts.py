@@ -77,7 +77,7 @@ FREE = {
     ),
     "what would have been, of which the latest are kept": ("policies backtest",),
     "a new folder, or one of its own": ("init", "demo", "replay"),
-    "an image, which serves nothing before somebody runs it": ("image",),
+    "an image, or manifests, which serve nothing before somebody runs them": ("image", "manifests"),
     "a declaration in a file, which git keeps": ("data infer", "monitor calibrate"),
     "what a monitor finds is no act, and its alerts are on record": ("monitor run",),
     "a table of answers, as its request says": ("score schedule run",),
