@@ -12,7 +12,7 @@ from typing import Any
 
 from tidemill.errors import ConfigError, TidemillError
 
-__all__ = ["load_object"]
+__all__ = ["exits_as_errors", "load_object"]
 
 _lock = threading.RLock()
 _modules: dict[Path, dict[str, ModuleType]] = {}
@@ -52,6 +52,21 @@ def load_object(root: Path, reference: str) -> Any:
 
 
 @contextmanager
+def exits_as_errors() -> Iterator[None]:
+    """Make an error of what code of others ends the process by, such as ``sys.exit``.
+
+    Raises:
+        RuntimeError: it does.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        if not _is_called(error):
+            raise
+        raise RuntimeError(f"it ends the process, by sys.exit({error.code!r})") from error
+
+
+@contextmanager
 def _importable(root: Path) -> Iterator[None]:
     """Put a project's folder and modules in the place of the last one's, and keep what is imported."""
     for other in _modules.keys() - {root}:
@@ -88,7 +103,7 @@ def _place_of(module: ModuleType) -> Path | None:
 
 
 def _is_called(error: SystemExit) -> bool:
-    """Return whether code that is imported ends the process, and not a signal that we take."""
+    """Return whether code of others ends the process, and not a signal that we take."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return not Path(last.filename).is_relative_to(Path(__file__).parents[1])
 

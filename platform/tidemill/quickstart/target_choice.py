@@ -29,6 +29,7 @@ _FEW_CODES = 4
 """So many are classes though one has a single row; of more, that is the end of a range of amounts."""
 _CODE = re.compile(r"[A-Z]{2}")
 """Of a continent, a country or a state: NA is one of these, too."""
+_ID = r"^[+-]?(0\d+|\d{19,})$"
 _POSITIVE = (
     "1", "true", "yes", "y", "t", "positive", "pos",
     "ja", "oui", "si", "sí", "sì", "sim", "tak", "ano", "igen", "evet", "kyllä",
@@ -202,6 +203,12 @@ def _task(
             )
         return "multiclass", (
             f"its {len(values)} whole numbers are classes; if they are amounts: --task regression"
+        )
+    if options.task == "regression" and values.dtype == pl.String and values.str.contains(_ID).any():
+        raise UsageError(
+            f"--task regression: {name} has numbers with zeros in front or of more than 18 digits, which "
+            "stay text, as ids do",
+            hint="choose an amount; write it without these zeros, or in another unit with fewer digits",
         )
     if options.task == "regression" and not numeric:
         raise UsageError(

@@ -112,6 +112,14 @@ def test_what_is_said_is_taken(tmp_path: Path):
     assert params(draft(TABLE, tmp_path, positive="no"))["dataset"]["positive"] == "no"
 
 
+@pytest.mark.parametrize("number", ["{:019}", "1{:018}", "1{:024}"])
+def test_numbers_that_stay_text_are_no_amounts(tmp_path: Path, number: str):
+    long = TABLE.with_columns(left=pl.Series([number.format(7 * n) for n in range(N)]))
+    long.write_csv(tmp_path / "t.csv")
+    with pytest.raises(UsageError, match="left has numbers with zeros in front or of more than 18 digits"):
+        draft_project("m", "t.csv", tmp_path, InitOptions("left", task="regression"))
+
+
 def test_what_is_assumed_of_whole_numbers_is_said(tmp_path: Path):
     for numbers, said in (
         (12, "amounts; if they are classes: --task multiclass"),

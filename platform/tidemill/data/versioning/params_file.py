@@ -21,7 +21,8 @@ def set_values(text: str, values: Mapping[str, object]) -> str:
     """Return the YAML ``text`` with each dotted name set to its value.
 
     Only the characters of the values change; an equal value keeps its spelling. Strings are
-    written in double quotes, which YAML 1.1 (PyYAML) and 1.2 (DVC) read alike.
+    written in double quotes, which YAML 1.1 (PyYAML) and 1.2 (DVC) read alike. A parameter that the text has
+    not, but that every project may have, is added to its block.
 
     Args:
         text: the content of a ``params.yaml``.
@@ -34,10 +35,16 @@ def set_values(text: str, values: Mapping[str, object]) -> str:
     >>> text = "data:  # of 2013\\n  last: '2013-03'  # included\\n"
     >>> set_values(text, {"data.last": "2013-04"}).splitlines()
     ['data:  # of 2013', '  last: "2013-04"  # included']
+    >>> set_values("train:\\n  trials: 8\\n", {"train.seed": 5})
+    'train:\\n  seed: 5\\n  trials: 8\\n'
     """
     before = parse_declaration(text, Path("params.yaml")).content
     wanted = copy.deepcopy(before)
     for name, value in values.items():
+        if _is_left_out(before, name):
+            text = _add(text, name, _flow(name, value))
+            _set(wanted, name, value)
+            continue
         if _get(before, name) == value and type(_get(before, name)) is type(value):
             continue
         text = _replace(text, name, _flow(name, value))
@@ -79,6 +86,21 @@ def _get(content: Any, name: str) -> Any:
     return content
 
 
+def _is_left_out(content: Any, name: str) -> bool:
+    """Return whether a block of the content could have a parameter, by the form of ``params.yaml``."""
+    from tidemill.project.project_config import ProjectConfig
+
+    *above, last = name.split(".")
+    form: Any = ProjectConfig
+    for part in above:
+        fields = getattr(form, "model_fields", {})
+        if not isinstance(content, Mapping) or part not in content or part not in fields:
+            return False
+        content, form = content[part], fields[part].annotation
+    known = last in getattr(form, "model_fields", {})
+    return bool(above and known and isinstance(content, Mapping) and content and last not in content)
+
+
 def _set(content: Any, name: str, value: object) -> None:
     *above, last = name.split(".")
     for part in above:
@@ -99,6 +121,17 @@ def _replace(text: str, name: str, new: str) -> str:
     end = start + len(text[start:end].rstrip())  # a block's end is where the next token starts
     before = "" if text[start - 1 : start].isspace() else " "  # `key:` without a value ends at its colon
     return text[:start] + before + new + text[end:]
+
+
+def _add(text: str, name: str, new: str) -> str:
+    node = compose_yaml(text)
+    *above, last = name.split(".")
+    for part in above:
+        node = next(value for key, value in node.value if key.value == part)
+    start = node.start_mark.index
+    if node.flow_style:
+        return f"{text[: start + 1]}{last}: {new}, {text[start + 1 :]}"
+    return f"{text[:start]}{last}: {new}\n{' ' * node.start_mark.column}{text[start:]}"
 
 
 def _flow(name: str, value: object) -> str:

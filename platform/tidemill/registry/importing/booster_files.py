@@ -23,9 +23,11 @@ _NO_NAME = re.compile(r"Column_\d+")
 _ENGINE_PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 """What an engine puts before its messages: the time, and the line of its own source."""
 _END = b"end of trees"
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _DEEPEST = 64
-"""XGBoost nests its models less than ten times; text nested some ten thousand times ends its process."""
+"""XGBoost nests its models less than ten times."""
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_SIZES = {"i": 1, "U": 1, "C": 1, "I": 2, "l": 4, "d": 4, "L": 8, "D": 8, "Z": 0, "T": 0, "F": 0, "N": 0}
+"""Type → bytes of a value."""
 
 
 def read_xgboost(file: Path) -> ForeignModel:
@@ -37,9 +39,8 @@ def read_xgboost(file: Path) -> ForeignModel:
     """
     package = _package("xgboost", "xgboost-cpu")
     booster = package.Booster()
-    if _is_deep(file.read_bytes()):
-        raise _broken(file, "XGBoost", ValueError(f"it is nested deeper than {_DEEPEST}"))
     try:
+        _check_structure(file.read_bytes())
         booster.load_model(str(file))
         described = json.loads(booster.save_config())["learner"]
     except Exception as error:  # XGBoost's own
@@ -75,21 +76,111 @@ def read_xgboost(file: Path) -> ForeignModel:
     )
 
 
-def _is_deep(content: bytes) -> bool:
-    """Return whether JSON is nested too deeply.
+def _check_structure(content: bytes) -> None:
+    """Check how deep a model of XGBoost is nested, as JSON or UBJSON, and that its lengths lie within it.
 
-    >>> _is_deep(b'{"learner": ' + b"[" * 70), _is_deep(b'{"learner": ' + b"[[]," * 70)
-    (True, True)
-    >>> _is_deep(b'{"learner": ' + b"[]," * 70), _is_deep(b'{"' + b"[" * 70 + b'"')
-    (False, False)
+    Its reader calls itself for each level, and ends the whole process where there are some ten thousand of
+    them; and it allocates the lengths that a file says before it looks at what follows.
+    UBJSON: https://ubjson.org; of its lengths XGBoost reads those of 64 bits.
+
+    Raises:
+        ValueError: it is nested deeper than 64, is cut off, or is no UBJSON.
+
+    >>> _check_structure(b'{"learner": ' + b"[]," * 70)
+    >>> _check_structure(b'{"learner": ' + b"[[]," * 70)
+    Traceback (most recent call last):
+    ValueError: it is nested deeper than 64
     """
+    if re.match(rb'\s*\{\s*"', content):
+        _check_text(content)
+    else:
+        _Binary(content).check()
+
+
+def _check_text(content: bytes) -> None:
     depth = 0
-    if re.match(rb'\s*\{\s*"', content):  # else it is binary
-        for found in _STRING_OR_BRACKET.finditer(content):
-            depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
-            if depth > _DEEPEST:
-                return True
-    return False
+    for found in _STRING_OR_BRACKET.finditer(content):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
+        _check_depth(depth)
+
+
+def _check_depth(depth: int) -> None:
+    if depth > _DEEPEST:
+        raise ValueError(f"it is nested deeper than {_DEEPEST}")
+
+
+class _Binary:
+    """A walk through UBJSON, which skips the values."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._place = 0
+
+    def check(self) -> None:
+        """Go from the first container to its end.
+
+        Raises:
+            ValueError: as `_check_structure`.
+        """
+        ends: list[str | int] = []
+        """Of each container that is open: its end mark, or how many values are to come."""
+        self._value(self._mark(), ends)
+        while ends:
+            if ends[-1] == 0:
+                ends.pop()
+                continue
+            mark = self._mark()
+            if mark == ends[-1]:
+                ends.pop()
+                continue
+            if isinstance(ends[-1], int):
+                ends[-1] -= 1
+            elif ends[-1] == "}":  # `mark` begins a name
+                self._skip(self._length(mark))
+                mark = self._mark()
+            self._value(mark, ends)
+
+    def _value(self, mark: str, ends: list[str | int]) -> None:
+        if mark == "{":
+            ends.append("}")
+        elif mark == "[":
+            kind = self._content[self._place : self._place + 3]
+            if kind[:1] == b"$" and kind[2:] == b"#":
+                self._skip(3)
+                self._skip(self._size(chr(kind[1])) * self._length(self._mark()))
+            elif kind[:1] == b"#":
+                self._skip(1)
+                ends.append(self._length(self._mark()))
+            else:
+                ends.append("]")
+        elif mark in "SH":
+            self._skip(self._length(self._mark()))
+        else:
+            self._skip(self._size(mark))
+        _check_depth(len(ends))
+
+    def _size(self, kind: str) -> int:
+        if kind not in _SIZES:
+            raise ValueError(
+                f"it has {kind!r} where UBJSON has the type of a value, before byte {self._place:,}"
+            )
+        return _SIZES[kind]
+
+    def _length(self, mark: str) -> int:
+        if mark != "L":
+            raise ValueError(f"it has {mark!r} where a length of 64 bits begins, before byte {self._place:,}")
+        found = self._content[self._place : self._place + 8]
+        self._skip(8)
+        return int.from_bytes(found, "big", signed=True)
+
+    def _mark(self) -> str:
+        self._skip(1)
+        return chr(self._content[self._place - 1])
+
+    def _skip(self, count: int) -> None:
+        self._place += count
+        if count < 0 or self._place > len(self._content):
+            raise ValueError("it is cut off, or says a length that it does not have")
 
 
 def read_lightgbm(file: Path) -> ForeignModel:

@@ -14,6 +14,7 @@ import polars as pl
 from tidemill.data.repository.revisions import DataVersion
 from tidemill.errors import DataError, RegistryError, TidemillError
 from tidemill.project import Project
+from tidemill.project.own_code import exits_as_errors
 from tidemill.registry.importing.example_rows import read_examples, typed_examples
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.registry.importing.import_checks import (
@@ -161,7 +162,8 @@ def _ask(model: ForeignModel, rows: pd.DataFrame, signature: ModelSignature) -> 
         DataError: it does not take the rows, or answers something else.
     """
     try:
-        output = whole(model.answer(rows.copy(), signature.task))  # it may write into its rows
+        with exits_as_errors():
+            output = whole(model.answer(rows.copy(), signature.task))  # it may write into its rows
         check_output(output, len(rows), signature.task, signature.places, model.sums_to_one)
         return output
     except TidemillError:

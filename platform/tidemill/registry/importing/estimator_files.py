@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tidemill.errors import DataError, ModelUnsafe, RegistryError, TrainingError
+from tidemill.project.own_code import exits_as_errors
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.tasks.target_labels import class_text
 from tidemill.tasks.task import Task
@@ -63,7 +64,8 @@ def read_pickle(file: Path, declared: Callable[[], Collection[str]]) -> ForeignM
     import joblib
 
     try:
-        estimator = joblib.load(file)
+        with exits_as_errors():
+            estimator = joblib.load(file)
     except Exception as error:  # a pickle can raise anything
         raise RegistryError(
             f"{file} cannot be loaded: {type(error).__name__}: {error}",

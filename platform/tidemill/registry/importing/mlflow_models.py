@@ -20,6 +20,7 @@ from mlflow.models.model import MLMODEL_FILE_NAME
 from tidemill.errors import ModelUnsafe, RegistryError, UsageError
 from tidemill.files.yaml_reading import YamlError
 from tidemill.project import Project
+from tidemill.project.own_code import exits_as_errors
 from tidemill.registry.importing.booster_files import read_lightgbm, read_xgboost
 from tidemill.registry.importing.estimator_files import about_estimator, of_estimator, read_skops
 from tidemill.registry.importing.foreign_model import ForeignModel
@@ -183,7 +184,7 @@ def _with_code(
             "whoever made it",
         )
     try:
-        with warnings.catch_warnings(), readable_folder(folder) as path:
+        with exits_as_errors(), warnings.catch_warnings(), readable_folder(folder) as path:
             warnings.simplefilter("ignore")
             for name in (one for one in _ESTIMATORS if one in flavors):
                 estimator = importlib.import_module(f"mlflow.{name}").load_model(path)

@@ -16,6 +16,7 @@ import pandas as pd
 
 from tidemill.errors import ConfigError, RegistryError, TidemillError, UsageError
 from tidemill.project import Project
+from tidemill.project.own_code import exits_as_errors
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.registry.importing.mlflow_models import of_pyfunc
 from tidemill.training.fitting.packaging import requirements
@@ -65,14 +66,19 @@ def read_class(project: Project, reference: str, scratch: Path) -> ForeignModel:
     folder = scratch / CLASS_FILES
     whole = model if isinstance(model, mlflow.pyfunc.PythonModel) else ClassModel(model, method)
     try:
-        with _by_value(project.root), warnings.catch_warnings(), _without_mlflows_warnings():
+        with (
+            exits_as_errors(),
+            _by_value(project.root),
+            warnings.catch_warnings(),
+            _without_mlflows_warnings(),
+        ):
             warnings.simplefilter("ignore")
             mlflow.pyfunc.save_model(
                 str(folder),
                 python_model=whole,
                 pip_requirements=requirements((), ("cloudpickle", "mlflow", "numpy", "pandas", "tidemill")),
             )
-        loaded = mlflow.pyfunc.load_model(str(folder))
+            loaded = mlflow.pyfunc.load_model(str(folder))
     except TidemillError:
         raise
     except Exception as error:  # the project's own code can raise anything
@@ -85,7 +91,8 @@ def read_class(project: Project, reference: str, scratch: Path) -> ForeignModel:
 
 def _made(kind: Any, reference: str) -> Any:
     try:
-        return kind()
+        with exits_as_errors():
+            return kind()
     except TidemillError:
         raise
     except TypeError as error:

@@ -102,7 +102,7 @@ class MlflowScoring(MlflowErrors):
             instances=instances,
             features=features,
             flags=(IGNORED,) if ignored else (),
-            at=moment(params["at"]) if params.get("at") is not None else None,
+            at=moment(params["at"], "params.at") if params.get("at") is not None else None,
             test=headers.get(b"x-tidemill-test") == b"1" or params.get("test") is True,
             explain=explain or params.get("explain") is True,
             request_id=None if request_id is None else request_id[:200].decode("latin-1"),

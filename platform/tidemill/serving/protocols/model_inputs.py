@@ -237,8 +237,8 @@ def _grouped(row: Sequence[Any], widths: Sequence[int | None]) -> list[Any]:
     return found
 
 
-def moment(text: object) -> datetime:
-    """Return the moment that a request's ``at`` names.
+def moment(text: object, where: str) -> datetime:
+    """Return the moment that a request names, at the place ``where`` of its body.
 
     Raises:
         Refused: the text is not a moment, or lacks its offset from UTC.
@@ -246,7 +246,8 @@ def moment(text: object) -> datetime:
     try:
         return _MOMENT.validate_python(text)
     except ValidationError as error:
-        raise malformed(f"at: {error.errors(include_input=False)[0]['msg']}") from None
+        [problem] = problems(error.errors(include_url=False))
+        raise malformed(f"{where}: {problem['msg']}") from None
 
 
 _ADAPTERS: dict[type[BaseModel], TypeAdapter[list[Any]]] = {}

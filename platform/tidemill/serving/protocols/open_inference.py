@@ -99,7 +99,7 @@ class OpenInference(OpenInferenceErrors):
         return Call(
             instances=instances,
             features=features,
-            at=moment(parameters["at"]) if "at" in parameters else None,
+            at=moment(parameters["at"], "parameters.at") if "at" in parameters else None,
             test=headers.get(b"x-tidemill-test") == b"1" or _flag(parameters, "test"),
             explain=explain,
             request_id=wish.id,

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.errors import TrainingError
@@ -105,8 +106,10 @@ def _client(uri: str, home: Path, experiment: str) -> MlflowClient:
         if database.is_file() and not can_change(database):
             return _read_only_client(database, home, experiment, own=own)
         with locked(database.with_name(database.name + ".create.lock"), wait_seconds=None):
+            if _is_new(database):
+                _create_tables(uri, home)
             client = MlflowClient(uri, uri)
-            client.search_experiments(max_results=1)  # creates the tables
+            client.search_experiments(max_results=1)  # brings the tables up to date
             with closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # replicas read while a training writes
             move_addresses(uri, home, experiment, own=own)
@@ -116,6 +119,25 @@ def _client(uri: str, home: Path, experiment: str) -> MlflowClient:
         client.search_experiments(max_results=1)  # creates the tables
         move_addresses(uri, home, experiment, own=False)
     return client
+
+
+def _is_new(database: Path) -> bool:
+    """Return whether MLflow has yet to create its tables and the experiment Default."""
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            found = connection.execute("SELECT count(*) FROM experiments").fetchone()
+        except sqlite3.OperationalError:
+            return True
+    return bool(found == (0,))
+
+
+def _create_tables(uri: str, home: Path) -> None:
+    """Create MLflow's tables, and the experiment Default.
+
+    MLflow writes the address of its artefacts into a statement of SQL as Python shows a text, which fails for
+    a path with both kinds of quotes: by itself it takes the working folder. An address has them encoded.
+    """
+    SqlAlchemyStore(uri, (home / "artifacts").absolute().as_uri())
 
 
 def _read_only_client(database: Path, home: Path, experiment: str, *, own: bool) -> MlflowClient:

@@ -130,3 +130,17 @@ def test_every_layout_is_kept(layout: dict[str, Any], old: object, new: object) 
     same = yaml.safe_load(before)["a"]["here"]
     unchanged = same == new and type(same) is type(new)
     assert set_values(before, {"a.here": new}) == (before if unchanged else expected)
+
+
+def test_a_parameter_that_every_project_may_have_is_added_to_its_block():
+    text = "# mine\ntrain:   # quick\n    # few\n    trials: 8\nsplit: {by: random}\ngate:\n"
+    added = set_values(text, {"train.seed": 5, "train.trials": 9, "split.validation": 0.2})
+    assert yaml.safe_load(added) == {
+        "train": {"seed": 5, "trials": 9},
+        "split": {"validation": 0.2, "by": "random"},
+        "gate": None,
+    }
+    assert "# quick" in added
+    for name in ("train.sead", "gate.min_rows", "audit.keep"):
+        with pytest.raises(ConfigError, match=f"has no parameter '{name}'"):
+            set_values(text, {name: 1})

@@ -229,6 +229,24 @@ def test_probabilities_of_lightgbm_that_are_one_class_against_the_rest(rows, tmp
     assert isinstance(found, Refusal)
 
 
+@pytest.mark.parametrize(
+    ("inner", "said"),
+    [
+        (b"[" * 100_000, "nested deeper than 64"),
+        (b"{L\0\0\0\0\0\0\0\1a" * 100_000, "nested deeper than 64"),
+        (b"[$d#L\0\0\1\0\0\0\0\0", "cut off"),  # a terabyte
+        (b"[#L" + b"\xff" * 8, "cut off"),
+        (b"SL\0\0\1\0\0\0\0\0x", "cut off"),
+        (b"x", "has 'x' where UBJSON has the type of a value, before byte 12"),
+    ],
+)
+def test_binary_files_are_looked_through_before_they_are_read(tmp_path, inner, said):
+    """XGBoost calls itself for each level, and allocates what a length says."""
+    (tmp_path / "m.ubj").write_bytes(b"{L\0\0\0\0\0\0\0\1a" + inner)
+    with pytest.raises(RegistryError, match=rf"m\.ubj .*{said}"):
+        read_xgboost(tmp_path / "m.ubj")
+
+
 def test_text_that_is_nested_too_deeply_does_not_end_the_process(tmp_path):
     (tmp_path / "deep.json").write_text('{"learner": ' + "[" * 100_000)
     with pytest.raises(RegistryError, match=r"deep\.json .*nested deeper than 64"):

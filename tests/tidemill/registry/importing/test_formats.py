@@ -306,6 +306,23 @@ def test_a_class_that_cannot_be_made_says_why(project_of, imported):
         imported(project, "rule_without_file:Rule")
 
 
+def test_a_class_that_ends_the_process_is_told(project_of, imported, rows, tmp_path):
+    project = project_of("regression")
+    rows.head(9).select("wind").write_parquet(tmp_path / "rows.parquet")
+    (project.root / "rule_at_start.py").write_text(
+        "import sys\nclass Rule:\n    __init__ = lambda self: sys.exit(3)\n    def predict(self, rows): ...\n"
+    )
+    (project.root / "rule_at_end.py").write_text(
+        "import sys\nclass Rule:\n    def predict(self, rows):\n        sys.exit()\n"
+    )
+    with pytest.raises(RegistryError, match=r"Rule cannot be made: .*ends the process, by sys\.exit\(3\)"):
+        imported(project, "rule_at_start:Rule")
+    with pytest.raises(
+        DataError, match=r"does not take the project's rows: it ends the process, by sys\.exit"
+    ):
+        imported(project, "rule_at_end:Rule", examples=tmp_path / "rows.parquet")
+
+
 def test_a_class_whose_answers_are_json(project_of, imported, rows, tmp_path):
     project = project_of("custom")
     (project.root / "ranges_of_class.py").write_text(

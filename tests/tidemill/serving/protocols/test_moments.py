@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from tidemill.cli.options import moment as option
+from tidemill.clock import SystemClock
 from tidemill.errors import DataError, UsageError
 from tidemill.prediction_log.bulk_labels import import_label_file
 from tidemill.serving.inference.calls import Refused
@@ -113,5 +114,5 @@ def test_options_and_files_of_labels_refuse_digits(tmp_path, digits):
     file = tmp_path / "labels.jsonl"
     file.write_text(json.dumps({"prediction_id": "p", "label": 1, "at": digits}) + "\n")
     with pytest.raises(DataError, match=r"at .* is not a moment") as wrong:
-        import_label_file(SimpleNamespace(task=Binary("roc_auc")), file, None)
+        import_label_file(SimpleNamespace(task=Binary("roc_auc")), file, SystemClock())
     assert "2013-04-01" in wrong.value.hint

@@ -91,7 +91,7 @@ def test_features_may_be_given_as_one_tensor_or_one_each(infer, tensors):
         ([tensor("depot", ["a"])], {"outputs": [{"name": "odds"}]}, "no output 'odds'"),
         ([tensor("depot", ["a"])], {"outputs": [{"name": "flags"}] * 2}, "asked for twice"),
         ([tensor("depot", ["a"])], {"outputs": [{"name": "explanation"}]}, "explain: true"),
-        ([tensor("depot", ["a"])], {"parameters": {"at": 5}}, "at: "),
+        ([tensor("depot", ["a"])], {"parameters": {"at": 5}}, "parameters.at: Input should be a moment"),
         ([tensor("depot", ["a"])], {"id": 7}, "id must be text"),
         ([{"name": "depot", "shape": [10**12, 10**12], "datatype": "BYTES", "data": []}], {}, "are taken"),
         ([{**tensor("depot", []), "parameters": {"shared_memory_region": "x"}}], {}, "shared memory"),

@@ -1,6 +1,8 @@
 """A project's runs and models lie in its own folder, whatever that is called and wherever it is taken."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 import yaml
@@ -69,6 +71,17 @@ def test_records_of_an_oddly_named_project_lie_in_it(tmp_path, empty_mlflow, nam
     assert (home / "artifacts" / run / "artifacts" / "notes" / "a.txt").read_text() == "one"
     assert (home / "artifacts" / "models" / model / "artifacts" / "MLmodel").read_text() == "one"
     assert {"mlflow.db", "state.db"} <= {path.name for path in home.iterdir()}
+
+
+def test_a_folder_with_both_kinds_of_quotes_in_its_name(tmp_path, empty_mlflow, monkeypatch):
+    """MLflow writes its working folder into SQL as Python shows a text."""
+    project = start(tmp_path / 'it\'s "new"', empty_mlflow)
+    with closing(sqlite3.connect(project.home / "mlflow.db")) as database:
+        database.execute("DELETE FROM experiments")
+        database.commit()
+    monkeypatch.chdir(project.root)
+    run, _ = record(project, "one")
+    assert (project.home / "artifacts" / run / "artifacts" / "notes" / "a.txt").read_text() == "one"
 
 
 def test_names_that_unquote_alike_are_two_projects(tmp_path, empty_mlflow):
