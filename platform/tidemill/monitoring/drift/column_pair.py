@@ -1,13 +1,19 @@
 """Makes one column of the reference and of the window comparable, and compares them. Pure."""
 
 import math
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from tidemill.monitoring.drift.chance import beyond_chance, share_beyond_chance, unlikely
-from tidemill.monitoring.drift.distances import jensen_shannon, shuffled_wasserstein, wasserstein
+from tidemill.monitoring.drift.distances import (
+    jensen_shannon,
+    shuffled_jensen_shannon,
+    shuffled_wasserstein,
+    wasserstein,
+)
 from tidemill.monitoring.drift.list_values import Floats, element_matrix, is_list, list_distance, norms
 from tidemill.monitoring.drift.unit_change import other_size, unit_factor
 
@@ -29,6 +35,8 @@ FEW = 20
 # Jensen–Shannon's noise grows with the number of categories: 20 of them, at 500 rows, stay below 0.1.
 UNSEEN = 0.1
 """Share of rows with new values, beyond what is expected, from which on a column is broken."""
+_SORTED = 100_000
+"""Fewer numbers are sorted sooner than threads are started to count the different ones."""
 COMMON = 0.8
 """A column may be constant if more of the reference's rows have that value."""
 
@@ -108,7 +116,9 @@ class ColumnPair(NamedTuple):
         before, now = self._sides
         if method == "wasserstein":
             return beyond_chance(wasserstein, *self._numbers, value, columns, at_once=shuffled_wasserstein)
-        return beyond_chance(_shares_apart, as_category(before), as_category(now), value, columns)
+        sides = as_category(before), as_category(now)
+        at_once = partial(shuffled_jensen_shannon, most=FEW)
+        return beyond_chance(_shares_apart, *sides, value, columns, at_once=at_once)
 
     @property
     def empty(self) -> bool:
@@ -172,7 +182,11 @@ class ColumnPair(NamedTuple):
 
 def _has_more(numbers: pl.Series, few: int) -> bool:
     """Return whether there are more than a few different numbers; mostly the first rows tell."""
-    return len(np.unique(numbers.head(4 * few).to_numpy())) > few or numbers.n_unique() > few
+    if len(np.unique(numbers.head(4 * few).to_numpy())) > few:
+        return True
+    if len(numbers) > _SORTED:
+        return numbers.n_unique() > few
+    return bool((np.diff(np.sort(numbers.to_numpy())) != 0).sum() >= few)
 
 
 def _shares_apart(before: pl.Series, now: pl.Series) -> float:

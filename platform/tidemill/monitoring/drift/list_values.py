@@ -33,13 +33,24 @@ def norms(column: pl.Series) -> pl.Series:
     >>> norms(pl.Series("e", [[3.0, 4.0], None, [1.0, None]])).to_list()
     [5.0, None, None]
     """
-    found = [_norm(values) for values in column.to_list()]
-    return pl.Series(column.name, found, pl.Float64)
+    there = column.is_not_null().to_numpy()
+    lists = _as_lists(column).drop_nulls()
+    lengths = lists.list.len()
+    length = lengths.max()
+    if length and length == lengths.min():
+        flat = lists.explode().cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        with np.errstate(over="ignore"):
+            known = np.linalg.norm(flat.reshape(len(lists), -1), axis=1)
+    else:
+        known = np.array([_norm(values) for values in lists.to_list()], dtype=np.float64)
+    found = np.full(len(column), np.nan)
+    found[there] = np.where(np.isfinite(known), known, np.nan)
+    return pl.Series(column.name, found, nan_to_null=True)
 
 
 def element_matrix(column: pl.Series, length: int) -> Floats:
     """Return the lists without gaps that have this length, shape (lists, length)."""
-    lists = column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
+    lists = _as_lists(column)
     fitting = lists.filter((lists.list.len() == length).fill_null(False))
     flat = fitting.explode().cast(pl.Float64) if length else pl.Series([], dtype=pl.Float64)
     matrix: Floats = flat.fill_null(float("nan")).to_numpy().reshape(len(fitting), length)
@@ -114,8 +125,10 @@ def _distance(before: Floats, now: Floats) -> float:
     return float(np.mean(~np.isclose(now, before[0], rtol=1e-6)))
 
 
-def _norm(values: list[float | None] | None) -> float | None:
-    if values is None or None in values:
-        return None
-    norm = float(np.linalg.norm(np.array(values, dtype=np.float64)))
-    return norm if np.isfinite(norm) else None
+def _as_lists(column: pl.Series) -> pl.Series:
+    return column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
+
+
+def _norm(values: list[float | None]) -> float:
+    """Return the norm of one of lists that differ in length; NaN where there is a gap in it."""
+    return float("nan") if None in values else float(np.linalg.norm(np.array(values, dtype=np.float64)))

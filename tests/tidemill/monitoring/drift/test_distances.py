@@ -1,9 +1,15 @@
 import numpy as np
+import polars as pl
 import pytest
 from scipy.stats import wasserstein_distance
 
 from tidemill.monitoring.drift import distances
-from tidemill.monitoring.drift.distances import shuffled_wasserstein, wasserstein
+from tidemill.monitoring.drift.distances import (
+    jensen_shannon,
+    shuffled_jensen_shannon,
+    shuffled_wasserstein,
+    wasserstein,
+)
 
 SHAPES = {
     "numbers": lambda random, rows: random.normal(0.1, 1, rows),
@@ -44,3 +50,21 @@ def test_shuffles_measured_together_have_the_distances_that_each_has(shape, rows
     sides = [(known[each[window:]], known[each[:window]]) for each in places]
     expected = [wasserstein(*each) if np.ptp(each[0]) else 0.0 for each in sides]
     assert shuffled_wasserstein(known, places, window) == pytest.approx(expected, rel=1e-9)
+
+
+CATEGORIES = {
+    "many words": lambda random, rows: (random.zipf(1.4, rows) % 1000).astype(str),
+    "few numbers": lambda random, rows: random.poisson(0.5, rows).astype(float),
+    "equally often": lambda random, rows: np.resize(np.arange(40).astype(str), rows),
+    "one": lambda random, rows: np.full(rows, "only"),
+}
+
+
+@pytest.mark.parametrize("kind", CATEGORIES)
+@pytest.mark.parametrize(("rows", "window"), [(600, 90), (5, 70)])
+def test_categories_shuffled_at_once_have_the_distances_of_each(kind, rows, window):
+    random = np.random.default_rng(rows)
+    known = pl.Series(CATEGORIES[kind](random, rows + window))
+    places = np.array([random.permutation(len(known)) for _ in range(5)])
+    expected = [jensen_shannon(known[each[window:]], known[each[:window]], 20) for each in places]
+    assert shuffled_jensen_shannon(known, places, window, 20).tolist() == expected
