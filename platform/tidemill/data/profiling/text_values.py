@@ -7,7 +7,6 @@ import polars as pl
 
 from tidemill.data.profiling.cell_values import (
     EPOCHS,
-    LIST,
     as_moment,
     cell_value,
     read_cells,
@@ -15,31 +14,13 @@ from tidemill.data.profiling.cell_values import (
     without_gaps,
 )
 from tidemill.data.profiling.moment_formats import moment_formats, several_formats
-from tidemill.data.profiling.number_notations import (
-    POINT,
-    SIGN,
-    is_notation,
-    notation_counts,
-    notations,
-    sign,
-    with_points,
-    without_sign,
-)
+from tidemill.data.profiling.number_notations import POINT, is_notation, notations, with_points
+from tidemill.data.profiling.value_counts import ONE_UNIT, WHOLE, WITH_UNIT, count_values
 from tidemill.data.tables.column_names import literal_name
 from tidemill.project.gap_words import GAPS
 
 __all__ = ["Readings", "conformed", "infer_readings", "is_format", "unreadable_values"]
 
-_NO_NUMBER = r"^[+-]?(0\d|\d{19})"
-"""Ids whose digits a number would lose."""
-_WHOLE = r"^[+-]?\d{1,18}$"
-_WITH_UNIT = rf"^[+−-]?\s*{SIGN}?\s*[+−-]?\d[\d.,' ’\u00a0\u202f]*\s*{SIGN}?$"
-_ONE_UNIT = r"^[+−-]?\d[\d.,' ’\u00a0\u202f]*\s*([^\W\d_][^\d\s]{0,7})$"
-_MONTH = r"^(\d{4}[-/](0[1-9]|1[0-2])|(0[1-9]|1[0-2])/\d{4}|\d{4}[- ]?Q[1-4]|Q[1-4][- /]?\d{4})$"
-_CLOCK = (
-    r"^(\d{1,3}:[0-5]\d(:[0-5]\d([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?"
-    r"|(\d+([.,]\d+)?\s*(days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)[., ]*)+)$"
-)
 _MOST_NUMBERS = 0.9
 _MANY_NUMBERS = 0.7
 _FEW_WORDS = 3
@@ -82,14 +63,14 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
     names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
     if not names:
         return Readings()
-    marks, known = _count_values(table, names)
+    marks, known = count_values(table, names)
     formats, others = _number_formats(marks, known)
     types: dict[str, pl.DataType] = {}
     for name, of in known.items():
         if not of["there"]:
             continue
         if name in formats:
-            written = with_points(cell_value(name), formats[name]).str.contains(_WHOLE)
+            written = with_points(cell_value(name), formats[name]).str.contains(WHOLE)
             whole = table.select(written.all()).collect(engine="streaming").item()
             types[name] = pl.Int64() if whole else pl.Float64()
             continue
@@ -104,22 +85,6 @@ def infer_readings(table: pl.LazyFrame) -> Readings:
             others |= {name: found[1]} if len(found) > 1 else {}
     left = [name for name in names if name not in types and name not in formats]
     return _explain_text(table, left, known, Readings(types, formats, others))
-
-
-def _count_values(
-    table: pl.LazyFrame, names: Sequence[str]
-) -> tuple[dict[str, str | None], dict[str, dict[str, int]]]:
-    """Return the unit or currency that a column's values bear, and how many of them could be of each kind."""
-    signs = table.select(sign(cell_value(name)).alias(name) for name in names)
-    marks = signs.collect(engine="streaming").row(0, named=True)
-    asked = [
-        counted.alias(f"{what}\0{name}")
-        for name in names
-        for what, counted in _counts(without_sign(cell_value(name), marks[name])).items()
-    ]
-    counts = table.select(asked).collect(engine="streaming").row(0, named=True)
-    known = {name: {what: int(counts[f"{what}\0{name}"]) for what in _counts(pl.lit(""))} for name in names}
-    return marks, known
 
 
 def _number_formats(
@@ -161,11 +126,11 @@ def _nearly_numbers(
     for name in names:
         value, of = cell_value(name), counts[name]
         odd = value.filter(value.cast(pl.Float64, strict=False).is_null()).drop_nulls()
-        word = odd.filter(~odd.str.contains(_WITH_UNIT))
+        word = odd.filter(~odd.str.contains(WITH_UNIT))
         most, many = _MOST_NUMBERS * of["there"], _MANY_NUMBERS * of["there"]
         found: pl.Expr | None = None
         if most <= of["one unit"]:
-            unit = value.str.extract(_ONE_UNIT)
+            unit = value.str.extract(ONE_UNIT)
             found = pl.when(unit.drop_nulls().n_unique() == 1).then(value.drop_nulls().first())
         elif most <= of["unit"]:
             found = pl.coalesce(word.first(), odd.first())
@@ -266,23 +231,6 @@ def _rewritten(value: pl.Expr, form: str) -> pl.Expr:
     moment = as_moment(value, form)
     written = moment.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f")
     return pl.when(moment.is_not_null()).then(written).otherwise(value + f" (not written as {form})")
-
-
-def _counts(value: pl.Expr) -> dict[str, pl.Expr]:
-    return {
-        "there": value.is_not_null().sum(),
-        "number": value.cast(pl.Float64, strict=False).is_not_nan().sum(),
-        "infinite": value.cast(pl.Float64, strict=False).is_infinite().sum(),
-        "whole": value.str.contains(_WHOLE).sum(),
-        "zero": value.str.contains(_NO_NUMBER).sum(),
-        "truth": value.str.to_lowercase().is_in(["true", "false"]).sum(),
-        "list": value.str.contains(LIST).sum(),
-        "unit": value.str.contains(_WITH_UNIT).sum(),
-        "one unit": value.str.contains(_ONE_UNIT).sum(),
-        "month": value.str.contains(_MONTH).sum(),
-        "clock": value.str.contains(_CLOCK).sum(),
-        **notation_counts(value),
-    }
 
 
 def _is_readable(dtype: pl.DataType) -> bool:

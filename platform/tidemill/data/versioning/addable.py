@@ -1,6 +1,7 @@
 """Checks which files and folders can be versioned, and names those that cannot."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ _LEFT_OUT = frozenset({".git", ".hg"})
 _OF_DVC = frozenset({"dvc.yaml", "dvc.lock", ".dvcignore"})
 _LONGEST_NAME = 255 - len(".dvc")
 _SHOWN = 10
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/+[^/]")
+"""As pathlib writes it: ``s3:/bucket/orders``."""
 
 
 def path_in_project(root: Path, path: Path) -> str:
@@ -46,6 +49,12 @@ def path_in_project(root: Path, path: Path) -> str:
         raise UsageError(f"{relative} is not data of the project", hint="name a file or folder of data")
     if problem := _bad_name(relative.as_posix()):
         raise UsageError(f"{readable(relative)} cannot be put under version: {problem}", hint="rename it")
+    if not os.path.lexists(whole) and _ADDRESS.match(str(path)):
+        address = str(path).replace(":/", "://", 1)
+        raise UsageError(
+            f"{address} is an address: only what lies in the project is put under version",
+            hint="copy it into data/, and add that; a new project can read it there: `tidemill init --data`",
+        )
     if not os.path.lexists(whole):
         raise UsageError(f"{whole} does not exist", hint="check the path; it is relative to the project")
     return relative.as_posix()
