@@ -1,13 +1,30 @@
-"""Threads in the background, which end with their owner: each has a name, and its errors are in the log."""
+"""Threads in the background, which end with their owner: each has a name, and its errors are in the log.
+
+And the threads of libraries that compute: how many they may use.
+"""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["BackgroundThread"]
+__all__ = ["BackgroundThread", "one_thread_to_compute"]
 
 _PATIENCE = 30.0
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def one_thread_to_compute() -> Iterator[None]:
+    """Let the libraries that are imported by now compute in one thread (OpenMP, BLAS).
+
+    Small models are fitted no faster by several, and on a busy machine these wait for each other: what one
+    does in 0.2 s took them minutes.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1):
+        yield
 
 
 class BackgroundThread:

@@ -1,10 +1,11 @@
 """Decides what is to be sent about alerts, to whom, and what is withheld and why. Pure.
 
 An alert that fires is told to the receivers of its route at once (``firing``), again after ``repeat_every``
-(``repeat``), to those of an escalation when its time has come (``escalation``), and when it is over
-(``resolved``). What a silence, a mute time, an inhibition or an acknowledgement stops is withheld; it is due
-again as soon as that ends, because it has not been sent. So is what an alert does that comes and goes: the
-third time within the last runs of its monitor is the last that is told, until it stays or stays away.
+(``repeat``, with others of its group), to those of an escalation when its time has come since it was first
+told (``escalation``), and when it is over (``resolved``). What a silence, a mute time, an inhibition or an
+acknowledgement stops is withheld; it is due again as soon as that ends, because it has not been sent. So is
+what an alert does that comes and goes: the third time within the last runs of its monitor is the last that is
+told, until it stays or stays away.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ Step = Literal["firing", "repeat", "escalation", "resolved"]
 FLAPS_FROM = 3
 """An alert that began to fire so often in the last runs of its monitor comes and goes."""
 FLAPS = f"it comes and goes: it fired {FLAPS_FROM} times or more in the last {FLAP_RUNS} runs of its monitor"
+_REPEATED = "repeat", None
 NO_ROUTE = "no route of monitoring/routes.yaml leads to a receiver"
 
 
@@ -113,21 +115,24 @@ def decide_messages(
         now: event time.
     """
     found: list[Message] = []
+    early: list[Message] = []
     for alert in alerts:
         before = [each for each in told if (each.alert_id, each.occurrence) == (alert.id, alert.occurrence)]
         route = route_of(alert.labels, routes)
-        for receiver, step in _wanted(alert, before, route, now):
+        group = ",".join(f"{name}={alert.labels.get(name, '')}" for name in (route.group_by if route else ()))
+        for receiver, step, is_due in _wanted(alert, before, route, now):
             why: str | None = NO_ROUTE
             if route is not None and receiver:
                 why = withheld_by(alert, step, alerts, silences, route, routes, now)
             last = [each for each in before if (each.receiver, each.step) == (receiver, step)][-1:]
             if why is not None and any((each.status, each.reason) == ("withheld", why) for each in last):
                 continue
-            group = ",".join(
-                f"{name}={alert.labels.get(name, '')}" for name in (route.group_by if route else ())
-            )
-            found.append(Message(alert.id, alert.occurrence, receiver, step, group, why))
-    return found
+            message = Message(alert.id, alert.occurrence, receiver, step, group, why)
+            (found if is_due else early).append(message)
+    repeated = {(each.receiver, each.group_key) for each in found if (each.step, each.withheld) == _REPEATED}
+    return found + [
+        each for each in early if each.withheld is None and (each.receiver, each.group_key) in repeated
+    ]
 
 
 def stopped_messages(
@@ -160,27 +165,34 @@ def route_of(labels: Mapping[str, str], routes: Routes) -> Route | None:
 
 def _wanted(
     alert: AlertState, before: Sequence[Told], route: Route | None, now: datetime
-) -> Iterator[tuple[str, Step]]:
-    """Yield receivers and steps that are due unless something stops them."""
+) -> Iterator[tuple[str, Step, bool]]:
+    """Yield receivers and steps that are due unless something stops them, and whether they are due already.
+
+    What is not is a repeat that comes along with one of its group: it is due in half of its interval or less.
+    """
     delivered = [each for each in before if each.status != "withheld"]
     if alert.status == "resolved":
         knowing = [each.receiver for each in delivered if each.step != "resolved" and each.status != "failed"]
         done = {each.receiver for each in delivered if each.step == "resolved"}
-        yield from ((receiver, "resolved") for receiver in dict.fromkeys(knowing) if receiver not in done)
+        yield from ((name, "resolved", True) for name in dict.fromkeys(knowing) if name not in done)
         return
     if route is None or not route.receivers:
-        yield "", "firing"
+        yield "", "firing", True
         return
     for receiver in dict.fromkeys(route.receivers):
         own = [each for each in delivered if each.receiver == receiver and each.step in ("firing", "repeat")]
         if not own:
-            yield receiver, "firing"
-        elif own[-1].status != "due" and abs(now - own[-1].at) >= route.repeat_every:
-            yield receiver, "repeat"  # also if the clock went back by as much
+            yield receiver, "firing", True
+        elif own[-1].status != "due" and (since := abs(now - own[-1].at)) >= route.repeat_every / 2:
+            yield receiver, "repeat", since >= route.repeat_every  # also if the clock went back by as much
     escalated = {each.receiver for each in delivered if each.step == "escalation"}
+    first = min((each.at for each in delivered if each.step == "firing"), default=None)
+    if first is None:
+        return  # nobody could acknowledge it yet
+    told_at = first if alert.fired_at <= first <= now else alert.fired_at
     for each in route.escalate:
-        if alert.fired_at + each.after <= now:
-            yield from ((name, "escalation") for name in each.receivers if name not in escalated)
+        if told_at + each.after <= now:
+            yield from ((name, "escalation", True) for name in each.receivers if name not in escalated)
 
 
 def withheld_by(

@@ -16,6 +16,7 @@ from tidemill.alerting.delivery import sender_of
 from tidemill.alerting.missed_runs import raise_missed
 from tidemill.alerting.notifying import Send, notify
 from tidemill.alerting.routes import load_routes
+from tidemill.alerting.undeclared_alerts import resolve_undeclared
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import ConfigError, TidemillError, TurnInProgress
 from tidemill.garbage import collect_rarely
@@ -119,7 +120,9 @@ class Controller:
         with _reported("monitors", failures):
             runs = run_due(self._project, self._state, now, record_alerts)
         with _reported("monitors that did not run", failures), suppress(ConfigError):  # said by "monitors"
-            raise_missed(self._project, self._state, load_monitors(self._project), now)
+            monitors = load_monitors(self._project)
+            raise_missed(self._project, self._state, monitors, now)
+            resolve_undeclared(self._state, self._project.model, monitors, now)
         if self._send is not None:
             with _reported("messages about alerts", failures):
                 if (routes := load_routes(self._project)) is not None:

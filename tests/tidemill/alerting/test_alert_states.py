@@ -10,6 +10,7 @@ from sqlalchemy import select
 from tests.tidemill.recorded import list_alerts
 from tidemill.alerting.alert_actions import acknowledge, comment_on, mark_as_noise, resolve
 from tidemill.alerting.alert_states import record_alerts
+from tidemill.alerting.undeclared_alerts import resolve_undeclared
 from tidemill.errors import AlertNotFound, MonitoringError, UsageError
 from tidemill.ids import new_id
 from tidemill.monitoring.findings import KINDS, Finding, Findings
@@ -218,6 +219,20 @@ def test_what_is_resolved_while_a_run_goes_on_is_reopened_by_it(state: State, ma
     assert (again.id, again.status, again.occurrence) == (alert.id, "firing", 2)
     assert steps_of(state, again)[-1][0] == "reopened", "after the person's step"
     mark_as_noise(state, alert.id, "ann", datetime.now(UTC), "and another")
+
+
+def test_what_no_monitor_watches_any_more_is_resolved(state: State):
+    run_monitor(state, findings("quality", "data_drift"), day=0)
+    declared = weekly(data_drift={})
+    assert resolve_undeclared(state, "delay", [declared, weekly(name="other")], START) == []
+    later, now = START + timedelta(days=1), declared.model_copy(update={"quality": None})
+    (quality,) = resolve_undeclared(state, "delay", [now], later)
+    assert [each.kind for each in list_alerts(state)] == ["data_drift"]
+    with state.transaction() as session:
+        (step,) = session.scalars(select(AlertStep).where(AlertStep.step == "resolved"))
+    assert (step.alert_id, step.comment) == (quality, "monitor weekly does not watch quality any more")
+    assert len(resolve_undeclared(state, "delay", [weekly(name="other")], later)) == 1
+    assert list_alerts(state) == []
 
 
 def test_noise_is_a_step_with_a_reason_whether_the_alert_is_over_or_not(state: State):

@@ -200,6 +200,29 @@ def test_an_escalation_comes_once_in_its_time_unless_somebody_acknowledges():
     assert (held.step, held.withheld) == ("escalation", "acknowledged by ann")
 
 
+def test_an_escalation_counts_from_when_somebody_was_told():
+    night = {"name": "night", "start": "10:00", "end": "15:00"}
+    route = {"receivers": ["team"], "mute": ["night"], "escalate": [{"after": "2h", "receivers": ["lead"]}]}
+    found = play([alert()], routes(route, mute_times=[night]), [], *(NOW + n * HOUR for n in (0, 3, 4, 5)))
+    muted = ("team", "firing", "mute time 'night'")
+    assert found == [[muted], [("team", "firing", None)], [], [("lead", "escalation", None)]]
+
+
+def test_repeats_of_a_group_come_together():
+    rules = routes({"receivers": ["team"], "group_by": ["monitor"], "repeat_every": "4h"})
+    three = [alert(), alert("staleness"), alert("health", monitor="daily")]
+    told = [
+        as_told(Message(one.id, 1, "team", "firing", "", None), NOW + n * HOUR / 2)
+        for n, one in enumerate(three)
+    ]
+    assert decide_messages(three, told, [], rules, NOW + 3.9 * HOUR) == []
+    found = decide_messages(three, told, [], rules, NOW + 4 * HOUR)
+    assert [(each.alert_id, each.step, each.group_key) for each in found] == [
+        ("alert_quality", "repeat", "monitor=weekly"),
+        ("alert_staleness", "repeat", "monitor=weekly"),
+    ]
+
+
 def test_groups_have_the_labels_that_the_route_names():
     rules = routes({"receivers": ["team"], "group_by": ["monitor", "version"]})
     assert decide_messages([alert()], [], [], rules, NOW)[0].group_key == "monitor=weekly,version=1"

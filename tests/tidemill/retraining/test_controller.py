@@ -61,7 +61,9 @@ def test_wrong_files_stop_neither_each_other_nor_the_recovery(tmp_path: Path):
 
 def test_a_round_tells_of_alerts_and_a_replay_does_not(tmp_path: Path):
     team = {"name": "team", "url_env": "TEAM_URL"}
-    project = project_with(tmp_path, routes={"receivers": [team], "routes": [{"receivers": ["team"]}]})
+    weekly = {"name": "weekly", "window": "7d", "every": "1d", "quality": {}}
+    routes = {"receivers": [team], "routes": [{"receivers": ["team"]}]}
+    project = project_with(tmp_path, routes=routes, monitors={"monitors": [weekly]})
     state = open_state(project.state_url)
     run_monitor(state, findings("quality"), day=0)
     with state.transaction() as session:

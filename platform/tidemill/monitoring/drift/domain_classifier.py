@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tidemill.monitoring.drift.feature_matrices import feature_matrices
+from tidemill.monitoring.drift.feature_matrices import FeatureMatrices, feature_matrices
+from tidemill.threads import one_thread_to_compute
 
 __all__ = ["Separation", "separation"]
 
@@ -71,6 +72,15 @@ def separation(before: pl.DataFrame, now: pl.DataFrame, threshold: float) -> Sep
     coded = feature_matrices(before, now, detailed=True)
     if not coded.names:
         return Separation(None, rows=rows, note="no feature that both have can be compared")
+    import sklearn.ensemble  # noqa: F401 - it takes a second, and its threads are limited here
+
+    with one_thread_to_compute():
+        return _told_apart(coded, places, rows, threshold)
+
+
+def _told_apart(
+    coded: FeatureMatrices, places: npt.NDArray[np.int64], rows: tuple[int, int], threshold: float
+) -> Separation:
     parts = [_Part.of(coded.before, coded.now, coded.categories, fold) for fold in range(_FOLDS)]
     areas = [_area(part.of_before, part.of_now) for part in parts]
     auc = float(np.mean([area for area, _ in areas]))
@@ -95,7 +105,7 @@ class _Part:
 
     @classmethod
     def of(cls, before: Floats, now: Floats, categories: tuple[int, ...], fold: int) -> "_Part":
-        from sklearn.ensemble import HistGradientBoostingClassifier  # it takes a second to import
+        from sklearn.ensemble import HistGradientBoostingClassifier
 
         apart = [np.arange(len(side)) * _FOLDS // len(side) == fold for side in (before, now)]
         known = np.concatenate([before[~apart[0]], now[~apart[1]]])

@@ -13,6 +13,7 @@ from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import load_scorer
 from tidemill.tasks.task import Task
+from tidemill.threads import one_thread_to_compute
 from tidemill.training.feature_table import as_features
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
@@ -47,11 +48,12 @@ def attributions_of(
         for name, length in scorer.lists.items()
         if not isinstance(reference.features[name].dtype, pl.Array)
     }
-    return answer_attributions(
-        lambda rows: np.asarray(scorer.predict(as_features(rows, scorer.features, lists))),
-        reference.features,
-        [name for name in names if name in scorer.features],
-    )
+    with one_thread_to_compute():
+        return answer_attributions(
+            lambda rows: np.asarray(scorer.predict(as_features(rows, scorer.features, lists))),
+            reference.features,
+            [name for name in names if name in scorer.features],
+        )
 
 
 def columns_by_impact(

@@ -102,7 +102,7 @@ def _beyond_chance(gap: Gap, window: WindowRows, limit: float, tests: int) -> bo
 
 def _in_words(gap: Gap) -> str:
     loss = loss_name(gap.what)
-    name, sign = (gap.what.replace("_", " "), 1) if loss is None else (loss, -1)
+    name, sign = (gap.what.rpartition(":")[2].replace("_", " "), 1) if loss is None else (loss, -1)
     return (
         f"{gap.column} {gap.group}: {name} {sign * gap.value:.4g}, {sign * gap.others:.4g} for all others "
         f"(allowed: {gap.allowed:.3g} apart; {gap.rows:,} rows)"

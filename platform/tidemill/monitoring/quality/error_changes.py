@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tidemill.threads import one_thread_to_compute
+
 __all__ = ["ErrorRise", "Explained", "clustering", "error_rise", "explained_errors"]
 
 Floats = npt.NDArray[np.float64]
@@ -141,7 +143,6 @@ def explained_errors(
         categories: places of the columns that are categories.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor  # it takes a second to import
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     def fitted(x: Floats, y: Floats) -> HistGradientBoostingRegressor:
         model = HistGradientBoostingRegressor(
@@ -153,7 +154,7 @@ def explained_errors(
     rows = len(window)
     blocks = np.arange(rows) * _BLOCKS // rows
     gain, left = np.zeros(rows), np.zeros(rows)
-    with threadpool_limits(1):  # threads that wait for each other take longer than they save
+    with one_thread_to_compute():
         for answer in range(errors.shape[1]):
             known = fitted(holdout, holdout_errors[:, answer]).predict(window)
             own = np.zeros(rows)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tidemill.monitoring.drift.feature_matrices import feature_matrices
+from tidemill.threads import one_thread_to_compute
 
 __all__ = ["ERROR_MODELS", "as_classes", "calibrated", "draw_chances", "draw_classes", "draw_numbers"]
 
@@ -141,8 +142,9 @@ def draw_numbers(
         )
         sample = rng.integers(len(errors), size=len(errors))
         outside = np.setdiff1d(every, sample)
-        model.fit(before[sample], sizes[sample])
-        widths, wanted = (np.maximum(model.predict(rows), least) for rows in (before[outside], now))
+        with one_thread_to_compute():
+            model.fit(before[sample], sizes[sample])
+            widths, wanted = (np.maximum(model.predict(rows), least) for rows in (before[outside], now))
         order = np.argsort(widths)
         drawn = _resampled(errors[outside][order] / widths[order], widths[order], wanted, rng)
         for _ in range(number, draws, ERROR_MODELS):

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tidemill.threads import one_thread_to_compute
+
 __all__ = ["LikeInputs", "like_inputs"]
 
 Floats = npt.NDArray[np.float64]
@@ -47,7 +49,6 @@ def like_inputs(
         categories: places of the columns that are categories.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     kept = _lasting(before, now, categories)
     before, now = before[:, kept], now[:, kept]
@@ -59,7 +60,7 @@ def like_inputs(
         made = kind(max_iter=60, max_leaf_nodes=15, categorical_features=places, random_state=0, **more)
         return made.fit(np.where(np.isnan(rows).all(axis=0), 0.0, rows), target)  # it takes no empty column
 
-    with threadpool_limits(1):  # threads that wait for each other take longer than they save
+    with one_thread_to_compute():
         for fold in range(_FOLDS):
             apart = [np.arange(len(side)) * _FOLDS // len(side) == fold for side in (before, now)]
             fitted = before[~apart[0]], now[~apart[1]]

@@ -1,6 +1,9 @@
 import numpy as np
 import polars as pl
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from tidemill.monitoring.drift import domain_classifier
 from tidemill.monitoring.drift.domain_classifier import separation
 from tidemill.monitoring.drift.drift_columns import compare
 from tidemill.monitoring.monitor_config import DataDriftConfig
@@ -71,3 +74,19 @@ def test_a_list_whose_direction_changed_is_told_apart():
     found = separation(*sides, 0.6)
     assert found.auc > 0.95
     assert list(found.carried_by) == ["embedding"]
+
+
+def test_it_is_fitted_in_one_thread(monkeypatch: pytest.MonkeyPatch):
+    """Several wait for each other on a busy machine: 0.2 s of work took minutes."""
+    threads = set[int]()
+    area = domain_classifier._area
+
+    def look(*sides):
+        threads.update(each["num_threads"] for each in threadpool_info())
+        return area(*sides)
+
+    monkeypatch.setattr(domain_classifier, "_area", look)
+    rows = pl.DataFrame({"wind": np.random.default_rng(0).normal(size=120)})
+    with threadpool_limits(2):
+        separation(rows, rows, 0.6)
+    assert threads == {1}
