@@ -35,7 +35,7 @@ from tidemill.retraining.questions import answer_overdue, is_served
 from tidemill.retraining.recipes import Action
 from tidemill.retraining.rollout_thread import start_rollout_thread
 from tidemill.retraining.situation import Facts, gather, judge_all
-from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn, resume_turns
+from tidemill.retraining.turn import TurnEvent, TurnRequest, count_turns, make_turn, resume_turns
 from tidemill.rollouts.enough_traffic import has_traffic
 from tidemill.scoring.schedules.scheduled_runs import start_due
 from tidemill.state import State, open_state
@@ -131,10 +131,12 @@ class Controller:
             with _reported("questions without an answer", failures):
                 answer_overdue(self._project, self._state, now)
             with _reported("policies", failures):
+                with self._state.transaction() as session:
+                    turns_before = count_turns(session, self._project.model)
                 decision, facts = self._decide(now)
         if isinstance(decision, Retrain):
             with _reported("turn", failures):
-                turn = self._make_turn(decision, facts, now)
+                turn = self._make_turn(decision, facts, now, turns_before)
         return Tick(tuple(runs), decision, turn, tuple(failures))
 
     def _decide(self, now: datetime) -> tuple[Retrain | Hold | None, Facts]:
@@ -145,8 +147,8 @@ class Controller:
         record_decisions(self._state, self._project.model, verdicts, facts.turns, now)
         return foremost(verdicts), facts
 
-    def _make_turn(self, due: Retrain, facts: Facts, now: datetime) -> Turn:
-        request = _request(due, now, self._action(due.policy.action, now))
+    def _make_turn(self, due: Retrain, facts: Facts, now: datetime, turns_before: int) -> Turn:
+        request = _request(due, now, self._action(due.policy.action, now), turns_before)
         turn = make_turn(self._project, self._state, request, self._listen)
         record_turn(self._state, self._project.model, due, facts.turns, turn.id)
         return turn
@@ -174,7 +176,7 @@ def _reported(part: str, failures: list[Failure]) -> Iterator[None]:
         failures.append(Failure(part, error))
 
 
-def _request(decision: Retrain, now: datetime, action: Action) -> TurnRequest:
+def _request(decision: Retrain, now: datetime, action: Action, turns_before: int) -> TurnRequest:
     return TurnRequest(
         as_of=now,
         reason=decision.reason,
@@ -187,6 +189,7 @@ def _request(decision: Retrain, now: datetime, action: Action) -> TurnRequest:
         recipe=decision.policy.recipe,
         action=action,
         ask=decision.policy.ask,
+        turns_before=turns_before,
     )
 
 

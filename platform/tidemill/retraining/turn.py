@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from tidemill.accounts import audit
 from tidemill.clock import utc
@@ -31,7 +32,7 @@ from tidemill.state import State
 from tidemill.state.claims import EXPIRES_AFTER, HeldClaim, claimed
 from tidemill.state.tables import Turn
 
-__all__ = ["TurnEvent", "TurnRequest", "make_turn", "resume_turns", "turn_lock"]
+__all__ = ["TurnEvent", "TurnRequest", "count_turns", "make_turn", "resume_turns", "turn_lock"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class TurnRequest:
     """What becomes of a version that passes the gate."""
     ask: Ask = field(default_factory=Ask)
     """Of the action ``ask``: how long it waits for an answer, and what happens then."""
+    turns_before: int | None = None
+    """How many turns were on record when it was decided: with more, nothing begins. None: any."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
         it, and an earlier turn read the same data.
 
     Raises:
-        TurnInProgress: another process makes a turn for this project right now.
+        TurnInProgress: another process makes a turn right now, or has made one since this one was decided.
         UsageError: the request sets a parameter that a turn sets itself; nothing was begun.
         RetrainingError: a turn that a newer version of Tidemill began waits for that version.
         TidemillError: a step failed; the record says which, with status ``failed``.
@@ -112,9 +115,19 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
             requested_at=datetime.now(UTC),
         )
         with state.transaction() as session:
+            if request.turns_before not in (None, count_turns(session, project.model)):
+                raise TurnInProgress(
+                    f"another turn of {project.model} was made since this one was decided",
+                    hint="the next round decides anew, by what that one did",
+                )
             session.add(turn)
             audit.append(session, _started(turn))
         return _run(project, claim, turn, listen)
+
+
+def count_turns(session: Session, model: str) -> int:
+    """Return how many turns of a model are on record."""
+    return session.scalar(select(func.count(Turn.id)).where(Turn.model == model)) or 0
 
 
 def _started(turn: Turn) -> audit.Act:

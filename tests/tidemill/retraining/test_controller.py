@@ -13,7 +13,7 @@ from tidemill.clock import ReplayClock
 from tidemill.errors import ConfigError, TurnInProgress
 from tidemill.project import Project
 from tidemill.retraining.controller import Controller
-from tidemill.retraining.turn import _record, turn_lock
+from tidemill.retraining.turn import TurnRequest, _record, count_turns, make_turn, turn_lock
 from tidemill.retraining.turn_steps import StepResult
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, Claim, ReplicaState, Turn
@@ -104,6 +104,19 @@ def test_while_another_process_makes_a_turn_nothing_is_decided(
             _record(claim, turn, StepResult({}, status="promoted"))
     with state.transaction() as session:
         assert session.get_one(Turn, "turn_1").status == "running"
+    state.close()
+
+
+def test_a_turn_that_was_decided_before_another_one_was_made_is_decided_anew(tmp_path: Path):
+    project = project_with(tmp_path, **GOOD)
+    state = open_state(project.state_url)
+    request = TurnRequest(NOW, "drift", "policy:decay", turns_before=0)
+    put_turn(state, status="refused")  # by another controller, since
+    with pytest.raises(TurnInProgress, match="made since this one was decided"):
+        make_turn(project, state, request)
+    with state.transaction() as session:
+        assert count_turns(session, "toy") == 1
+        assert count_turns(session, "other") == 0
     state.close()
 
 
