@@ -112,6 +112,10 @@ class Settings:
     tracking_uri: str | None = _setting("TRACKING_URI", shown=False)
     """MLflow tracking and registry address; default: SQLite in the project's ``.tidemill``."""
 
+    tracking_database: str | None = _setting("TRACKING_DATABASE", shown=False)
+    """Address of the database behind MLflow's server, where ``tracking_uri`` is the server's: backups and
+    migrations need it."""
+
     ray_address: str | None = _setting("RAY_ADDRESS")
     """Address of a running Ray cluster; default: the local stack's if one is up, else a Ray of our own."""
 

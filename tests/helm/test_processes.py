@@ -84,7 +84,7 @@ def test_records_project_and_dashboard_come_up_in_the_order_of_an_installation(
     made = render({"secrets": names, "dashboard": {"trustedProxies": ["127.0.0.0/8"]}})
     cluster = Cluster(
         tmp_path,
-        {("records", "url"): postgres_url},
+        {("records", "url"): postgres_url, ("mlflow", "address"): f"sqlite:///{tmp_path / 'mlflow.db'}"},
         {
             "/project": str(tmp_path / "volume"), "/opt/project": str(image), "/tmp": str(tmp_path / "tmp"),
             "/run/secrets/admin": str(tmp_path / "admin"), "4300": str(port), "0.0.0.0": "127.0.0.1",
@@ -92,7 +92,9 @@ def test_records_project_and_dashboard_come_up_in_the_order_of_an_installation(
     )  # fmt: skip
 
     [job] = pod_spec(made, "Job", "-records")["containers"]
-    assert "added the first admin: ada" in cluster.run(job)
+    said = cluster.run(job)
+    assert "added the first admin: ada" in said
+    assert "MLflow's database was brought to the installed MLflow" in said
     pod = pod_spec(made, "Deployment", "-dashboard")
     [project], [dashboard] = pod["initContainers"], pod["containers"]
     assert "cloned" in cluster.run(project)

@@ -106,11 +106,11 @@ def _work_folder(project: ProjectFolder) -> Iterator[Path]:
 
 
 def _copies(project: ProjectFolder, store: ArtifactStore, folder: Path) -> _Copies:
-    url = project.tracking_uri
+    url = project.tracking_database
     if not is_database(url):
         raise UsageError(
             "MLflow's database is behind its server: TIDEMILL_TRACKING_URI is the server's address",
-            hint="set it to the database's address for this command, and --artifacts to where its files are",
+            hint="set TIDEMILL_TRACKING_DATABASE, and --artifacts to where the server keeps files",
         )
     file = sqlite_file(url)
     tracked = () if file is not None and not file.exists() else (url,)

@@ -59,7 +59,7 @@ def restore_backup(
         DataError: the archive is damaged.
         StateError: the backup's schema is of a newer release, or its rows do not fit.
     """
-    target = _Target(project.state_url, project.tracking_uri, artifacts)
+    target = _Target(project.state_url, project.tracking_database, artifacts)
     _require_empty(project, target)
 
     def check(facts: BackupFacts) -> None:
@@ -71,11 +71,11 @@ def restore_backup(
             _fill(stack, facts, unpacked, target)
             _arrange(facts, unpacked, stack.enter_context(replacing_folder(project.home)), target)
     open_state(project.state_url).close()  # brings older records to this release
-    if facts.tracking is not None and artifacts is None:
+    if facts.tracking is not None and artifacts is None and project.tracking_uri == target.tracking:
         from tidemill.training.tracking.mlflow_tracking import connect  # takes seconds
         from tidemill.training.tracking.tracking_schema import upgrade_tracking
 
-        upgrade_tracking(project.tracking_uri)
+        upgrade_tracking(project.tracking_database)
         connect(project)  # has the files' addresses follow the project
     return facts
 
@@ -100,7 +100,7 @@ def verify_backup(
     with ExitStack() as stack:
         target = _Target(
             _verifying_url(stack, facts.records, project.state_url, folder / "state.db"),
-            _verifying_url(stack, facts.tracking, project.tracking_uri, folder / "mlflow.db"),
+            _verifying_url(stack, facts.tracking, project.tracking_database, folder / "mlflow.db"),
             None,
         )
         home = folder / "home"
@@ -154,7 +154,7 @@ def _check(facts: BackupFacts, project: Project, target: _Target) -> None:
     _check_schema(facts)
     for what, variable, found, url in (
         ("records", "TIDEMILL_STATE_URL", facts.records, target.records),
-        ("MLflow's database", "TIDEMILL_TRACKING_URI", facts.tracking, target.tracking),
+        ("MLflow's database", "TIDEMILL_TRACKING_DATABASE", facts.tracking, target.tracking),
     ):
         if found is not None and not url.startswith(found.kind):
             raise UsageError(
@@ -248,7 +248,7 @@ def _verifying_url(stack: ExitStack, found: DatabaseFacts | None, url: str, file
     if not url.startswith("postgresql"):
         raise UsageError(
             "the backup is of PostgreSQL, which takes a database to verify it in",
-            hint="set TIDEMILL_STATE_URL and TIDEMILL_TRACKING_URI to one: a new schema there is used",
+            hint="set TIDEMILL_STATE_URL and TIDEMILL_TRACKING_DATABASE to one: new schemas are used",
         )
     return stack.enter_context(temporary_schema(url, new_id("verify")))
 

@@ -68,6 +68,7 @@ ENTRIES = (
     Entry("users", "The stack", "Say who may log in to the dashboard.", ("people.users",), True),
     Entry("audit", "The stack", "See who did what, verify and export it.", ("people.audit_log",), True),
     Entry("backup", "The stack", "Copy what the installation keeps, and verify it.", _BACKUPS),
+    Entry("db", "The stack", "Bring the databases to this release.", ("operations.schemas",), True),
     Entry("restore", "The stack", "Bring a backup back into an empty project.", _BACKUPS),
     Entry("image", "On a cluster", "Make the project's image for a cluster.", ("cluster.image",)),
     Entry(

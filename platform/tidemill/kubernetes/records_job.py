@@ -1,7 +1,7 @@
-"""Bring the platform's records to this release: ``python -m`` with the name of this module.
+"""Bring the records and MLflow's database to this release: ``python -m`` with the name of this module.
 
 A Job of the chart runs it before the pods of a new release start. It may run several times, also at once: a
-transaction in PostgreSQL takes one lock, and records that are up to date stay as they are.
+transaction in PostgreSQL takes one lock, and what is up to date stays as it is.
 """
 
 import argparse
@@ -84,8 +84,22 @@ def _run(options: argparse.Namespace) -> None:
         )
     state = open_when_there(url, options.wait)
     _log.info("the records are those of this release")
+    _upgrade_mlflow()
     if options.admin and add_first_admin(state, options.admin, _password(options.password_file)):
         _log.info("added the first admin: %s", options.admin)
+
+
+def _upgrade_mlflow() -> None:
+    """Bring the database behind MLflow's server to the installed MLflow, which refuses to start otherwise."""
+    url = Settings().tracking_database
+    if url is None:
+        return
+    from tidemill.training.tracking.tracking_schema import upgrade_tracking  # takes seconds
+
+    done = upgrade_tracking(url)
+    _log.info(
+        "MLflow's database %s", "was brought to the installed MLflow" if done else "is as MLflow needs it"
+    )
 
 
 def _password(file: Path | None) -> str:

@@ -71,6 +71,11 @@ class ProjectFolder:
         return self.settings.tracking_uri or sqlite_url(self.home / "mlflow.db")
 
     @property
+    def tracking_database(self) -> str:
+        """Address of the database behind MLflow, which `tracking_uri` may reach by a server."""
+        return self.settings.tracking_database or self.tracking_uri
+
+    @property
     def predictions(self) -> Path:
         """Folder of the prediction log and of the labels."""
         return self.home / "predictions"

@@ -44,7 +44,9 @@ backup_app = typer.Typer(
     subcommand_metavar="FILE | s3://… | verify FILE",
     no_args_is_help=True,
 )
-_Place = Annotated[str, typer.Argument(metavar="FILE", help="A file, or an address such as s3://…")]
+_Place = Annotated[
+    str, typer.Argument(metavar="FILE", help="A file, or an address such as s3://…; {at} is the time.")
+]
 _PassphraseFile = Annotated[
     Path | None,
     typer.Option(
@@ -99,6 +101,8 @@ def make(
     from tidemill.project import open_folder
 
     folder = open_folder(project)
+    now = SystemClock().now()
+    place = place.replace("{at}", f"{now:%Y%m%dT%H%M%SZ}")
     chosen = {"log": log, "runs": runs, "reports": reports, "data": data, "keys": keys}
     choices = [name for name, wanted in chosen.items() if wanted]
     secret = _passphrase(folder, passphrase_file, wanted=encrypt)
@@ -107,7 +111,7 @@ def make(
         made = make_backup(
             folder,
             place,
-            made_at=SystemClock().now().isoformat(timespec="seconds"),
+            made_at=now.isoformat(timespec="seconds"),
             choices=choices,
             artifacts=artifacts,
             passphrase=secret,
