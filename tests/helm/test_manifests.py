@@ -7,12 +7,14 @@ from typing import Any
 import jsonschema
 import pytest
 import referencing
+import typer
 import yaml
 from kubernetes_validate.utils import schema_contents
 
 from tests.helm.conftest import CHART, ROOT, Manifest, Render
 from tests.helm.custom_resources import SCHEMAS
-from tests.helm.values_matrix import CASES, SECRETS, merged
+from tests.helm.values_matrix import BACKUP, CASES, SECRETS, merged
+from tidemill.cli.main import app
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +103,28 @@ def test_serves_configuration_is_as_ray_wants_it(every_shape: list[Manifest]):
             assert config.http_options.host == "0.0.0.0"
             names = [application.name for application in config.applications]
             assert names in (["tidemill"], ["tidemill", "tidemill-jobs"])
+
+
+def test_the_backups_command_is_one_that_there_is(render: Render):
+    assert not [one for one in render({"secrets": SECRETS}) if one["metadata"]["name"].endswith("-backup")]
+    made = render({"secrets": SECRETS, "backup": BACKUP})
+    [job] = [one for one in made if one["metadata"]["name"].endswith("-backup")]
+    [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["tidemill", "backup", "make"]
+    taken = (
+        typer.main.get_command(app)
+        .commands["backup"]
+        .commands["make"]
+        .make_context("make", container["args"])
+    )
+    assert taken.params | {"project": None} == {
+        "place": BACKUP["place"], "project": None, "artifacts": "s3://models", "log": True, "keys": True,
+        "runs": False, "reports": False, "data": False, "encrypt": True, "passphrase_file": None,
+        "json": False,
+    }  # fmt: skip
+    names = [one["name"] for one in container["env"]]
+    assert len(set(names)) == len(names)
+    assert {"TIDEMILL_TRACKING_DATABASE", "TIDEMILL_BACKUP_PASSPHRASE"} <= {*names}
 
 
 def test_the_rules_and_dashboards_are_those_of_monitoring(render: Render):

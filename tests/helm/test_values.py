@@ -104,6 +104,8 @@ def test_what_the_schema_does_not_know_is_refused(refused, values: dict[str, Any
             "GatewayClass",
         ),
         ({"secrets": SECRETS, "ingress": {"enabled": True}}, "ingress.dashboard.host"),
+        ({"secrets": SECRETS, "backup": {"enabled": True}}, "set backup.place"),
+        ({"secrets": SECRETS, "backup": {"enabled": True, "place": "s3://b/{at}"}}, "set mlflow.artifacts"),
     ],
 )
 def test_values_that_need_each_other_are_asked_for(refused, values: dict[str, Any], said: str):

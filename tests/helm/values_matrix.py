@@ -14,6 +14,13 @@ SECRETS = {
     "firstAdmin": {"name": "ada", "existingSecret": "admin"},
 }
 TRIAL_PASSWORD = "correct-horse-battery"
+BACKUP = {
+    "enabled": True,
+    "place": "s3://backups/shop-{at}.tar.gz",
+    "artifacts": "s3://models",
+    "with": ["log", "keys"],
+    "passphrase": {"existingSecret": "backups"},
+}
 RESOURCES = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
 POD = {
     "nodeSelector": {"pool": "ml"},
@@ -129,6 +136,7 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
         {},
         {"serving": {"jobs": True}, "compaction": {"enabled": True}, "controller": {"enabled": False}},
         {"controller": {"replicas": 1, **POD}, "compaction": {"enabled": True}, "jobs": POD},
+        {"backup": BACKUP},
     ],
     "doors": [
         {},
