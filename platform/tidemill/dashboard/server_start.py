@@ -5,6 +5,7 @@ import os
 import resource
 from typing import Final
 
+from tidemill.dashboard.templating import compile_templates
 from tidemill.threads import BackgroundThread
 
 __all__ = [
@@ -53,5 +54,11 @@ def patient_environment() -> dict[str, str]:
 
 
 def read_ahead() -> None:
-    """Begin to import what the first pages would wait for."""
-    BackgroundThread("read ahead", lambda: [importlib.import_module(name) for name in READ_AHEAD]).start()
+    """Begin to compile and import what the first pages would wait for."""
+    BackgroundThread("read ahead", _read).start()
+
+
+def _read() -> None:
+    compile_templates()
+    for name in READ_AHEAD:
+        importlib.import_module(name)

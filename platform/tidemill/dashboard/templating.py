@@ -21,7 +21,7 @@ from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.static_files import static_address
 from tidemill.version import __version__
 
-__all__ = ["ago", "count", "moment", "number", "render", "share", "tidy"]
+__all__ = ["ago", "compile_templates", "count", "moment", "number", "render", "share", "tidy"]
 
 _FOLDER = Path(__file__).parent / "templates"
 _LONG = re.compile(r"(?<![\w.:/@-])-?\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.:/@-])")
@@ -54,6 +54,12 @@ def _environment() -> Environment:
         chart_line=line_key,
     )
     return made
+
+
+def compile_templates() -> None:
+    """Compile all templates, so that no visitor waits for that."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:

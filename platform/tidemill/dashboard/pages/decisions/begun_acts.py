@@ -19,7 +19,9 @@ from tidemill.errors import TidemillError
 from tidemill.project import Project
 from tidemill.retraining.by_hand.asked_act_record import is_lost
 
-__all__ = ["BegunAct", "add_to", "do_act"]
+__all__ = ["BegunAct", "Link", "acts_under_way", "add_to", "do_act"]
+
+_LATEST = 5
 
 Facts = Mapping[str, Any]
 
@@ -101,6 +103,20 @@ def begun_act(visit: Here, model: str, act_id: str) -> BegunAct:
         row.finished_at,
         links,
     )
+
+
+def acts_under_way(visit: Visit, model: str) -> list[Link]:
+    """Return the latest acts of a model that are being done, each with its page."""
+    of, order = "model = ? AND status = 'running'", "asked_at DESC, id DESC"
+    shown = visit.project(model)
+    return [
+        Link(
+            address_of("models", model, "acts", row.id),
+            f"{_what(row.act, json.loads(row.subject))}, asked for by {row.actor}",
+        )
+        for row in visit.records.select("asked_acts", of, model, order=order, limit=_LATEST)
+        if not _is_gone(visit, shown, row.id, row.asked_at)
+    ]
 
 
 def _is_gone(visit: Visit, shown: ShownProject, act_id: str, asked_at: datetime) -> bool:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from tidemill.actor_words import told
 from tidemill.dashboard.charts.gain_intervals import gain_picture
 from tidemill.dashboard.page import PageNumber, add_page
+from tidemill.dashboard.pages.decisions.begun_acts import Link, acts_under_way
 from tidemill.dashboard.records.decision_rows import (
     Champion,
     ListedDecision,
@@ -61,6 +62,8 @@ class Decisions:
     """Id of the rollout that is under way."""
     turn: str | None
     """Id of the turn that is being made."""
+    acts: Sequence[Link]
+    """What somebody asked for by a form and is being done."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def decisions(visit: Here, model: str, shown: Shown = "served", number: PageNumb
         [_waiting(row) for row in asked],
         rolling[0].id if rolling else None,
         running[0].id if running else None,
+        acts_under_way(visit, model),
     )
 
 

@@ -221,6 +221,9 @@ def test_what_is_being_done_is_not_done_twice_and_its_page_outlives_the_dashboar
     assert first.url == second.url
     for told in ("Being done: promote version 3", 'http-equiv="refresh"', "Look again", "data-reload"):
         assert told in first.text
+    assert (
+        f'href="{first.url.path}">Promote version 3, asked for by' in browser.get(f"{MODEL}/decisions").text
+    )
     with installation.state.transaction() as session:  # as if it had begun before the machine was stopped
         [act] = session.scalars(select(AskedAct))
         act.asked_at -= timedelta(minutes=2)
