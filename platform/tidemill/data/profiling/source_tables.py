@@ -79,7 +79,11 @@ def open_source(address: str, folder: Path, scratch: Path, whole: Collection[str
         UsageError: the address is not one.
     """
     if is_object_store(address):
-        table = _of_files(fetch_table(address, scratch))
+        copy = fetch_table(address, scratch)
+        try:
+            table = _of_files(copy)
+        except DataError as error:  # whose copy nobody knows
+            raise DataError(str(error).replace(str(copy), address), hint=error.hint) from error
     elif "://" in address:
         return read_database(absolute_address(address, folder), scratch / "rows.parquet")
     else:

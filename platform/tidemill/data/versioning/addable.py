@@ -23,7 +23,7 @@ _LEFT_OUT = frozenset({".git", ".hg"})
 _OF_DVC = frozenset({"dvc.yaml", "dvc.lock", ".dvcignore"})
 _LONGEST_NAME = 255 - len(".dvc")
 _SHOWN = 10
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/+[^/]")
+_ADDRESS = re.compile(r"(?:^|/)([a-z][a-z0-9+.-]*:)/(.+)")
 """As pathlib writes it: ``s3:/bucket/orders``."""
 
 
@@ -49,10 +49,10 @@ def path_in_project(root: Path, path: Path) -> str:
         raise UsageError(f"{relative} is not data of the project", hint="name a file or folder of data")
     if problem := _bad_name(relative.as_posix()):
         raise UsageError(f"{readable(relative)} cannot be put under version: {problem}", hint="rename it")
-    if not os.path.lexists(whole) and _ADDRESS.match(str(path)):
-        address = str(path).replace(":/", "://", 1)
+    address = _ADDRESS.search(relative.as_posix())
+    if address is not None and not os.path.lexists(whole):
         raise UsageError(
-            f"{address} is an address: only what lies in the project is put under version",
+            f"{address[1]}//{address[2]} is an address: only what lies in the project is put under version",
             hint="copy it into data/, and add that; a new project can read it there: `tidemill init --data`",
         )
     if not os.path.lexists(whole):

@@ -250,6 +250,9 @@ def test_tables_of_an_object_store(tmp_path: Path, s3_endpoint: str, monkeypatch
         found = open_source(f"s3://tables/{key}", tmp_path, scratch).collect()
         assert (found.height, found.columns) == (rows, ["id", "size"]), key
         assert absolute_address(f"s3://tables/{key}", tmp_path) == f"s3://tables/{key}"
+    client.put_object(Bucket="tables", Key="bad/t.csv", Body=b"a,b\n1\n")
+    with pytest.raises(DataError, match=r"^s3://tables/bad/t\.csv cannot be read: line 2 has 1 value"):
+        open_source("s3://tables/bad/t.csv", tmp_path, scratch)
     with pytest.raises(DataError, match="s3://tables/nothing has no table"):
         open_source("s3://tables/nothing", tmp_path, tmp_path)
     with pytest.raises(UsageError, match="has a user or password"):

@@ -93,7 +93,7 @@ def test_what_cannot_be_added_is_told_and_nothing_changes(project: Project, tmp_
     before, head = everything(root), git(root, "rev-parse", "HEAD")
     cases: list[tuple[str | Path, type[Exception], str]] = [
         ("data/none.csv", UsageError, "does not exist"),
-        ("s3://lake/none.csv", UsageError, "s3://lake/none.csv is an address"),
+        (root / "s3://lake/none.csv", UsageError, "s3://lake/none.csv is an address"),
         ("data/empty", UsageError, "is an empty folder"),
         (tmp_path / "else.csv", UsageError, "is not in the project"),
         (".", UsageError, "is the project itself"),
