@@ -1,11 +1,14 @@
 """Settings of Ray that it reads when it is imported, and how to have it read them again."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray._private.node import Node
 from ray._raylet import Config  # type: ignore[attr-defined]
+
+from tidemill.training import ray_agent
 
 __all__ = ["LOOPBACK", "NAMES", "SINGLE_NODE", "needed_processes_only", "read_environment"]
 
@@ -31,6 +34,11 @@ NAMES = (
         (f"ray._private.node.Node.{name}", f"starts {what}, and no setting of `ray.init` leaves it out")
         for name, what in _UNNEEDED.items()
     ),
+    (
+        "ray._private.services._build_python_executable_command_memory_profileable",
+        "begins the command of the dashboard's agent, without which Ray does not start",
+    ),
+    ("ray._private.ray_constants.PROCESS_TYPE_DASHBOARD_AGENT", "tells that command from the others"),
 )
 """Dotted path, and why it is needed. Beside them `ray.init` is given `_node_ip_address`."""
 
@@ -46,11 +54,20 @@ def read_environment() -> None:
 def needed_processes_only() -> Iterator[None]:
     """Leave out, where the block starts a Ray, the processes that one machine of our own has no use for."""
     own = {name: getattr(Node, name) for name in _UNNEEDED}
+    begin = services._build_python_executable_command_memory_profileable
+
+    def begin_command(component: str, *given: object, **choices: object) -> list[str]:
+        if component == ray_constants.PROCESS_TYPE_DASHBOARD_AGENT:
+            return [sys.executable, "-S", "-E", ray_agent.__file__]
+        return list(begin(component, *given, **choices))
+
     try:
         for name in _UNNEEDED:
             setattr(Node, name, _start_nothing)
+        services._build_python_executable_command_memory_profileable = begin_command
         yield
     finally:
+        services._build_python_executable_command_memory_profileable = begin
         for name, method in own.items():
             setattr(Node, name, method)
 

@@ -26,6 +26,8 @@ __all__ = ["check_address", "hold_ctrl_c", "keep_sigterm", "ray_session"]
 
 _ADDRESS = re.compile(r"^(ray://)?(?P<host>[^/:]+|\[[^]]+\]):(?P<port>\d+)$")
 _PATIENCE = 5.0
+_NO_SPARE_WORKERS = {"RAY_prestart_worker_first_driver": "0"}
+"""Has Ray start no workers ahead, one a CPU: trials never run in those."""
 
 
 @contextmanager
@@ -100,7 +102,7 @@ def hold_ctrl_c() -> Iterator[None]:
 @contextmanager
 def _own_ray(project: Project) -> Iterator[None]:
     guard = OrphanReaper.start()
-    variables = SINGLE_NODE | {MARK: guard.mark}
+    variables = SINGLE_NODE | _NO_SPARE_WORKERS | {MARK: guard.mark}
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)  # for Ray's processes, not for what else starts meanwhile
     try:
