@@ -7,7 +7,6 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from sqlalchemy import create_engine
 import tidemill.state
 from tests.tidemill.cli.one_process import run_each
 from tests.tidemill.serving.small_project import add_version, make_project
+from tests.warm_python import COMMAND, run_warm
 from tidemill.data.repository.repository_setup import init_workspace
 from tidemill.data.versioning.add import add
 from tidemill.ids import new_id
@@ -199,9 +199,7 @@ def fill(session):
 
 
 def run(root: Path, command: str, columns: int = 80) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": str(columns)}
-    line = [sys.executable, "-m", "tidemill.cli.main", *command.split()]
-    return subprocess.run(line, cwd=root, capture_output=True, text=True, env=environment)
+    return run_warm(COMMAND, *command.split(), cwd=root, env={**os.environ, "COLUMNS": str(columns)})
 
 
 @pytest.fixture(scope="module")
@@ -218,12 +216,10 @@ def shown(root: Path) -> dict[tuple[str, int], subprocess.CompletedProcess[str]]
 def test_reading_imports_no_engine(root: Path, command: str):
     code = f"""
 import atexit, sys
-sys.argv = ["tidemill", *{command.split()!r}]
 atexit.register(lambda: print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr))
-from tidemill.cli.main import main
-main()
+{COMMAND}
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    done = run_warm(code, *command.split(), cwd=root, modules=["tidemill.cli.main"])  # and no engine
     assert done.returncode == 0, done.stderr
     assert set(ast.literal_eval(done.stderr.splitlines()[-1])) == COMMANDS[command]
 

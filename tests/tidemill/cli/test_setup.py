@@ -2,21 +2,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.warm_python import COMMAND, run_warm
 
 pytestmark = pytest.mark.engine
 
 
 def init(*arguments: object, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tidemill.cli.main", "init", *map(str, arguments), "--json"],
-        capture_output=True,
-        text=True,
-        env=os.environ if path is None else {**os.environ, "PATH": path},
-    )
+    env = os.environ if path is None else {**os.environ, "PATH": path}
+    return run_warm(COMMAND, "init", *arguments, "--json", env=env)
 
 
 def test_a_new_project_is_under_git_and_dvc(tmp_path: Path):
@@ -86,7 +83,7 @@ def test_a_killed_init_leaves_only_what_the_next_one_removes(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     table = ["--data", f"{tmp_path / 't.csv'}", "--target", "left"]
     for arguments in ([f"{tmp_path / 'a' / 'new'}", *table], [f"{tmp_path / 'empty'}", "--example", "wine"]):
-        done = subprocess.run([sys.executable, "-c", _KILLED, "init", *arguments], capture_output=True)
+        done = run_warm(_KILLED, "init", *arguments)
         assert done.returncode == -signal.SIGKILL, done.stderr
     [leftover] = (tmp_path / "a").iterdir()
     assert leftover.name.startswith(".new.")

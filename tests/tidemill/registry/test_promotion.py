@@ -1,9 +1,7 @@
 """Gate, promotion, rollback, and what a kill leaves behind."""
 
+import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from tests.warm_python import run_warm
 from tidemill.errors import (
     ApprovalNeeded,
     DecisionOutdated,
@@ -233,50 +232,30 @@ def test_rolling_back_from_and_to_versions_that_were_deleted(registered, state):
 
 
 KILLED = """
-    import os, signal, sys
-    from datetime import UTC, datetime
-    from pathlib import Path
-    from tidemill.project import load_project
-    from tidemill.registry import promotion
-    from tidemill.registry.history import alias_journal
-    from tidemill.state import open_state
+import os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from tidemill.project import load_project
+from tidemill.registry import promotion
+from tidemill.registry.history import alias_journal
+from tidemill.state import open_state
 
-    real = alias_journal._set_alias
+real = alias_journal._set_alias
+moment, root = sys.argv[1:]
 
-    def killed(project, version):
-        if moment == "after":
-            real(project, version)
-        os.kill(os.getpid(), signal.SIGKILL)
+def killed(project, version):
+    if moment == "after":
+        real(project, version)
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    alias_journal._set_alias = killed
-    for line in sys.stdin:  # each asks for a process of its own: starting one from nothing takes seconds
-        moment, root, url = line.rstrip("\\n").split("\\t")
-        child = os.fork()
-        if child:
-            _, status = os.waitpid(child, 0)
-            print(os.waitstatus_to_exitcode(status), flush=True)
-            continue
-        os.environ["TIDEMILL_STATE_URL"] = url
-        project = load_project(Path(root))
-        promotion.promote(
-            project, open_state(project.state_url), "2", "ada", "better", datetime(2013, 6, 2, tzinfo=UTC),
-            turn_id="turn_1",
-        )
-        os._exit(0)
+alias_journal._set_alias = killed
+project, at = load_project(Path(root)), datetime(2013, 6, 2, tzinfo=UTC)
+promotion.promote(project, open_state(project.state_url), "2", "ada", "better", at, turn_id="turn_1")
 """
 
 
-@pytest.fixture(scope="module")
-def promoter():
-    """A process that forks one for each promotion that is to be killed."""
-    command = [sys.executable, "-c", textwrap.dedent(KILLED)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield process
-        process.stdin.close()
-
-
 @pytest.fixture
-def killed(registered, state, promoter):
+def killed(registered, state):
     """Make version 1 champion, then kill a process that promotes 2, before or after the alias moved."""
 
     def kill(moment):
@@ -284,8 +263,8 @@ def killed(registered, state, promoter):
         add_turn(state)
         params = registered.root / "params.yaml"
         params.write_text(params.read_text().replace("min_rows: 100", "min_rows: 100\n  min_gain: -0.1"))
-        print(moment, registered.root, registered.state_url, sep="\t", file=promoter.stdin, flush=True)
-        assert int(promoter.stdout.readline()) == -signal.SIGKILL
+        env = {**os.environ, "TIDEMILL_STATE_URL": registered.state_url}
+        assert run_warm(KILLED, moment, registered.root, env=env).returncode == -signal.SIGKILL
         assert [one.status for one in promotions(state)] == ["done", "pending"]
 
     return kill

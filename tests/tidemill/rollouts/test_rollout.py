@@ -385,15 +385,15 @@ from tidemill.project import load_project
 from tidemill.rollouts.rollout import advance, begin
 from tidemill.state import open_state
 
-print("ready", flush=True)
-for _ in sys.stdin:  # each line asks for a process of its own: starting one from nothing takes seconds
+for line in sys.stdin:  # each line asks for a process of its own: starting one from nothing takes seconds
     child = os.fork()
     if child:
         print(child, flush=True)
         os.waitpid(child, 0)
         print("gone", flush=True)
         continue
-    project = load_project(Path(sys.argv[1]))
+    root, os.environ["TIDEMILL_STATE_URL"] = line.rstrip("\\n").split("\\t")
+    project = load_project(Path(root))
     state = open_state(project.state_url)
     advance(project, state, datetime.now(UTC))
     print("warm", flush=True)
@@ -403,30 +403,31 @@ for _ in sys.stdin:  # each line asks for a process of its own: starting one fro
 """
 
 
+@pytest.fixture(scope="module")
+def advancer():
+    """A process that forks one for each rollout that is to be killed."""
+    command = [sys.executable, "-c", ADVANCER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
 @both
-def test_killed_at_any_moment_it_goes_on_from_there(project, state):
+def test_killed_at_any_moment_it_goes_on_from_there(project, state, advancer):
     """What replicas report is written by hand, so that every look brings the next step."""
     chosen, counters = random.Random(7), VersionCounters()
-    process = subprocess.Popen(
-        [sys.executable, "-c", ADVANCER, str(project.root)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout.readline() == "ready\n"
-        for killed in range(6):
-            print("go", file=process.stdin, flush=True)
-            child = int(process.stdout.readline())
-            assert process.stdout.readline() == "warm\n"
-            end = time.monotonic() + chosen.uniform(0.1, 1.0)
-            # The first one lives until it has begun a rollout, however busy the machine is.
-            while time.monotonic() < end or not (killed or list_rollouts(state, project.model)):
-                report_of_replica(project, state, counters, failing=killed % 3 == 1)
-                time.sleep(0.02)
-            os.kill(child, signal.SIGKILL)
-            assert process.stdout.readline() == "gone\n"
-            consistent(project, state)
+    for killed in range(6):
+        print(project.root, project.state_url, sep="\t", file=advancer.stdin, flush=True)
+        child = int(advancer.stdout.readline())
+        assert advancer.stdout.readline() == "warm\n"
+        end = time.monotonic() + chosen.uniform(0.1, 1.0)
+        # The first one lives until it has begun a rollout, however busy the machine is.
+        while time.monotonic() < end or not (killed or list_rollouts(state, project.model)):
+            report_of_replica(project, state, counters, failing=killed % 3 == 1)
+            time.sleep(0.02)
+        os.kill(child, signal.SIGKILL)
+        assert advancer.stdout.readline() == "gone\n"
+        consistent(project, state)
     deadline = time.monotonic() + 60
     while running(state, project.model) is not None:
         assert time.monotonic() < deadline

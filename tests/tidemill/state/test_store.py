@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from tests.warm_python import run_warm
 from tidemill.errors import StateError, TidemillError
 from tidemill.state import open_state, read_state
 from tidemill.state.record_reader import open_records
@@ -84,7 +85,7 @@ open_state(sys.argv[1])
 
 @pytest.mark.parametrize("statements", [1, 12])
 def test_a_migration_that_was_killed_is_made_by_the_next_start(any_state_url: str, statements: int):
-    killed = subprocess.run([sys.executable, "-c", KILLED, any_state_url, str(statements)], check=False)
+    killed = run_warm(KILLED, any_state_url, statements, modules=["tidemill.state"])
     assert killed.returncode == -signal.SIGKILL
     state = open_state(any_state_url)
     with state.engine.connect() as connection:
