@@ -163,11 +163,12 @@ def _groups(
                 "are lists: they make no groups",
                 hint="name a column of text or numbers in monitoring/monitors.yaml",
             )
-        names = _as_groups(values, window.reference.features.get_column(column, default=values))
-        counts = names.drop_nulls().value_counts(sort=True)
+        groups = _as_groups(values, window.reference.features.get_column(column, default=values))
+        names = groups.fill_null("missing")
+        counts = names.value_counts(sort=True)
         for name, count in counts.head(_MOST_GROUPS).iter_rows():
             if min(count, rows.height - count) >= config.min_rows:
-                yield column, str(name), (names == name).fill_null(False).to_numpy()
+                yield column, str(name), (names == name).to_numpy()
 
 
 def _as_groups(values: pl.Series, like: pl.Series) -> pl.Series:

@@ -244,6 +244,9 @@ def test_groups_may_be_fields_of_the_request_and_an_unknown_column_is_named(tmp_
     shown = rows.filter(pl.col("prediction_id").is_in(judge_window(by_sex)["fairness"].examples["fairness"]))
     assert shown["instance"].to_list() == ['{"sex": "m"}'] * 5
     assert shown["score"].min() > 0.69, "they get the answer yes too often"
+    unknown = rows.with_columns(instance=pl.col("instance").str.replace('"f"', "null"))
+    (finding,) = found(replace(by_sex, given=unknown)).values()
+    assert "sex missing: positive rate 0.3" in finding.message
     judged = judge_window(window_of(project, monitor_of(fairness={"by": ["sect"]}), reference, rows))
     assert "fairness.by names 'sect'" in (judged["fairness"].unjudged or "")
 
