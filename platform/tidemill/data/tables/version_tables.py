@@ -30,7 +30,19 @@ def scan(path: str, files: Sequence[Path], types: Mapping[str, pl.DataType] | No
         path: path in the project; its suffix gives the format.
         files: one file, or the parts of a partitioned table.
         types: column → declared type, for CSV, which has no types: declared text is read as text.
+
+    Raises:
+        DataError: the table is not what it seems; the message names a single file by ``path``.
     """
+    try:
+        return _scan(path, files, types)
+    except DataError as error:
+        if len(files) > 1:
+            raise
+        raise DataError(str(error).replace(str(files[0]), path), hint=error.hint) from error
+
+
+def _scan(path: str, files: Sequence[Path], types: Mapping[str, pl.DataType] | None) -> pl.LazyFrame:
     suffix = PurePosixPath(path).suffix.lower()
     if suffix in (".csv", ".tsv"):
         text = {name: dtype for name, dtype in (types or {}).items() if dtype == pl.String}

@@ -73,6 +73,8 @@ def test_rows_with_too_few_or_too_many_values_are_counted_and_named(tmp_path: Pa
     file.write_text("id,text\n1," + "x" * 200_000 + "\n2\n")  # longer than Python's reader takes
     with pytest.raises(DataError, match="line 3 has 1 value where the header has 2"):
         scan_csv([file])
+    with pytest.raises(DataError, match=r"^data/x\.csv cannot be read"):  # not by its place in a cache
+        scan("data/x.csv", [file])
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
