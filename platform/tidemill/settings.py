@@ -192,6 +192,9 @@ class Settings:
     kubernetes_namespace: str | None = _setting("KUBERNETES_NAMESPACE")
     """Namespace of the release; default: that of the pod, else ``default``."""
 
+    ray_job: str | None = _setting("RAY_JOB")
+    """File with the chart's template of RayJobs (``kubernetes`` in ``params.yaml``)."""
+
     actor: str | None = _setting("ACTOR")
     """Who acts, for the records; default: the name of the logged-in user."""
 

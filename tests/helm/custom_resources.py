@@ -94,6 +94,39 @@ RAY_SERVICE = resource(
         rayClusterConfig=RAY_CLUSTER,
     ),
 )
+RAY_JOB = resource(
+    "ray.io/v1",
+    "RayJob",
+    {
+        **fields(
+            *("entrypoint", "submissionMode"),
+            entrypoint=TEXT,
+            submissionMode={"enum": ["K8sJobMode", "HTTPMode", "SidecarMode"]},
+            activeDeadlineSeconds={"type": "integer", "minimum": 1},
+            backoffLimit=COUNT,
+            shutdownAfterJobFinishes=YES,
+            ttlSecondsAfterFinished=COUNT,
+            clusterSelector=fields("ray.io/cluster", **{"ray.io/cluster": TEXT}),
+            rayClusterSpec=RAY_CLUSTER,
+        ),
+        # What KubeRay's operator refuses beyond the definition (ValidateRayJobSpec).
+        "oneOf": [
+            {"required": ["rayClusterSpec"], "not": {"required": ["clusterSelector"]}},
+            {
+                "required": ["clusterSelector"],
+                "not": {
+                    "anyOf": [
+                        {"required": [one]}
+                        for one in ("rayClusterSpec", "backoffLimit", "ttlSecondsAfterFinished")
+                    ]
+                },
+            },
+        ],
+        "dependentSchemas": {
+            "ttlSecondsAfterFinished": {"properties": {"shutdownAfterJobFinishes": {"const": True}}}
+        },
+    },
+)
 SERVICE_MONITOR = resource(
     "monitoring.coreos.com/v1",
     "ServiceMonitor",

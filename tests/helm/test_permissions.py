@@ -41,7 +41,7 @@ def used(file: Path) -> set[Right]:
 
 
 def granted(render: Render, account: str) -> set[Right]:
-    made = render({"secrets": SECRETS})
+    made = render({"secrets": SECRETS, "rayJobs": {"enabled": True}})
     roles = {one["metadata"]["name"]: one["rules"] for one in made if one["kind"] == "Role"}
     bound = [
         one["roleRef"]["name"]
@@ -59,7 +59,7 @@ def granted(render: Render, account: str) -> set[Right]:
 
 
 def test_the_roles_grant_exactly_what_the_code_uses(render: Render):
-    asked = set().union(*(used(file) for file in ROOM.glob("*.py")))
+    asked = set().union(*(used(file) for file in ROOM.rglob("*.py")))
     assert ("coordination.k8s.io", "leases", "update") in asked
     assert granted(render, f"{RELEASE}-tidemill-controller") == asked
 

@@ -34,7 +34,7 @@ class Pod(NamedTuple):
 
     @property
     def is_ray(self) -> bool:
-        return self.owner.startswith("RayService")
+        return self.owner.startswith(("RayService", "ConfigMap"))
 
 
 def pods(manifests: list[Manifest]) -> Iterator[Pod]:
@@ -50,8 +50,9 @@ def pods(manifests: list[Manifest]) -> Iterator[Pod]:
             yield Pod(f"{kind}/{name}", template["metadata"]["labels"], template["spec"], 1)
         elif kind == "Pod":
             yield Pod(f"{kind}/{name}", one["metadata"]["labels"], spec, 1)
-        elif kind == "RayService":
-            cluster = spec["rayClusterConfig"]
+        elif kind == "RayService" or name.endswith("-ray-job"):
+            job = yaml.safe_load(one["data"]["ray-job.yaml"]) if kind == "ConfigMap" else None
+            cluster = job["spec"]["rayClusterSpec"] if job else spec["rayClusterConfig"]
             groups = [("head", cluster["headGroupSpec"], 1)]
             groups += [(g["groupName"], g, g["maxReplicas"]) for g in cluster.get("workerGroupSpecs", [])]
             for group, given, count in groups:
@@ -239,7 +240,9 @@ def test_the_controller_alone_may_ask_the_api_server(manifests: list[Manifest], 
     )
     assert all(one["automountServiceAccountToken"] is False for one in of_kind(manifests, "ServiceAccount"))
     for pod in pods(manifests):
-        asks = pod.owner.endswith("-controller") or (scaled and pod.owner.endswith("/head"))
+        asks = pod.owner.endswith("-controller") or (
+            scaled and pod.owner.startswith("RayService") and pod.owner.endswith("/head")
+        )
         assert pod.spec["automountServiceAccountToken"] is asks, pod.owner
 
 

@@ -135,7 +135,12 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
     "jobs": [
         {},
         {"serving": {"jobs": True}, "compaction": {"enabled": True}, "controller": {"enabled": False}},
-        {"controller": {"replicas": 1, **POD}, "compaction": {"enabled": True}, "jobs": POD},
+        {
+            "rayJobs": {"enabled": True, "node": POD},
+            "controller": {"replicas": 1, **POD},
+            "compaction": {"enabled": True},
+            "jobs": POD,
+        },
         {"backup": BACKUP},
     ],
     "doors": [

@@ -9,13 +9,20 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from tidemill.errors import ConfigError, TidemillError
 from tidemill.garbage import collect_rarely
+from tidemill.kubernetes.cluster_api import ClusterApi, find_place
 from tidemill.kubernetes.elected_controller import end_with_owner
-from tidemill.project import load_project
-from tidemill.retraining.controller import run_forever
+from tidemill.kubernetes.ray_jobs.cluster_jobs import ClusterJobs
+from tidemill.kubernetes.ray_jobs.cluster_scoring import ClusterScoring
+from tidemill.kubernetes.ray_jobs.cluster_turns import ClusterTurns
+from tidemill.project import Project, load_project
+from tidemill.retraining.controller import Elsewhere, run_forever
 from tidemill.threads import BackgroundThread
 
-__all__: list[str] = []
+__all__ = ["elsewhere"]
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,8 +38,35 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     BackgroundThread("owner", end_with_owner).start()
-    run_forever(load_project(options.project), timedelta(seconds=options.interval), stop)
+    try:
+        project = load_project(options.project)
+        run_forever(project, timedelta(seconds=options.interval), stop, elsewhere(project))
+    except TidemillError as error:
+        _log.error("%s%s", error, f" ({error.hint})" if error.hint else "")
+        return 1
     return 0
+
+
+def elsewhere(project: Project) -> Elsewhere:
+    """Return who makes turns and scores, as ``kubernetes`` in ``params.yaml`` says.
+
+    Raises:
+        ConfigError: RayJobs are asked for, and there is no API or no template.
+    """
+    config = project.config.kubernetes
+    if config.turns == config.scoring == "local":
+        return Elsewhere()
+    place, template = find_place(project.settings), project.settings.ray_job
+    if place is None or template is None:
+        raise ConfigError(
+            "kubernetes.turns or kubernetes.scoring in params.yaml asks for RayJobs: not possible here",
+            hint="set rayJobs.enabled in the chart's values, or use local",
+        )
+    jobs = ClusterJobs(ClusterApi(place), Path(template), config)
+    return Elsewhere(
+        None if config.turns == "local" else ClusterTurns(jobs, shared=config.turns == "cluster"),
+        None if config.scoring == "local" else ClusterScoring(jobs, shared=config.scoring == "cluster"),
+    )
 
 
 if __name__ == "__main__":

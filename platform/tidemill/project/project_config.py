@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
 from tidemill.project.features_config import FeaturesConfig
+from tidemill.project.kubernetes_config import KubernetesConfig
 from tidemill.project.serve_config import Section, ServeConfig
 from tidemill.tasks.task_names import METRICS, TaskName, metric_name
 
@@ -201,6 +202,7 @@ class ProjectConfig(BaseModel):
     gate: GateConfig = GateConfig()
     serve: ServeConfig = ServeConfig()
     audit: AuditConfig = AuditConfig()
+    kubernetes: KubernetesConfig = KubernetesConfig()
 
     @model_validator(mode="before")
     @classmethod

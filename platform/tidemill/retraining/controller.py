@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from tidemill.alerting.alert_states import record_alerts
 from tidemill.alerting.delivery import sender_of
@@ -41,7 +42,7 @@ from tidemill.scoring.schedules.scheduled_runs import start_due
 from tidemill.state import State, open_state
 from tidemill.state.tables import MonitorRun, Turn
 
-__all__ = ["Controller", "Failure", "Tick"]
+__all__ = ["Controller", "Elsewhere", "Failure", "Tick", "TurnPlace", "run_forever"]
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,29 @@ class Tick:
     """The parts of the round that failed; the others were run all the same."""
 
 
+class TurnPlace(Protocol):
+    """Where turns are made that the controller does not make itself."""
+
+    def attend(self, project: Project, state: State) -> None:
+        """Look after turns on record as running.
+
+        Raises:
+            TurnInProgress: one is being made.
+        """
+
+    def begin(self, project: Project, state: State, request: TurnRequest) -> Turn:
+        """Record a turn and have it made; return it as it begins."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Who has work done that the controller's own machine does otherwise."""
+
+    turns: TurnPlace | None = None
+    scoring: Callable[[Project, State, datetime], object] | None = None
+    """In place of `start_due`."""
+
+
 class Controller:
     """Watches and retrains one project. Its memory is in the records, so it may be killed at any moment."""
 
@@ -76,6 +100,7 @@ class Controller:
         listen: Callable[[TurnEvent], None] | None = None,
         send: Send | None = None,
         rolls_out: bool = False,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._project = project
         self._state = state
@@ -85,6 +110,9 @@ class Controller:
         """Sends messages about alerts. None: nobody is told, as in a replay of history."""
         self._rolls_out = rolls_out
         """Whether turns may end in rollouts, which need traffic of now; else they promote."""
+        self._turns = elsewhere.turns if elsewhere is not None else None
+        """Makes turns; None: this process does."""
+        self._start_scoring = (elsewhere.scoring if elsewhere is not None else None) or start_due
 
     def recover(self) -> list[Turn]:
         """Finish or undo what killed processes left: moves of aliases, deployments, turns.
@@ -93,6 +121,9 @@ class Controller:
             TurnInProgress: another process is making a turn right now.
         """
         reconcile(self._project, self._state)
+        if self._turns is not None:
+            self._turns.attend(self._project, self._state)
+            return []
         return resume_turns(self._project, self._state, self._listen)
 
     def tick(self) -> Tick:
@@ -111,7 +142,7 @@ class Controller:
         runs: list[MonitorRun] = []
         busy = False
         with _reported("scheduled scoring", failures):
-            start_due(self._project, self._state, now)
+            self._start_scoring(self._project, self._state, now)
         with _reported("recovery", failures):
             try:
                 self.recover()
@@ -149,7 +180,10 @@ class Controller:
 
     def _make_turn(self, due: Retrain, facts: Facts, now: datetime, turns_before: int) -> Turn:
         request = _request(due, now, self._action(due.policy.action, now), turns_before)
-        turn = make_turn(self._project, self._state, request, self._listen)
+        if self._turns is not None:
+            turn = self._turns.begin(self._project, self._state, request)
+        else:
+            turn = make_turn(self._project, self._state, request, self._listen)
         record_turn(self._state, self._project.model, due, facts.turns, turn.id)
         return turn
 
@@ -193,7 +227,9 @@ def _request(decision: Retrain, now: datetime, action: Action, turns_before: int
     )
 
 
-def run_forever(project: Project, interval: timedelta, stop: threading.Event) -> None:
+def run_forever(
+    project: Project, interval: timedelta, stop: threading.Event, elsewhere: Elsewhere | None = None
+) -> None:
     """Run rounds until ``stop`` is set. What failed is logged, and tried again in the next round."""
     state = open_state(project.state_url)
     controller = Controller(
@@ -203,6 +239,7 @@ def run_forever(project: Project, interval: timedelta, stop: threading.Event) ->
         lambda e: log.info("%s %s: %s", e.turn_id, e.step, e.message),
         sender_of(project),
         rolls_out=True,
+        elsewhere=elsewhere,
     )
     thread = start_rollout_thread(project, interval, stop)
     while not stop.is_set():

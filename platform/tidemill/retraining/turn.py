@@ -32,7 +32,17 @@ from tidemill.state import State
 from tidemill.state.claims import EXPIRES_AFTER, HeldClaim, claimed
 from tidemill.state.tables import Turn
 
-__all__ = ["TurnEvent", "TurnRequest", "count_turns", "make_turn", "resume_turns", "turn_lock"]
+__all__ = [
+    "TurnEvent",
+    "TurnRequest",
+    "check_request",
+    "count_turns",
+    "make_turn",
+    "record_begin",
+    "record_failure",
+    "resume_turns",
+    "turn_lock",
+]
 
 
 @dataclass(frozen=True)
@@ -89,40 +99,49 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
         RetrainingError: a turn that a newer version of Tidemill began waits for that version.
         TidemillError: a step failed; the record says which, with status ``failed``.
     """
-    _check(project, request.params)
+    check_request(project, request.params)
     with turn_lock(project, state) as claim:
         left = _finish_left_behind(project, claim, listen)
         if held := [each for each in left if each.status == "running"]:
             raise RetrainingError(f"{held[0].error}", hint="upgrade Tidemill, then try again")
-        turn = Turn(
-            id=new_id("turn"),
-            model=project.model,
-            trigger=request.trigger,
-            policy=request.policy,
-            reason=request.reason,
-            alert_id=request.alert_id,
-            cause=request.cause,
-            actor=request.actor,
-            promote=request.promote,
-            overrides=dict(request.params),
-            as_of=utc(request.as_of),
-            status="running",
-            step=STEPS[0].name,
-            seconds={},
-            recipe=None if request.recipe == Recipe() else request.recipe.recorded,
-            action=request.action if request.promote else "record",
-            question=question_of(request.ask, request.as_of) if request.action == "ask" else None,
-            requested_at=datetime.now(UTC),
-        )
-        with state.transaction() as session:
-            if request.turns_before not in (None, count_turns(session, project.model)):
-                raise TurnInProgress(
-                    f"another turn of {project.model} was made since this one was decided",
-                    hint="the next round decides anew, by what that one did",
-                )
-            session.add(turn)
-            audit.append(session, _started(turn))
-        return _run(project, claim, turn, listen)
+        return _run(project, claim, record_begin(project, state, request), listen)
+
+
+def record_begin(project: Project, state: State, request: TurnRequest) -> Turn:
+    """Record a turn that begins; the lock must be held.
+
+    Raises:
+        TurnInProgress: another turn was made since this one was decided.
+    """
+    turn = Turn(
+        id=new_id("turn"),
+        model=project.model,
+        trigger=request.trigger,
+        policy=request.policy,
+        reason=request.reason,
+        alert_id=request.alert_id,
+        cause=request.cause,
+        actor=request.actor,
+        promote=request.promote,
+        overrides=dict(request.params),
+        as_of=utc(request.as_of),
+        status="running",
+        step=STEPS[0].name,
+        seconds={},
+        recipe=None if request.recipe == Recipe() else request.recipe.recorded,
+        action=request.action if request.promote else "record",
+        question=question_of(request.ask, request.as_of) if request.action == "ask" else None,
+        requested_at=datetime.now(UTC),
+    )
+    with state.transaction() as session:
+        if request.turns_before not in (None, count_turns(session, project.model)):
+            raise TurnInProgress(
+                f"another turn of {project.model} was made since this one was decided",
+                hint="the next round decides anew, by what that one did",
+            )
+        session.add(turn)
+        audit.append(session, _started(turn))
+    return turn
 
 
 def count_turns(session: Session, model: str) -> int:
@@ -152,8 +171,12 @@ def resume_turns(project: Project, state: State, listen: Listener | None = None)
         return _finish_left_behind(project, claim, listen)
 
 
-def _check(project: Project, params: Mapping[str, Any]) -> None:
-    """Refuse values that ``params.yaml`` must not have, before the turn is recorded."""
+def check_request(project: Project, params: Mapping[str, Any]) -> None:
+    """Refuse values that ``params.yaml`` must not have, before the turn is recorded.
+
+    Raises:
+        UsageError: there is one.
+    """
     dataset, path = project.config.dataset, project.root / "params.yaml"
     if own := [name for name in (dataset.as_of, dataset.last_month) if name in params]:
         raise UsageError(
@@ -234,9 +257,7 @@ def _run_step(step: Step, context: StepContext, claim: HeldClaim) -> StepResult:
     turn, before = context.turn, cpu_seconds()
 
     def fail(error: str) -> None:
-        spent, again = cpu_seconds() - before, question_again(turn)
-        status = "failed" if again is None else "asked"
-        _record(claim, turn, StepResult(again or {}, status=status, error=error, cpu_seconds=spent))
+        record_failure(claim, turn, error, cpu_seconds() - before)
 
     try:
         result = step.run(context)
@@ -254,6 +275,13 @@ def _run_step(step: Step, context: StepContext, claim: HeldClaim) -> StepResult:
             f"turn {turn.id} failed in step {step.name}: {type(error).__name__}: {error}",
             hint="nothing was promoted; the next turn begins with its data",
         ) from error
+
+
+def record_failure(claim: HeldClaim, turn: Turn, error: str, spent: float = 0.0) -> None:
+    """End a turn that failed, with what was wrong and the CPU seconds that were ``spent``."""
+    again = question_again(turn)
+    status = "failed" if again is None else "asked"
+    _record(claim, turn, StepResult(again or {}, status=status, error=error, cpu_seconds=spent))
 
 
 def _record(

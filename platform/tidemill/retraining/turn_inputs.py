@@ -90,7 +90,9 @@ def _params(project: Project, overrides: Mapping[str, Any]) -> Any:
     """Return ``params.yaml`` as a turn sets it, but for its moment."""
     path, own = project.root / "params.yaml", moment_parameters(project, datetime(2000, 1, 1, tzinfo=UTC))
     text = set_values(path.read_text(encoding="utf-8"), {**overrides, **own})
-    return parse_declaration(text, path).content
+    content = parse_declaration(text, path).content
+    # Where a turn computes does not change what it learns.
+    return {name: section for name, section in content.items() if name != "kubernetes"}
 
 
 def _code(root: Path) -> list[str]:

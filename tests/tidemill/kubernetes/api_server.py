@@ -14,7 +14,7 @@ import aiohttp.web
 import attrs
 import kmock
 
-from tidemill.kubernetes.cluster_api import ApiPlace, ClusterApi, Resource
+from tidemill.kubernetes.cluster_api import LEASES, RAY_JOBS, RAY_SERVICES, ApiPlace, ClusterApi, Resource
 from tidemill.threads import BackgroundThread
 
 NAMESPACE = "models"
@@ -110,6 +110,8 @@ def serve_api() -> Iterator[ApiServer]:
 
     async def begin() -> tuple[ApiServer, kmock.Server]:
         handler = ApiServer()
+        for resource in (LEASES, RAY_JOBS, RAY_SERVICES):  # what is not declared cannot be listed
+            handler.resources[handler.key(resource)].namespaced = True
         server = kmock.Server(await handler.__aenter__())
         await server.__aenter__()
         return handler, server

@@ -6,7 +6,7 @@ KubeRay writes its command, its probes (Ray's health, and the Serve proxy's on w
 metadata:
   {{- include "tidemill.podMetadata" (dict "root" .root "component" .component "of" .of) | nindent 2 }}
 spec:
-  {{- include "tidemill.podStart" (dict "root" .root "component" .component "account" "serving" "of" .of "token" (and .head .root.Values.serving.autoscaling.enabled)) | nindent 2 }}
+  {{- include "tidemill.podStart" (dict "root" .root "component" .component "account" "serving" "of" .of "token" (and .head (not .job) .root.Values.serving.autoscaling.enabled)) | nindent 2 }}
   initContainers:
     {{- include "tidemill.projectContainer" (list .root "") | nindent 4 }}
   containers:
@@ -22,13 +22,17 @@ spec:
         {{- with .of.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+      {{- if or .head (not .job) }}
       ports:
+      {{- end }}
         {{- if .head }}
         - {name: gcs-server, containerPort: 6379}
         - {name: dashboard, containerPort: 8265}
         - {name: client, containerPort: 10001}
         {{- end }}
+        {{- if not .job }}
         - {name: serve, containerPort: 8000}
+        {{- end }}
       lifecycle:
         preStop:
           exec: {command: [ray, stop]}

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from tidemill.clock import SystemClock, utc
@@ -24,7 +24,15 @@ from tidemill.state import State, open_state
 from tidemill.state.claims import HeldClaim, claimed, is_claimed
 from tidemill.state.tables import BatchRun
 
-__all__ = ["next_due", "request_of", "run_slot", "start_due"]
+__all__ = [
+    "due_slots",
+    "give_up_try",
+    "next_due",
+    "number_of_try",
+    "request_of",
+    "run_slot",
+    "start_due",
+]
 
 Tell = Callable[[str, str, int | None, int | None], None]
 _log = logging.getLogger(__name__)
@@ -51,16 +59,8 @@ def start_due(project: Project, state: State, now: datetime) -> list[str]:
         _children.remove(child)
         if child.returncode:
             _log.error("a schedule's process ended with %d; its log is in %s", child.returncode, project.logs)
-    try:
-        schedules = load_schedules(project)
-        waiting = [(each, found) for each in schedules if (found := next_due(project, state, each, now))]
-    except TidemillError as error:
-        _log.error("schedules: %s", error)
-        return []
     started = []
-    for schedule, found in waiting:
-        if is_claimed(state, _lock_path(project, schedule.name), project.model, _work(schedule.name)):
-            continue
+    for schedule, found in due_slots(project, state, now):
         command = [
             *(
                 sys.executable,
@@ -76,6 +76,52 @@ def start_due(project: Project, state: State, now: datetime) -> list[str]:
             _children.append(subprocess.Popen(command, cwd=project.root, stdout=log, stderr=log))
         started.append(schedule.name)
     return started
+
+
+def due_slots(project: Project, state: State, now: datetime) -> list[tuple[Schedule, DueSlot]]:
+    """Return the schedules with a due slot that no process is scoring; log what is wrong with them."""
+    try:
+        schedules = load_schedules(project)
+        waiting = [(each, found) for each in schedules if (found := next_due(project, state, each, now))]
+    except TidemillError as error:
+        _log.error("schedules: %s", error)
+        return []
+    return [
+        (each, found)
+        for each, found in waiting
+        if not is_claimed(state, _lock_path(project, each.name), project.model, _work(each.name))
+    ]
+
+
+def number_of_try(project: Project, state: State, schedule: Schedule, found: DueSlot) -> int:
+    """Return the number of the try that is due or under way, from 1."""
+    with state.transaction() as session:
+        run = session.scalar(_of_slot(project, schedule, found))
+    if run is None:
+        return 1
+    return run.tries if run.status == "running" else run.tries + 1
+
+
+def give_up_try(
+    project: Project, state: State, schedule: Schedule, found: DueSlot, now: datetime, error: str
+) -> BatchRun:
+    """Record that the try of a slot failed whose process is dead, also if it never began.
+
+    Raises:
+        UsageError: a process is scoring the schedule right now.
+    """
+    with _lock(project, state, schedule.name):
+        with state.transaction() as session:
+            run = session.scalar(_of_slot(project, schedule, found))
+        if run is None or run.status != "running":
+            run = _claim(project, state, schedule, found, now)
+        return run if run.status == "done" else _record(state, run, status="failed", error=error)
+
+
+def _of_slot(project: Project, schedule: Schedule, found: DueSlot) -> Select[BatchRun]:
+    return select(BatchRun).where(
+        BatchRun.model == project.model, BatchRun.schedule == schedule.name, BatchRun.slot == found.slot
+    )
 
 
 def run_slot(
@@ -156,13 +202,7 @@ def request_of(schedule: Schedule, slot: datetime, *, restart: bool = False) -> 
 def _claim(project: Project, state: State, schedule: Schedule, found: DueSlot, now: datetime) -> BatchRun:
     """Record that a slot is being scored; a slot that is done stays so."""
     with state.transaction() as session:
-        run = session.scalar(
-            select(BatchRun).where(
-                BatchRun.model == project.model,
-                BatchRun.schedule == schedule.name,
-                BatchRun.slot == found.slot,
-            )
-        )
+        run = session.scalar(_of_slot(project, schedule, found))
         if run is not None and run.status == "done":
             return run
         if run is None:
