@@ -1,5 +1,6 @@
 import shutil
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,23 +31,24 @@ def winter(csv):
     return tables(Span(date(2013, 1, 1), date(2013, 3, 1), datetime(2013, 3, 5, tzinfo=UTC)), *csv)
 
 
+def flights_project(folder, **data):
+    """Make the flights project in a folder, with the given data section."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["data"] |= data
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for name in ("expectations.yaml", "tombstones.yaml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("pipelines", "feature_repo"):
+        shutil.copytree(
+            ROOT / name,
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__", "online_store"),
+            dirs_exist_ok=True,
+        )
+    return load_project(folder)
+
+
 @pytest.fixture
 def make_project(tmp_path):
     """Return a function that makes the flights project in an own folder, with the given data section."""
-
-    def make(**data):
-        params = yaml.safe_load((ROOT / "params.yaml").read_text())
-        params["data"] |= data
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-        for name in ("expectations.yaml", "tombstones.yaml"):
-            shutil.copy(ROOT / name, tmp_path)
-        for name in ("pipelines", "feature_repo"):
-            shutil.copytree(
-                ROOT / name,
-                tmp_path / name,
-                ignore=shutil.ignore_patterns("__pycache__", "online_store"),
-                dirs_exist_ok=True,
-            )
-        return load_project(tmp_path)
-
-    return make
+    return partial(flights_project, tmp_path)

@@ -13,6 +13,7 @@ from pipelines.ingest import ingest
 from pipelines.stage import write_outputs
 from pipelines.training_set import write_training_set
 from pipelines.validate import validate_tables
+from tests.pipelines.conftest import flights_project
 from tidemill.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +24,12 @@ def run(project):
     for stage in STAGES:
         stage(project)
     return pl.read_parquet(project.dataset_path)
+
+
+@pytest.fixture(scope="module")
+def two_months(tmp_path_factory):
+    """The training set of January and February."""
+    return run(flights_project(tmp_path_factory.mktemp("months"), last_month="2013-02"))
 
 
 @pytest.mark.engine
@@ -53,23 +60,21 @@ def test_a_month_becomes_a_training_set(make_project):
 
 
 @pytest.mark.engine
-def test_what_became_known_later_changes_no_earlier_training_row(make_project):
+def test_what_became_known_later_changes_no_earlier_training_row(make_project, two_months):
     moment = datetime(2013, 1, 20, 17, 30, tzinfo=UTC)
     early = run(make_project(last_month="2013-01", as_of=moment.isoformat()))
-    late = run(make_project(last_month="2013-02"))
     assert early["label_known_at"].max() <= moment
     assert early.height > 10_000
     # in the order of the stage: flights of one moment are ordered by airline and number
-    assert_frame_equal(late.filter(pl.col("label_known_at") <= moment), early, check_exact=True)
+    assert_frame_equal(two_months.filter(pl.col("label_known_at") <= moment), early, check_exact=True)
 
 
 @pytest.mark.engine
-def test_where_the_training_begins_changes_no_feature(make_project):
-    everything = run(make_project(last_month="2013-02"))
+def test_where_the_training_begins_changes_no_feature(make_project, two_months):
     later = run(make_project(first_month="2013-02", last_month="2013-02"))
     begin = datetime(2013, 2, 1, 5, tzinfo=UTC) - timedelta(hours=2)
     assert later.height > 10_000
-    assert_frame_equal(everything.filter(pl.col("event_timestamp") >= begin), later, check_exact=True)
+    assert_frame_equal(two_months.filter(pl.col("event_timestamp") >= begin), later, check_exact=True)
 
 
 @pytest.mark.engine

@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.accounts.passwords import hash_password, is_outdated, verify_password
@@ -68,6 +68,7 @@ def test_the_dotless_i_is_another_letter(state):
     assert add(state, "ILGAZ").name == "ILGAZ"
 
 
+@settings(max_examples=40)
 @given(st.text(max_size=30))
 def test_folding_twice_is_folding_once(text):
     assert folded(folded(text)) == folded(text)

@@ -272,7 +272,7 @@ runs = st.lists(st.tuples(kinds, kinds, st.sampled_from(["1", "2"])), max_size=1
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(runs)
 def test_the_laws_of_alerts(history: list[tuple[set[str], set[str], str]]):
     state = open_state("sqlite://")

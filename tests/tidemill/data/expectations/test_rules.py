@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -326,6 +326,7 @@ values = st.lists(
 
 
 @pytest.mark.slow
+@settings(max_examples=40)
 @given(values, st.integers(1, 7))
 def test_every_row_is_accepted_xor_rejected_with_every_rule_that_it_breaks(rows, batch):
     schema = {"n": pl.Int64, "code": pl.String, "x": pl.Float64, "key": pl.Int64}

@@ -122,7 +122,7 @@ def test_odd_columns(tmp_path):
     assert list(declared.columns) == pl.read_parquet_schema(path).names()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
 @given(
     frame=dataframes(
         max_cols=4,

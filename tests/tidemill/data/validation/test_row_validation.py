@@ -5,7 +5,7 @@ from datetime import timedelta
 import pandera.polars as pa
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandera.config import config_context
 from pandera.errors import SchemaWarning
@@ -232,6 +232,7 @@ rows_of_flights = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(rows_of_flights)
 def test_clean_and_rejected_part_the_rows_in_order(rows: list[tuple[object, ...]]) -> None:
     names = {"flight": pl.Int64, "carrier": pl.String, "delay": pl.Float64, "back": pl.Int64}

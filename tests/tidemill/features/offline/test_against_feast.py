@@ -122,7 +122,7 @@ sourced = st.tuples(
 asked_for = st.tuples(st.none() | st.sampled_from("abcd"), st.integers(0, 3), st.integers(-3, 60))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     sources=st.tuples(*(st.lists(sourced, min_size=1, max_size=60) for _ in VIEWS)),
     rows=st.lists(asked_for, min_size=1, max_size=40),

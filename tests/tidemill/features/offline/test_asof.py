@@ -104,7 +104,7 @@ def assert_as_by_brute_force(joined, rows, views):
 
 
 @pytest.mark.slow
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.data(), unit=st.sampled_from(UNITS), aware=st.booleans())
 def test_gives_what_a_search_through_all_rows_gives(data, unit, aware):
     rows, frame, views = given_rows_and_views(data, unit, aware)
@@ -113,7 +113,7 @@ def test_gives_what_a_search_through_all_rows_gives(data, unit, aware):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(data=st.data(), unit=st.sampled_from(UNITS), aware=st.booleans(), batch=st.integers(1, 40))
 def test_gives_the_same_where_nothing_fits_into_memory(tmp_path_factory, data, unit, aware, batch):
     rows, frame, views = given_rows_and_views(data, unit, aware)

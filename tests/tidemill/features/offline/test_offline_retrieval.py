@@ -255,7 +255,7 @@ moments = st.integers(0, 12)
 values = st.lists(st.tuples(st.integers(0, 2), moments, st.none() | moments), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     values,
     st.lists(st.tuples(st.integers(0, 2), moments), min_size=1, max_size=8),

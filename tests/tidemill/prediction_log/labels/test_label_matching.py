@@ -96,7 +96,7 @@ PREDICTIONS = [
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), given_labels=st.lists(events, max_size=8))
 def test_in_which_order_records_arrive_never_matters(data, given_labels, tmp_path_factory):
     outcomes = []

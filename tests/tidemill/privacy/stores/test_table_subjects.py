@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -67,6 +67,7 @@ def test_rows_of_one_subject_are_counted_and_left_out_of_every_format(tmp_path, 
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 3)), max_size=12), st.integers(0, 3))
 def test_parquet_keeps_all_other_rows_their_order_and_types(tmp_path_factory, values, wanted):
     path = tmp_path_factory.mktemp("p") / "rows.parquet"

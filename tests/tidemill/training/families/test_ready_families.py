@@ -1,5 +1,6 @@
 """Every ready-made family learns every task from a table with text, gaps and truth values, and is saved."""
 
+from functools import cache
 from itertools import islice
 from typing import get_args
 
@@ -65,13 +66,20 @@ def fit(name, task, rows, target):
     return list(islice(family.fit(params, rows, target), 2))[-1]
 
 
+@cache
+def fitted(name, task):
+    """Return a model of the table, fitted once for all tests."""
+    rows = table()
+    return fit(name, task, rows, labels(task, rows))
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_learns_is_saved_and_answers_the_same(name, task):
     pytest.importorskip(FAMILIES[name] or "sklearn")
     rows, judge = table(), make_task(TARGETS[task], str)
     target = labels(task, rows)
-    model = fit(name, task, rows, target)
+    model = fitted(name, task)
     answers = judge.answers(model, rows)
     found = judge.evaluate(target.to_numpy(), answers)
     least = {"roc_auc": 0.85, "neg_log_loss": -0.8, "r2": 0.3}[judge.metric]
@@ -87,7 +95,7 @@ def test_a_family_learns_is_saved_and_answers_the_same(name, task):
 def test_a_family_is_compiled_and_answers_the_same(name, task):
     pytest.importorskip(FAMILIES[name] or "sklearn")
     rows, judge = table(), make_task(TARGETS[task], str)
-    model = fit(name, task, rows, labels(task, rows))
+    model = fitted(name, task)
     found = compile_model(model, rows, judge)
     assert isinstance(found, CompiledModel), found
     words = [place for place, kind in enumerate(found.kinds) if kind == "word"]
@@ -110,8 +118,7 @@ def strange_rows():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_rows_that_training_never_saw_the_like_of_are_answered(name):
     pytest.importorskip(FAMILIES[name] or "sklearn")
-    rows = table()
-    model = fit(name, "binary", rows, labels("binary", rows))
+    model = fitted(name, "binary")
     assert np.isfinite(model.predict_proba(strange_rows())).all()
 
 
