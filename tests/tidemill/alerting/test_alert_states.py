@@ -273,9 +273,11 @@ runs = st.lists(st.tuples(kinds, kinds, st.sampled_from(["1", "2"])), max_size=1
 
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
-@given(runs)
-def test_the_laws_of_alerts(history: list[tuple[set[str], set[str], str]]):
-    state = open_state("sqlite://")
+@given(history=runs)
+def test_the_laws_of_alerts(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[set[str], set[str], str]]
+):
+    state = open_state(f"sqlite:///{tmp_path_factory.mktemp('laws') / 'state.db'}")  # in memory none is ready
     for day, (found, judged, version) in enumerate(history):
         before = {alert.kind for alert in list_alerts(state) if alert.version == version}
         found &= judged
