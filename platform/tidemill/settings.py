@@ -192,6 +192,9 @@ class Settings:
     kubernetes_namespace: str | None = _setting("KUBERNETES_NAMESPACE")
     """Namespace of the release; default: that of the pod, else ``default``."""
 
+    kubernetes_release: str | None = _setting("KUBERNETES_RELEASE")
+    """How the release's objects begin; set by the chart, so that the cluster is shown."""
+
     ray_job: str | None = _setting("RAY_JOB")
     """File with the chart's template of RayJobs (``kubernetes`` in ``params.yaml``)."""
 

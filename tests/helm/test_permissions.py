@@ -46,7 +46,7 @@ def granted(render: Render, account: str) -> set[Right]:
     bound = [
         one["roleRef"]["name"]
         for one in made
-        if one["kind"] == "RoleBinding" and one["subjects"][0]["name"] == account
+        if one["kind"] == "RoleBinding" and account in [subject["name"] for subject in one["subjects"]]
     ]
     return {
         (group, resource, verb)
@@ -62,16 +62,17 @@ def test_the_roles_grant_exactly_what_the_code_uses(render: Render):
     asked = set().union(*(used(file) for file in ROOM.rglob("*.py")))
     assert ("coordination.k8s.io", "leases", "update") in asked
     assert granted(render, f"{RELEASE}-tidemill-controller") == asked
+    assert granted(render, f"{RELEASE}-tidemill-dashboard") == used(ROOM / "cluster_facts.py")
 
 
 def test_what_is_there_is_restricted_by_name(render: Render):
-    [role] = [one for one in render({"secrets": SECRETS}) if one["kind"] == "Role"]
+    roles = [one for one in render({"secrets": SECRETS}) if one["kind"] == "Role"]
     [lease] = [
         container["args"][container["args"].index("--lease") + 1]
         for one in render({"secrets": SECRETS})
         if one["kind"] == "Deployment" and one["metadata"]["name"].endswith("-controller")
         for container in one["spec"]["template"]["spec"]["containers"]
     ]
-    for rule in role["rules"]:
+    for rule in (rule for role in roles for rule in role["rules"]):
         if rule["resources"] == ["leases"] and rule["verbs"] != ["create"]:
             assert rule["resourceNames"] == [lease]

@@ -223,24 +223,28 @@ def test_no_secret_is_in_a_configmap_an_argument_or_the_environment(manifests: l
             assert "$(" not in json.dumps([container.get("command"), container.get("args")])
 
 
-def test_the_controller_alone_may_ask_the_api_server(manifests: list[Manifest], request):
+def test_the_controller_and_the_dashboard_alone_may_ask_the_api_server(manifests: list[Manifest], request):
     """Ray's autoscaler may, too, by roles that KubeRay makes."""
     case = CASES[request.node.callspec.params["manifests"]]
-    wanted = case.get("controller", {}).get("enabled", True) and case.get("rbac", {}).get("create", True)
+    parts = ["cluster-facts", *(["controller"] if case.get("controller", {}).get("enabled", True) else [])]
+    wanted = parts if case.get("rbac", {}).get("create", True) else []
     found = [(one["kind"], one["metadata"]["name"]) for one in of_kind(manifests, *ROLES)]
-    bound = [(kind, f"{RELEASE}-tidemill-controller") for kind in ("Role", "RoleBinding")]
-    assert sorted(found) == (bound if wanted else [])
+    assert sorted(found) == [
+        (kind, f"{RELEASE}-tidemill-{part}") for kind in ("Role", "RoleBinding") for part in wanted
+    ]
+    asking = [pod for pod in pods(manifests) if pod.owner.endswith(("-controller", "-dashboard"))]
+    accounts = {pod.spec["serviceAccountName"] for pod in asking}
     for binding in of_kind(manifests, "RoleBinding"):
-        [controller] = [pod for pod in pods(manifests) if pod.owner.endswith("-controller")]
-        [subject] = binding["subjects"]
-        assert subject["name"] == controller.spec["serviceAccountName"]
+        named = {subject["name"] for subject in binding["subjects"]}
+        assert named & accounts
+        assert named <= accounts | {f"{RELEASE}-tidemill-controller"}
     scaled = any(
         ray["spec"]["rayClusterConfig"].get("enableInTreeAutoscaling")
         for ray in of_kind(manifests, "RayService")
     )
     assert all(one["automountServiceAccountToken"] is False for one in of_kind(manifests, "ServiceAccount"))
     for pod in pods(manifests):
-        asks = pod.owner.endswith("-controller") or (
+        asks = pod in asking or (
             scaled and pod.owner.startswith("RayService") and pod.owner.endswith("/head")
         )
         assert pod.spec["automountServiceAccountToken"] is asks, pod.owner

@@ -36,6 +36,8 @@ key: {{ .trial }}
 {{- end }}
 {{- end }}
 {{ include "tidemill.objectStore" . }}
+- name: TIDEMILL_KUBERNETES_RELEASE
+  value: {{ include "tidemill.fullname" . }}
 # TLS ends in front of the pods: at the Ingress, the Gateway or a mesh.
 - name: TIDEMILL_PLAIN_HTTP
   value: accepted

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from tidemill.accounts.look_alikes import skeleton
 from tidemill.accounts.sign_on.sign_on_providers import SignOn, read_sign_on
 from tidemill.clock import Clock, SystemClock
+from tidemill.dashboard.live.cluster_watch import ClusterWatch
 from tidemill.dashboard.live.serving_watch import ServingWatch
 from tidemill.errors import ConfigError, NotWritable, ProjectNotFound, StateError
 from tidemill.project import Project, load_project
@@ -55,6 +56,8 @@ class Installation:
     """Of the prediction API, whose metrics are read; None if none runs."""
     watch: ServingWatch | None = field(default=None, repr=False)
     """Reads those metrics; None where nobody started it."""
+    cluster: ClusterWatch | None = field(default=None, repr=False)
+    """Reads how the cluster is; None where nobody started it."""
     _loading: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @cached_property

@@ -14,6 +14,7 @@ from tidemill.dashboard.app import make_app
 from tidemill.dashboard.door.account_identification import AccountIdentification
 from tidemill.dashboard.door.http_connections import HEAD_BYTES, BoundedConnection
 from tidemill.dashboard.installation import Installation, expect_project
+from tidemill.dashboard.live.cluster_watch import ClusterWatch
 from tidemill.dashboard.live.serving_watch import ServingWatch
 from tidemill.dashboard.opening import is_open, require_safe_opening
 from tidemill.dashboard.server_start import allow_connections, fail_soon, give_way, read_ahead
@@ -81,14 +82,16 @@ def main(arguments: Sequence[str]) -> int:
 def _installation(options: argparse.Namespace) -> Installation:
     project = load_project(options.project)
     stack = stack_record.status(project)
-    watch = ServingWatch(project.settings.api_key)
+    watch, cluster = ServingWatch(project.settings.api_key), ClusterWatch(project.settings)
     made = Installation(
         project,
         watch=watch,
+        cluster=cluster,
         mlflow_url=options.mlflow or (stack.mlflow_url if stack else None),
         api_url=options.api or (stack.url if stack else None) or None,
     )
     watch.start(lambda: _addresses(made))
+    cluster.start()
     return made
 
 

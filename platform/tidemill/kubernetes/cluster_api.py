@@ -97,9 +97,10 @@ class ClusterApi:
         return None if answer.status_code == 404 else _content(answer)
 
     def list(self, resource: Resource, labels: Mapping[str, str], *, seconds: float = 30.0) -> list[Manifest]:
-        """Return the objects that have all these labels."""
+        """Return the objects that have all these labels; none where the API does not know the kind."""
         chosen = {"labelSelector": ",".join(f"{key}={value}" for key, value in sorted(labels.items()))}
-        items = _content(self._send("GET", self._path(resource), seconds, params=chosen)).get("items")
+        answer = self._send("GET", self._path(resource), seconds, params=chosen, also=404)
+        items = [] if answer.status_code == 404 else _content(answer).get("items")
         return [one for one in items or [] if isinstance(one, dict)]
 
     def create(self, resource: Resource, body: Manifest, *, seconds: float = 30.0) -> Manifest | None:

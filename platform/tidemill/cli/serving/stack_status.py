@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from tidemill.kubernetes.cluster_facts import ClusterFacts
     from tidemill.project import ProjectFolder
 
 __all__ = ["add_to", "show_stack"]
@@ -49,10 +50,20 @@ def status(
     turn = record_queries.last_turn(records, folder.model)
     decision = next(iter(record_queries.policy_decisions(records, folder.model, 1)), None)
     problems = known_problems(folder, _check)
-    show_stack(folder, running, replicas, problems, json, turn, decision)
+    cluster = _cluster(folder)
+    show_stack(folder, running, replicas, problems, json, turn, decision, cluster)
     if not json:
         for problem in problems:
             out_console().print(f"! {problem}", soft_wrap=True)
+
+
+def _cluster(folder: "ProjectFolder") -> "ClusterFacts | None":
+    """Return how the release is on its cluster; None outside of one, without importing anything."""
+    if folder.settings.kubernetes_release is None:
+        return None
+    from tidemill.kubernetes.cluster_facts import cluster_facts
+
+    return cluster_facts(folder.settings)
 
 
 def _check(folder: "ProjectFolder") -> list[str]:
@@ -100,6 +111,7 @@ def show_stack(
     json: bool,
     turn: Any = None,
     decision: Any = None,
+    cluster: "ClusterFacts | None" = None,
 ) -> None:
     """Show the stack of a project; ``problems``, what is wrong with its declarations, as JSON alone."""
     from tidemill.registry.versions.registry_reader import read_alias_names
@@ -109,6 +121,7 @@ def show_stack(
     drift = _drift(project, aliases)
     facts = {**_facts(project, info, replicas, turn, champion, problems), "policy": _policy_facts(decision)}
     facts["drift"] = drift
+    facts["cluster"] = cluster
 
     def render(console: "Console") -> None:
         grid = _grid(project, info, replicas, turn, champion)
@@ -117,9 +130,34 @@ def show_stack(
             grid.add_row("policy", f"{decision.policy} {said}")
         for sentence in drift or ():
             grid.add_row("drift", sentence)
+        for name, said in _cluster_rows(cluster):
+            grid.add_row(name, said)
         console.print(grid)
 
     emit(facts, json, render)
+
+
+def _cluster_rows(cluster: "ClusterFacts | None") -> list[tuple[str, str]]:
+    """Return what is shown of a cluster: its parts, and what is said of each."""
+    if cluster is None:
+        return []
+    rows = [("not readable", one) for one in cluster.problems]
+    if not cluster.problems:
+        renewed = f", said at {format_moment(cluster.renewed_at)}" if cluster.renewed_at else ""
+        rows.append(
+            ("leader", f"{cluster.leader}{renewed}" if cluster.leader else "none: no controller works")
+        )
+    if (service := cluster.service) is not None:
+        told = [service.message, *(f"{name} {status}" for name, status in service.applications.items())]
+        said = ", ".join(one for one in told if one)
+        rows.append(
+            ("RayService", f"{service.state}, {service.endpoints} endpoints{f': {said}' if said else ''}")
+        )
+    rows += [
+        ("RayJob", f"{job.name}: {job.phase}{f', {job.message}' if job.message else ''}")
+        for job in cluster.jobs
+    ]
+    return rows
 
 
 def _drift(project: Any, aliases: dict[str, str]) -> list[str] | None:

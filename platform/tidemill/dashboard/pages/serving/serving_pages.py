@@ -16,6 +16,7 @@ from tidemill.dashboard.records import serving_rows
 from tidemill.dashboard.records.list_part import Part
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import TidemillError
+from tidemill.kubernetes.cluster_facts import ClusterFacts
 from tidemill.project.project import open_folder
 from tidemill.state import record_queries
 
@@ -149,6 +150,8 @@ class ModelServing:
     """Why the schedules cannot be read."""
     slots: Sequence[Slot]
     """The latest."""
+    cluster: ClusterFacts | None
+    """How the release is on its cluster; None outside of one."""
 
     @property
     def rates(self) -> Markup:
@@ -206,7 +209,15 @@ def model_serving(visit: Here, model: str, number: PageNumber = 1) -> ModelServi
         schedules,
         problem,
         [_slot(row) for row in record_queries.batch_runs(visit.records, model, 20)],
+        _cluster(visit, model),
     )
+
+
+def _cluster(visit: Visit, model: str) -> ClusterFacts | None:
+    """Return how the release is; it is of this dashboard's own project."""
+    installation = visit.installation
+    watched = installation.cluster if model == installation.home.model else None
+    return watched.facts if watched is not None else None
 
 
 def _served(visit: Visit, shown: ShownProject) -> ServedModel:

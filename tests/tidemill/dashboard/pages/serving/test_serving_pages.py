@@ -12,7 +12,10 @@ from tidemill.accounts.identities import Identity
 from tidemill.dashboard.app import make_app
 from tidemill.dashboard.door.identification import OpenIdentification
 from tidemill.dashboard.installation import Installation
+from tidemill.dashboard.live.cluster_watch import ClusterWatch
 from tidemill.dashboard.live.serving_watch import ServingWatch
+from tidemill.kubernetes.cluster_facts import ClusterFacts, ServiceFacts
+from tidemill.kubernetes.ray_jobs.cluster_jobs import JobState
 from tidemill.state.tables import BatchRun, Job, ReplicaState
 
 PAGE = "/models/parcel-delay/serving"
@@ -145,3 +148,22 @@ def test_many_jobs_are_shown_a_page_at_a_time(installation, browser):
     assert len(found["jobs"]) == 20
     assert found["part"]["total"] == 120
     assert browser.get(f"{PAGE}?page=9").status_code == 422
+
+
+def test_the_cluster_is_shown_where_the_dashboard_runs_on_one(filled):
+    watch = ClusterWatch(filled.home.settings)
+    assert watch.look() is None
+    assert watch.facts is None, "the settings name no release"
+    job = JobState("turn-1", "turn", "turn_1", "failed", "<b>no node</b>", None)
+    service = ServiceFacts("ready", "", 2, {})
+    watch.facts = ClusterFacts("models", "shop-1_ab", filled.clock.now(), service, (job,), ("away",))
+    shown = Installation(filled.home, clock=filled.clock, cluster=watch)
+    app = make_app(shown, OpenIdentification(), local_only=True)
+    with TestClient(app, base_url="http://localhost") as client:
+        page = client.get(PAGE).text
+        facts = client.get(f"/api/v1{PAGE}").json()["cluster"]
+    shown.records.close()
+    assert "shop-1_ab" in page
+    assert "&lt;b&gt;no node&lt;/b&gt;" in page
+    assert "The cluster cannot be read: away" in page
+    assert (facts["service"]["state"], facts["jobs"][0]["phase"]) == ("ready", "failed")
