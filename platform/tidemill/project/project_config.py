@@ -14,9 +14,11 @@ from tidemill.tasks.task_names import METRICS, TaskName, metric_name
 
 __all__ = [
     "AuditConfig",
+    "CostConfig",
     "DatasetConfig",
     "FeaturesConfig",
     "GateConfig",
+    "PricesConfig",
     "ProjectConfig",
     "ProjectSection",
     "SplitConfig",
@@ -164,6 +166,21 @@ class GateConfig(Section):
     """Whether a second person must approve what a person promotes or rolls out."""
 
 
+class PricesConfig(Section):
+    """What computing costs."""
+
+    cpu_hour: float | None = Field(default=None, ge=0)
+    """Of one CPU."""
+
+
+class CostConfig(Section):
+    """Prices, with which `tidemill status --cost` shows what turns cost."""
+
+    currency: str = ""
+    """Shown behind amounts."""
+    prices: PricesConfig = PricesConfig()
+
+
 class AuditConfig(Section):
     """How long entries of the audit log are kept."""
 
@@ -203,6 +220,7 @@ class ProjectConfig(BaseModel):
     serve: ServeConfig = ServeConfig()
     audit: AuditConfig = AuditConfig()
     kubernetes: KubernetesConfig = KubernetesConfig()
+    cost: CostConfig = CostConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing
+from tidemill.cli.operations.costs import show_cost
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment, out_console
 from tidemill.clock import SystemClock
@@ -22,13 +23,18 @@ __all__ = ["add_to", "show_stack"]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog="Examples: tidemill status --json   ·   tidemill status --ports")(status)
+    app.command(
+        epilog="Examples: tidemill status --json   ·   tidemill status --ports   ·   tidemill status --cost"
+    )(status)
 
 
 def status(
     project: ProjectDir = None,
     ports: Annotated[
         bool, typer.Option("--ports", help="Show every port that the stack listens on, and who can reach it.")
+    ] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Show the CPU time and cost of turns and versions.")
     ] = False,
     json: AsJson = False,
 ) -> None:
@@ -42,6 +48,9 @@ def status(
     from tidemill.state import record_queries
 
     folder, records = open_reading(project)
+    if cost:
+        show_cost(folder, records, json)
+        return
     running = status_in(folder.root)
     if ports:
         _show_ports(folder, running, json)

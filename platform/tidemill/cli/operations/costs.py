@@ -1,0 +1,65 @@
+"""What ``tidemill status --cost`` shows."""
+
+from typing import TYPE_CHECKING, Any
+
+from tidemill.cli.listing import Listing
+from tidemill.cli.output import emit, format_moment
+from tidemill.plurals import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tidemill.project import ProjectFolder
+    from tidemill.registry.history.turn_costs import Cost
+    from tidemill.state.record_reader import Records
+
+__all__ = ["show_cost"]
+
+_LATEST = 20
+
+
+def show_cost(folder: "ProjectFolder", records: "Records", json: bool) -> None:
+    """Show what turns took and cost, by turn, by version, and for the whole project."""
+    from tidemill.registry.history.turn_costs import project_cost, read_prices
+
+    prices = read_prices(folder.params)
+    found = project_cost(records, folder.model, prices)
+
+    def money(price: float | None) -> str:
+        return "–" if price is None else f"{price:,.2f} {prices.currency}".rstrip()
+
+    def table(name: str, costs: "list[Cost]") -> Listing:
+        listed = Listing(name, "when", "came to", "CPU seconds", "cost")
+        for each in costs:
+            came = each.status + (f", version {each.version}" if each.version and name == "turn" else "")
+            listed.add_row(
+                each.name, format_moment(each.at), came, f"{each.cpu_seconds:,.1f}", money(each.price)
+            )
+        return listed
+
+    def render(console: "Console") -> None:
+        if not found.turns:
+            console.print("no turn has been measured yet: tidemill run")
+            return
+        console.print(table("turn", found.turns[:_LATEST]))
+        if len(found.turns) > _LATEST:
+            console.print(f"and {counted(len(found.turns) - _LATEST, 'earlier turn')}: see --json")
+        if found.versions:
+            console.print(table("version", found.versions))
+        spent = f"all {counted(len(found.turns), 'turn')}: {found.cpu_seconds:,.1f} CPU seconds"
+        console.print(f"{spent}, {money(found.price)}" if found.price is not None else spent)
+        if prices.cpu_hour is None:
+            console.print("What they cost: set cost.prices.cpu_hour in params.yaml")
+        if found.unmeasured:
+            console.print(f"{counted(found.unmeasured, 'turn')} without a measured time")
+
+    facts: dict[str, Any] = {
+        "currency": prices.currency or None,
+        "cpu_hour": prices.cpu_hour,
+        "turns": [each._asdict() for each in found.turns],
+        "versions": [each._asdict() for each in found.versions],
+        "cpu_seconds": found.cpu_seconds,
+        "price": found.price,
+        "unmeasured": found.unmeasured,
+    }
+    emit(facts, json, render)
