@@ -140,6 +140,10 @@ def unpack(
                         facts = _checked(name, folder, check)
                 while packed.read(_PART):  # its own checksum is at its end
                     pass
+        except DataError as error:
+            if isinstance(source, DecryptingReader) and source.damaged:
+                raise DataError(f"{error}, in {name} or right after it", hint=error.hint) from error
+            raise
         except _DAMAGED as error:
             raise DataError(
                 f"the backup {place} is damaged, in {name} or right after it: {error}",

@@ -84,6 +84,8 @@ class DecryptingReader:
         self._source, self._cipher = source, _cipher(passphrase, salt)
         self._buffer, self._number = b"", 0
         self._next = _exactly(source, _PART + _TAG)
+        self.damaged = False
+        """Whether a part after the first one could not be decrypted."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Give at most so many bytes; none at the end.
@@ -112,6 +114,7 @@ class DecryptingReader:
                     "the backup cannot be decrypted: the passphrase is another one, or it is damaged",
                     hint="check the passphrase: --passphrase-file FILE or TIDEMILL_BACKUP_PASSPHRASE",
                 ) from error
+            self.damaged = True
             raise DataError(
                 f"the backup cannot be decrypted further than {self._number} MiB: it is damaged or cut off",
                 hint="use another backup",

@@ -1,5 +1,6 @@
 import gzip
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.backup import archive
+from tidemill.backup import archive, encryption
 from tidemill.backup.archive import unpack, write_archive
 from tidemill.backup.backup_facts import FACTS, MANIFEST, BackupFacts, DatabaseFacts
 from tidemill.errors import DataError, UsageError
@@ -88,6 +89,18 @@ def test_a_damaged_member_is_named(tmp_path: Path):
     torn.write_bytes(gzip.compress(plain, 0)[: len(plain) // 2])
     with pytest.raises(DataError, match="is damaged, in home/two or right after it"):
         unpack(str(torn), tmp_path / "torn", None, accept)
+
+
+def test_a_damaged_member_of_an_encrypted_backup_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(encryption, "_PART", 256)
+    with write_archive(str(tmp_path / "a"), FACTS_OF_IT, "correct horse") as writer:
+        for name in ("home/one", "home/two"):
+            writer.add_content(name, os.urandom(100_000))
+    content = bytearray((tmp_path / "a").read_bytes())
+    content[len(content) * 3 // 4] ^= 1
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(DataError, match="damaged or cut off, in home/two or right after it"):
+        unpack(str(tmp_path / "a"), tmp_path / "out", "correct horse", accept)
 
 
 @pytest.mark.parametrize("left_out", [MANIFEST, "home/two", FACTS])
