@@ -192,6 +192,14 @@ def test_a_registry_that_was_lost_ends_nothing(crowned, state, tmp_path):
     assert len(salts & {row.salt for row in live(state, "small-model")}) == 1
 
 
+def test_replicas_learn_who_serves_without_mlflow_which_would_load_every_version(crowned, state, monkeypatch):
+    put(crowned, state)
+    monkeypatch.delattr("mlflow.MlflowClient.get_registered_model")
+    wanted = desired_state_reader(crowned, state)()
+    assert wanted.champion == "1"
+    assert [(lane.version, lane.share) for lane in wanted.lanes] == [("2", 0.1)]
+
+
 def test_an_alias_of_an_experiment_takes_no_other_deployment_s_name(crowned, state):
     put(crowned, state)
     set_alias(crowned, "ab-canary", "3")

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from tidemill.errors import ModelNotFound
 from tidemill.files.read_only_sqlite import open_to_read
 from tidemill.files.sqlite_urls import sqlite_file
-from tidemill.project import ProjectFolder, load_project
+from tidemill.project import Project, ProjectFolder, load_project
 from tidemill.registry.versions.alias_names import CHAMPION
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def read_alias_names(folder: ProjectFolder) -> dict[str, str]:
     except (_AskMlflow, sqlite3.Error):
         from tidemill.registry.versions.aliases import read_aliases
 
-        return read_aliases(load_project(folder.root))
+        return read_aliases(folder if isinstance(folder, Project) else load_project(folder.root))
 
 
 def read_champion(folder: ProjectFolder) -> str | None:

@@ -7,8 +7,8 @@ from tidemill.errors import RegistryError
 from tidemill.project import Project
 from tidemill.registry.deployments import live, reconcile
 from tidemill.registry.versions.alias_names import differs
-from tidemill.registry.versions.aliases import read_aliases
 from tidemill.registry.versions.model_versions import CHAMPION
+from tidemill.registry.versions.registry_reader import read_alias_names
 from tidemill.serving.routing.traffic_split import DeployedVersion, DesiredState
 from tidemill.state import State
 from tidemill.state.tables import Deployment
@@ -27,13 +27,14 @@ def desired_state_reader(project: Project, state: State) -> Callable[[], Desired
     """Return a function that says which versions should answer, for a poller to call.
 
     If the registry and the records have disagreed for two looks in a row, it has them settled: a deployment
-    was killed half-way, or an alias was moved in the registry itself.
+    was killed half-way, or an alias was moved in the registry itself. It is asked every second: MLflow would
+    load all versions of the model for it.
     """
     disagreed = False
 
     def read() -> DesiredState:
         nonlocal disagreed
-        aliases, rows = read_aliases(project), live(state, project.model)
+        aliases, rows = read_alias_names(project), live(state, project.model)
         if differs(aliases, rows):
             if disagreed:
                 rows = _settled(project, state, rows)
