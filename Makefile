@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE  # or each of the hundreds of processes that tests start compiles everything anew
 
-.PHONY: help venv demo test test-fast lint check docs format chart sbom torch lock clean
+.PHONY: help venv demo test test-fast lint check docs format chart sbom image-proof torch lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -66,6 +66,12 @@ chart: $(STAMP)  ## Write the README of the Helm chart from its values.
 
 sbom: $(STAMP)  ## Write what .venv has as a bill of materials (CycloneDX), sbom.json.
 	@$(BIN)/python .ci/sbom > sbom.json
+
+# Not in `make test`: it takes minutes, three gigabytes, root (for chroot) and debootstrap.
+image-proof: $(STAMP)  ## Run the Containerfile in a clean Debian, and each entry point of the chart in what it makes.
+	@[ "$$(id -u)" = 0 ] || { echo "make image-proof needs root, for chroot" >&2; exit 1; }
+	@command -v debootstrap >/dev/null || { echo "make image-proof needs debootstrap: apt-get install debootstrap" >&2; exit 1; }
+	@IMAGE_PROOF=$${IMAGE_PROOF:-/var/tmp/tidemill-image} $(BIN)/python -m pytest -q --timeout 3600 tests/helm/test_image_proof.py
 
 # Not in the lock: its usual build brings gigabytes for graphics cards. Where pip finds no build for CPUs, its
 # tests are skipped, and say so.
