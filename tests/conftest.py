@@ -229,6 +229,7 @@ def ray_of_the_session() -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             _node_ip_address="127.0.0.1",
+            _system_config={"prestart_worker_first_driver": False},
         )
     yield
     ray.shutdown()
