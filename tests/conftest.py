@@ -84,6 +84,8 @@ def _rooms_with_servers(root: Path) -> dict[str, str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the files that start servers: they take longest, and mostly wait."""
+    if unsteady := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"give ids to the parameters of {unsteady[0]}: each process has another name")
     first = _rooms_with_servers(config.rootpath)
     items.sort(key=lambda item: item.nodeid.partition("::")[0] not in first)
 
