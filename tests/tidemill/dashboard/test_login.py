@@ -70,6 +70,10 @@ def csrf_of(client):
     return re.search(r'name="csrf" content="([\w-]+)"', client.get("/").text)[1]
 
 
+def test_who_listens_without_a_session_is_refused_and_led_to_no_page(browser):
+    assert browser.get("/events", headers={"Accept": "text/event-stream"}).status_code == 401
+
+
 def test_a_password_opens_the_way_to_where_one_wanted_to_go(browser):
     sent = browser.get("/?sort=name")
     assert sent.headers["location"] == "/login?next=%2F%3Fsort%3Dname"

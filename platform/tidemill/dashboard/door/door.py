@@ -243,7 +243,8 @@ def _require_own_form(request: Request, csrf: str, body: bytes) -> ASGIApp | Non
 
 
 def _ask_to_log_in(request: Request) -> ASGIApp:
-    if wants_json(request) or request.method not in _READING:
+    listens = request.headers.get("accept") == "text/event-stream"  # to no page of a login
+    if wants_json(request) or request.method not in _READING or listens:
         return error_answer(
             request, 401, "not_logged_in", "log in, or send a token", "Authorization: Bearer tmk_…"
         )
