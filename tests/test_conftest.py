@@ -27,7 +27,18 @@ def test_tests_that_are_killed_leave_no_process(tmp_path: Path, monkeypatch):
     monkeypatch.delenv(MARK)
     (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_configure, pytest_unconfigure\n")
     (tmp_path / "test_one.py").write_text(STARTS_ONE)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:kmock",
+        "--rootdir",
+        str(tmp_path),
+    ]
     tests = subprocess.Popen([*command, str(tmp_path / "test_one.py")], stdout=subprocess.DEVNULL)
     end = time.monotonic() + 120
     while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text():

@@ -5,6 +5,7 @@ The tree::
     TidemillError
     ├── UsageError               a wrong option, name or declaration                       (exit code 2)
     │   ├── ProjectNotFound      no params.yaml with a project section here or above
+    │   ├── RecordNotFound       no such turn, rollout, decision or act
     │   └── ConfigError          a declaration of the project is wrong
     ├── NotAllowed               who asks may not do this
     │   └── LoginRefused         the name or the password is wrong
@@ -67,6 +68,7 @@ __all__ = [
     "PortTaken",
     "PredictionNotFound",
     "ProjectNotFound",
+    "RecordNotFound",
     "RegistryError",
     "RetrainingError",
     "RunNotFound",
@@ -106,6 +108,10 @@ class UsageError(TidemillError):
 
 class ProjectNotFound(UsageError):
     """No project in this folder or above it."""
+
+
+class RecordNotFound(UsageError):
+    """There is no turn, rollout, decision or act with this id, or it is another model's."""
 
 
 class ConfigError(UsageError):

@@ -91,6 +91,7 @@ def _object_written(place: str) -> Iterator[Any]:
             sink.commit()
     except BaseException:
         sink.discard()
+        sink.closed = True  # or it would write what it holds when it is forgotten
         raise
 
 

@@ -11,6 +11,7 @@ _STATUSES: tuple[tuple[type[errors.TidemillError], int], ...] = (
     (errors.JobNotFound, 404),
     (errors.ModelNotFound, 404),
     (errors.PredictionNotFound, 404),
+    (errors.RecordNotFound, 404),
     (errors.RunNotFound, 404),
     (errors.VersionNotFound, 404),
     (errors.TooManyLogins, 429),

@@ -58,9 +58,12 @@ def gather(
         of_model = Alert.model == project.model, or_(told, Alert.version == serving)
         alerts = [
             alert_fact(each)
-            for each in session.scalars(select(Alert).where(*of_model, Alert.status.in_(_ACTIVE)))
+            for each in session.scalars(
+                select(Alert).where(*of_model, Alert.status.in_(_ACTIVE)).order_by(Alert.id)
+            )
         ]
-        rows = list(session.scalars(select(Turn).where(Turn.model == project.model)))
+        of_project = select(Turn).where(Turn.model == project.model)
+        rows = list(session.scalars(of_project.order_by(Turn.as_of, Turn.id)))
         estimate = _estimate(
             list(
                 session.scalars(

@@ -45,7 +45,7 @@ def migrations_after(revision: str | None) -> list[Migration]:
     """Return the migrations that records of a schema still need, in order.
 
     >>> migrations_after("0001")[0]
-    Migration(revision='0002', title='erasures')
+    Migration(revision='0002', title='Erasures of one subject')
     """
     steps = _scripts().walk_revisions("base", "heads")
     found = [Migration(step.revision, step.doc.partition("\n")[0].rstrip(".")) for step in steps]

@@ -15,7 +15,7 @@ from tidemill.dashboard.app import make_pages
 from tidemill.dashboard.page import permissions
 
 LIBRARY = Path(tidemill.__file__).parent
-TURN, MOVE = "retraining/turn.py:make_turn", "registry/history/alias_journal.py:move_alias"
+TURN, MOVE = "retraining/turn.py:record_begin", "registry/history/alias_journal.py:move_alias"
 DEPLOY, END = "registry/deployments.py:deploy", "registry/history/reconciliation.py:end_deployment"
 ROLLOUT, ANSWER = "rollouts/rollout.py:begin", "retraining/questions.py:_record"
 APPROVAL = "registry/second_person.py:decide_approval"
@@ -63,6 +63,8 @@ COMMANDS = {
     "log labels": "cli/serving/log.py:labels",
     "up": "cli/serving/stack.py:up",
     "down": "cli/serving/stack.py:down",
+    "backup make": "cli/operations/backups.py:_record",
+    "restore": "cli/operations/backups.py:restore",
 }
 """Command → where it is put on record."""
 FREE = {
@@ -73,7 +75,8 @@ FREE = {
         "score schedule list", "approvals list", "status", "predict", "jobs list", "jobs show", "jobs dead",
         "keys list", "users list", "audit list", "audit verify", "audit head", "audit export", "data log",
         "data show", "data diff", "data checkout", "data validate", "data bias", "data privacy",
-        "features status", "features skew", "log status", "log show", "lineage",
+        "features status", "features skew", "log status", "log show", "lineage", "backup verify",
+        "cluster check",
     ),
     "what would have been, of which the latest are kept": ("policies backtest",),
     "a new folder, or one of its own": ("init", "demo", "replay"),
@@ -81,7 +84,7 @@ FREE = {
     "a declaration in a file, which git keeps": ("data infer", "monitor calibrate"),
     "what a monitor finds is no act, and its alerts are on record": ("monitor run",),
     "a table of answers, as its request says": ("score schedule run",),
-    "how rows lie on the disk, or in the store": ("log compact", "features materialise"),
+    "how rows lie on the disk, or in the store": ("log compact", "features materialise", "db upgrade"),
 }  # fmt: skip
 """Why others are not."""
 MODEL = "/models/{model}"

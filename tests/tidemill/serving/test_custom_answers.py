@@ -20,7 +20,7 @@ from tidemill.state import open_state
 pytestmark = pytest.mark.engine
 
 N = 60
-AT = datetime(2030, 1, 2, tzinfo=UTC)
+AT = datetime(2025, 1, 2, tzinfo=UTC)
 PARAMS = {
     "project": {"name": "any", "model": "any", "task": "custom", "training": "models:spec"},
     "dataset": {"path": "data/t.parquet", "label": "liked", "time": None, "label_known": None},

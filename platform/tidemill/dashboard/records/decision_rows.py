@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from tidemill.dashboard.records.list_part import Part, read_part
-from tidemill.errors import UsageError
+from tidemill.errors import RecordNotFound
 from tidemill.state.record_reader import Records, Row
 from tidemill.tasks.natural_metric import metric_of
 
@@ -177,11 +177,11 @@ def own(records: Records, table: str, model: str, given: str) -> Row:
     """Return a record of a model.
 
     Raises:
-        UsageError: there is none of that id, or it is another model's.
+        RecordNotFound: there is none of that id, or it is another model's.
     """
     found = records.select(table, "id = ? AND model = ?", given, model)
     if not found:
-        raise UsageError(f"{model} has no {_WORDS[table]} {given!r}", hint="the list has those there are")
+        raise RecordNotFound(f"{model} has no {_WORDS[table]} {given!r}", hint="the list has those there are")
     return found[0]
 
 
