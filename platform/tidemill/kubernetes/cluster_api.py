@@ -1,14 +1,13 @@
 """Asks Kubernetes' API for the few things that the platform needs: one small client, over httpx.
 
 The official client takes two seconds to import and wants other versions of what the stack shares; what is
-needed of it are six verbs on four resources.
+needed of it are five verbs on three resources.
 """
 
-import json
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,32 +119,6 @@ class ClusterApi:
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         answer = self._send("DELETE", self._path(resource, name), seconds, body=body, also=404)
         return answer.status_code != 404
-
-    def watch(self, resource: Resource, name: str, version: str, *, seconds: float = 60.0) -> Iterator[None]:
-        """Yield at each change of an object after ``version``; end when the API ends, or the line breaks.
-
-        What changed must be asked for: a broken line has no last word.
-        """
-        asked: dict[str, str | int] = {
-            "watch": "true",
-            "fieldSelector": f"metadata.name={name}",
-            "resourceVersion": version,
-            "timeoutSeconds": max(1, int(seconds)),
-        }
-        try:
-            with self._client.stream(
-                "GET", self._path(resource), params=asked, headers=self._headers(), timeout=seconds
-            ) as answer:
-                if answer.status_code != 200:
-                    return
-                for line in answer.iter_lines():
-                    event = json.loads(line) if line.strip() else {}
-                    if event.get("type") == "ERROR":  # such as 410: the version is too old
-                        return
-                    if event:
-                        yield
-        except (httpx.HTTPError, ValueError):
-            return
 
     def _path(self, resource: Resource, name: str = "") -> str:
         group = f"/apis/{resource.group}/{resource.version}"

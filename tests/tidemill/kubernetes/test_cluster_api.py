@@ -1,10 +1,8 @@
 """What our client makes of answers of Kubernetes' API, against kmock."""
 
-import threading
 from contextlib import closing
 from pathlib import Path
 
-import aiohttp.web
 import pytest
 
 from tests.conftest import free_port
@@ -67,25 +65,3 @@ def test_an_api_that_refuses_or_is_away_is_told_with_what_to_do(server: ApiServe
     gone = ClusterApi(ApiPlace(f"http://127.0.0.1:{free_port()}", NAMESPACE))
     with closing(gone), pytest.raises(ClusterError, match="does not answer"):
         gone.get(RAY_JOBS, "one")
-
-
-def too_old() -> aiohttp.web.Response:
-    return aiohttp.web.Response(text='{"type": "ERROR", "object": {"code": 410}}\n{"type": "ADDED"}\n')
-
-
-def test_a_watch_tells_of_changes_and_ends_when_its_line_breaks(server: ApiServer, api: ClusterApi):
-    made = api.create(RAY_JOBS, {"metadata": {"name": "watched"}, "spec": {}})
-    assert made is not None
-    timer = threading.Timer(0.1, server.put, [RAY_JOBS, "watched"], {"status": {"jobStatus": "RUNNING"}})
-    timer.start()
-    seen = 0
-    for _ in api.watch(RAY_JOBS, "watched", made["metadata"]["resourceVersion"], seconds=1.0):
-        seen += 1
-    assert seen >= 1, "and it ended: the server kept silent for longer than it was to"
-    found = api.get(RAY_JOBS, "watched")
-    assert found is not None
-    assert found["status"] == {"jobStatus": "RUNNING"}
-    server.refusals.append(away)
-    assert list(api.watch(RAY_JOBS, "watched", "1", seconds=1.0)) == []
-    server.refusals.append(too_old)
-    assert list(api.watch(RAY_JOBS, "watched", "1", seconds=1.0)) == [], "the version is too old"
