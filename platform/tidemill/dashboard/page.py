@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from tidemill.accounts.roles import Permission
 from tidemill.dashboard.error_pages import API
@@ -28,13 +28,26 @@ from tidemill.errors import ModelNotFound, NotAllowed, UsageError
 if TYPE_CHECKING:
     from tidemill.dashboard.visit import Visit
 
-__all__ = ["Done", "PageNumber", "add_act", "add_document", "add_page", "permissions", "requirement"]
+__all__ = [
+    "Done",
+    "PageNumber",
+    "Password",
+    "add_act",
+    "add_document",
+    "add_page",
+    "permissions",
+    "requirement",
+    "secret_fields",
+]
 
 _UNCOUNTED = ("data", "people", "serving", "audit")
 """Resources that stand without an article."""
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000, alias="page", description="Page of the list, from 1.")]
 """Parameter of a page with a long list."""
+
+Password = Annotated[str, Field(max_length=1000, json_schema_extra={"format": "password"})]
+"""A field of a form that no page shows again."""
 
 
 @dataclass(frozen=True)
@@ -193,14 +206,22 @@ def _with_form(act: Callable[..., Done], kind: Any) -> Callable[..., Done]:
     return doing
 
 
+def secret_fields(form: type[BaseModel]) -> set[str]:
+    """Return the fields of a form that no page shows again: those of the kind `Password`."""
+    extras = {name: one.json_schema_extra for name, one in form.model_fields.items()}
+    return {name for name, one in extras.items() if isinstance(one, dict) and one.get("format") == "password"}
+
+
 def _form_reader(form: type[BaseModel]) -> Callable[..., Any]:
     many = [name for name, one in form.model_fields.items() if get_origin(one.annotation) is list]
+    hidden = secret_fields(form)
 
     async def read(request: Request) -> BaseModel:
         sent = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=False)
         given: dict[str, Any] = {name: value for name, value in sent if name != "csrf"}
         given |= {name: [value for sent_as, value in sent if sent_as == name] for name in many}
-        request.state.sent = given  # a page that says what was wrong shows it again
+        # A page that says what was wrong shows it again, but no password.
+        request.state.sent = {name: value for name, value in given.items() if name not in hidden}
         try:
             return form.model_validate(given)
         except ValidationError as error:

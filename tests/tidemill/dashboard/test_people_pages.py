@@ -2,14 +2,20 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.tidemill.dashboard.test_login import WORDS, browser, cheap_argon, csrf_of, enter_by, log_in, people
+from tidemill.dashboard import page
 from tidemill.dashboard.error_pages import API
+from tidemill.dashboard.page import secret_fields
+from tidemill.dashboard.pages.people.account_page import PasswordForm
+from tidemill.dashboard.pages.people.people_page import AddForm, NewPasswordForm
 from tidemill.state.tables import KnownProject
 
 __all__ = ["browser", "cheap_argon", "people"]
+TEMPLATES = Path(page.__file__).parent / "templates"
 
 
 @pytest.fixture
@@ -126,10 +132,20 @@ def test_several_roles_are_given_at_once_or_none(admin):
     assert admin.post(f"{API}/people/grant", json={**sent, "role": []}, headers=csrf).status_code == 422
 
 
+def test_no_page_shows_a_password_again():
+    shown = "".join(one.read_text() for one in TEMPLATES.rglob("*.html"))
+    typed = {re.search(r'name="(\w+)"', tag)[1] for tag in re.findall(r'<input type="password"[^>]*>', shown)}
+    assert typed == {"current", "new", "again", "password"}
+    for form in (PasswordForm, AddForm, NewPasswordForm):
+        assert secret_fields(form) == typed & form.model_fields.keys() != set()
+
+
 def test_one_changes_ones_password_and_every_session_ends(browser, people):
     log_in(browser, "bob")
     new = {"new": "a new set of words", "again": "a new set of words"}
-    assert "present password is wrong" in send(browser, "/account/password", current="no", **new).text
+    refused = send(browser, "/account/password", current="no such words", **new).text
+    assert "present password is wrong" in refused
+    assert not {"no such words", *new.values()} & set(re.findall(r'"([^"]*)"', refused))
     other = {"new": "a new set of words", "again": "another set of words"}
     assert "the same twice" in send(browser, "/account/password", current=WORDS, **other).text
     done = send(browser, "/account/password", current=WORDS, **new)

@@ -15,7 +15,7 @@ from tidemill.accounts.login_sessions import SessionInfo, check_password, end_se
 from tidemill.accounts.roles import ROLES, Permission, Role
 from tidemill.accounts.user_facts import user_by_id
 from tidemill.accounts.users import set_password
-from tidemill.dashboard.page import Done, add_act, add_page
+from tidemill.dashboard.page import Done, Password, add_act, add_page
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import NotAllowed, UsageError
 from tidemill.settings import Secret
@@ -58,9 +58,9 @@ class Account:
 class PasswordForm(BaseModel):
     """A new password."""
 
-    current: Annotated[str, Field(max_length=1000)]
-    new: Annotated[str, Field(max_length=1000)]
-    again: Annotated[str, Field(max_length=1000)]
+    current: Password
+    new: Password
+    again: Password
 
 
 class SessionForm(BaseModel):

@@ -18,7 +18,7 @@ from tidemill.accounts.users import (
     revoke_role,
     set_password,
 )
-from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
+from tidemill.dashboard.page import Done, PageNumber, Password, add_act, add_page
 from tidemill.dashboard.pages.people.account_page import Roles
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.visit import Here
@@ -49,7 +49,7 @@ class AddForm(BaseModel):
 
     name: _Name
     display_name: _Name = ""
-    password: Annotated[str, Field(max_length=1000)] = ""
+    password: Password = ""
     role: Roles = []
     project: _Name = ""
 
@@ -72,7 +72,7 @@ class NewPasswordForm(BaseModel):
     """A password that an admin sets."""
 
     name: _Name
-    password: Annotated[str, Field(max_length=1000)]
+    password: Password
 
 
 def people(visit: Here, number: PageNumber = 1) -> People:
