@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -140,7 +140,7 @@ def _wanted(visit: Visit, chosen: Chosen, action: str) -> AuditFilter:
         )
     since, until = _moment(chosen.since), _moment(chosen.until)
     if until is not None and len(chosen.until) == len("2026-01-31"):
-        until += timedelta(days=1)
+        until = None if until.date() == date.max else until + timedelta(days=1)
     return AuditFilter(since, until, chosen.actor or None, chosen.action or None, models)
 
 

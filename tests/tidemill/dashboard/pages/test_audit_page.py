@@ -53,6 +53,7 @@ def test_filters(browser, filled):
     assert seqs(browser, "?action=deploy") == [2]
     assert seqs(browser, "?model=other-model") == [2]
     assert seqs(browser, "?to=2013-01-01") == []
+    assert seqs(browser, "?to=9999-12-31") == seqs(browser, "")
     assert seqs(browser, "?from=2013-01-01&actor=root") == [3]
     assert "show all" in browser.get("/audit?actor=nobody").text
     assert browser.get("/api/v1/audit?from=soon").status_code == 422
