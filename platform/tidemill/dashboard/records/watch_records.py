@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from tidemill.dashboard.records.list_part import require_page
 from tidemill.errors import WindowNotFound
 from tidemill.state.record_reader import Records, Row
 
@@ -33,12 +34,18 @@ def windows(
     number: int,
     size: int,
 ) -> tuple[list[Row], int]:
-    """Return runs of a monitor, the latest first, and how many there are in that range."""
+    """Return runs of a monitor, the latest first, and how many there are in that range.
+
+    Raises:
+        UsageError: there is no such page.
+    """
     where, values = "model = ? AND monitor = ?", list[object]([model, monitor])
     for sign, moment in ((">=", start), ("<=", end)):
         if moment is not None:
             where, values = f"{where} AND at {sign} ?", [*values, moment]
-    return records.page("monitor_runs", where, *values, order=_LATEST, number=number, size=size)
+    rows, total = records.page("monitor_runs", where, *values, order=_LATEST, number=number, size=size)
+    require_page(number, size, total)
+    return rows, total
 
 
 def monitor_names(records: Records, model: str) -> list[str]:

@@ -250,11 +250,10 @@ def test_a_range_and_pages_choose_windows_in_the_records(browser, record):
     assert (len(newest["windows"]), newest["total"], newest["windows"][0]["id"]) == (60, 130, "mon_000130")
     oldest = browser.get(f"{API}/models/{MODEL}?page=3").json()
     assert [len(oldest["windows"]), oldest["windows"][-1]["id"]] == [10, "mon_000001"]
-    assert browser.get(f"/models/{MODEL}?page=1000000").status_code == 200
     some = browser.get(f"{API}/models/{MODEL}?from=2013-04-08&to=2013-04-15").json()
     assert [one["id"] for one in some["windows"]] == ["mon_000002", "mon_000001"]
     assert browser.get(f"/models/{MODEL}?from=&to=").status_code == 200
-    for wrong in ("from=yesterday", "from=2013-05-01&to=2013-04-01", "page=0"):
+    for wrong in ("from=yesterday", "from=2013-05-01&to=2013-04-01", "page=0", "page=4"):
         assert browser.get(f"/models/{MODEL}?{wrong}").status_code == 422
 
 

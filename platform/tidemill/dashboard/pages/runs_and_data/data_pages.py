@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from tidemill.dashboard.page import PageNumber, add_page
 from tidemill.dashboard.records.data_reading import read_log
+from tidemill.dashboard.records.list_part import require_page
 from tidemill.dashboard.visit import Here
 
 __all__ = ["DataVersions", "add_to", "data_versions"]
@@ -58,6 +59,7 @@ def data_versions(visit: Here, model: str, page: PageNumber = 1) -> DataVersions
     """Return a page of the data versions of a model's project."""
     project = visit.installation.load(visit.project(model))
     entries, trouble = read_log(project, min(page, 500) * _SIZE + 1)
+    require_page(page, _SIZE, len(entries))
     begin = (page - 1) * _SIZE
     listed = [
         ListedData(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from tidemill.dashboard.page import PageNumber, add_page
+from tidemill.dashboard.records.list_part import require_page
 from tidemill.dashboard.records.registry_reading import read_registry, refuse_lost_registry
 from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
 from tidemill.dashboard.records.version_records import ServedPeriod, served_periods, slices_of, turn_of
@@ -151,6 +152,7 @@ def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
         lambda: read_registered_part(project, begin, _SIZE),
         keep=kept_for(stamp),
     )
+    require_page(page, _SIZE, total)
     recorded = f"holdout_{project.config.train.metric}"
     metric = metric_of(recorded)
     decided = gate_decisions(visit.records, model, *(one.version for one in shown))
