@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from tidemill.accounts import audit
 from tidemill.accounts.user_names import folded
-from tidemill.errors import ApprovalNeeded, NotAllowed, UsageError
+from tidemill.errors import ApprovalNeeded, NotAllowed, RecordNotFound, UsageError
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.approval_terms import VALID
@@ -87,15 +87,15 @@ def decide_approval(
     """Approve or refuse what another person asked for; who asked may only take it back, by refusing.
 
     Raises:
-        UsageError: there is no such request, it is decided already (the message says by whom), or nobody
-            has answered it in time.
+        RecordNotFound: there is no such request.
+        UsageError: it is decided already (the message says by whom), or nobody has answered it in time.
         NotAllowed: the same person asked for it, by whatever name or token; or the token is nobody's.
     """
     expire_requests(state, model)
     with state.transaction() as session:
         row = session.get(Approval, approval)
         if row is None or row.model != model:
-            raise UsageError(
+            raise RecordNotFound(
                 f"{model} has no request {approval!r}", hint="`tidemill approvals list` shows those that wait"
             )
         if row.status == "expired":

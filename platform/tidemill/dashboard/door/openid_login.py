@@ -18,7 +18,7 @@ from tidemill.accounts.sign_on.single_sign_on import (
 from tidemill.dashboard.door.login_page import local_path
 from tidemill.dashboard.door.openid_client import OpenIdClient
 from tidemill.dashboard.door.session_cookies import give_session, session_secret
-from tidemill.errors import LoginRefused, UsageError
+from tidemill.errors import LoginRefused, RecordNotFound
 from tidemill.state.tables import SignOnAttempt
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class SignOnRoutes:
     def _client(self, name: str) -> OpenIdClient:
         found = self._clients.get(name)
         if found is None:
-            raise UsageError(
+            raise RecordNotFound(
                 f"there is no provider {name!r} to log in by", hint="the login page lists those there are"
             )
         return found

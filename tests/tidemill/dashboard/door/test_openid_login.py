@@ -422,7 +422,7 @@ def test_a_provider_that_is_away_or_has_another_name_is_said(made, liar):
     other = made(liar.issuer).browser.get("/login/oidc/corp")
     assert other.status_code == 503
     assert "says that its name is" in other.text
-    assert made(liar.issuer).browser.get("/login/oidc/none").status_code == 422
+    assert made(liar.issuer).browser.get("/login/oidc/none").status_code == 404
 
 
 def entries(people: People) -> list[tuple[str, str, str]]:

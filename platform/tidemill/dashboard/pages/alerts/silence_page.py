@@ -16,7 +16,7 @@ from tidemill.dashboard.records.alert_rows import open_alerts, own_alert
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.templating import moment
 from tidemill.dashboard.visit import Here
-from tidemill.errors import UsageError
+from tidemill.errors import RecordNotFound, UsageError
 from tidemill.state import record_queries
 from tidemill.state.record_reader import Row
 
@@ -116,7 +116,7 @@ def end_one_silence(visit: Here, model: str, silence_id: str, form: EndForm) -> 
     """End a silence now."""
     visit.project(model)
     if not visit.records.select("silences", "id = ? AND model = ?", silence_id, model):
-        raise UsageError(f"{model} has no silence {silence_id!r}", hint="the list has those there are")
+        raise RecordNotFound(f"{model} has no silence {silence_id!r}", hint="the list has those there are")
     end_silence(visit.state, silence_id, visit.now, visit.who)
     return Done("The silence has ended.", address_of("models", model, "silences"))
 

@@ -94,7 +94,7 @@ def test_a_first_version_has_no_champion_to_be_compared_with(browser, add, make_
     assert "no version served" in browser.get(f"{MODEL}/decisions/gate_1").text
 
 
-@pytest.mark.parametrize("path", ["decisions/x", "turns/x", "rollouts/x", "decisions?page=9"])
+@pytest.mark.parametrize("path", ["decisions/x", "turns/x", "rollouts/x", "acts/x", "decisions?page=9"])
 def test_what_there_is_not_is_said(browser, path):
     answer = browser.get(f"{MODEL}/{path}")
     assert answer.status_code == (422 if "?" in path else 404)
