@@ -95,7 +95,8 @@ def _columns(project: Project, schema: pl.Schema) -> list[pl.Expr]:
         if name == dataset.time or features.get(name) == "moment":
             column = as_moments(name, schema[name])
         elif name in features and name != dataset.label:
-            column = column.cast(_TYPES[features[name]])
+            whole = features[name] == "integer" and schema[name].is_integer()  # unsigned ones need 64 bits
+            column = column if whole else column.cast(_TYPES[features[name]])
         columns.append(column.alias(name))
     return columns
 

@@ -80,6 +80,13 @@ def test_what_means_a_gap_in_a_label_is_learnt_only_where_it_is_a_class(
     assert (set(found["kind"]), found.height) == (known, rows["kind"].is_in(list(known)).sum())
 
 
+def test_numbers_of_64_bits_without_a_sign_are_learnt(tmp_path: Path):
+    large = pl.Series([2**63 + n % 11 for n in range(90)], dtype=pl.UInt64)
+    pl.DataFrame({"size": large, "kind": ["a", "b", "b"] * 30}).write_parquet(tmp_path / "t.parquet")
+    write_draft(draft_project("kinds", "t.parquet", tmp_path, InitOptions("kind")), tmp_path / "p")
+    assert run(load_project(tmp_path / "p"))["size"].sort().to_list() == large.sort().to_list()
+
+
 def test_later_rows_of_the_source_are_read_and_wrong_ones_set_aside(tmp_path: Path):
     project = make(tmp_path)
     before = run(project).height

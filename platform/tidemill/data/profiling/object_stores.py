@@ -4,6 +4,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tidemill.data.tables.folders_of_tables import is_part, refuse_table_format
 from tidemill.errors import DataError, UsageError
 from tidemill.files.remote_files import has_credentials, open_address
 
@@ -51,6 +52,8 @@ def fetch_table(address: str, scratch: Path) -> Path:
             copy = target / PurePosixPath(place).relative_to(_root(path, found))
             copy.parent.mkdir(parents=True, exist_ok=True)
             files.get_file(place, str(copy))
+    except DataError:
+        raise
     except Exception as error:  # each file system has errors of its own
         raise DataError(
             f"{address} cannot be read: {str(error) or type(error).__name__}",
@@ -67,9 +70,12 @@ def _tables(files: Any, path: str) -> list[str]:
     """Return the paths of the tables that an address means."""
     if files.isfile(path):
         return [path]
-    everything = files.glob(path) if re.search(r"[*?\[]", path) else files.find(path)
-    names = {one: PurePosixPath(one).name for one in sorted(everything)}
-    return [one for one, name in names.items() if name.lower().endswith(_TABLES) and name[0] not in "._"]
+    pattern = re.search(r"[*?\[]", path)
+    everything = files.glob(path) if pattern else files.find(path)
+    root = PurePosixPath(path[: pattern.start()].rpartition("/")[0] if pattern else path)
+    below = {one: str(PurePosixPath(one).relative_to(root)) for one in sorted(everything)}
+    refuse_table_format(path, below.values())
+    return [one for one, name in below.items() if name.lower().endswith(_TABLES) and is_part(name)]
 
 
 def _root(path: str, found: list[str]) -> str:

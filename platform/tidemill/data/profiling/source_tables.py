@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 
 from tidemill.data.profiling.database_tables import read_database
 from tidemill.data.profiling.object_stores import fetch_table, is_object_store
-from tidemill.data.tables.column_names import literal_name, literal_names
+from tidemill.data.tables.column_names import literal_name
+from tidemill.data.tables.common_types import under_each_other
 from tidemill.data.tables.csv_headers import plain_names, separator_of
+from tidemill.data.tables.folders_of_tables import is_part, refuse_table_format
 from tidemill.data.tables.frames import is_csv, open_table, opening, table_files
 from tidemill.data.tables.scanning import scan_csv_as_text
 from tidemill.errors import DataError, UsageError
@@ -128,7 +130,7 @@ def _csv(path: Path) -> pl.LazyFrame:
     files = table_files(path)
     with opening(path):
         tables = [scan_csv_as_text([file], separator=separator_of(file)) for file in files]
-        return _under_each_other(files, [_plainly_named(table) for table in tables])
+        return _with_equal_names(files, [_plainly_named(table) for table in tables])
 
 
 def _parquet(path: Path) -> pl.LazyFrame:
@@ -144,15 +146,15 @@ def _plainly_named(table: pl.LazyFrame) -> pl.LazyFrame:
     return table.rename(dict(zip(names, plain_names(names), strict=True)))
 
 
-def _under_each_other(files: Sequence[Path], tables: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+def _with_equal_names(files: Sequence[Path], tables: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """Return the rows of all tables.
 
     Raises:
-        DataError: two do not have the same columns.
+        DataError: two do not have the same columns, or not the same kind of values in one.
     """
     columns = [table.collect_schema().names() for table in tables]
     _check_columns(files, columns)
-    return pl.concat([table.select(literal_names(columns[0])) for table in tables])
+    return under_each_other(files, tables)
 
 
 def _check_columns(files: Sequence[Path], columns: Sequence[Sequence[str]]) -> None:
@@ -185,7 +187,7 @@ def _with_folders(path: Path, folder: Path, opened: Callable[[Path], pl.LazyFram
             there = table.collect_schema()
             more = [pl.lit(value, pl.String).alias(name) for name, value in one.items() if name not in there]
             tables.append(table.with_columns(more))
-        return _under_each_other(files, tables)
+        return _with_equal_names(files, tables)
 
 
 def _named_by_folders(file: Path, folder: Path) -> dict[str, str | None]:
@@ -204,7 +206,9 @@ def _pattern(folder: Path) -> Path:
     Raises:
         DataError: there are tables of several kinds, or none.
     """
-    names = [file.name for file in folder.rglob("*") if not file.name.startswith(".")]
+    paths = [file.relative_to(folder).as_posix() for file in folder.rglob("*")]
+    refuse_table_format(str(folder), paths)
+    names = [path for path in paths if is_part(path)]
     ends = {name[-len(kind) :] for name in names for kind in _KINDS if name.lower().endswith(kind)}
     if len(ends) != 1:
         what = "files of several kinds: " + ", ".join(sorted(ends)) if ends else "no file of a table"

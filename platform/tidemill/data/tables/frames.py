@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
 
 from tidemill.data.tables.csv_headers import separator_of
+from tidemill.data.tables.folders_of_tables import is_part
 from tidemill.data.tables.scanning import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from tidemill.errors import DataError
 from tidemill.files.atomic import move_into_place
@@ -132,14 +133,15 @@ def table_files(path: Path) -> list[Path]:
         DataError: there are no such files.
     """
     if path.is_dir():
-        files = sorted(path.rglob("*.parquet"))
+        files = sorted(file for file in path.rglob("*.parquet") if is_part(str(file.relative_to(path))))
     elif path.exists():
         files = [path]
     else:
         # The part of the path that exists is literal, whatever characters it has.
         base = next(folder for folder in path.absolute().parents if folder.exists())
         pattern = str(path.absolute().relative_to(base))
-        files = sorted(base / name for name in glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207
+        names = glob.glob(pattern, root_dir=base, recursive=True)  # noqa: PTH207
+        files = sorted(base / name for name in names if is_part(name) or not is_part(pattern))
     if not files:
         raise DataError(
             f"{path} cannot be read: there is no such file",

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidemill.data.tables.column_names import literal_names
+from tidemill.data.tables.common_types import under_each_other
 from tidemill.data.tables.csv_headers import check_files, check_header
 from tidemill.data.tables.repeated_keys import refuse_repeated_fields
 from tidemill.data.tables.time_zones import scan_in_utc
@@ -21,6 +23,9 @@ from tidemill.errors import DataError
 
 __all__ = ["scan_csv", "scan_csv_as_text", "scan_ipc", "scan_ndjson", "scan_parquet"]
 
+_MOST_DIGITS = 38
+_NO_ARROW_FILES = {b"\xff\xff\xff\xff": "an Arrow stream", b"FEA1": "of Feather's first version"}
+"""How files begin that have the name of an Arrow file."""
 _ZERO_AHEAD = r"^[+-]?0\d"
 """Matches text with leading zeros that a number would lose, as in 007."""
 
@@ -119,29 +124,77 @@ def _has_mark(file: Path) -> bool:
 def scan_parquet(files: Sequence[Path]) -> pl.LazyFrame:
     """Read parquet files lazily, without columns from folder names.
 
+    A column may be of several types of one kind, see `tidemill.data.tables.common_types`.
+
     Raises:
+        DataError: a file is a folder, or a column is of another kind in each file, or of too many digits.
         OSError: a file cannot be read.
         PolarsError: a file is not in this format.
     """
     check_files(files)
-    return scan_in_utc(
-        lambda: pl.scan_parquet(list(files), glob=False, hive_partitioning=False),
-        (schema for file in files for schema in _schema(file, pq.read_schema)),
+    return _of_one_schema(
+        files,
+        lambda some: pl.scan_parquet(list(some), glob=False, hive_partitioning=False),
+        pq.read_schema,
     )
 
 
 def scan_ipc(files: Sequence[Path]) -> pl.LazyFrame:
-    """Read Arrow (Feather) files lazily.
+    """Read Arrow (Feather) files lazily; columns as in `scan_parquet`.
 
     Raises:
+        DataError: as `scan_parquet`; or a file is an Arrow stream, or of Feather's first version.
         OSError: a file cannot be read.
         PolarsError: a file is not in this format.
     """
     check_files(files)
-    return scan_in_utc(
-        lambda: pl.scan_ipc(list(files), glob=False),
-        (schema for file in files for schema in _schema(file, lambda path: pa.ipc.open_file(path).schema)),
+    for file in files:
+        with file.open("rb") as stream:
+            found = _NO_ARROW_FILES.get(stream.read(4))
+        if found is not None:
+            raise DataError(
+                f"{file} is {found}, not an Arrow file", hint="write it as parquet, or as Feather"
+            )
+    return _of_one_schema(
+        files,
+        lambda some: pl.scan_ipc(list(some), glob=False),
+        lambda path: pa.ipc.open_file(path).schema,
     )
+
+
+def _of_one_schema(
+    files: Sequence[Path],
+    scan: Callable[[Sequence[Path]], pl.LazyFrame],
+    read: Callable[[str], pa.Schema],
+) -> pl.LazyFrame:
+    schemas = [schema for file in files for schema in _schema(file, read)]
+    for file, schema in zip(files, schemas, strict=False):
+        for field in schema:
+            if any(map(_has_too_many_digits, (field.type, *_inner_types(field.type)))):
+                raise DataError(
+                    f"{file}: {field.name} is of type {field.type}, and decimals have at most 38 digits here",
+                    hint="write it as text, or as a decimal of fewer digits",
+                )
+    types = [dict(zip(schema.names, schema.types, strict=True)) for schema in schemas]
+    same_names = len(types) == len(files) and all(one.keys() == types[0].keys() for one in types)
+    if not same_names or all(one == types[0] for one in types):
+        return scan_in_utc(lambda: scan(files), schemas)
+    scans = [
+        scan_in_utc(partial(scan, [file]), [schema]) for file, schema in zip(files, schemas, strict=True)
+    ]
+    return under_each_other(files, scans)
+
+
+def _inner_types(kind: pa.DataType) -> Iterator[pa.DataType]:
+    if pa.types.is_nested(kind):
+        for number in range(kind.num_fields):
+            yield kind.field(number).type
+            yield from _inner_types(kind.field(number).type)
+
+
+def _has_too_many_digits(kind: pa.DataType) -> bool:
+    """Return whether a type is a decimal that Polars does not have: it panics."""
+    return bool(pa.types.is_decimal(kind)) and kind.precision > _MOST_DIGITS
 
 
 def _check(files: Sequence[Path], separator: str) -> bool:

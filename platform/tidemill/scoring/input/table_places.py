@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from fsspec.implementations.local import LocalFileSystem
 
+from tidemill.data.tables.folders_of_tables import is_part, refuse_table_format
 from tidemill.errors import DataError, UsageError
 from tidemill.files.atomic import replace_file
 from tidemill.files.literal_paths import literal, split_pattern
@@ -192,10 +193,11 @@ def find_files(place: Place) -> list[SourceFile]:
             found, root = {place.path: place.files.info(place.path)}, place.path.rpartition("/")[0]
         else:
             found, root = place.files.find(place.path, detail=True), place.path
+            refuse_table_format(place.text, (_below(path, root) for path in found))
         tables = [
             _source(place, path, info, kind, root)
             for path, given in sorted(found.items())
-            if (kind := table_format(path)) and _counts(path, root)
+            if (kind := table_format(path)) and is_part(_below(path, root))
             if (info := _followed(place, path, given))["type"] == "file"
         ]
     if not tables:
@@ -230,6 +232,5 @@ def _source(place: Place, path: str, info: Mapping[str, Any], kind: str, root: s
     return SourceFile(address, kind, int(info["size"]), mark, partitions)
 
 
-def _counts(path: str, root: str) -> bool:
-    below = PurePosixPath(path).relative_to(root).parts if root else PurePosixPath(path).parts
-    return not any(part.startswith((".", "_")) and "=" not in part for part in below)
+def _below(path: str, root: str) -> str:
+    return str(PurePosixPath(path).relative_to(root)) if root else path
