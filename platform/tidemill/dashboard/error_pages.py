@@ -102,6 +102,7 @@ def error_answer(request: Request, status: int, code: str, message: str, hint: s
     values = {"status": status, "message": message, "hint": hint, "visit": visit, "title": message}
     around = {"path": quote(request.scope["path"]), "shell": shell_of(request, API), "done": None}
     around |= {"sent": getattr(request.state, "sent", None), "look": getattr(request.state, "look", None)}
+    around["kept"] = getattr(request.state, "kept", None)
     return HTMLResponse(render("error.html", {**values, **around}), status)
 
 

@@ -74,6 +74,27 @@ def test_who_listens_without_a_session_is_refused_and_led_to_no_page(browser):
     assert browser.get("/events", headers={"Accept": "text/event-stream"}).status_code == 401
 
 
+def test_what_was_typed_is_given_back_when_the_session_has_ended_meanwhile(browser, people):
+    log_in(browser)
+    sent = {"csrf": csrf_of(browser), "comment": "five <minutes>", "password": "no such word", "name": "none"}
+    page = {"Referer": "http://localhost/models/parcel-delay/alerts/a?b=1"}
+    outdated = browser.post("/models/parcel-delay/alerts/a/comment", data=sent | {"csrf": "x"}, headers=page)
+    people.clock.moment += timedelta(days=8)
+    ended = browser.post("/models/parcel-delay/alerts/a/comment", data=sent, headers=page)
+    for answer, status, link in (
+        (outdated, 403, "/models/parcel-delay/alerts/a?b=1"),
+        (ended, 401, "/login?next=%2Fmodels%2Fparcel-delay%2Falerts%2Fa%3Fb%3D1"),
+    ):
+        assert answer.status_code == status
+        assert f'<a href="{link}">' in answer.text
+        assert "five &lt;minutes&gt;</textarea>" in answer.text
+        assert "no such word" not in answer.text
+    elsewhere = {"Origin": "http://evil.example", "Referer": "http://evil.example/x"}
+    foreign = browser.post("/models/parcel-delay/alerts/a/comment", data=sent, headers=elsewhere)
+    assert (foreign.status_code, "five" in foreign.text) == (401, False)
+    assert 'href="/login?next=%2F"' in browser.post("/people", data=sent, headers={"Referer": "//["}).text
+
+
 def test_a_password_opens_the_way_to_where_one_wanted_to_go(browser):
     sent = browser.get("/?sort=name")
     assert sent.headers["location"] == "/login?next=%2F%3Fsort%3Dname"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from argon2 import PasswordHasher
+from sqlalchemy import delete
 
 from tests.tidemill.dashboard.conftest import PARAMS
 from tests.tidemill.dashboard.door.test_openid_login import ADA, provider_at, real, write_file
@@ -27,7 +28,7 @@ from tidemill.project import load_project
 from tidemill.registry.second_person import require_second_person
 from tidemill.serving.runtime.network import free_port
 from tidemill.settings import Settings
-from tidemill.state.tables import Alert, GateDecision, MonitorRun, Promotion
+from tidemill.state.tables import Alert, GateDecision, LoginSession, MonitorRun, Promotion
 
 CHROMIUM = shutil.which("chromium")
 AXE = os.environ.get("AXE_CORE")  # …/node_modules/axe-core
@@ -236,6 +237,29 @@ def test_an_alert_is_acknowledged_and_silenced_by_keyboard_alone(enter):
     page.keyboard.press("Enter")
     page.wait_for_url(f"**{MODEL}/silences")
     assert "the feed is being mended" in page.inner_text("main")
+
+
+def test_a_list_stays_when_the_session_has_ended_and_what_was_typed_is_given_back(enter, site):
+    page = enter("dot")
+    page.goto(f"{MODEL}/alerts")
+    shown = page.locator("#alert-list").inner_text()
+    with site.installation.state.transaction() as session:
+        session.execute(delete(LoginSession))
+    page.evaluate(
+        "htmx.ajax('GET', location.href, {target: '#alert-list', select: '#alert-list', swap: 'outerHTML'})"
+    )
+    page.locator("#live-note", has_text="your session has ended").wait_for()
+    assert page.locator("#alert-list").inner_text() == shown
+    page = enter("dot")
+    page.goto(f"{MODEL}/alerts/alert_3")
+    with site.installation.state.transaction() as session:
+        session.execute(delete(LoginSession))
+    page.get_by_label("A word for others").fill("it took five minutes to find this out")
+    page.get_by_role("button", name="Acknowledge").click()
+    assert page.get_by_label("Comment").input_value() == "it took five minutes to find this out"
+    page.get_by_role("link", name="Log in again").click()
+    log_in(page, "dot")
+    assert page.url == f"{site.address}{MODEL}/alerts/alert_3"
 
 
 def test_who_comes_second_is_told_who_was_first(enter):

@@ -16,7 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidemill.accounts.caller import Caller, calling
 from tidemill.accounts.identities import NOBODY
 from tidemill.dashboard.door.identification import Identification
-from tidemill.dashboard.door.own_requests import comes_from_elsewhere, host_name, is_foreign
+from tidemill.dashboard.door.own_requests import (
+    FORM,
+    comes_from_elsewhere,
+    host_name,
+    is_foreign,
+    is_own_form,
+)
+from tidemill.dashboard.door.refused_forms import keep_words
 from tidemill.dashboard.door.security_headers import new_nonce, security_headers
 from tidemill.dashboard.error_pages import answer_for, error_answer, is_mlflow, wants_json
 from tidemill.dashboard.installation import Installation
@@ -25,12 +32,10 @@ from tidemill.dashboard.records.bounded_reading import PAGE_SECONDS, PROGRAM_SEC
 from tidemill.dashboard.visit import Visit
 from tidemill.errors import TidemillError
 
-__all__ = ["FORM", "OPEN_PATHS", "Door"]
+__all__ = ["OPEN_PATHS", "Door"]
 
 OPEN_PATHS: Final = ("/static/", "/healthz", "/login")
 """What needs no identity."""
-FORM: Final = "application/x-www-form-urlencoded"
-"""The only kind of form."""
 _READING = frozenset({"GET", "HEAD"})
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _BODY_BYTES = 1_000_000
@@ -136,7 +141,7 @@ class Door:
             cookies.append(found.set_cookie)
         # The path itself: that of the whole address could be made to begin otherwise by a Host header.
         if found.identity is None and not request.scope["path"].startswith(OPEN_PATHS):
-            return _ask_to_log_in(request)
+            return await _ask_to_log_in(request)
         request.state.visit = Visit(
             self._installation,
             found.identity or NOBODY,
@@ -232,6 +237,7 @@ def _require_own_form(request: Request, csrf: str, body: bytes) -> ASGIApp | Non
     if sent is None and request.headers.get("content-type", "").startswith(FORM):
         sent = dict(parse_qsl(body.decode("latin-1"))).get("csrf")
     if sent is None or not hmac.compare_digest(sent.encode(), csrf.encode()):
+        keep_words(request, body, "Load the page again")
         return error_answer(
             request,
             403,
@@ -242,7 +248,14 @@ def _require_own_form(request: Request, csrf: str, body: bytes) -> ASGIApp | Non
     return None
 
 
-def _ask_to_log_in(request: Request) -> ASGIApp:
+async def _ask_to_log_in(request: Request) -> ASGIApp:
+    if request.method not in _READING and is_own_form(request) and not is_mlflow(request.scope["path"]):
+        body = _Body(request)
+        if (refused := await body.read_in_time()) is not None:
+            return refused
+        keep_words(request, body.content, "Log in again", "/login?next=")
+        said = "your session has ended, so nothing was done"
+        return error_answer(request, 401, "not_logged_in", said, "log in again, and send the form once more")
     listens = request.headers.get("accept") == "text/event-stream"  # to no page of a login
     if wants_json(request) or request.method not in _READING or listens:
         return error_answer(

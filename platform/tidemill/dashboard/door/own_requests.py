@@ -1,10 +1,14 @@
 """Tells requests that a page of ours or a program sends from those that a page of another site sends."""
 
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-__all__ = ["comes_from_elsewhere", "host_name", "is_foreign"]
+__all__ = ["FORM", "comes_from_elsewhere", "host_name", "is_foreign", "is_own_form"]
+
+FORM: Final = "application/x-www-form-urlencoded"
+"""The only kind of form."""
 
 
 def host_name(request: Request) -> str:
@@ -22,6 +26,11 @@ def is_foreign(request: Request) -> bool:
         return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
     except ValueError:
         return True
+
+
+def is_own_form(request: Request) -> bool:
+    """Return whether a form was sent, and not by a page of another site."""
+    return request.headers.get("content-type", "").startswith(FORM) and not is_foreign(request)
 
 
 def comes_from_elsewhere(request: Request) -> bool:

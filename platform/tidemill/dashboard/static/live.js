@@ -4,6 +4,11 @@
   "use strict";
   const waiting = new Set();
 
+  const say = (words) => {
+    const note = document.getElementById("live-note");
+    if (note) note.textContent = words;
+  };
+
   const busy = (part) => {
     const here = document.activeElement;
     return part.contains(here) && here.matches("input, select, textarea, button, summary, a")
@@ -26,11 +31,18 @@
     });
     window.scrollTo({ top, behavior: "instant" });
     const after = document.getElementById(part.id);
-    const note = document.getElementById("live-note");
-    if (note && after && after.textContent !== before) {
-      note.textContent = `Updated at ${new Date().toISOString().slice(11, 19)} UTC`;
-    }
+    if (after && after.textContent !== before) say(`Updated at ${new Date().toISOString().slice(11, 19)} UTC`);
   };
+
+  // An answer that is another page, such as a login or an error, has no such part: what is shown stays.
+  document.addEventListener("htmx:before:response", (event) => {
+    const { raw, status } = event.detail.ctx.response;
+    if (status === 200 && !raw.redirected) return;
+    event.preventDefault();
+    say(raw.redirected || status === 401
+      ? "Not updated: your session has ended. Load the page again to log in"
+      : `Not updated: the server answered ${status}. Load the page again`);
+  });
 
   const hear = (topic, model) => {
     for (const part of document.querySelectorAll("[data-live][id]")) {
@@ -49,13 +61,22 @@
     }
   }, 1000));
 
-  if (document.querySelector("[data-live][id]")) {
+  const listen = () => {
     const events = new EventSource("/events");
     events.addEventListener("changed", (event) => {
       const { topic, model } = JSON.parse(event.data);
       hear(topic, model);
     });
-    if (document.querySelector("[data-reload]")) setTimeout(() => location.reload(), 20000); // no event came
+    events.addEventListener("error", () => {
+      if (events.readyState !== EventSource.CLOSED) return; // it asks again by itself
+      say("Not updated any more. Load the page again");
+      setTimeout(listen, 30000);
+    });
     window.addEventListener("pagehide", () => events.close());
+  };
+
+  if (document.querySelector("[data-live][id]")) {
+    listen();
+    if (document.querySelector("[data-reload]")) setTimeout(() => location.reload(), 20000); // no event came
   }
 })();
