@@ -182,7 +182,15 @@ def _expectations(document: str, choices: Choices) -> str:
     for line in document.splitlines():
         stripped = line.strip()
         indent = line[: len(line) - len(stripped)]
-        if stripped.startswith("mode: "):
+        if found := _COLUMN.fullmatch(line):
+            name, kind = yaml.safe_load(found["name"]), found["kind"]
+            if name == choices.key and not choices.key_repeats:
+                line = f"{indent}{found['name']}: {{{kind}, unique: true}}"
+            elif name == choices.key or name not in used:
+                line = f"{indent}{found['name']}: {{{kind}, nullable: true}}"
+            else:
+                line = line.replace(", unique: true", "")
+        elif stripped.startswith("mode: "):
             lines += [f"{indent}accepted: {CLEAN}", f"{indent}rejected: {CLEAN.replace('clean', 'rejected')}"]
             lines += [f"{indent}coerce: true"]
         elif stripped.startswith("volume: "):
@@ -191,13 +199,5 @@ def _expectations(document: str, choices: Choices) -> str:
             line = line.partition(": tag it ")[0]
         elif stripped.startswith("# freshness: {"):
             continue
-        elif found := _COLUMN.fullmatch(line):
-            name, kind = yaml.safe_load(found["name"]), found["kind"]
-            if name == choices.key and not choices.key_repeats:
-                line = f"{indent}{found['name']}: {{{kind}, unique: true}}"
-            elif name == choices.key or name not in used:
-                line = f"{indent}{found['name']}: {{{kind}, nullable: true}}"
-            else:
-                line = line.replace(", unique: true", "")
         lines.append(line)
     return "\n".join(lines) + "\n"

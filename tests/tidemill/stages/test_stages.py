@@ -87,6 +87,16 @@ def test_numbers_of_64_bits_without_a_sign_are_learnt(tmp_path: Path):
     assert run(load_project(tmp_path / "p"))["size"].sort().to_list() == large.sort().to_list()
 
 
+def test_columns_may_be_called_as_fields_of_the_files_are(tmp_path: Path):
+    names = ["mode", "volume", "columns", "freshness", "source", "accepted", "coerce", "keys", "type"]
+    columns = {name: [(n * 7 + place) % 13 for n in range(90)] for place, name in enumerate(names)}
+    pl.DataFrame({**columns, "target": ["a", "b", "b"] * 30}).write_csv(tmp_path / "t.csv")
+    write_draft(draft_project("kinds", "t.csv", tmp_path, InitOptions("target")), tmp_path / "p")
+    found = run(load_project(tmp_path / "p"))
+    assert {*found.columns} == {*names, "target"}
+    assert found.height == 90
+
+
 def test_later_rows_of_the_source_are_read_and_wrong_ones_set_aside(tmp_path: Path):
     project = make(tmp_path)
     before = run(project).height
