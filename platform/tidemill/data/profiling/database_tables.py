@@ -1,6 +1,8 @@
 """Copies a table of a database into a parquet file, a batch at a time, with every digit of its values."""
 
-from datetime import date, datetime
+import json
+import warnings
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ _TYPES: dict[type, pl.DataType] = {
     float: pl.Float64(),
     datetime: pl.Datetime("us"),
     date: pl.Date(),
+    timedelta: pl.Duration("us"),
 }
 """Decimals become text, which no digit of an id is lost in; like CSV, it is read as numbers later."""
 
@@ -37,6 +40,7 @@ def read_database(address: str, target: Path) -> pl.LazyFrame:
     Raises:
         DataError: there is no such table, or it cannot be read.
     """
+    from sqlalchemy.exc import DataError as ValueOutOfRange
     from sqlalchemy.exc import SQLAlchemyError
 
     url, _, name = address.rpartition("::")
@@ -51,6 +55,11 @@ def read_database(address: str, target: Path) -> pl.LazyFrame:
             engine.dispose()
         copied = pl.scan_parquet(target, glob=False)
         return _as_declared(copied, declared) if any_type else copied
+    except ValueOutOfRange as error:  # moments beyond the years 1 to 9999, such as infinity
+        raise DataError(
+            f"{address} cannot be read: {str(error).splitlines()[0]}",
+            hint="name a view in which such values are null, as nullif(ends, 'infinity')",
+        ) from error
     except (SQLAlchemyError, PolarsError) as error:
         raise DataError(
             f"{address} cannot be read: {str(error).splitlines()[0]}",
@@ -59,17 +68,21 @@ def read_database(address: str, target: Path) -> pl.LazyFrame:
 
 
 def _copy_rows(engine: "Engine", table: "Table", target: Path, types: dict[str, pl.DataType]) -> None:
-    from sqlalchemy import select
+    from sqlalchemy import CHAR, func, select
     from sqlalchemy.types import NullType
 
     if not types:
         for column in table.columns:
             column.type = NullType()  # no value is converted, rounded or refused
+    values = [  # databases fill text of a fixed length up with spaces
+        func.rtrim(column).label(column.name) if isinstance(column.type, CHAR) else column
+        for column in table.columns
+    ]
     schema = {column.name: types.get(column.name, pl.String()) for column in table.columns}
     writer = RowWriter(target, pl.Schema(schema))
     try:
         with engine.connect().execution_options(stream_results=True) as connection:
-            rows = connection.execute(select(table)).yield_per(BATCH_ROWS // 10)
+            rows = connection.execute(select(*values)).yield_per(BATCH_ROWS // 10)
             for batch in rows.partitions():
                 writer.write(_frame(batch, writer))
         writer.close()
@@ -138,14 +151,16 @@ def _engine(url: str) -> "Engine":
 
 def _table(engine: "Engine", name: str) -> "Table":
     from sqlalchemy import MetaData, Table, inspect
-    from sqlalchemy.exc import NoSuchTableError
+    from sqlalchemy.exc import NoSuchTableError, SAWarning
 
     there = inspect(engine)
     schema, _, plain = name.rpartition(".")
     if schema and name in (*there.get_table_names(), *there.get_view_names()):
         schema, plain = "", name
     try:
-        return Table(plain, MetaData(), schema=schema or None, autoload_with=engine)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SAWarning)  # of unknown types, whose values become text
+            return Table(plain, MetaData(), schema=schema or None, autoload_with=engine)
     except NoSuchTableError as error:
         others = sorted(there.get_table_names(schema=schema or None))
         raise DataError(
@@ -180,7 +195,19 @@ def _frame(rows: Any, writer: RowWriter) -> pl.DataFrame:
 def _text(value: object) -> str:
     """Return a value as text.
 
-    >>> _text(Decimal("1E-12")), _text(0.1), _text(3)
-    ('0.000000000001', '0.1', '3')
+    >>> _text(Decimal("1E-12")), _text(0.1), _text(b"a"), _text([Decimal("1.10"), None])
+    ('0.000000000001', '0.1', '61', '[1.1, null]')
     """
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes | memoryview):
+        return value.hex()
+    return (
+        json.dumps(value, ensure_ascii=False, default=_in_json)
+        if isinstance(value, list | dict)
+        else str(value)
+    )
+
+
+def _in_json(value: object) -> object:
+    return float(value) if isinstance(value, Decimal) else str(value)

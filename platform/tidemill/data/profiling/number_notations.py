@@ -39,6 +39,8 @@ _WRITTEN = {
 }
 _IN_THOUSANDS = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
 """A number with three decimals, or thousands that are set apart by points."""
+_PAIR = r"^\(\d+,\d+\)$"
+_THOUSANDS = r"^\(\d{1,3},\d{3}\)$"
 
 
 def is_notation(form: object) -> bool:
@@ -79,8 +81,12 @@ def _signed(value: pl.Expr) -> pl.Expr:
 
 
 def notation_counts(value: pl.Expr) -> dict[str, pl.Expr]:
-    """Return what `notations` needs to know about the values of a column."""
-    value = _signed(value)
+    """Return what `notations` needs to know about the values of a column.
+
+    A column of pairs, such as ``(1,2)``, has no numbers; ``(1,200)`` in all rows are negative ones.
+    """
+    pairs = value.drop_nulls().str.contains(_PAIR).all() & ~value.drop_nulls().str.contains(_THOUSANDS).all()
+    value = _signed(pl.when(~pairs).then(value))
     return {
         POINT: value.str.contains(_WRITTEN[POINT]).sum(),
         COMMA: value.str.contains(_WRITTEN[COMMA]).sum(),

@@ -1,5 +1,5 @@
 import sqlite3
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -217,14 +217,20 @@ def test_a_table_of_postgres(tmp_path: Path, postgres_url: str):
     with psycopg.connect(postgres_url) as connection:
         connection.execute(
             "CREATE TABLE orders (id bigint, price numeric(8, 2), name text, at timestamptz, paid boolean,"
-            " weights double precision[])"
+            " weights float[], mood char(4), fees numeric[], wait interval, more jsonb, place point)"
         )
         connection.execute(
-            "INSERT INTO orders VALUES (1, 2.5, 'a', '2024-01-02 04:04:05+01', true, '{1, 2.5}'),"
-            " (2, NULL, NULL, NULL, NULL, NULL)"
+            "INSERT INTO orders VALUES (1, 2.5, 'a', '2024-01-02 04:04:05+01', true, '{1, 2.5}', 'ok',"
+            """ '{1.10, 2}', '1 day 00:00:05', '{"ü": [1.50]}', '(1,2)')"""
         )
+        connection.execute("INSERT INTO orders (id) VALUES (2)")
+        connection.execute("CREATE TABLE ends AS SELECT 1 AS id, timestamp 'infinity' AS ends")
     found = read(f"{postgres_url}::orders", tmp_path)
-    assert found.rows() == [(1, 2.5, "a", AT.replace(tzinfo=UTC), True, [1.0, 2.5]), (2, *[None] * 5)]
+    more = ("ok", [1.1, 2.0], timedelta(days=1, seconds=5), '{"ü": [1.5]}', "(1,2)")
+    assert found.rows() == [(1, 2.5, "a", AT.replace(tzinfo=UTC), True, [1.0, 2.5], *more), (2, *[None] * 10)]
+    with pytest.raises(DataError, match="'infinity'") as raised:
+        read(f"{postgres_url}::ends", tmp_path)
+    assert "nullif(ends, 'infinity')" in str(raised.value.hint)
     with pytest.raises(DataError, match="no table 'order'"):
         read(f"{postgres_url}::order", tmp_path)
 

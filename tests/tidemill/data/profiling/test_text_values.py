@@ -67,6 +67,9 @@ def test_words_that_mean_a_gap_hide_no_numbers():
         ({"a": ["ABC 12", "ABC 13"]}, ["ABC 12", "ABC 13"]),
         ({"a": ["01,5", "02,5"]}, ["01,5", "02,5"]),
         ({"a": ["1,2,3", "4,5,6"]}, ["1,2,3", "4,5,6"]),
+        ({"a": ["(1,2)", "(30,4)", None]}, ["(1,2)", "(30,4)", None]),
+        ({"a": ["(1,200)", "(30,400)"]}, [-1200, -30400]),
+        ({"a": ["(1,2)", "3,5"]}, [-1.2, 3.5]),
     ],
 )
 def test_numbers_as_people_write_them(columns: dict[str, list[str]], values: list[object]):
