@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from tidemill.data.repository.git import git, own_environment
 
-__all__ = ["PATCH_LIMIT", "UncommittedCode", "find_uncommitted", "is_code"]
+__all__ = ["PATCH_LIMIT", "UncommittedCode", "find_uncommitted", "is_code", "may_change_training"]
 
 PATCH_LIMIT = 1024 * 1024
 """Largest patch, in bytes; files that would make it larger are named in its first lines instead."""
@@ -48,7 +48,9 @@ def find_uncommitted(root: Path) -> UncommittedCode:
     Raises:
         DataError: git is missing, or refused.
     """
-    tracked = [file for file in _listed(git(root, "diff", "--name-only", "-z", "HEAD")) if _matters(file)]
+    tracked = [
+        file for file in _listed(git(root, "diff", "--name-only", "-z", "HEAD")) if may_change_training(file)
+    ]
     untracked = [
         file
         for file in _listed(git(root, "ls-files", "--others", "--exclude-standard", "-z"))
@@ -77,10 +79,11 @@ def is_code(file: str) -> bool:
     >>> [is_code(path) for path in ("pipelines/rows.py", "docs/conf.py", "data/raw.csv.dvc")]
     [True, False, False]
     """
-    return _matters(file) and PurePosixPath(file).suffix.lower() in _CODE
+    return may_change_training(file) and PurePosixPath(file).suffix.lower() in _CODE
 
 
-def _matters(file: str) -> bool:
+def may_change_training(file: str) -> bool:
+    """Return whether a changed file may have been read by a training: documents, tests, monitors are not."""
     path = PurePosixPath(file)
     return path.parts[0] not in _READ_BY_NO_TRAINING and path.suffix.lower() not in _DOCUMENTS
 

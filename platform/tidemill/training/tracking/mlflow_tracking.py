@@ -28,8 +28,13 @@ from tidemill.state.state_errors import lock_holders
 from tidemill.training.tracking.artifact_places import artifact_location, move_addresses
 from tidemill.training.tracking.private_mlflow import silence_telemetry
 from tidemill.training.tracking.run_files import write_file
+from tidemill.training.tracking.run_values import END, PARENT, ROLE, TURN
 
 __all__ = [
+    "END",
+    "PARENT",
+    "ROLE",
+    "TURN",
     "connect",
     "experiment_id",
     "find_runs",
@@ -43,10 +48,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-TURN = "tidemill.turn"
-ROLE = "tidemill.role"
-END = "tidemill.end"
-PARENT = "mlflow.parentRunId"
 ERROR = "error.txt"
 """File of a run that failed: the whole traceback."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")

@@ -1,0 +1,151 @@
+"""Measures what tagging costs a plain MLflow run, the list of 10,000 runs, and a diff of 1,000 values each.
+
+The project is made and removed; ``--runs N`` and ``--tagged N`` for other numbers.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.children import clean_up_after
+
+PARAMS = (
+    "project: {name: parcels, model: parcel-delay}\n"
+    "dataset: {path: t.parquet, label: late}\nfeatures: {from: request}\n"
+)
+MEASURE_TAGS = """
+import sys, time
+from tidemill.training.tracking.origins.run_context import ProjectRunContext
+import mlflow
+provider, seconds = ProjectRunContext(), []
+for _ in range(int(sys.argv[1])):
+    begin = time.perf_counter()
+    assert provider.in_context()
+    tags = provider.tags()
+    seconds.append(time.perf_counter() - begin)
+assert "tidemill_origin.problem" not in tags, tags
+print(*seconds)
+"""
+
+
+def main() -> None:
+    """Print the three measurements."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--tagged", type=int, default=30)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_project(root)
+        for files in (0, 3):
+            for number in range(files):
+                (root / f"pipelines/new_{number}.py").write_text("A = 1\n" * 100)
+                (root / f"pipelines/old_{number}.py").write_text("A = 2\n" * 100)
+            line = [sys.executable, "-c", MEASURE_TAGS, str(given.tagged)]
+            out = subprocess.run(line, cwd=root, check=True, capture_output=True, text=True).stdout
+            first, *others = (1000 * float(one) for one in out.split())
+            print(
+                f"tags, {2 * files} uncommitted files: {statistics.median(others):.1f} ms a run, "
+                f"at most {max(others):.1f} ms; the first of a process {first:.1f} ms"
+            )
+        ids = record_runs(root, given.runs)
+        ours = [sys.executable, "-m", "tidemill.cli.main", "runs"]
+        timed("python -c 'import typer'", [sys.executable, "-c", "import typer"], root)
+        timed(f"runs list, {given.runs:,}", [*ours, "list", "--limit", str(given.runs), "--json"], root)
+        timed("runs list", [*ours, "list"], root)
+        timed("runs diff, 1,000 values", [*ours, "diff", *ids, "--json"], root)
+        timed("runs diff as text", [*ours, "diff", *ids], root)
+
+
+def make_project(root: Path) -> None:
+    """Make a git repository of 200 files of code, and data of 20 outputs."""
+    (root / "params.yaml").write_text(PARAMS)
+    (root / ".gitignore").write_text(".tidemill\n")
+    (root / "pipelines").mkdir()
+    for number in range(200):
+        (root / f"pipelines/old_{number}.py").write_text("A = 1\n" * 100)
+    stages = "".join(
+        f"  s{n}:\n    cmd: x\n    outs:\n    - {{path: data/{n}.parquet, md5: {n:032x}, size: 1}}\n"
+        for n in range(20)
+    )
+    (root / "dvc.lock").write_text(f"schema: '2.0'\nstages:\n{stages}")
+    (root / "requirements.lock").write_text("a==1\n" * 5000)
+    for command in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "First"],
+    ):
+        subprocess.run(["git", *command], cwd=root, check=True)
+
+
+def record_runs(root: Path, count: int) -> list[str]:
+    """Record runs in the project's store by its tables, two of them with 1,000 parameters and metrics."""
+    from mlflow.store.tracking.dbmodels import models
+    from sqlalchemy import create_engine, insert
+
+    from tidemill.project import load_project
+    from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
+
+    project = load_project(root)
+    experiment = int(experiment_id(connect(project), project))
+    now = int(time.time() * 1000)
+    ids = [f"{number:08x}".ljust(32, "0") for number in range(count)]
+    runs, tags, metrics, params = [], [], [], []
+    for number, run_id in enumerate(ids):
+        runs.append({
+            "run_uuid": run_id, "name": f"run {number}", "status": "FINISHED", "lifecycle_stage": "active",
+            "start_time": now + number, "end_time": now + number + 1000, "experiment_id": experiment,
+            "artifact_uri": "", "user_id": "ada",
+        })  # fmt: skip
+        tags += [
+            {"run_uuid": run_id, "key": key, "value": f"{key} of {number}"}
+            for key in (
+                "mlflow.user",
+                "mlflow.source.name",
+                "mlflow.source.git.commit",
+                "team",
+                "mlflow.runName",
+            )
+        ]
+        values = range(1000) if number < 2 else range(5)
+        names = ["holdout_roc_auc", *(f"metric_{place}" for place in values)]
+        metrics += [
+            {
+                "run_uuid": run_id,
+                "key": key,
+                "value": number / count,
+                "timestamp": now,
+                "step": 0,
+                "is_nan": 0,
+            }
+            for key in names
+        ]
+        params += [
+            {"run_uuid": run_id, "key": f"p_{place}", "value": f"{place + number}"} for place in values
+        ]
+    engine = create_engine(project.tracking_uri)
+    with engine.begin() as connection:
+        tables = (models.SqlRun, models.SqlTag, models.SqlLatestMetric, models.SqlParam)
+        for table, rows in zip(tables, (runs, tags, metrics, params), strict=True):
+            connection.execute(insert(table), rows)
+    engine.dispose()
+    return ids[:2]
+
+
+def timed(name: str, line: list[str], root: Path) -> None:
+    """Print the median time of a command."""
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        subprocess.run(line, cwd=root, check=True, capture_output=True, env={**os.environ, "COLUMNS": "120"})
+        seconds.append(time.perf_counter() - begin)
+    print(f"{name}: {statistics.median(seconds):.2f} s")
+
+
+if __name__ == "__main__":
+    clean_up_after(main)
