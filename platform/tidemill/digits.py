@@ -1,6 +1,6 @@
 """Chooses how many digits a message needs so that the numbers it compares do not look equal."""
 
-__all__ = ["digits_apart"]
+__all__ = ["digits_apart", "number"]
 
 _MOST = 17
 
@@ -17,3 +17,16 @@ def digits_apart(*pairs: tuple[float, float], least: int = 4) -> int:
         if all(one == other or f"{one:.{digits}f}" != f"{other:.{digits}f}" for one, other in pairs):
             return digits
     return _MOST
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number to so many significant digits.
+
+    >>> number(0.73096), number(16220.0), number(None)
+    ('0.731', '16,220', '–')
+    >>> number(999.7), number(-24.341, 4)
+    ('1,000', '-24.34')
+    """
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.{digits}g}"

@@ -54,6 +54,7 @@ ENTRIES = (
     Entry(
         "models", "Models", "See the versions of a model, and which one served when.", ("models.versions",)
     ),
+    Entry("runs", "Models", "List runs, and show what differs between them.", ("models.runs",), True),
     Entry("promote", "Models", "Make a version the champion, if the gate agrees.", ("champions",)),
     Entry("rollback", "Models", "Make an earlier champion the champion again.", ("champions",)),
     Entry("deploy", "Models", "Serve versions beside the champion.", ("serving.deploy",)),

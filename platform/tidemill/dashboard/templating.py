@@ -19,9 +19,10 @@ from tidemill.dashboard.charts.shares_over_time import shares_over_time
 from tidemill.dashboard.charts.time_series import time_series
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.static_files import static_address
+from tidemill.digits import number
 from tidemill.version import __version__
 
-__all__ = ["ago", "compile_templates", "count", "moment", "number", "render", "share", "tidy"]
+__all__ = ["ago", "compile_templates", "count", "moment", "render", "share", "tidy"]
 
 _FOLDER = Path(__file__).parent / "templates"
 _LONG = re.compile(r"(?<![\w.:/@-])-?\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.:/@-])")
@@ -94,19 +95,6 @@ def ago(value: datetime | None, now: datetime) -> str:
     if said is None:
         return "now"
     return f"{said} ago" if value < now else f"in {said}"
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number to so many significant digits.
-
-    >>> number(0.73096), number(16220.0), number(None)
-    ('0.731', '16,220', '–')
-    >>> number(999.7), number(-24.341, 4)
-    ('1,000', '-24.34')
-    """
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.{digits}g}"
 
 
 def tidy(value: object) -> object:

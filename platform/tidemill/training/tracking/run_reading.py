@@ -1,10 +1,8 @@
 """Reads runs from MLflow, a page at a time, as frozen values for those who show them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
@@ -14,68 +12,35 @@ from sqlalchemy.exc import SQLAlchemyError
 from tidemill.errors import NotAnswering, RegistryError, RunNotFound, TrainingError, UsageError
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import Project
-from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, TURN, connect, store_words
+from tidemill.training.tracking.mlflow_tracking import connect, store_words
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.run_values import (
+    LINEAGE_PREFIX,
+    ORIGIN_PREFIX,
+    PARENT,
+    RunList,
+    Shown,
+    TrackedRun,
+    tracked_run,
+)
 from tidemill.training.tracking.training_record import has_summary, open_documents, read_lineage, read_summary
 from tidemill.training.tracking.training_result import TrainedModel
 
 __all__ = [
-    "STATUSES",
-    "RunList",
-    "TrackedRun",
+    "answering_store",
+    "list_plain_runs",
     "list_runs",
     "read_documents",
     "read_run",
     "read_runs",
+    "run_not_found",
     "store_exists",
     "trials_of",
     "versions_by_run",
 ]
 
-STATUSES = ("FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED")
-"""The statuses of MLflow's runs."""
-Shown = Literal["searches", "trials", "all"]
-_LINEAGE = "tidemill.lineage."
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second: an id that no run can have
 _TRIALS = 1000
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """A run as MLflow's store has it."""
-
-    run_id: str
-    experiment_id: str
-    name: str
-    status: str
-    """One of `STATUSES`."""
-    role: str | None
-    """``search``, ``trial``, or None for a run that Tidemill did not make."""
-    parent: str | None
-    """The run that this run is a trial of."""
-    started_at: datetime | None
-    """Wall-clock, UTC."""
-    ended_at: datetime | None
-    end: str | None
-    """How it ended, in words."""
-    metrics: Mapping[str, float]
-    params: Mapping[str, str]
-    turn_id: str | None
-    data_revision: str | None
-    commit: str | None
-    """The code's commit, as MLflow itself recorded it."""
-    feature_service: str | None
-    feature_definition: str | None
-    deleted: bool
-
-
-@dataclass(frozen=True)
-class RunList:
-    """Some runs of a list, and where the list goes on."""
-
-    runs: Sequence[TrackedRun]
-    following: str | None
-    """Given to `list_runs` for the next ones; None at the end."""
 
 
 def store_exists(project: Project) -> bool:
@@ -107,17 +72,16 @@ def list_runs(
         NotAnswering: MLflow's store is away, or cannot be read.
         UsageError: ``after`` or ``metric`` is not of this store.
     """
-    conditions = {"searches": f"tags.`{PARENT}` IS NULL", "trials": f"tags.`{PARENT}` IS NOT NULL", "all": ""}
-    wanted = [conditions[shown], f"attributes.status = '{_plain(status)}'" if status else ""]
+    wanted = _conditions(shown, status)
     order = [f"metrics.`{_plain(metric)}` DESC"] if metric else []
-    with _store(project) as client:
+    with answering_store(project) as client:
         experiment = client.get_experiment_by_name(project.config.project.name)
         if experiment is None:
             return RunList((), None)
         try:
             page = client.search_runs(
                 [experiment.experiment_id],
-                " and ".join(filter(None, wanted)),
+                " and ".join(wanted),
                 max_results=size,
                 order_by=[*order, "attributes.start_time DESC"],
                 page_token=after,
@@ -132,27 +96,55 @@ def list_runs(
         return RunList(tuple(_read(run) for run in page), page.token or None)
 
 
+def _conditions(shown: Shown, status: str | None) -> list[str]:
+    of = {"searches": f"tags.`{PARENT}` IS NULL", "trials": f"tags.`{PARENT}` IS NOT NULL", "all": ""}
+    return [each for each in (of[shown], f"attributes.status = '{_plain(status)}'" if status else "") if each]
+
+
+def list_plain_runs(
+    project: Project, *, shown: Shown, status: str | None, metric: str | None, size: int
+) -> list[TrackedRun]:
+    """Return plain runs that were started in the project's folder, of other experiments than its own.
+
+    Arguments and errors are those of `list_runs`.
+    """
+    name = project.config.project.name
+    wanted = [*_conditions(shown, status), f"tags.`{ORIGIN_PREFIX}project` = '{_plain(name)}'"]
+    order = [f"metrics.`{_plain(metric)}` DESC"] if metric else []
+    with answering_store(project) as client:
+        others = [each.experiment_id for each in client.search_experiments() if each.name != name]
+        if not others:
+            return []
+        order = [*order, "attributes.start_time DESC"]
+        found = client.search_runs(others, " and ".join(wanted), max_results=size, order_by=order)
+        return [_read(run) for run in found]
+
+
 def read_run(project: Project, run_id: str) -> TrackedRun:
-    """Return a run of the project's experiment, or one that a version of its model was registered from.
+    """Return a run of the project.
+
+    It is of its experiment, a version of its model was registered from it, or it was started in its folder.
 
     Raises:
         RunNotFound: there is none.
         NotAnswering: MLflow's store is away, or cannot be read.
     """
-    with _store(project) as client:
+    with answering_store(project) as client:
         try:
             run = _read(client.get_run(run_id))
         except MlflowException as error:
             if error.error_code not in _ABSENT:
                 raise
-            raise _not_found(project, run_id) from error
+            raise run_not_found(project, run_id) from error
         experiment = client.get_experiment_by_name(project.config.project.name)
         if experiment is not None and run.experiment_id == experiment.experiment_id:
+            return run
+        if run.origin.get("project") == project.config.project.name:
             return run
         found = client.search_model_versions(f"run_id = '{_plain(run_id)}'")
         if any(each.name == project.model for each in found):
             return run
-    raise _not_found(project, run_id)
+    raise run_not_found(project, run_id)
 
 
 def read_runs(project: Project, run_ids: Sequence[str]) -> list[TrackedRun]:
@@ -166,7 +158,7 @@ def trials_of(project: Project, run: TrackedRun) -> list[TrackedRun]:
     Raises:
         NotAnswering: MLflow's store is away, or cannot be read.
     """
-    with _store(project) as client:
+    with answering_store(project) as client:
         found = client.search_runs(
             [run.experiment_id],
             f"tags.`{PARENT}` = '{_plain(run.run_id)}'",
@@ -187,7 +179,7 @@ def versions_by_run(project: Project, run_ids: Sequence[str]) -> dict[str, list[
     if not run_ids:
         return versions
     names = ", ".join(f"'{_plain(run_id)}'" for run_id in run_ids)
-    with _store(project) as client:
+    with answering_store(project) as client:
         for found in client.search_model_versions(f"run_id IN ({names})", max_results=1000):
             if found.name == project.model:
                 versions.setdefault(str(found.run_id), []).append(str(found.version))
@@ -203,11 +195,11 @@ def read_documents(
         NotAnswering: MLflow's store is away, or cannot be read.
     """
     lineage, trained, trouble = None, None, None
-    with _store(project) as client:
+    with answering_store(project) as client:
         tags = client.get_run(run.run_id).data.tags
         read = open_documents(client, run.run_id, tags)
         try:
-            if any(name.startswith(_LINEAGE) for name in tags):
+            if any(name.startswith(LINEAGE_PREFIX) for name in tags):
                 lineage = read_lineage(tags, read)
             if has_summary(tags):
                 trained = read_summary(run.run_id, tags, read)
@@ -216,14 +208,15 @@ def read_documents(
     return lineage, trained, trouble
 
 
-def _not_found(project: Project, run_id: str) -> RunNotFound:
+def run_not_found(project: Project, run_id: str) -> RunNotFound:
+    """Return the error of a run that the project does not have."""
     return RunNotFound(
         f"there is no run {run_id!r} of {project.model}", hint="the list of runs shows those there are"
     )
 
 
 @contextmanager
-def _store(project: Project) -> Iterator[MlflowClient]:
+def answering_store(project: Project) -> Iterator[MlflowClient]:
     """Yield a client; what keeps MLflow from answering is raised as `NotAnswering`."""
     hint = "look at TIDEMILL_TRACKING_URI, at MLflow's server and at its database; the rest keeps working"
     if not store_exists(project):
@@ -239,30 +232,17 @@ def _store(project: Project) -> Iterator[MlflowClient]:
 
 
 def _read(run: Any) -> TrackedRun:
-    tags, info = run.data.tags, run.info
-    return TrackedRun(
-        run_id=info.run_id,
-        experiment_id=str(info.experiment_id),
-        name=info.run_name or "",
-        status=info.status,
-        role=tags.get(ROLE),
-        parent=tags.get(PARENT),
-        started_at=_moment(info.start_time),
-        ended_at=_moment(info.end_time),
-        end=tags.get(END),
-        metrics=dict(run.data.metrics),
-        params=dict(run.data.params),
-        turn_id=tags.get(TURN),
-        data_revision=tags.get(f"{_LINEAGE}git_commit"),
-        commit=tags.get("mlflow.source.git.commit"),
-        feature_service=tags.get(f"{_LINEAGE}feature_service"),
-        feature_definition=tags.get(f"{_LINEAGE}feature_definition"),
-        deleted=info.lifecycle_stage == "deleted",
-    )
-
-
-def _moment(milliseconds: int | None) -> datetime | None:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+    info = run.info
+    facts = {
+        "run_uuid": info.run_id,
+        "experiment_id": info.experiment_id,
+        "name": info.run_name,
+        "status": info.status,
+        "start_time": info.start_time,
+        "end_time": info.end_time,
+        "lifecycle_stage": info.lifecycle_stage,
+    }
+    return tracked_run(facts, run.data.tags, run.data.metrics, run.data.params)
 
 
 def _plain(value: str) -> str:

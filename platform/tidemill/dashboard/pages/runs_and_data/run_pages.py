@@ -15,12 +15,12 @@ from tidemill.dashboard.records.tracking_stamp import kept_for, store_is_there, 
 from tidemill.dashboard.visit import Here
 from tidemill.project import Project
 from tidemill.tasks.natural_metric import Metric, metric_of, natural_values
+from tidemill.training.tracking.showing.run_facts import made_from
 
 if TYPE_CHECKING:
-    from tidemill.training.tracking.run_lineage import Lineage
-    from tidemill.training.tracking.run_reading import TrackedRun
+    from tidemill.training.tracking.run_values import TrackedRun
 
-__all__ = ["RunPage", "Runs", "ShownRun", "add_to", "in_mlflow", "origin_of", "run_page", "runs", "shown_run"]
+__all__ = ["RunPage", "Runs", "ShownRun", "add_to", "in_mlflow", "run_page", "runs", "shown_run"]
 
 Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED"]
 _DRAWN = 300
@@ -95,7 +95,7 @@ class RunPage:
     feature_service: str | None
     feature_definition: str | None
     origin: Mapping[str, str]
-    """What it was made from: the facts of its lineage as text."""
+    """What it was made from, as text."""
     trouble: str | None
     """Why its lineage or result cannot be read."""
     trials: Sequence[Trial]
@@ -143,13 +143,14 @@ def run_page(visit: Here, model: str, run_id: str) -> RunPage:
 
 
 def _read_page(project: Project, run_id: str) -> RunPage:
-    from tidemill.training.tracking.run_reading import read_documents, read_run, trials_of, versions_by_run
+    from tidemill.training.tracking.run_reading import trials_of
+    from tidemill.training.tracking.whole_runs import read_whole_runs
 
-    run = read_run(project, run_id)
+    [whole] = read_whole_runs(project, [run_id])
+    run, trained = whole.run, whole.trained
     name = project.config.train.metric
     sign = metric_of(name).sign
     metric = ("validation_" if run.role == "trial" else "holdout_") + name
-    lineage, trained, trouble = read_documents(project, run)
     trials = [] if run.role == "trial" else trials_of(project, run)
     shown = [Trial(shown_run(one, f"validation_{name}", ()), _short(one.params), one.end) for one in trials]
     params = dict(run.params)
@@ -157,7 +158,7 @@ def _read_page(project: Project, run_id: str) -> RunPage:
         params = {key: str(value) for key, value in trained.params.items()} | params
     return RunPage(
         model=project.model,
-        run=shown_run(run, metric, versions_by_run(project, [run_id]).get(run_id, ())),
+        run=shown_run(run, metric, whole.versions),
         parent=run.parent,
         end=run.end,
         deleted=run.deleted,
@@ -167,8 +168,8 @@ def _read_page(project: Project, run_id: str) -> RunPage:
         params=dict(sorted(params.items())),
         feature_service=run.feature_service,
         feature_definition=run.feature_definition,
-        origin={} if lineage is None else origin_of(lineage),
-        trouble=trouble,
+        origin=made_from(project, whole),
+        trouble=whole.trouble,
         trials=sorted(shown, key=lambda one: (one.run.score is None, -sign * (one.run.score or 0.0))),
         coordinates=_drawn(shown, metric_of(name)),
     )
@@ -217,28 +218,6 @@ def in_mlflow(experiment: str, run_id: str) -> str:
     '/mlflow/#/experiments/1/runs/4f1d'
     """
     return f"/mlflow/#/experiments/{experiment}/runs/{run_id}"
-
-
-def origin_of(lineage: "Lineage") -> dict[str, str]:
-    """Return what a run was made from as text, by what it is."""
-    changed = lineage.uncommitted
-    return {
-        "Data version": lineage.git_commit,
-        "As of": f"{lineage.as_of:%Y-%m-%d %H:%M:%S} UTC",
-        "Feature service": lineage.feature_service,
-        "Feature definition": lineage.feature_definition,
-        **_split_of(lineage),
-        "Code that no commit holds": "unknown" if changed is None else ", ".join(changed) or "none",
-        **{f"Data {path}": md5 for path, md5 in sorted(lineage.data.items())},
-        **{f"Package {name}": version for name, version in sorted(lineage.packages.items())},
-    }
-
-
-def _split_of(lineage: "Lineage") -> dict[str, str]:
-    """Return which rows were on which side."""
-    if hasattr(lineage.split, "rows"):
-        return {"Split": str(lineage.split)}
-    return {f"Split: {name}": str(period) for name, period in vars(lineage.split).items()}
 
 
 def _short(params: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,284 @@
+"""``tidemill runs``: the runs of a project, what each was made from, and what differs between them."""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tidemill.cli.listing import Listing, shorten
+from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.output import emit, format_moment
+from tidemill.errors import UsageError
+from tidemill.plurals import counted
+from tidemill.tasks.natural_metric import metric_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tidemill.training.tracking.origins.code_differences import CodeDiff
+    from tidemill.training.tracking.run_values import WholeRun
+    from tidemill.training.tracking.showing.listed_runs import ListedRun
+    from tidemill.training.tracking.showing.run_differences import Section
+
+__all__ = ["add_to"]
+
+_LINES = 200
+"""Lines of code's differences that are shown to people."""
+_Id = Annotated[
+    str, typer.Argument(metavar="RUN", help="Id of a run, or its first characters.", show_default=False)
+]
+
+
+class Which(StrEnum):
+    """Which runs are listed."""
+
+    searches = "searches"
+    trials = "trials"
+    all = "all"
+
+
+class Status(StrEnum):
+    """How runs are doing."""
+
+    finished = "finished"
+    failed = "failed"
+    killed = "killed"
+    running = "running"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(
+        "list", epilog="Examples: tidemill runs list   ·   tidemill runs list --show trials --best --limit 5"
+    )(list_runs)
+    app.command("show", epilog="Example: tidemill runs show 4f1d22aa")(show)
+    app.command(
+        "diff",
+        epilog="Examples: tidemill runs diff 4f1d22aa 9c0e   ·   "
+        "tidemill runs diff 4f1d22aa 9c0e 77b1 --md   ·   tidemill runs diff 4f1d22aa 9c0e --all --json",
+    )(diff)
+
+
+def list_runs(
+    show: Annotated[
+        Which, typer.Option(help="Searches and single runs, their trials, or all.")
+    ] = Which.searches,
+    status: Annotated[Status | None, typer.Option(help="Only those that are so.", show_default=False)] = None,
+    best: Annotated[bool, typer.Option("--best", help="The best first, not the latest.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 25,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """List the runs of a project.
+
+    Plain MLflow runs that were started in its folder are among them.
+    """
+    from tidemill.project import open_folder
+    from tidemill.tasks.task_names import declared_metric
+    from tidemill.training.tracking.showing.listed_runs import list_project_runs
+
+    folder = open_folder(project)
+    metric = ("validation_" if show is Which.trials else "holdout_") + declared_metric(folder.params)
+    found = list_project_runs(
+        folder,
+        metric=metric,
+        shown=show.value,
+        status=status.value.upper() if status else None,
+        best=best,
+        size=limit,
+    )
+    shown = metric_of(metric)
+    facts = [{**asdict(run), "metric": shown.name, "score": shown.shown(run.score)} for run in found]
+    emit(facts, json, lambda console: _render_list(console, found, metric))
+
+
+def _render_list(console: "Console", runs: "Sequence[ListedRun]", metric: str) -> None:
+    shown, ids = metric_of(metric), shorten([run.run_id for run in runs])
+    table = Listing("run", "name", "status", shown.name, "version", "code", "started")
+    for run in runs:
+        table.add_row(
+            ids[run.run_id],
+            run.name,
+            run.status.lower(),
+            "–" if run.score is None else shown.number(run.score),
+            ", ".join(run.versions) or "–",
+            (run.commit or "–")[:10] + (" +" if run.uncommitted else ""),
+            format_moment(run.started_at),
+        )
+    console.print(table if runs else "no such run yet: tidemill run, or a script with `import mlflow`")
+    if any(run.uncommitted for run in runs):
+        console.print("+ with code that no commit holds: tidemill runs show RUN")
+
+
+def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
+    """Show one run: its metrics, and what it was made from."""
+    from tidemill.cli.reading import open_reading
+    from tidemill.training.tracking.showing.run_differences import decisions_on
+    from tidemill.training.tracking.showing.run_facts import facts_of
+    from tidemill.training.tracking.showing.stored_runs import read_project_runs
+
+    folder, records = open_reading(project)
+    [found] = read_project_runs(folder, [run])
+    facts = facts_of(folder, found, decisions_on(records, folder.model, found.versions))
+
+    def render(console: "Console") -> None:
+        console.print(" · ".join(_headline(found)))
+        for title, values in facts.items():
+            if values:
+                table = Listing(title.lower(), "")
+                for name, value in values.items():
+                    table.add_row(name, value)
+                console.print(table)
+        if found.trouble:
+            console.print(f"not all of it can be read: {found.trouble}")
+
+    emit({**_described(found), "facts": facts, "patch": found.patch.decode(errors="replace")}, json, render)
+
+
+def _headline(found: "WholeRun") -> Iterator[str]:
+    run = found.run
+    yield f"{run.name or 'a run'} · {run.run_id}"
+    yield run.status.lower() + (f" ({run.end})" if run.end else "")
+    yield format_moment(run.started_at)
+    yield from (f"version {version}" for version in found.versions)
+
+
+def _described(found: "WholeRun") -> dict[str, Any]:
+    run = found.run
+    return {
+        "run_id": run.run_id,
+        "name": run.name,
+        "status": run.status,
+        "role": run.role,
+        "parent": run.parent,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "end": run.end,
+        "versions": found.versions,
+        "commit": found.commit,
+        "trouble": found.trouble,
+    }
+
+
+def diff(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="A B [C]...", help="Ids of runs, or first characters.", show_default=False),
+    ],
+    all_of: Annotated[bool, typer.Option("--all", help="Also what is equal.")] = False,
+    code: Annotated[bool, typer.Option("--code/--no-code", help="With the lines of code.")] = True,
+    md: Annotated[bool, typer.Option("--md", help="Markdown instead of text.")] = False,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Show what differs between runs.
+
+    Metrics, the gate's verdict, parameters, data, features, code and environment; code against the first run.
+    """
+    from tidemill.cli.reading import open_reading
+    from tidemill.training.tracking.origins.code_differences import code_diff
+    from tidemill.training.tracking.showing.run_differences import compare_whole
+    from tidemill.training.tracking.showing.stored_runs import read_project_runs
+
+    wanted = list(dict.fromkeys(runs))
+    if len(wanted) < 2:
+        raise UsageError("runs diff needs two different runs", hint="`tidemill runs list` shows them")
+    folder, records = open_reading(project)
+    found = read_project_runs(folder, wanted)
+    sections = compare_whole(folder, records, found, all_of=all_of)
+    first, *others = found
+    codes = [
+        code_diff(folder.root, (first.commit, first.patch), (other.commit, other.patch))
+        for other in (others if code else ())
+    ]
+    facts = {
+        "runs": [_described(one) for one in found],
+        "sections": sections,
+        "code": [
+            {"from": first.run.run_id, "to": other.run.run_id, **asdict(each)}
+            for other, each in zip(others, codes, strict=False)
+        ],
+    }
+    if md and not json:
+        sys.stdout.write("\n".join(_markdown(found, sections, codes)) + "\n")
+        return
+    emit(facts, json, lambda console: _render_diff(console, found, sections, codes))
+
+
+def _render_diff(
+    console: "Console",
+    found: "Sequence[WholeRun]",
+    sections: "Sequence[Section]",
+    codes: "Sequence[CodeDiff]",
+) -> None:
+    ids = shorten([one.run.run_id for one in found])
+    for one in found:
+        console.print(f"{ids[one.run.run_id]}  {' · '.join(_headline(one))}", soft_wrap=True)
+        if one.trouble:
+            console.print(f"  not all of it can be read: {one.trouble}", soft_wrap=True)
+    for section in sections:
+        if section.rows:
+            table = Listing(section.title.lower(), *(ids[one.run.run_id] for one in found))
+            for row in section.rows:
+                table.add_row(row.name, *("–" if value is None else value for value in row.values))
+            console.print(table)
+    equal = [f"{section.title.lower()} {section.equal}" for section in sections if section.equal]
+    if equal:
+        console.print(f"equal: {', '.join(equal)}", soft_wrap=True)
+    for other, each in zip(found[1:], codes, strict=False):
+        to = f"code of {ids[other.run.run_id]}"
+        console.print(f"{to}: {_said(each)}", soft_wrap=True)
+        lines = each.text.splitlines()
+        for line in lines[:_LINES]:
+            console.print(line, soft_wrap=True)
+        if len(lines) > _LINES:
+            console.print(f"… {counted(len(lines) - _LINES, 'more line')}: --md or --json show all of them")
+
+
+def _said(code: "CodeDiff") -> str:
+    if code.problem is not None:
+        return f"unknown: {code.problem}"
+    return (
+        counted(len(code.files), "file") + " differ"
+        if len(code.files) > 1
+        else (f"{code.files[0]} differs" if code.files else "the same")
+    )
+
+
+def _markdown(
+    found: "Sequence[WholeRun]", sections: "Sequence[Section]", codes: "Sequence[CodeDiff]"
+) -> Iterator[str]:
+    ids = shorten([one.run.run_id for one in found])
+    names = [ids[one.run.run_id] for one in found]
+    for one in found:
+        yield f"- `{ids[one.run.run_id]}` {_cell(' · '.join(_headline(one)))}"
+    for section in sections:
+        if section.rows:
+            yield f"\n## {section.title}\n"
+            yield f"| | {' | '.join(f'`{name}`' for name in names)} |"
+            yield "|---" * (len(names) + 1) + "|"
+            for row in section.rows:
+                cells = ("–" if value is None else _cell(value) for value in row.values)
+                yield f"| {_cell(row.name)} | {' | '.join(cells)} |"
+    for name, each in zip(names[1:], codes, strict=False):
+        yield f"\n## Code of `{name}` against `{names[0]}`\n\n{_said(each)}"
+        if each.text:
+            fence = "`" * max(3, 1 + max((len(run) for run in _fences(each.text)), default=0))
+            yield f"\n{fence}diff\n{each.text.rstrip()}\n{fence}"
+
+
+def _fences(text: str) -> list[str]:
+    return re.findall(r"`{3,}", text)
+
+
+def _cell(text: str) -> str:
+    r"""Return a text as a cell of a table in Markdown.
+
+    >>> _cell("a|b\nc")
+    'a\\|b c'
+    """
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,0 +1,1 @@
+"""Lists, shows and compares runs; reads a local SQLite file without importing MLflow."""
