@@ -130,9 +130,10 @@ def record_runs(root: Path, count: int) -> list[str]:
         ]
     engine = create_engine(project.tracking_uri)
     with engine.begin() as connection:
-        tables = (models.SqlRun, models.SqlTag, models.SqlLatestMetric, models.SqlParam)
-        for table, rows in zip(tables, (runs, tags, metrics, params), strict=True):
-            connection.execute(insert(table), rows)
+        connection.execute(insert(models.SqlRun), runs)
+        connection.execute(insert(models.SqlTag), tags)
+        connection.execute(insert(models.SqlLatestMetric), metrics)
+        connection.execute(insert(models.SqlParam), params)
     engine.dispose()
     return ids[:2]
 

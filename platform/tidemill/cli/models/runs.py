@@ -92,7 +92,7 @@ def list_runs(
         size=limit,
     )
     shown = metric_of(metric)
-    facts = [{**asdict(run), "metric": shown.name, "score": shown.shown(run.score)} for run in found]
+    facts = [{**vars(run), "metric": shown.name, "score": shown.shown(run.score)} for run in found]
     emit(facts, json, lambda console: _render_list(console, found, metric))
 
 
