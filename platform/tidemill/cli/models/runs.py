@@ -28,6 +28,7 @@ __all__ = ["add_to"]
 
 _LINES = 200
 """Lines of code's differences that are shown to people."""
+_DIGEST = re.compile(r"\b([0-9a-f]{10})[0-9a-f]{22,}\b")
 _Id = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of a run, or its first characters.", show_default=False)
 ]
@@ -224,7 +225,7 @@ def _render_diff(
         if section.rows:
             table = Listing(section.title.lower(), *(ids[one.run.run_id] for one in found))
             for row in section.rows:
-                table.add_row(row.name, *("–" if value is None else value for value in row.values))
+                table.add_row(row.name, *("–" if value is None else _short(value) for value in row.values))
             console.print(table)
     equal = [f"{section.title.lower()} {section.equal}" for section in sections if section.equal]
     if equal:
@@ -237,6 +238,15 @@ def _render_diff(
             console.print(line, soft_wrap=True)
         if len(lines) > _LINES:
             console.print(f"… {counted(len(lines) - _LINES, 'more line')}: --md or --json show all of them")
+
+
+def _short(text: str) -> str:
+    """Return a text with its long digests cut, as they would make a table too wide.
+
+    >>> _short("commit 860e7fbdbd704af8f2682a73a03a4406af31e4b4")
+    'commit 860e7fbdbd'
+    """
+    return _DIGEST.sub(r"\1", text)
 
 
 def _said(code: "CodeDiff") -> str:
