@@ -27,6 +27,7 @@ ENGINES = (
     "tidemill.registry.promotion",
     "tidemill.rollouts.rollout",
     "tidemill.state.store",
+    "tidemill.training.compiling.onnx_session",
     "tidemill.training.tracking.mlflow_tracking",
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",

@@ -116,12 +116,15 @@ def test_an_engine_is_imported_where_the_list_says(engines: tuple[str, ...]):
 
 
 def at_import(tree: ast.AST) -> Iterator[str]:
-    """Yield the packages that are imported with a module: not in functions, nor for type checkers alone."""
+    """Yield what is imported with a module: not in functions, nor for type checkers alone.
+
+    Of a module from which names are taken, it and each of the names, which may be a module.
+    """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield (node.module or "").partition(".")[0]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
             continue
         elif isinstance(node, ast.If | ast.Try | ast.With | ast.ClassDef | ast.ExceptHandler):
@@ -132,10 +135,43 @@ def test_no_module_needs_an_optional_package_to_be_imported():
     wrong = [
         f"{place} imports {name}"
         for place, tree in trees().items()
-        for name in at_import(tree)
+        for name in {one.partition(".")[0] for one in at_import(tree)}
         if name in OPTIONAL
     ]
     assert wrong == []
+
+
+def packages_with(start: str) -> set[str]:
+    """Return the packages that importing one of our modules imports, by the text of ours."""
+    todo, seen, found = {start}, set[str](), set[str]()
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        package, _, rest = name.partition(".")
+        if package != "tidemill":
+            found.add(package)
+            continue
+        place = rest.replace(".", "/")
+        for one in (f"{place}.py", f"{place}/__init__.py".removeprefix("/")):
+            todo |= {*at_import(trees()[one])} - seen if one in trees() else set()
+        todo |= {name.rpartition(".")[0] or name} - seen
+    return found
+
+
+@pytest.mark.parametrize(
+    ("server", "later"),
+    [
+        (
+            "tidemill.retraining.controller",
+            {"dvc", "feast", "onnx", "onnxruntime", "ray", "sklearn", "skops"},
+        ),
+        ("tidemill.dashboard.server", {"dvc", "feast", "mlflow", "pandas", "ray", "sklearn"}),
+    ],
+)
+def test_a_server_imports_engines_when_there_is_work_for_them(server: str, later: set[str]):
+    found = packages_with(server)
+    assert "sqlalchemy" in found
+    assert sorted(found & later) == []
 
 
 def test_every_place_of_the_list_imports_its_engine():

@@ -27,7 +27,6 @@ from sqlalchemy.orm import Session
 
 from tidemill.clock import utc
 from tidemill.errors import MonitoringError
-from tidemill.features.feast_session import has_repository
 from tidemill.features.project_features import hidden_fields
 from tidemill.ids import new_id
 from tidemill.monitoring.counted_requests import count_requests, judge_without_rows
@@ -212,8 +211,11 @@ def _predictions(
 
 def _hidden_fields(project: Project) -> frozenset[str]:
     """Return the names of personal fields, which are neither logged nor reported."""
-    if project.has_store and not has_repository(project):
-        return frozenset()
+    if project.has_store:
+        from tidemill.features.feast_session import has_repository  # importing Feast takes seconds
+
+        if not has_repository(project):
+            return frozenset()
     return hidden_fields(project)
 
 

@@ -2,6 +2,8 @@
 
 Each step may be run again after a kill, and then has the same result: the package that does its work finds
 what the killed attempt had finished. The turn itself only knows which step is next.
+
+Engines are imported by the step that needs them: a controller waits for days until one does.
 """
 
 from datetime import datetime
@@ -10,21 +12,16 @@ from sqlalchemy import select
 
 from tidemill.clock import utc
 from tidemill.data.repository.uncommitted_code import find_uncommitted
-from tidemill.data.versioning.data_versions import current, reproduce
 from tidemill.errors import FeatureError
 from tidemill.features.project_features import feature_names, feature_source, features_digest, hidden_fields
 from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
-from tidemill.registry.promotion import earlier_decision, evaluate_gate
-from tidemill.registry.versions.new_versions import register
-from tidemill.retraining.candidates.champion_basis import plan_of
 from tidemill.retraining.step_context import Step, StepContext, StepResult
 from tidemill.retraining.turn_end import end_turn
 from tidemill.retraining.turn_inputs import data_digest, read_sources
 from tidemill.state.tables import Turn
 from tidemill.tasks.natural_metric import metric_of
-from tidemill.training.train import train
 
 __all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult", "data_message"]
 
@@ -38,6 +35,8 @@ def data_message(as_of: datetime) -> str:
 
 def version_data(context: StepContext) -> StepResult:
     """Reproduce the data as known at the turn's moment, commit it, and fill the online store up to then."""
+    from tidemill.data.versioning.data_versions import reproduce
+
     project, turn = context.project, context.turn
     _apply_before_stages(context)
     version = reproduce(
@@ -81,6 +80,10 @@ def _same_data(context: StepContext, digest: str | None) -> Turn | None:
 
 def search_model(context: StepContext) -> StepResult:
     """Search for the best model on the turn's data version, and fit it as the candidate."""
+    from tidemill.data.versioning.data_versions import current
+    from tidemill.retraining.candidates.champion_basis import plan_of
+    from tidemill.training.train import train
+
     project = load_project(context.project.root, context.project.settings)
     uncommitted = find_uncommitted(project.root)
     if uncommitted.files:
@@ -122,6 +125,8 @@ def search_model(context: StepContext) -> StepResult:
 
 def register_version(context: StepContext) -> StepResult:
     """Register the run's model as a version, or find the version if it is already registered."""
+    from tidemill.registry.versions.new_versions import register
+
     assert context.turn.run_id is not None
     version = register(context.project, context.turn.run_id, context.turn.id)
     columns = {"version": version}
@@ -132,6 +137,8 @@ def register_version(context: StepContext) -> StepResult:
 
 def pass_gate(context: StepContext) -> StepResult:
     """Let the gate decide on the version, or find its recorded decision."""
+    from tidemill.registry.promotion import earlier_decision, evaluate_gate
+
     project, state = load_project(context.project.root, context.project.settings), context.state
     version, as_of = context.turn.version, utc(context.turn.as_of)
     assert version is not None

@@ -1,13 +1,17 @@
 """Reads data versions for pages from git and DVC, for a bounded time: content may have to be fetched."""
 
+from typing import TYPE_CHECKING
+
 from tidemill.dashboard.records.bounded_reading import FOR_GOOD, READINGS
 from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
 from tidemill.data.repository.revisions import resolve
-from tidemill.data.versioning.diff import DataDiff, diff
 from tidemill.data.versioning.show import Shown, show
 from tidemill.data.versioning.version_log import LogEntry, Trained, log
 from tidemill.errors import TidemillError
 from tidemill.project import Project
+
+if TYPE_CHECKING:
+    from tidemill.data.versioning.diff import DataDiff
 
 __all__ = ["read_comparison", "read_log", "read_version"]
 
@@ -64,7 +68,7 @@ def read_version(project: Project, revision: str) -> Shown:
     )
 
 
-def read_comparison(project: Project, before: str, after: str) -> DataDiff:
+def read_comparison(project: Project, before: str, after: str) -> "DataDiff":
     """Return what changed from one data version to another, rows of tables included.
 
     Raises:
@@ -75,4 +79,10 @@ def read_comparison(project: Project, before: str, after: str) -> DataDiff:
     commits = resolve(project, before), resolve(project, after)
     key = ("data comparison", str(project.root), commits)
     what = f"the rows of data versions {commits[0][:10]} and {commits[1][:10]}"
-    return READINGS.read(what, key, lambda: diff(project, *commits, patience=_PATIENCE), keep=FOR_GOOD)
+
+    def compare() -> "DataDiff":
+        from tidemill.data.versioning.diff import diff  # DVC takes seconds to import
+
+        return diff(project, *commits, patience=_PATIENCE)
+
+    return READINGS.read(what, key, compare, keep=FOR_GOOD)

@@ -6,7 +6,6 @@ from itertools import chain, islice, zip_longest
 from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import FeatureSkewConfig
-from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew
 from tidemill.monitoring.windows.window_rows import WindowRows
 
 __all__ = ["judge"]
@@ -22,6 +21,8 @@ def judge(window: WindowRows, config: FeatureSkewConfig) -> Judged:
         FeatureError: the feature store fails.
         ConfigError: the project has none.
     """
+    from tidemill.monitoring.quality.skew_monitor import LogSlice, measure_skew  # Feast takes seconds
+
     least, wanted = window.monitor.min_rows, LogSlice(window.span.start, window.span.end)
     skew = measure_skew(window.project, wanted, config.share, config.tolerance)
     skewed = [each for each in skew.skewed if each.rows >= least]

@@ -16,7 +16,6 @@ from mlflow.exceptions import MlflowException
 from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.tasks.task import Task
-from tidemill.training.compiling.onnx_session import Session, open_session
 from tidemill.training.compiling.parity import Parity, compare_answers
 
 __all__ = ["ARTIFACT", "TAG", "CompiledRecord", "compile_scorer", "complete_record", "read_compiled"]
@@ -124,8 +123,9 @@ def compile_scorer(original: Scorer, rows: pd.DataFrame, keep: Callable[[Path, s
 
 
 def _compile(original: Scorer, rows: pd.DataFrame) -> tuple[CompiledRecord, bytes | None]:
-    # Serving alone does not need the compiler and its packages.
+    # Serving alone does not need the compiler and its packages, and most of the rest not even ONNX.
     from tidemill.training.compiling.compiler import Refusal, compile_model
+    from tidemill.training.compiling.onnx_session import open_session
 
     if original.estimator is None:
         return CompiledRecord("refused", _ONNX), None
@@ -183,12 +183,13 @@ def read_compiled(folder: Path, version: str, record: CompiledRecord, task: Task
         ModelUnsafe: the artefact is not the one on record, or could run code or read other files.
         RegistryError: there is no artefact.
     """
+    from tidemill.training.compiling.onnx_session import open_session
 
     def read(path: str) -> bytes:
         return (folder / path).read_bytes()
 
     content, record = _read(ARTIFACT, version, record.sha256, read), complete_record(record, version, read)
-    session: Session = open_session(content, record.features, record.words)
+    session = open_session(content, record.features, record.words)
     if not record.words:
         return Scorer(version, record.features, session.score, "onnx", task=task)
     return Scorer(

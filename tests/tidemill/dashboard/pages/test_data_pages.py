@@ -10,6 +10,7 @@ from tidemill.dashboard.pages.runs_and_data import data_comparison_page
 from tidemill.dashboard.records import data_reading
 from tidemill.dashboard.records.bounded_reading import Readings
 from tidemill.data.repository.git import git
+from tidemill.data.versioning import diff as versions
 
 NASTY = "<script>alert(1)</script>"
 REPORT = {
@@ -105,11 +106,11 @@ def test_a_version_that_is_not_there_is_not_found(browser, versioned, name):
 
 
 def test_what_takes_long_is_said_to_and_is_there_later(browser, versioned, monkeypatch):
-    go, real = threading.Event(), data_reading.diff
+    go, real = threading.Event(), versions.diff
     monkeypatch.setattr(data_reading, "READINGS", Readings())
     monkeypatch.setattr(door, "PAGE_SECONDS", 0.0)
     monkeypatch.setattr(door, "PROGRAM_SECONDS", 0.0)
-    monkeypatch.setattr(data_reading, "diff", lambda *of, **how: (go.wait(20), real(*of, **how))[1])
+    monkeypatch.setattr(versions, "diff", lambda *of, **how: (go.wait(20), real(*of, **how))[1])
     address = f"/models/parcel-delay/data/compare?before={versioned[0]}"
     page, twin = browser.get(address), browser.get(f"/api/v1{address}")
     assert (page.status_code, twin.status_code, twin.headers["retry-after"]) == (202, 202, "2")

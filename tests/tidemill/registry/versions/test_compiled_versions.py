@@ -140,7 +140,7 @@ def test_answers_that_differ_keep_the_original(project, runs, monkeypatch):
             return np.full(len(frame), 0.5)
 
     with monkeypatch.context() as patched:
-        patched.setattr(compiled_versions, "open_session", lambda *args: Other())
+        patched.setattr("tidemill.training.compiling.onnx_session.open_session", lambda *args: Other())
         register(project, runs[0])
     record = record_of(project, "1")
     assert record.status == "refused"

@@ -16,7 +16,6 @@ from tidemill.dashboard.records.registry_reading import read_registry, refuse_lo
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import NotAllowed, UsageError
 from tidemill.lineage.graph.chain_graph import Graph, Node
-from tidemill.lineage.graph.finding import KINDS
 from tidemill.project import Project
 
 __all__ = ["Chain", "add_to", "lineage"]
@@ -217,6 +216,8 @@ def _chain_of(model: str, thing: str) -> str | None:
     >>> _chain_of("late", "version:late/4"), _chain_of("late", "labels:late/4")
     ('/models/late/lineage?of=version%3Alate%2F4', None)
     """
+    from tidemill.lineage.graph.finding import KINDS  # MLflow takes seconds to import
+
     if thing.partition(":")[0] not in KINDS:
         return None
     return f"/models/{quote(model, safe='')}/lineage?of={quote(thing, safe='')}"
