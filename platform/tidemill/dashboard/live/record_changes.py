@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import secrets
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,7 +25,11 @@ TOPICS: dict[str, tuple[str, ...]] = {
 }
 """What pages are about → the tables whose latest rows are looked at."""
 _LATEST = 20
+_OLDER = {"alerts": f"id IN (SELECT alert_id FROM alert_steps ORDER BY id DESC LIMIT {_LATEST})"}  # noqa: S608
+"""Table → which of its rows are looked at beside the latest: old alerts that somebody acknowledges."""
 _EVERY = 3.0
+_LOOKS_ALONE = 4
+_KEPT = 500
 _LISTENERS = 200
 _WAITING = 100
 _log = logging.getLogger(__name__)
@@ -55,6 +61,25 @@ class RecordChanges:
         self._every = every
         self._listeners: set[_Listener] = set()
         self._task: asyncio.Task[None] | None = None
+        self._told = deque[Change](maxlen=_KEPT)
+        self._many = 0
+        self._mark = ""
+
+    @property
+    def place(self) -> str:
+        """Where in the changes this moment is, for `missed`."""
+        return f"{self._mark}-{self._many}"
+
+    def missed(self, place: str) -> list[Change] | None:
+        """Return what has changed since a place; None if that is not known any more.
+
+        A page that listens anew after a moment has a gap in what it heard.
+        """
+        mark, _, many = place.rpartition("-")
+        if mark != self._mark or not many.isdecimal():
+            return None
+        behind = self._many - int(many)
+        return list(self._told)[len(self._told) - behind :] if 0 <= behind <= len(self._told) else None
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator["asyncio.Queue[Change]"]:
@@ -68,6 +93,7 @@ class RecordChanges:
         one = _Listener()
         self._listeners.add(one)
         if self._task is None or self._task.done():
+            self._mark = secrets.token_hex(4)  # nobody has looked for a while
             self._task = asyncio.create_task(self._watch())
         try:
             yield one.waiting
@@ -76,7 +102,9 @@ class RecordChanges:
 
     async def _watch(self) -> None:
         known: dict[Change, Any] | None = None
-        while self._listeners:
+        alone = 0
+        while alone < _LOOKS_ALONE:  # who listens anew in a moment is told what they missed
+            alone = 0 if self._listeners else alone + 1
             try:
                 found = await run_in_threadpool(self._look)
             except TidemillError as error:
@@ -88,6 +116,8 @@ class RecordChanges:
             await asyncio.sleep(self._every)
 
     def _tell(self, changed: list[Change]) -> None:
+        self._told.extend(changed)
+        self._many += len(changed)
         for one in self._listeners:
             for change in changed:
                 if not one.waiting.full():  # whoever is so far behind loads the page again anyway
@@ -105,6 +135,7 @@ def latest_rows(records: Records) -> dict[Change, Any]:
     found: dict[Change, list[str]] = {}
     for topic, tables in TOPICS.items():
         for table in tables:
-            for row in records.select(table, "1 = 1", order="id DESC", limit=_LATEST):
-                found.setdefault(Change(topic, row.model), []).append(repr(row))
+            for where in ("1 = 1", *filter(None, [_OLDER.get(table)])):
+                for row in records.select(table, where, order="id DESC", limit=_LATEST):
+                    found.setdefault(Change(topic, row.model), []).append(repr(row))
     return {change: tuple(rows) for change, rows in found.items()}

@@ -51,7 +51,7 @@ async def _events(request: Request) -> Response:
         state.changes = RecordChanges(lambda: latest_rows(visit.installation.records))
     changes: RecordChanges = state.changes
     heard = await asyncio.to_thread(_heard, visit)
-    stream = _stream(changes, heard)
+    stream = _stream(changes, heard, request.headers.get("last-event-id"))
     try:
         first = await anext(stream)
     except TooManyListeners:
@@ -75,12 +75,19 @@ async def _after(first: str, stream: AsyncIterator[str]) -> AsyncIterator[str]:
         yield each
 
 
-async def _stream(changes: RecordChanges, heard: frozenset[tuple[str, str]]) -> AsyncIterator[str]:
+async def _stream(
+    changes: RecordChanges, heard: frozenset[tuple[str, str]], last: str | None = None
+) -> AsyncIterator[str]:
+    """Tell what changes, and first what has since the place in ``last``, up to which the page has heard."""
     clock = asyncio.get_running_loop().time
     end = clock() + _SECONDS
     async with changes.listen() as waiting:
         with READINGS.heard(_from_thread(waiting)) as ended:
-            yield "retry: 2000\n\n" + "".join(_event(COMPUTED, ticket) for ticket in ended)
+            missed = [] if last is None else changes.missed(last)
+            late = heard if missed is None else {(one.topic, one.model) for one in missed} & heard
+            begin = "".join(_event(topic, model) for topic, model in sorted(late))
+            begin += "".join(_event(COMPUTED, ticket) for ticket in ended)
+            yield f"retry: 2000\nid: {changes.place}\n\n{begin}"
             while (left := end - clock()) > 0:
                 try:
                     change = await asyncio.wait_for(waiting.get(), min(_BEAT, left))
@@ -88,7 +95,8 @@ async def _stream(changes: RecordChanges, heard: frozenset[tuple[str, str]]) -> 
                     yield _event("serving", None)  # figures of the moment are never the same
                     continue
                 if change.topic == COMPUTED or (change.topic, change.model) in heard:
-                    yield _event(change.topic, change.model)
+                    place = f"id: {changes.place}\n" if waiting.empty() else ""
+                    yield place + _event(change.topic, change.model)
 
 
 def _from_thread(waiting: "asyncio.Queue[Change]") -> Callable[[str], None]:

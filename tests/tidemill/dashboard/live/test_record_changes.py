@@ -32,6 +32,37 @@ def test_a_change_is_told_to_every_listener_and_the_first_look_is_none():
     asyncio.run(scene())
 
 
+def test_who_listens_anew_is_told_what_changed_meanwhile():
+    state, looks = {Change("alerts", "m"): 1}, []
+
+    def look():
+        looks.append(1)
+        return dict(state)
+
+    async def until(ready):
+        while not ready():
+            await asyncio.sleep(0.001)
+
+    async def scene():
+        changes = RecordChanges(look, every=0.02)
+        async with changes.listen():
+            await until(lambda: len(looks) > 1)
+            place = changes.place
+            assert changes.missed(place) == []
+        state[Change("alerts", "m")] = 2
+        await until(lambda: changes.place != place)
+        async with changes.listen():
+            assert changes.missed(place) == [Change("alerts", "m")]
+            assert changes.missed(changes.place) == []
+            for strange in ("", "x-0", place + "9", place.replace("-", "-x")):
+                assert changes.missed(strange) is None
+        await until(lambda: changes._task.done())
+        async with changes.listen():
+            assert changes.missed(place) is None, "nobody looked for a while"
+
+    asyncio.run(asyncio.wait_for(scene(), 20))
+
+
 def test_records_that_are_away_for_a_moment_end_nothing():
     answers = [{Change("alerts", "m"): 1}, StateError("away"), {Change("alerts", "m"): 2}]
 

@@ -2,6 +2,8 @@ from datetime import timedelta
 
 import pytest
 
+from tidemill.alerting.alert_actions import acknowledge
+from tidemill.dashboard.live.record_changes import Change, latest_rows
 from tidemill.state.tables import KnownProject
 
 
@@ -70,3 +72,14 @@ def test_alerts_of_a_hidden_project_are_in_no_list(installation, add, make_run, 
         for address in ("/alerts?model=other", "/models/other/alerts", "/models/other/alerts/hidden"):
             assert client.get(address).status_code == 404
         assert client.get("/models/parcel-delay/alerts/hidden").status_code == 404
+
+
+def test_who_listens_hears_of_an_old_alert_that_somebody_acknowledges(installation, alert, make_alert):
+    with installation.state.transaction() as session:
+        session.add_all(
+            make_alert(f"alert_9{number}", model="other", kind=str(number)) for number in range(30)
+        )
+    before = latest_rows(installation.records)
+    acknowledge(installation.state, alert.id, "ada", installation.clock.now(), None)
+    after = latest_rows(installation.records)
+    assert {one for one in after if after[one] != before.get(one)} == {Change("alerts", "parcel-delay")}
