@@ -17,7 +17,13 @@ from tidemill.monitoring.drift.feature_matrices import feature_matrices
 from tidemill.monitoring.example_predictions import error_of, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import ConceptDriftConfig
-from tidemill.monitoring.quality.error_changes import ErrorRise, Explained, error_rise, explained_errors
+from tidemill.monitoring.quality.error_changes import (
+    ErrorRise,
+    Explained,
+    error_rise,
+    explained_errors,
+    foretold_errors,
+)
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut
 from tidemill.monitoring.quality.like_inputs import LikeInputs, like_inputs
 from tidemill.monitoring.windows.window_rows import WindowRows
@@ -60,7 +66,7 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
             return Judged(unjudged=_NEW_INPUTS)
         if _far(rise, config):
             rise, places = error_rise(like.holdout, like.window), compared.places[like.known]
-        if _near(explained, config):
+        if _near(explained, config) and not like.known.all():
             explained = compared.explained(like.known)
     since = rows["at"][int(places[rise.since])]
     said = []
@@ -99,17 +105,20 @@ class _Compared(NamedTuple):
     inputs: tuple[Floats, Floats]
     losses: tuple[Floats, Floats]
     """The window's of all its rows."""
-    errors: tuple[Floats, Floats]
+    errors: Floats
+    """Of the window."""
+    foretold: Floats
+    """What the hold-out says of them."""
     categories: list[int]
     places: npt.NDArray[np.intp]
     """Of the window's rows that are looked at closely."""
 
     def explained(self, known: npt.NDArray[np.bool_] | None = None) -> Explained:
         """Return how much the window's own rows say about its errors; ``known``: by some of them."""
-        (before, now), (errors_before, errors) = self.inputs, self.errors
+        sides = self.inputs[1], self.errors, self.foretold
         if known is not None:
-            now, errors = now[known], errors[known]
-        return explained_errors(before, errors_before, now, errors, self.categories)
+            sides = sides[0][known], sides[1][known], sides[2][known]
+        return explained_errors(*sides, self.categories)
 
     def like(self) -> LikeInputs:
         """Return the losses as they would be for the same inputs."""
@@ -130,9 +139,9 @@ def _compared(
     before = np.column_stack([coded.before, _numbers(known.answers)])
     now = np.column_stack([coded.now, _numbers(answers)])
     chosen = _classes(truth) if answers.ndim == 2 else None
-    sides = (known.truth, known.answers), (truth, answers)
-    errors = _errors(*sides[0], chosen), _errors(*sides[1], chosen)
-    return _Compared((before, now), losses, errors, list(coded.categories), places)
+    errors, categories = _errors(known.truth, known.answers, chosen), list(coded.categories)
+    foretold = foretold_errors(before, errors, now, categories)
+    return _Compared((before, now), losses, _errors(truth, answers, chosen), foretold, categories, places)
 
 
 def _numbers(answers: Answers) -> Floats:

@@ -10,14 +10,14 @@ Rows of one day resemble each other, so noise is measured on blocks of rows that
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tidemill.threads import one_thread_to_compute
 
-__all__ = ["ErrorRise", "Explained", "clustering", "error_rise", "explained_errors"]
+__all__ = ["ErrorRise", "Explained", "clustering", "error_rise", "explained_errors", "foretold_errors"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -130,37 +130,41 @@ class Explained(NamedTuple):
         return self.t > _RARELY_T
 
 
-def explained_errors(
-    holdout: Floats, holdout_errors: Floats, window: Floats, errors: Floats, categories: list[int]
-) -> Explained:
-    """Return how much better the window's errors are foretold by its own rows than by the hold-out's.
+def foretold_errors(holdout: Floats, errors: Floats, window: Floats, categories: list[int]) -> Floats:
+    """Return what a model that learnt from the hold-out's errors says of the window's, shape (rows, answers).
 
     Args:
         holdout: features and answers as numbers, shape (rows, columns).
-        holdout_errors: label minus answer, shape (rows, answers): of classes one a class.
-        window: of the window, in the order of time.
-        errors: of the window.
+        errors: of the hold-out, label minus answer, shape (rows, answers): of classes one a class.
+        window: features and answers of the window.
         categories: places of the columns that are categories.
     """
-    from sklearn.ensemble import HistGradientBoostingRegressor  # it takes a second to import
+    with one_thread_to_compute():
+        said = [
+            _fitted(holdout, errors[:, one], categories).predict(window) for one in range(errors.shape[1])
+        ]
+    return np.column_stack(said)
 
-    def fitted(x: Floats, y: Floats) -> HistGradientBoostingRegressor:
-        model = HistGradientBoostingRegressor(
-            max_iter=40, learning_rate=0.1, max_leaf_nodes=15, min_samples_leaf=30,
-            l2_regularization=5.0, categorical_features=categories, random_state=0,
-        )  # fmt: skip
-        return model.fit(np.where(np.isnan(x).all(axis=0), 0.0, x), y)  # it takes no empty column
 
+def explained_errors(window: Floats, errors: Floats, foretold: Floats, categories: list[int]) -> Explained:
+    """Return how much better the window's errors are foretold by its own rows than by the hold-out's.
+
+    Args:
+        window: features and answers as numbers, in the order of time, shape (rows, columns).
+        errors: of the window, label minus answer, shape (rows, answers).
+        foretold: what `foretold_errors` returned for these rows.
+        categories: places of the columns that are categories.
+    """
     rows = len(window)
     blocks = np.arange(rows) * _BLOCKS // rows
     gain, left = np.zeros(rows), np.zeros(rows)
     with one_thread_to_compute():
         for answer in range(errors.shape[1]):
-            known = fitted(holdout, holdout_errors[:, answer]).predict(window)
-            own = np.zeros(rows)
+            known, own = foretold[:, answer], np.zeros(rows)
             for fold in range(_FOLDS):
                 apart = blocks % _FOLDS == fold
-                own[apart] = fitted(window[~apart], errors[~apart, answer]).predict(window[apart])
+                model = _fitted(window[~apart], errors[~apart, answer], categories)
+                own[apart] = model.predict(window[apart])
             left += (errors[:, answer] - known) ** 2
             gain += (errors[:, answer] - known) ** 2 - (errors[:, answer] - own) ** 2
     means = np.array([gain[blocks == block].mean() for block in range(_BLOCKS)])
@@ -169,3 +173,13 @@ def explained_errors(
     return Explained(
         float(gain.mean()) / total if total else 0.0, float(means.mean()) / spread if spread else 0.0
     )
+
+
+def _fitted(rows: Floats, errors: Floats, categories: list[int]) -> Any:
+    from sklearn.ensemble import HistGradientBoostingRegressor  # it takes a second to import
+
+    model = HistGradientBoostingRegressor(
+        max_iter=40, learning_rate=0.1, max_leaf_nodes=15, min_samples_leaf=30,
+        l2_regularization=5.0, categorical_features=categories, random_state=0,
+    )  # fmt: skip
+    return model.fit(np.where(np.isnan(rows).all(axis=0), 0.0, rows), errors)  # it takes no empty column

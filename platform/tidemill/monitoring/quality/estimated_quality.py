@@ -7,7 +7,7 @@ for them, and most rows must lie in the region of the reference. Imports no engi
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ import polars as pl
 from tidemill.monitoring.drift.column_pair import as_comparable
 from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut, taken
-from tidemill.monitoring.quality.label_draws import as_classes, draw_classes, draw_numbers
+from tidemill.monitoring.quality.label_draws import ErrorModels, as_classes, draw_classes
 from tidemill.monitoring.quality.labelled_quality import Expected
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import metric_name
@@ -27,6 +27,8 @@ from tidemill.training.tracking.reference_rows import ReferenceRows
 __all__ = ["EstimatedQuality", "Predictions", "QualityCheck", "estimate"]
 
 Floats = npt.NDArray[np.float64]
+Draw = Callable[[pl.DataFrame, Answers], Iterator[npt.NDArray[Any]]]
+"""Takes features and answers of rows, and yields labels that they may have, `_DRAWS` times."""
 
 _WIDER = 2.365 / 1.960
 """Draws of numbers differ by their models of the errors, which are few: Student's t with 7 degrees of freedom
@@ -128,14 +130,15 @@ def estimate(
     if known is None:
         least = f"{LEAST} held-out rows with labels are needed"
         return replace(made, note=f"{least}: the version's reference has fewer, or is of an earlier release")
-    drawn = _draws(known, window.sampled(), task)
+    draw = _drawing(known, task)
+    drawn = _draws(draw, window.sampled(), task)
     if not len(drawn.values):
         return replace(made, note=f"{metric} is undefined for labels as they may be")
     value, low, high = _interval(drawn.values)
     outside = _outside(reference.features, window.features)
     made = replace(made, value=value, low=low, high=high, outside=outside, doubtful=drawn.doubtful)
     if labelled.rows.height >= min_labelled:
-        made = replace(made, check=_check(known, labelled, task))
+        made = replace(made, check=_check(draw, labelled, task))
     return _judge(made, config)
 
 
@@ -146,7 +149,7 @@ class _Drawn(NamedTuple):
     """Ids of the rows whose mean loss over the draws is largest; none where rows have no ids."""
 
 
-def _draws(known: HeldOut, predictions: Predictions, task: Task) -> _Drawn:
+def _draws(draw: Draw, predictions: Predictions, task: Task) -> _Drawn:
     """Measure the rows under each draw of their labels."""
     answers = task.given_in_log(predictions.rows)
     sound = task.sound(answers)
@@ -154,7 +157,7 @@ def _draws(known: HeldOut, predictions: Predictions, task: Task) -> _Drawn:
     features = taken(predictions.features, sound)
     weights, losses = np.ones((1, len(answers))), np.zeros(len(answers))
     found = []
-    for labels in _drawn_labels(known, features, answers, task):
+    for labels in draw(features, answers):
         found.append(task.measure(task.metric, labels, answers)(weights)[0])
         losses += task.losses(labels, answers) / _DRAWS
     ids = predictions.rows.get_column("prediction_id", default=None)
@@ -166,15 +169,17 @@ def _draws(known: HeldOut, predictions: Predictions, task: Task) -> _Drawn:
     return _Drawn(wide, tuple(doubtful))
 
 
-def _drawn_labels(
-    known: HeldOut, features: pl.DataFrame, answers: Answers, task: Task
-) -> Iterator[npt.NDArray[Any]]:
-    rng = np.random.default_rng(0)
+def _drawing(known: HeldOut, task: Task) -> Draw:
+    """Return what draws labels, for the window and for the rows that check it; models are fitted once."""
     if task.kind == "regression":
-        features = features.select(known.features.columns)
-        return draw_numbers(known.features, known.truth, known.answers, features, answers, _DRAWS, rng)
-    before, now = as_classes(known.answers), as_classes(answers)
-    return draw_classes(before, known.truth.astype(np.int64), now, _DRAWS, rng)
+        models, names = ErrorModels(known.features, known.truth, known.answers), known.features.columns
+        return lambda rows, answers: models.draw(
+            rows.select(names), answers, _DRAWS, np.random.default_rng(0)
+        )
+    before, truth = as_classes(known.answers), known.truth.astype(np.int64)
+    return lambda _, answers: draw_classes(
+        before, truth, as_classes(answers), _DRAWS, np.random.default_rng(0)
+    )
 
 
 def _interval(draws: Floats) -> tuple[float, float, float]:
@@ -182,10 +187,10 @@ def _interval(draws: Floats) -> tuple[float, float, float]:
     return float(draws.mean()), float(low), float(high)
 
 
-def _check(known: HeldOut, labelled: Predictions, task: Task) -> QualityCheck | None:
+def _check(draw: Draw, labelled: Predictions, task: Task) -> QualityCheck | None:
     truth = task.truth_of_log(labelled.rows)
     chosen = labelled.taken(np.isfinite(truth)).sampled()
-    draws = _draws(known, chosen, task).values
+    draws = _draws(draw, chosen, task).values
     found = task.evaluate(task.truth_of_log(chosen.rows), task.given_in_log(chosen.rows))[task.metric]
     if len(draws) < 2 or not np.isfinite(found):
         return None

@@ -13,6 +13,7 @@ sample of the reference and gives widths to the rows outside of it (bagging: Bre
 """
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ import polars as pl
 from tidemill.monitoring.drift.feature_matrices import feature_matrices
 from tidemill.threads import one_thread_to_compute
 
-__all__ = ["ERROR_MODELS", "as_classes", "calibrated", "draw_chances", "draw_classes", "draw_numbers"]
+__all__ = ["ERROR_MODELS", "ErrorModels", "as_classes", "calibrated", "draw_chances", "draw_classes"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -106,49 +107,74 @@ def calibrated(reference: Floats, truth: npt.NDArray[np.int64], window: Floats) 
     return _sigmoid(_evidence(window) @ fitted)
 
 
-def draw_numbers(
-    reference: pl.DataFrame,
-    truth: Floats,
-    answers: Floats,
-    window: pl.DataFrame,
-    window_answers: Floats,
-    draws: int,
-    rng: np.random.Generator,
-) -> Iterator[Floats]:
-    """Yield, ``draws`` times, a label for each row of the window, shape (rows,).
+class _ErrorModel(NamedTuple):
+    """One model of the errors, and the rows of the reference that it did not learn from."""
 
-    Args:
-        reference: features of rows that the model was not fitted on.
-        truth: labels of these rows.
-        answers: what the model said of them.
-        window: features, with the same columns.
-        window_answers: what the model said.
-        draws: how many.
-        rng: chance.
-    """
-    from sklearn.ensemble import HistGradientBoostingRegressor  # it takes a second to import
+    model: Any
+    errors: Floats
+    """Of these rows, in units of their widths, in the order of these."""
+    widths: Floats
 
-    coded = feature_matrices(reference, window)
-    of_answers = answers[:, None], window_answers[:, None]
-    sides = zip((coded.before, coded.now), of_answers, strict=True)
-    before, now = (np.hstack(side) for side in sides) if coded.names else of_answers
-    categories = list(coded.categories)
-    errors = truth - answers
-    sizes, every = np.abs(errors), np.arange(len(errors))
-    least = max(_LEAST_WIDTH * float(np.median(sizes)), np.finfo(np.float64).tiny)
-    for number in range(ERROR_MODELS):
+
+class ErrorModels:
+    """What a reference says of the errors of numbers: models of how wide they are, each fitted once."""
+
+    def __init__(self, features: pl.DataFrame, truth: Floats, answers: Floats) -> None:
+        """Take the reference.
+
+        Args:
+            features: of rows that the model was not fitted on.
+            truth: labels of these rows.
+            answers: what the model said of them.
+        """
+        self._features, self._answers, self._errors = features, answers, truth - answers
+        self._sizes = np.abs(self._errors)
+        self._least = max(_LEAST_WIDTH * float(np.median(self._sizes)), np.finfo(np.float64).tiny)
+        self._fitted: dict[object, list[_ErrorModel]] = {}
+        """By the columns that the features were made."""
+
+    def draw(
+        self, window: pl.DataFrame, window_answers: Floats, draws: int, rng: np.random.Generator
+    ) -> Iterator[Floats]:
+        """Yield, ``draws`` times, a label for each row of the window, shape (rows,).
+
+        Args:
+            window: features, with the reference's columns.
+            window_answers: what the model said.
+            draws: how many.
+            rng: chance.
+        """
+        coded = feature_matrices(self._features, window)
+        of_answers = self._answers[:, None], window_answers[:, None]
+        sides = zip((coded.before, coded.now), of_answers, strict=True)
+        before, now = (np.hstack(side) for side in sides) if coded.names else of_answers
+        fitted = self._fitted.setdefault((coded.names, coded.categories), [])
+        for number in range(ERROR_MODELS):
+            if number == len(fitted):
+                fitted.append(self._fit(before, list(coded.categories), rng))
+            model, errors, widths = fitted[number]
+            wanted = self._widths(model, now)
+            drawn = _resampled(errors, widths, wanted, rng)
+            for _ in range(number, draws, ERROR_MODELS):
+                yield window_answers + wanted * next(drawn)
+
+    def _fit(self, rows: Floats, categories: list[int], rng: np.random.Generator) -> _ErrorModel:
+        from sklearn.ensemble import HistGradientBoostingRegressor  # it takes a second to import
+
         model = HistGradientBoostingRegressor(
             max_iter=60, learning_rate=0.07, categorical_features=categories, random_state=0
         )
-        sample = rng.integers(len(errors), size=len(errors))
-        outside = np.setdiff1d(every, sample)
+        sample = rng.integers(len(rows), size=len(rows))
+        outside = np.setdiff1d(np.arange(len(rows)), sample)
         with one_thread_to_compute():
-            model.fit(before[sample], sizes[sample])
-            widths, wanted = (np.maximum(model.predict(rows), least) for rows in (before[outside], now))
+            model.fit(rows[sample], self._sizes[sample])
+        widths = self._widths(model, rows[outside])
         order = np.argsort(widths)
-        drawn = _resampled(errors[outside][order] / widths[order], widths[order], wanted, rng)
-        for _ in range(number, draws, ERROR_MODELS):
-            yield window_answers + wanted * next(drawn)
+        return _ErrorModel(model, self._errors[outside][order] / widths[order], widths[order])
+
+    def _widths(self, model: Any, rows: Floats) -> Floats:
+        with one_thread_to_compute():
+            return np.maximum(np.asarray(model.predict(rows), dtype=np.float64), self._least)
 
 
 def _resampled(errors: Floats, widths: Floats, wanted: Floats, rng: np.random.Generator) -> Iterator[Floats]:

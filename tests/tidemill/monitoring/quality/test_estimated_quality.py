@@ -14,6 +14,7 @@ from tests.tidemill.monitoring.quality.made_worlds import (
 )
 from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.monitoring.quality.estimated_quality import Predictions, estimate
+from tidemill.monitoring.quality.label_draws import ERROR_MODELS, ErrorModels
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.multiclass import Multiclass
 from tidemill.tasks.regression import Regression
@@ -98,6 +99,18 @@ def test_a_changed_concept_makes_the_estimate_invalid(world, task):
     sound = found(task, reference, window, Predictions(*reversed(world(random, 1500))), -9.0)
     assert sound.check.holds
     assert sound.decayed is False
+
+
+def test_models_of_errors_are_fitted_once_for_the_window_and_the_rows_that_check_it(monkeypatch):
+    random, task, fits = np.random.default_rng(5), Regression("neg_mae"), []
+    fit = ErrorModels._fit
+    monkeypatch.setattr(ErrorModels, "_fit", lambda *given: fits.append(1) or fit(*given))
+    features, logged = numbers(random, 400)
+    labelled = Predictions(*reversed(numbers(random, 600)))
+    made = found(task, reference_of(task, features, logged), Predictions(logged, features), labelled)
+    assert made.check.rows == 600
+    assert made.check.low < made.check.estimated < made.check.high
+    assert len(fits) == ERROR_MODELS
 
 
 def test_rows_unlike_any_of_training_make_it_invalid():
