@@ -55,6 +55,7 @@ ENTRIES = (
         "models", "Models", "See the versions of a model, and which one served when.", ("models.versions",)
     ),
     Entry("runs", "Models", "List runs, and show what differs between them.", ("models.runs",), True),
+    Entry("reproduce", "Models", "Fit a version once more, and compare the two.", ("models.reproduction",)),
     Entry("promote", "Models", "Make a version the champion, if the gate agrees.", ("champions",)),
     Entry("rollback", "Models", "Make an earlier champion the champion again.", ("champions",)),
     Entry("deploy", "Models", "Serve versions beside the champion.", ("serving.deploy",)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-__all__ = ["ALL", "Window", "parse_window"]
+__all__ = ["ALL", "Window", "parse_shown", "parse_window"]
 
 _DAYS = re.compile(r"(\d+(?:\.\d+)?)d")
 _DAY = timedelta(days=1)
@@ -63,3 +63,21 @@ def parse_window(given: Any) -> Window:
     raise ValueError(
         f"{given!r} is no window: write all, since_change, {{last: 180d}} or {{season: 365d}} (days)"
     )
+
+
+def parse_shown(text: str) -> Window:
+    """Return the window that is shown as ``text``.
+
+    Raises:
+        ValueError: none is.
+
+    >>> [parse_shown(str(one)) == one for one in (ALL, Window("since_change"), Window("season", 365 * _DAY))]
+    [True, True, True]
+    """
+    for kind in ("all", "since_change"):
+        if str(Window(kind)) == text:
+            return Window(kind)
+    days = re.fullmatch(r"(last|same season every) (\d+(?:\.\d+)?) days", text)
+    if days is None:
+        raise ValueError(f"{text!r} is no window that was shown")
+    return Window("last" if days[1] == "last" else "season", timedelta(days=float(days[2])))

@@ -76,7 +76,7 @@ FREE = {
         "keys list", "users list", "audit list", "audit verify", "audit head", "audit export", "data log",
         "data show", "data diff", "data checkout", "data validate", "data bias", "data privacy",
         "features status", "features skew", "log status", "log show", "lineage", "backup verify",
-        "cluster check", "runs list", "runs show", "runs diff",
+        "cluster check", "runs list", "runs show", "runs diff", "reproduce",
     ),
     "what would have been, of which the latest are kept": ("policies backtest",),
     "a new folder, or one of its own": ("init", "demo", "replay"),

@@ -1,7 +1,7 @@
 """Fit the final model with the best trial's settings on all rows before the hold-out, and evaluate it."""
 
 from collections import deque
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -27,7 +27,7 @@ from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.training_record import log_summary
 from tidemill.training.tracking.training_result import TrainedModel
 
-__all__ = ["finish"]
+__all__ = ["finish", "fit_model"]
 
 
 def finish(
@@ -133,7 +133,7 @@ def _answerer(
     project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult, some: pl.DataFrame
 ) -> Callable[[pl.DataFrame], Answers]:
     """Fit the model on some rows, and return what gives its answers to others."""
-    estimator = _fit(project, spec, replace(rows, fit=some), found)
+    estimator = fit_model(project, spec, replace(rows, fit=some), _chosen(found))
     return lambda others: _answers(project.task, estimator, others, rows.features)
 
 
@@ -142,28 +142,51 @@ def _fit_both(
 ) -> tuple[Any, Any]:
     """Return what is judged and what serves: with ``train.refit`` they are two."""
     judged, known = (rows.fit, rows.known) if warm is None else (warm.fit, warm.known)
-    parent = None if warm is None else warm.parent.estimator
-    twin = _fit(project, spec, replace(rows, fit=judged), found, parent)
-    return twin, twin if known is None else _fit(project, spec, replace(rows, fit=known), found, parent)
+    parent, chosen = None if warm is None else warm.parent.estimator, _chosen(found)
+    twin = fit_model(project, spec, replace(rows, fit=judged), chosen, parent)
+    if known is None:
+        return twin, twin
+    return twin, fit_model(project, spec, replace(rows, fit=known), chosen, parent)
 
 
-def _fit(
-    project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult, parent: Any = None
+def _chosen(found: SearchResult) -> tuple[str, Mapping[str, Any], int]:
+    return found.best.family, found.best.params, found.rounds
+
+
+def fit_model(
+    project: Project,
+    spec: TrainingSpec,
+    rows: SplitRows,
+    chosen: tuple[str, Mapping[str, Any], int],
+    parent: Any = None,
 ) -> Any:
-    family = spec.family(found.best.family)
+    """Return an estimator that is fitted on ``rows.fit``.
+
+    Args:
+        project: what is predicted.
+        spec: of the project.
+        rows: the sides of the split.
+        chosen: the family, its parameters, and for how many rounds it is fitted.
+        parent: an estimator that it goes on from, where the family can.
+
+    Raises:
+        TrainingError: the project's code cannot fit it.
+    """
+    name, params, most = chosen
+    family = spec.family(name)
     features = as_features(rows.fit, rows.features)
     labels = pd.Series(project.task.truth(rows.fit, project.config.dataset.label))
     if parent is not None and family.go_on is not None:
-        rounds = family.go_on(parent, found.best.params, features, labels)
+        rounds = family.go_on(parent, params, features, labels)
     else:
-        rounds = islice(family.fit(found.best.params, features, labels), found.rounds)
+        rounds = islice(family.fit(params, features, labels), most)
     try:
         return deque(rounds, maxlen=1).pop()
     except Exception as error:  # the project's own code can raise anything
-        params = mlflow_tracking.shortened(str(dict(found.best.params)))
+        said = mlflow_tracking.shortened(str(dict(params)))
         raise TrainingError(
             f"family {family.name!r} could not be fitted on {rows.fit.height:,} rows, though its trial was "
-            f"on {rows.train.height:,}; parameters {params}: "
+            f"on {rows.train.height:,}; parameters {said}: "
             f"{type(error).__name__}: {mlflow_tracking.shortened(str(error))}",
             hint=f"the whole traceback is in {mlflow_tracking.ERROR} of the training's MLflow run",
         ) from error

@@ -13,7 +13,7 @@ from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
 
-__all__ = ["log_judged", "reference_of"]
+__all__ = ["judge", "log_judged", "reference_of"]
 
 _REFERENCE_ROWS = 10_000
 _HOLDOUT_ROWS = 200_000
@@ -36,13 +36,14 @@ def log_judged(
         answer: gives a model's answers to some of the rows.
     """
     answers = answer(rows.holdout)
-    metrics = _judge(project, rows.holdout, answers)
+    metrics = judge(project, rows.holdout, answers)
     log_table(client, run_id, reference_of(project, rows, answers).table(), REFERENCE)
     log_table(client, run_id, sample_rows(rows.holdout, _HOLDOUT_ROWS, project.config.train.seed), HOLDOUT)
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
-def _judge(project: Project, holdout: pl.DataFrame, answers: Answers) -> Mapping[str, float]:
+def judge(project: Project, holdout: pl.DataFrame, answers: Answers) -> Mapping[str, float]:
+    """Return the metrics of answers to the hold-out, of all of it and by month."""
     dataset, task = project.config.dataset, project.task
     truth = task.truth(holdout, dataset.label)
     judged = {f"holdout_{name}": value for name, value in task.evaluate(truth, answers).items()}

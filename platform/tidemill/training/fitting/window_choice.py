@@ -12,9 +12,10 @@ from tidemill.project import Project
 from tidemill.tasks.paired_bootstrap import gain_interval
 from tidemill.tasks.task import Answers
 from tidemill.training.candidate_windows import Window
+from tidemill.training.fitting.split_rows import SplitRows
 from tidemill.training.rows_of_windows import change_point, rows_in
 
-__all__ = ["Compared", "WindowChoice", "choose_window"]
+__all__ = ["Compared", "WindowChoice", "choose_window", "rows_of_window"]
 
 Answer = Callable[[pl.DataFrame], Answers]
 _FEWEST = 1000
@@ -95,6 +96,16 @@ def choose_window(
     rows = whole if isinstance(found, str) else found
     compared = tuple(replace(each, chosen=number == best) for number, each in enumerate(results))
     return WindowChoice(windows[best], rows, compared, change)
+
+
+def rows_of_window(project: Project, rows: SplitRows, window: Window) -> SplitRows:
+    """Return the sides with the rows to fit on of a window that was chosen before, as `choose_window` did."""
+    dataset = project.config.dataset
+    if dataset.time is None:
+        return rows
+    change = change_point(rows.train, dataset.time, (*rows.features, dataset.label))
+    found = rows_in(window, rows.fit, dataset.time, change)
+    return rows if isinstance(found, str) else replace(rows, fit=found)
 
 
 def _compare(

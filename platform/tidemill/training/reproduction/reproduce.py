@@ -1,0 +1,160 @@
+"""Brings back the code and the data of a run, fits its model once more, and compares the two."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from tidemill.data.repository.dvc_command import Tell, ignore_progress
+from tidemill.data.repository.git import git, git_try
+from tidemill.data.repository.revisions import outputs_at
+from tidemill.data.versioning.checkout import checkout
+from tidemill.errors import TrainingError
+from tidemill.project import Project, load_project
+from tidemill.training.reproduction.refitting import METRICS, REFERENCE_AGAIN
+from tidemill.training.reproduction.verdict import WITHIN, Reproduction, compare_models
+from tidemill.training.tracking.mlflow_tracking import connect
+from tidemill.training.tracking.origins.environment_capture import LOCKS
+from tidemill.training.tracking.reference_rows import ReferenceRows
+from tidemill.training.tracking.run_files import read_table
+from tidemill.training.tracking.run_lineage import Lineage, installed
+from tidemill.training.tracking.training_result import REFERENCE, TrainedModel
+from tidemill.training.tracking.whole_runs import read_whole_runs
+
+__all__ = ["environment_changes", "reproduce"]
+
+_CUT = "# too large for this patch: "
+
+
+def reproduce(
+    project: Project, run_id: str, *, within: float = WITHIN, tell: Tell = ignore_progress
+) -> Reproduction:
+    """Fit the model of a run once more, in a worktree of its commit with its patch and training set.
+
+    Its family, parameters and rounds are those on record; the search that chose them is not repeated. Where
+    the model was fitted again on all rows (``train.refit``), what was judged is compared. It is fitted in the
+    environment that is there.
+
+    Args:
+        project: whose run it is; its files and records are not changed.
+        run_id: a finished training of Tidemill.
+        within: the largest difference of two scores that counts as none.
+        tell: the callback for progress.
+
+    Raises:
+        RunNotFound: there is no such run.
+        TrainingError: the record is not enough, or the model cannot be fitted any more.
+        DataError: git or DVC does not have its code or its data any more.
+    """
+    [run] = read_whole_runs(project, [run_id])
+    lineage, trained = _require_record(run.lineage, run.trained, run.patch, run_id)
+    recorded = ReferenceRows.from_table(
+        read_table(connect(project), run_id, REFERENCE), project.config.dataset.label
+    )
+    with TemporaryDirectory(prefix="tidemill-reproduce-") as name:
+        folder = Path(name)
+        tell("code", f"commit {lineage.git_commit[:10]}", None, None)
+        with _worktree(project, lineage.git_commit, folder, run.patch) as tree:
+            tell("data", "checking out the training set", None, None)
+            _bring_data(project, lineage, tree, folder, tell)
+            tell("fit", f"{trained.family}, {trained.rounds} rounds", None, None)
+            _refit(tree, trained, lineage, folder)
+        again = ReferenceRows.from_table(
+            pl.read_parquet(folder / REFERENCE_AGAIN), project.config.dataset.label
+        )
+        metrics = json.loads((folder / METRICS).read_text())
+    changes = environment_changes(project, lineage)
+    return compare_models((recorded, trained.metrics), (again, metrics), changes, within)
+
+
+def _require_record(
+    lineage: Lineage | None, trained: TrainedModel | None, patch: bytes, run_id: str
+) -> tuple[Lineage, TrainedModel]:
+    why = None
+    if lineage is None or trained is None or lineage.imported is not None:
+        why = "it is no finished training of Tidemill"
+    elif lineage.parent is not None:
+        why = f"it went on from version {lineage.parent.get('version')}: reproduce that one"
+    elif lineage.uncommitted is None:
+        why = "it is not on record whether its code was committed"
+    elif _CUT.encode() in patch:
+        why = "its patch lacks files that were too large"
+    elif lineage.uncommitted and not patch:
+        why = "the patch of its code that no commit held is gone"
+    if why is not None or lineage is None or trained is None:
+        raise TrainingError(
+            f"run {run_id} cannot be reproduced: {why}", hint="`tidemill runs show` tells what is on record"
+        )
+    return lineage, trained
+
+
+@contextmanager
+def _worktree(project: Project, commit: str, folder: Path, patch: bytes) -> Iterator[Path]:
+    tree = folder / "project"
+    git(project.root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
+    try:
+        if patch:
+            (folder / "uncommitted.patch").write_bytes(patch)
+            git(tree, "apply", "--whitespace=nowarn", str(folder / "uncommitted.patch"))
+        yield tree
+    finally:
+        git_try(project.root, "worktree", "remove", "--force", str(tree))
+
+
+def _bring_data(project: Project, lineage: Lineage, tree: Path, folder: Path, tell: Tell) -> None:
+    path = load_project(tree).config.dataset.path
+    if path in outputs_at(project, lineage.git_commit):
+        checkout(project, lineage.git_commit, [path], folder / "data", tell)
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "data" / path).rename(tree / path)
+    elif not (tree / path).is_file():
+        raise TrainingError(
+            f"commit {lineage.git_commit[:10]} has no {path}: neither git nor DVC keeps the training set",
+            hint="let the last stage of dvc.yaml write it, or add it: `tidemill data add`",
+        )
+
+
+def _refit(tree: Path, trained: TrainedModel, lineage: Lineage, folder: Path) -> None:
+    wanted = {"run_id": trained.run_id, "trained": trained.as_dict(), "as_of": lineage.as_of.isoformat()}
+    (folder / "request.json").write_text(json.dumps(wanted, default=str))
+    module = "tidemill.training.reproduction.refitting"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", module, str(tree), str(folder / "request.json"), str(folder)],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = " ".join(done.stderr.strip().splitlines()[-3:]) or f"exit code {done.returncode}"
+        raise TrainingError(
+            f"the model of run {trained.run_id} cannot be fitted any more: {said}",
+            hint="its environment may have been another one: `tidemill runs show` lists its packages",
+        )
+
+
+def environment_changes(project: Project, lineage: Lineage) -> list[str]:
+    """Return how the packages and the lock file differ from those of a training."""
+    now = installed(name for name in lineage.packages if name != "python")
+    changed = [
+        f"{name} {before}, now {now.get(name, 'none')}"
+        for name, before in sorted(lineage.packages.items())
+        if now.get(name) != before
+    ]
+    return [*changed, *_lock_changes(project.root, lineage.git_commit)]
+
+
+def _lock_changes(root: Path, commit: str) -> Iterator[str]:
+    for name in LOCKS:
+        then = git_try(root, "show", f"{commit}:{name}")
+        here = root / name
+        before = hashlib.sha256(then.stdout.encode()).hexdigest() if then.returncode == 0 else None
+        after = hashlib.sha256(here.read_bytes()).hexdigest() if here.is_file() else None
+        if before != after:
+            yield f"{name} is another one than at commit {commit[:10]}"
