@@ -203,9 +203,11 @@ def as_json(labels: pl.Series) -> Labels:
 
     >>> as_json(pl.Series([date(2024, 2, 29), None])).values.to_list()
     ['2024-02-29', None]
+    >>> as_json(pl.Series([Decimal("1.50")])).values.to_list()
+    [1.5]
     """
     if labels.dtype not in (pl.Date, pl.Datetime, pl.Time):
-        return Labels(labels, {})
+        return Labels(labels.cast(pl.Float64) if labels.dtype.is_decimal() else labels, {})
     texts = [None if value is None else iso_text(value) for value in labels.to_list()]
     return Labels(pl.Series(labels.name, texts, pl.String), {})
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,6 +55,7 @@ def project(tmp_path, monkeypatch):
     return lambda task: Logged(tmp_path / "log", task)
 
 
+DECIMALS = [Decimal(text) for text in ("1.50", "-2.00", "0.10", "3.00")]
 NAMED = Binary("roc_auc", classes=("no", "yes"))
 SEVERAL = Multiclass("accuracy", classes=("1", "2", "storm"))
 
@@ -80,6 +82,24 @@ def test_labels_are_logged_by_task(project, tmp_path, kind, task, labels, truth)
     done = import_label_file(project(task), file, SystemClock())
     assert done.labels == 4
     found = read_labelled(tmp_path / "log", "m", *ALWAYS, ALWAYS[1])
+    assert task.truth_of_log(found).tolist() == truth
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "truth"),
+    [
+        (Regression("neg_mae"), DECIMALS, [1.5, -2.0, 0.1, 3.0]),
+        (SEVERAL, [Decimal("1.00"), Decimal(2), Decimal("2.00"), Decimal(1)], [0, 1, 1, 0]),
+        (Custom("m:f"), DECIMALS, [1.5, -2.0, 0.1, 3.0]),
+        (Custom("m:f"), [[one] for one in DECIMALS], [[1.5], [-2.0], [0.1], [3.0]]),
+    ],
+    ids=["regression", "several", "custom", "lists"],
+)
+def test_labels_may_be_decimals(project, tmp_path, task, labels, truth):
+    rows = pl.DataFrame({"prediction_id": [f"p{n}" for n in range(4)], "label": labels})
+    rows.write_parquet(tmp_path / "labels.parquet")
+    assert import_label_file(project(task), tmp_path / "labels.parquet", SystemClock()).labels == 4
+    found = read_labelled(tmp_path / "log", "m", *ALWAYS, SystemClock().now())
     assert task.truth_of_log(found).tolist() == truth
 
 

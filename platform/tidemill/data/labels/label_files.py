@@ -8,6 +8,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +208,7 @@ def _keep(
     reading.rows.append(
         {
             "key": tuple(data.get(name) for name in reading.key),
-            "label": label if isinstance(label, str | int | float | bool) else _text(label),
+            "label": label if isinstance(label, str | int | float | bool) else _written(label),
             "known": known,
             "annotator": None if who is None or who == "" else str(who),
             "source": source,
@@ -234,6 +236,15 @@ def _pretty(value: Any) -> Any:
         (inner,) = value.values()
         value = inner
     return None if value == [] else value
+
+
+def _written(label: Any) -> str:
+    """Return a label as CSV would have it.
+
+    >>> _written(Decimal("63.70")), _written(date(2024, 2, 29)), _written(["a", 1])
+    ('63.70', '2024-02-29', '["a", 1]')
+    """
+    return str(label) if isinstance(label, Decimal | date) else _text(label)
 
 
 def _text(value: Any) -> str:

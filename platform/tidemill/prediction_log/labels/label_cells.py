@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -54,7 +55,22 @@ class LabelReader:
             value = _day(value) if self.trained == pl.Date else _instant(value)
         elif self._is_json and isinstance(value, str):
             value = orjson.loads(value)
-        return self.task.label_given(value.to_list() if isinstance(value, pl.Series) else value)
+        return self.task.label_given(_without_decimals(value))
+
+
+def _without_decimals(value: Any) -> Any:
+    """Return a value with decimals as JSON's numbers, at any depth.
+
+    >>> _without_decimals({"q": [Decimal("1.50"), Decimal("2.00")]})
+    {'q': [1.5, 2]}
+    """
+    if isinstance(value, Decimal) and value.is_finite():
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, list | pl.Series):
+        return [_without_decimals(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _without_decimals(each) for name, each in value.items()}
+    return value
 
 
 def _day(value: Any) -> date:
