@@ -1,5 +1,6 @@
 """Loads a model version with what reads its features, and tries it out."""
 
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,13 +10,14 @@ from tidemill.features.online.circuit_breaker import CircuitBreaker
 from tidemill.features.project_features import hidden_fields
 from tidemill.prediction_log.writing.redaction import redaction_for
 from tidemill.project import Project
+from tidemill.project.feature_columns import read_columns
 from tidemill.registry.versions.model_cache import load_cacheable_scorer
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.feature_readers import ReaderCache, open_reader
 from tidemill.serving.observability.replica_metrics import Metrics
 from tidemill.serving.routing.loaded_version import LoadedModel
 
-__all__ = ["feature_readers", "load_model"]
+__all__ = ["feature_readers", "load_model", "trial_row"]
 
 _CACHED_ROWS = 100_000  # of all views together; those used least recently go first
 
@@ -62,9 +64,33 @@ def load_model(
     """
     features = open_reader(project, readers)
     scorer = load_cacheable_scorer(project, version)
-    # Never trained on such a row, but of the right shape: it also fills caches before the first request.
-    unknown = {*scorer.words, *scorer.lists}
-    trial = {name: None if name in unknown else 0.0 for _, name in features.features}
+    trial = trial_row([name for _, name in features.features], scorer.words, scorer.lists, _texts(project))
     scorer.predict(pd.DataFrame({name: [value] for name, value in trial.items()}))
     redaction = redaction_for(project, application.request, hidden_fields(project))
     return LoadedModel(version, scorer, features, now, redaction)
+
+
+def trial_row(
+    names: Sequence[str], words: Collection[str], lists: Collection[str], texts: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return a row of the right shape to try a version on, which also fills caches before the first request.
+
+    Args:
+        names: all features.
+        words: those that are text; one that requests may leave out is missing.
+        lists: those that are lists.
+        texts: text features that every request has, with a value: their model may take no gap.
+
+    >>> trial_row(["age", "plan", "message"], ["plan", "message"], [], {"message": "I was charged twice"})
+    {'age': 0.0, 'plan': None, 'message': 'I was charged twice'}
+    """
+    unknown = {*words, *lists}
+    return {name: texts.get(name) if name in unknown else 0.0 for name in names}
+
+
+def _texts(project: Project) -> dict[str, str]:
+    """Return a value of each text feature without which a request is refused."""
+    if project.has_store:
+        return {}
+    needed = [one for one in read_columns(project) if one.type == "text" and one.required]
+    return {one.name: str(one.example or next(iter(one.categories), one.name)) for one in needed}
