@@ -7,6 +7,7 @@ from tidemill.data.profiling.number_notations import is_notation
 from tidemill.plurals import counted
 from tidemill.quickstart.calibration import Thresholds
 from tidemill.quickstart.choices import Assumption, Choices, default_metric
+from tidemill.quickstart.far_values import far_values
 from tidemill.quickstart.init_options import alike
 from tidemill.tasks.natural_metric import metric_of
 
@@ -58,9 +59,15 @@ def assumptions(choices: Choices, source: str, found: Thresholds) -> list[Assump
         lines.append(Assumption("text", named, "write them alike in the source, and init again"))
     if twins := _alike(choices):
         lines.append(Assumption("beware", twins, "make them one in the source, and init again"))
+    if far := _far(choices):
+        where = "correct the source, or narrow min and max in expectations.yaml"
+        lines.append(Assumption("beware", f"{far}: far from all others, are they right?", where))
     if left_out := choices.features.left_out:
         named = _some(f"{name} ({why})" for name, why in left_out.items())
         lines.append(Assumption("left out", named, "features.yaml: add a line to use one"))
+    if prose := [name for name in choices.features.left_out if profile.columns[name].is_prose]:
+        what = f"{_some(prose)}: no ready-made family reads the words of a text; one of your own can"
+        lines.append(Assumption("words", what, "docs/free-text.md"))
     if suspicious := choices.features.suspicious:
         named = _some(f"{name} {why}" for name, why in suspicious.items())
         lines.append(Assumption("beware", f"{named}: is it known at the prediction?", "features.yaml"))
@@ -100,6 +107,22 @@ def _alike(choices: Choices) -> str:
     for feature in choices.features.chosen:
         found += [f"{feature.name}: {' and '.join(map(repr, group))}" for group in alike(feature.categories)]
     return _some(found)
+
+
+def _far(choices: Choices) -> str:
+    """Name the features, and the target, that have values far from all others; of personal ones none."""
+    sample, columns = choices.profile.sample, choices.profile.columns
+    names = [choices.target.column] if not choices.target.classes else []
+    names += [one.name for one in choices.features.chosen if one.type in ("number", "integer")]
+    found = {
+        name: values
+        for name in names
+        if columns[name].personal is None and (values := far_values(sample[name]))
+    }
+    return _some(
+        f"{name} ({', '.join(f'{value:.6g}' for value in values[:3])}{' …' if len(values) > 3 else ''})"
+        for name, values in found.items()
+    )
 
 
 def _target(choices: Choices) -> str:

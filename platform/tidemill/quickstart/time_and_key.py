@@ -152,6 +152,7 @@ def _assumed_key(
         if one.name not in (options.target, time)
         and not one.personal
         and not one.is_constant
+        and not one.is_prose
         and not is_pattern(one.name)
     ]
     able = [one.name for one in left if one.is_unique and one.looks_like_id]

@@ -168,6 +168,29 @@ def test_what_is_assumed_of_the_key_is_said(tmp_path: Path):
     assert draft(two, tmp_path, ask=lambda *_: "none").choices.key is None
 
 
+def test_free_text_is_no_key_and_what_reads_it_is_said(tmp_path: Path):
+    made = draft(
+        TABLE.drop("id").with_columns(message=pl.Series(f"my parcel {n} came too late" for n in range(N))),
+        tmp_path,
+    )
+    said = {one.subject: one for one in made.assumptions}
+    assert (made.choices.key, said["key"].text) == (None, "none")
+    assert "message (free text: 100% of its values are distinct)" in said["left out"].text
+    assert (said["words"].text.partition(":")[0], said["words"].where) == ("message", "docs/free-text.md")
+    assert Path(__file__).parents[3].joinpath(said["words"].where).is_file()
+
+
+def test_values_far_from_all_others_are_said(tmp_path: Path):
+    prices = np.exp(R.normal(11, 1.5, N))  # a long tail is none
+    age = [999 if n == 7 else n % 60 for n in range(N)]
+    odd = TABLE.with_columns(price=pl.Series([*prices[1:], 1e12]), age=pl.Series(age), email=age)
+    made = draft(odd, tmp_path, target="price")
+    [far] = [one.text for one in made.assumptions if one.subject == "beware"]
+    assert far == "price (1e+12), age (999): far from all others, are they right?"
+    plain = draft(TABLE.with_columns(price=prices), tmp_path, target="price")
+    assert "beware" not in {one.subject for one in plain.assumptions}
+
+
 def test_the_target_the_key_and_the_delay_of_labels_are_asked_for_where_columns_offer_them(tmp_path: Path):
     asked = {}
 

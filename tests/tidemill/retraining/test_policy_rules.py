@@ -11,7 +11,7 @@ from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import AlertFact, EstimateFact, Hold, Retrain, Situation, TurnFact
 from tidemill.retraining.policy_rules import RULES, decide, explain
 from tidemill.retraining.situation import gather
-from tidemill.retraining.triggers.policy_causes import too_old
+from tidemill.retraining.triggers.policy_causes import too_old, unheard
 from tidemill.state import open_state
 from tidemill.state.external_alerts import ExternalAlert, record_external
 
@@ -131,6 +131,17 @@ def test_an_alert_that_is_too_old_for_a_policy_is_named():
     others = replace(old, kind="kpi"), replace(old, monitor="other")
     assert outcome(policy(), alerts=(old,)) is None
     assert too_old(policy(monitors=["delay"]), [old, ALERT, *others], NOW) == [old]
+
+
+def test_an_open_alert_that_no_condition_names_is_named():
+    broken = replace(ALERT, kind="feature_drift")
+    others = (
+        replace(broken, monitor="other"),
+        replace(broken, kind="external"),
+        replace(broken, last_seen_at=NOW - 15 * DAY),
+    )
+    assert unheard(policy(monitors=["delay"]), [ALERT, broken, *others], NOW) == [broken]
+    assert unheard(policy(alerts=["feature_drift"]), [broken], NOW) == []
 
 
 def test_a_schedule_counts_from_the_last_turn():

@@ -186,7 +186,7 @@ def _show(console: "Console", erased: "Erased") -> None:
         add(job["id"], f"slow prediction, {job['status']}", counted(job["lines"], "line"), "jobs", "erased")
     for name, count in found["texts"].items():
         add(name, "log or report", counted(count, "mention"), "texts", "masked")
-    told = f"{found['predictions']:,} and {counted(found['labels'], 'label')}"
+    told = f"{counted(found['predictions'], 'prediction')}, {counted(found['labels'], 'label')}"
     add("predictions", "prediction log", told, "log", "blanked")
     console.print(table)
     for place in found["places"]:

@@ -72,6 +72,8 @@ def explain(
                 print_wrapped(console, f"  what asks: {each['cause']}", "    ")
             for late in each["too_old"]:
                 print_wrapped(console, f"  does not count: {late}", "    ")
+            for unheard in each["unheard"]:
+                print_wrapped(console, f"  asks for no turn: {unheard}", "    ")
             for rule, reason in each["rules"].items():
                 mark, said = ("✗", f": {reason}") if reason else ("✓", "")
                 if not reason and rule == "unchanged" and each["untold"]:

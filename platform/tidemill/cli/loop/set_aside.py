@@ -40,8 +40,10 @@ def said_set_aside(name: str, found: Mapping[str, Any]) -> str:
     >>> said_set_aside("table", {"rejected": 10, "rows": 400, "broken": broken, "file": "data/bad.parquet"})
     '! table: 10 of 400 rows set aside: plan: not_null (7), age: in_range(0, 9) (4) · data/bad.parquet'
     """
+    from tidemill.data.validation.row_reasons import told_rule
+
     most = sorted(found["broken"].items(), key=lambda one: -one[1])
-    reasons = ", ".join(f"{rule} ({rows:,})" for rule, rows in most[:_REASONS])
+    reasons = ", ".join(f"{told_rule(rule)} ({rows:,})" for rule, rows in most[:_REASONS])
     more = f", {len(most) - _REASONS} more reasons" if len(most) > _REASONS else ""
     place = f" · {found['file']}" if found["file"] else ""
     rows = f"{found['rejected']:,} of {counted(found['rows'], 'row')}"

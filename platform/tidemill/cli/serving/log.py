@@ -75,7 +75,9 @@ def _render_counts(console: "Console", project: "Project", counts: "LogCounts") 
         f"{format_moment(counts.last_at)}; {counted(counts.labels, 'label')}"
     )
     print_indented(console, f"of them {counts.test:,} test traffic, {counted(counts.shadows, 'shadow')}")
-    wrong = "other than 0 and 1" if project.task.kind == "binary" else "without a value"
+    classes = project.config.dataset.classes or (0, 1)
+    two = project.task.kind == "binary"
+    wrong = f"other than {' and '.join(map(str, classes))}" if two else "without a value"
     print_indented(
         console,
         f"{counted(counts.unmatched, 'label')} without a prediction, "

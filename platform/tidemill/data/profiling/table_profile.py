@@ -19,6 +19,8 @@ _COUNTED_EXACTLY = 2_000_000
 _ID = re.compile(
     r"(^|[^a-zA-Z])(id|uuid|guid|key|index|no|nr|number)$|[a-z](Id|ID|Key)$|^(Unnamed: \d+|)$", re.I
 )
+_PROSE = 4
+"""Words of a value, on average, from which on text is prose: ids and names have fewer."""
 _MOST_OWN = 0.9
 """Share of distinct values from which on text is not a category, but a name, an id or prose."""
 
@@ -42,6 +44,8 @@ class ColumnProfile:
     """For text of at most twenty distinct values: all of them, sorted."""
     personal: str | None = None
     """The kind of personal data that it seems to contain."""
+    words: float = 0.0
+    """Of text: how many words a value has on average."""
 
     @property
     def known(self) -> int:
@@ -69,6 +73,11 @@ class ColumnProfile:
     def is_constant(self) -> bool:
         """Whether it says nothing: one value in every row, or none at all."""
         return self.distinct == 0 or (self.distinct == 1 and not self.nulls)
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether it is free text of several words: it describes a row, and names none."""
+        return self.is_text and self.words >= _PROSE and self.looks_like_id
 
     @property
     def is_unique(self) -> bool:
@@ -178,7 +187,17 @@ def _column(
         high=facts.get(f"high\0{name}"),
         typical=typical,
         personal=looks_personal(name, column.head(1000)),
+        words=_words(values.head(1000)) if dtype == pl.String else 0.0,
     )
+
+
+def _words(texts: pl.Series) -> float:
+    """Return how many words a text has on average.
+
+    >>> _words(pl.Series(["my parcel is late", "refund"])), _words(pl.Series([], dtype=pl.String))
+    (2.5, 0.0)
+    """
+    return float(texts.str.count_matches(r"\S+").cast(pl.Float64).mean() or 0.0)  # type: ignore[arg-type]
 
 
 def _mean_of_lists(lists: pl.Series) -> list[Any]:

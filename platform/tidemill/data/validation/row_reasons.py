@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-__all__ = ["REASON", "reasons"]
+__all__ = ["REASON", "reasons", "told_rule"]
 
 REASON = "reason"
 """Column of the rejected rows with all rules that the row breaks, joined by ``; ``."""
@@ -23,8 +23,17 @@ def reasons(rules: Mapping[str, pl.Series]) -> pl.Series:
     """
     if not rules:
         return pl.Series(REASON, [], pl.String)
-    texts = [pl.when(mask).then(pl.lit(_TYPE.sub(_told, rule))) for rule, mask in rules.items()]
+    texts = [pl.when(mask).then(pl.lit(told_rule(rule))) for rule, mask in rules.items()]
     return pl.select(pl.concat_str(texts, separator="; ", ignore_nulls=True).alias(REASON)).to_series()
+
+
+def told_rule(rule: str) -> str:
+    """Return a broken rule in the words of a reader: a rule of a type as what a value is not.
+
+    >>> told_rule("seats: can be int32"), told_rule("age: in_range(0, 9)")
+    ('seats: cannot be read as a whole number (int32)', 'age: in_range(0, 9)')
+    """
+    return _TYPE.sub(_told, rule)
 
 
 def _told(rule: re.Match[str]) -> str:

@@ -19,6 +19,7 @@ from tidemill.registry.gates.gate_rules import Evaluation, Verdict, decide
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import load_holdout, load_judged, load_scorer
 from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.tasks.natural_metric import metric_of
 from tidemill.tasks.paired_bootstrap import Interval, gain_interval
 from tidemill.tasks.task import Answers
 from tidemill.training.hashed_split import HashedSplit
@@ -49,7 +50,7 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
             problem = (
                 f"version {champion.version} may have learnt from all {all_rows.height:,} rows of the "
                 f"hold-out: the columns, the seed or the kind of split have changed since; judge the new "
-                f"version by its metrics, with gate.mode: dry_run"
+                f"version by its metrics, with gate.mode: dry_run{_own_figures(project, candidate, champion)}"
             )
             return decide(gate, Evaluation(candidate.version, {}, 0, (problem,)), None)
         truth = project.task.truth(rows, project.config.dataset.label)
@@ -72,6 +73,16 @@ def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | 
         "milliseconds_per_row": {"candidate": my_speed, "champion": their_speed},
     }
     return replace(verdict, numbers={**verdict.numbers, **about})
+
+
+def _own_figures(project: Project, *versions: ModelVersion) -> str:
+    """Return what each version reached on its own hold-out, in brackets; nothing where none is on record."""
+    name = project.config.gate.metric
+    known = {one.version: one.metrics.get(f"holdout_{name}") for one in versions}
+    said = [
+        f"{metric_of(name).said(value)} of version {one}" for one, value in known.items() if value is not None
+    ]
+    return f" ({', '.join(said)}, each on its own hold-out)" if said else ""
 
 
 def milliseconds_per_row(scorer: Scorer, rows: pd.DataFrame) -> float:

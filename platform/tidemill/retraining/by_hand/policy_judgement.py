@@ -9,7 +9,7 @@ from tidemill.retraining.policies import load_policies
 from tidemill.retraining.policy_facts import Hold
 from tidemill.retraining.policy_rules import explain, judge
 from tidemill.retraining.situation import gather
-from tidemill.retraining.triggers.policy_causes import too_old
+from tidemill.retraining.triggers.policy_causes import too_old, unheard
 from tidemill.retraining.triggers.untold_changes import untold_change
 from tidemill.state import State
 
@@ -44,6 +44,10 @@ def judge_policies(project: Project, state: State, now: datetime) -> list[dict[s
                     f"{each.last_seen_at:%Y-%m-%d %H:%M} UTC, is too old "
                     f"(max_age: {policy.max_age.total_seconds() / 86400:g} days)"
                     for each in too_old(policy, facts.alerts, now)
+                ],
+                "unheard": [
+                    f"{each.kind} of monitor {each.monitor}: no condition of the policy names this kind"
+                    for each in unheard(policy, facts.alerts, now)
                 ],
             }
         )

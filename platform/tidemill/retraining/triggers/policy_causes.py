@@ -8,7 +8,7 @@ from tidemill.retraining.policies import Condition, Policy
 from tidemill.retraining.policy_facts import DRIFT, AlertFact, Cause, Situation, alert_cause
 from tidemill.retraining.triggers.cron import last_moment
 
-__all__ = ["causes_of", "recent", "too_old"]
+__all__ = ["causes_of", "recent", "too_old", "unheard"]
 
 _EXTERNAL = "external"
 """The kind of alerts that something else told; their monitor is ``<who>/<name>``."""
@@ -66,6 +66,18 @@ def too_old(policy: Policy, alerts: Sequence[AlertFact], now: datetime) -> list[
         if policy.monitors is None or alert.monitor in policy.monitors or alert.kind == _EXTERNAL
     ]
     return [alert for alert in of_monitors if any(_meets(condition, alert) for condition in named)]
+
+
+def unheard(policy: Policy, alerts: Sequence[AlertFact], now: datetime) -> list[AlertFact]:
+    """Return the alerts of a policy's monitors of which no condition names the kind: they ask for no turn."""
+    named = [each for each in policy.mentioned if each.alert is not None or each.webhook is not None]
+    return [
+        alert
+        for alert in recent(policy, alerts, now)
+        if alert.kind != _EXTERNAL
+        and (policy.monitors is None or alert.monitor in policy.monitors)
+        and not any(_meets(condition, alert) for condition in named)
+    ]
 
 
 def _holds(

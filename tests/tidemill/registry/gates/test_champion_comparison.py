@@ -9,7 +9,7 @@ import pytest
 
 from tests.tidemill.training.small_project import Data
 from tidemill.errors import RegistryError
-from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.gates.champion_comparison import _own_figures, compare
 from tidemill.registry.importing.mlflow_models import fetch_model
 from tidemill.registry.importing.model_import import ImportRequest, ProjectState, import_version
 from tidemill.registry.versions.model_versions import get_version, load_holdout, load_judged, load_scorer
@@ -45,6 +45,14 @@ def test_a_later_candidate_that_is_worse_than_one_answer_for_all_is_warned_of(re
     log_table(connect(registered), candidate.run_id, held, HOLDOUT)
     reasons = " ".join(compare(registered, candidate, champion).reasons)
     assert "warning: version 2 is worse than always answering the share of the positive class" in reasons
+
+
+def test_versions_that_cannot_be_compared_are_told_with_their_own_figures(registered):
+    versions = [get_version(registered, one) for one in ("2", "1")]
+    two, one = (f"{version.metrics['holdout_roc_auc']:.4f}" for version in versions)
+    said = f" (roc_auc {two} of version 2, roc_auc {one} of version 1, each on its own hold-out)"
+    assert _own_figures(registered, *versions) == said
+    assert _own_figures(registered, *(replace(version, tags={}) for version in versions)) == ""
 
 
 def test_a_version_that_learnt_from_its_hold_out_is_judged_by_the_twin_that_did_not(registered):

@@ -77,6 +77,8 @@ class PolicyNow:
     """Rule → why it holds the turn, or None; empty where nothing asks for one."""
     untold: str | None
     too_old: Sequence[str]
+    unheard: Sequence[str]
+    """Open alerts of which no condition names the kind."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any
 
-from tidemill.project import Project
 from tidemill.serving.runtime.replica.version_loading import _texts, trial_row
 
 COLUMNS = """
@@ -18,8 +17,9 @@ columns:
 
 def test_text_that_every_request_brings_is_there(tmp_path: Path):
     (tmp_path / "features.yaml").write_text(COLUMNS)
-    project = cast("Project", SimpleNamespace(root=tmp_path, params={}, has_store=False))
+    project: Any = SimpleNamespace(root=tmp_path, params={}, has_store=False)
+    stored: Any = SimpleNamespace(has_store=True)
     words = ["message", "channel", "subject"]
     row = trial_row([*words, "age"], words, [], _texts(project))
     assert row == {"message": "I was charged twice", "channel": "chat", "subject": None, "age": 0.0}
-    assert _texts(cast("Project", SimpleNamespace(has_store=True))) == {}
+    assert _texts(stored) == {}
