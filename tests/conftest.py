@@ -226,7 +226,7 @@ def ray_of_the_session() -> Iterator[None]:
     with needed_processes_only():
         ray.init(
             address="local",
-            num_cpus=2,
+            num_cpus=1,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
