@@ -81,7 +81,7 @@ def wait_until_it_answers(address):
         time.sleep(0.1)
 
 
-def test_a_script_records_a_run_through_the_door(addresses):
+def test_a_script_records_a_run_through_the_door(addresses, tmp_path):
     tracking, door, token = addresses
     environment = {
         **os.environ,
@@ -91,7 +91,12 @@ def test_a_script_records_a_run_through_the_door(addresses):
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     }
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", SCRIPT],
+        env=environment,
+        cwd=tmp_path,  # this checkout is a project, whose runs leave what they are made from in it
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
