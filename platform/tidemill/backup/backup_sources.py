@@ -12,7 +12,7 @@ from tidemill.project import ProjectFolder
 __all__ = ["CHOICES", "ArtifactStore", "chosen_files", "dvc_remote"]
 
 CHOICES = ("log", "runs", "reports", "data", "keys")
-_FOLDERS = {"log": "predictions", "reports": "reports", "data": "remote"}
+_FOLDERS = {"log": "predictions", "runs": "origins", "reports": "reports", "data": "remote"}
 """By choice, the folder in ``.tidemill``."""
 _KEYS = ("privacy.key", "keys.json")
 
@@ -59,7 +59,7 @@ class ArtifactStore:
 
 
 def chosen_files(project: ProjectFolder, choices: Collection[str]) -> Iterator[tuple[str, Path]]:
-    """Yield the names of members and their files for choices other than runs."""
+    """Yield the names of members and their files, without those that MLflow keeps of runs."""
     if "keys" in choices:
         yield from ((f"home/{name}", project.home / name) for name in _KEYS if (project.home / name).exists())
     for choice, folder in _FOLDERS.items():

@@ -56,7 +56,7 @@ def shop(served_parcels: Project) -> Project:
     (log / "w_1.ndjson").write_bytes(b'{"id": 1}\n{"id": 2}\n{"id"')
     (log.parents[1] / ".maintenance").touch()
     (home / "privacy.key").write_text("0" * 64)
-    for folder in ("reports", "remote"):
+    for folder in ("reports", "remote", "origins"):
         (home / folder).mkdir()
         (home / folder / "file").write_text(folder)
     (served_parcels.root / ".gitignore").write_text("/.tidemill/\n")
@@ -79,7 +79,7 @@ def test_everything_comes_back_in_another_folder(shop: Project, tmp_path: Path):
     assert verify_backup(shop, place, tmp_path / "empty") == made.facts
     new = clone_of(shop, tmp_path / "clone")
     assert restore_backup(new, place) == made.facts
-    for folder in ("artifacts", "reports", "remote"):
+    for folder in ("artifacts", "reports", "remote", "origins"):
         assert tree(new.home / folder) == tree(shop.home / folder) != {}
     [segment] = tree(new.home / "predictions").values()
     assert segment == b'{"id": 1}\n{"id": 2}\n', "the half of a line was still being written"
