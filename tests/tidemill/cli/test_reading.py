@@ -15,13 +15,16 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
+from typer.testing import CliRunner
 
 import tidemill.state
 from tests.tidemill.cli.one_process import run_each
 from tests.tidemill.serving.small_project import add_version, make_project
 from tests.warm_python import COMMAND, run_warm
+from tidemill.cli.main import app
 from tidemill.data.repository.repository_setup import init_workspace
 from tidemill.data.versioning.add import add
+from tidemill.errors import NotWritable
 from tidemill.ids import new_id
 from tidemill.project import load_project, open_folder
 from tidemill.registry.versions.alias_names import CHAMPION
@@ -512,3 +515,21 @@ def test_an_alias_that_cannot_be_adopted_leaves_the_deployments_shown(root: Path
     assert json.loads(shown.stdout)["deployments"] == []
     assert promoted.returncode == 1
     assert "cannot be opened: Permission denied" in promoted.stderr
+
+
+def test_a_card_is_shown_written_as_a_page_and_given_as_values(root: Path, tmp_path: Path):
+    def card(*options):
+        return CliRunner().invoke(app, ["models", "card", *map(str, options), "-p", str(root)])
+
+    shown = card("champion")
+    assert (shown.exit_code, shown.stdout.splitlines()[0]) == (0, f"# Model card: {MODEL} 2")
+    assert "**Gain in its metric:** +0.0158" in shown.stdout
+    assert "has no reference/reference.parquet" in shown.stdout
+    values = json.loads(card("mine", "--json").stdout)
+    assert (values["version"], values["gate"], values["said"]["owner"]) == ("1", None, None)
+    written = card(2, "--html", tmp_path / "card.html")
+    assert f"✓ {MODEL} 2" in written.stdout
+    assert f"<h1>Model card: {MODEL} 2</h1>" in (tmp_path / "card.html").read_text()
+    refused = card("--html", tmp_path)  # a folder
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert isinstance(refused.exception, NotWritable)

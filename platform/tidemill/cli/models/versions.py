@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing, shorten
-from tidemill.cli.models import model_import
+from tidemill.cli.models import model_card, model_import
 from tidemill.cli.models.version_arguments import AnyVersion, Model, Version, is_version, meant_version
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
@@ -33,6 +33,7 @@ models_app = typer.Typer(no_args_is_help=True, help="See the versions of a model
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     model_import.add_to(models_app)
+    model_card.add_to(models_app)
     app.add_typer(models_app, name="models")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tidemill.state.record_reader import Records, Row
 
-__all__ = ["ServedPeriod", "served_periods", "slices_of", "turn_of"]
+__all__ = ["ServedPeriod", "monitor_runs_of", "served_periods", "slices_of", "turn_of"]
 
 _MOVES = 5000
 _RUNS = 500
@@ -59,6 +59,12 @@ def slices_of(records: Records, model: str, version: str) -> tuple[datetime, dic
         if found := run.results.get("slice_quality"):
             return run.at, found
     return None
+
+
+def monitor_runs_of(records: Records, model: str, version: str, most: int = 100) -> list[Row]:
+    """Return the last monitor runs that judged a version, among the last 500 of the model; latest first."""
+    where = f"version = ? AND verdict <> 'external' AND {_among_last('monitor_runs', 'at', _RUNS)}"
+    return records.select("monitor_runs", where, version, model, order="at DESC, id DESC", limit=most)
 
 
 def _among_last(table: str, moment: str, most: int) -> str:

@@ -92,6 +92,28 @@ def test_a_version_shows_gate_service_slices_cost_and_signature(browser, registe
     ]
 
 
+def test_a_card_shows_what_is_on_record_and_what_people_say(browser, registered, installation):
+    assert (
+        'href="/models/parcel-delay/versions/2/card"' in browser.get("/models/parcel-delay/versions/2").text
+    )
+    (installation.home.root / "card.yaml").write_text("owner: <b>Ada</b>\n")
+    page = browser.get("/models/parcel-delay/versions/champion/card").text
+    for said in (
+        "&lt;b&gt;Ada&lt;/b&gt;",
+        "depot = north",
+        "-0.0305 to 0.0034",
+        "not filled in",
+        "promotion",
+    ):
+        assert said in page
+    card = browser.get("/api/v1/models/parcel-delay/versions/2/card").json()["card"]
+    assert (card["by"], card["gate"]["champion"], len(card["served"])) == ("ada", "1", 2)
+    assert "Tidemill did not train" in card["unknown"][0]
+    (installation.home.root / "card.yaml").write_text("\nowners: Ada\n")
+    refused = browser.get("/api/v1/models/parcel-delay/versions/2/card")
+    assert (refused.status_code, "line 2" in refused.json()["error"]["message"]) == (409, True)
+
+
 def test_a_version_without_its_files_says_so_and_shows_the_rest(browser, registered):
     (registered / "MLmodel").unlink()
     page = browser.get("/models/parcel-delay/versions/2")

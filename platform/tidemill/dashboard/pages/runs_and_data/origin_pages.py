@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from tidemill.dashboard.pages.runs_and_data import (
+    card_page,
     data_comparison_page,
     data_pages,
     data_version_page,
@@ -22,6 +23,7 @@ def add_to(app: FastAPI) -> None:
     for pages in (
         run_comparison,
         run_pages,
+        card_page,
         version_pages,
         prediction_pages,
         data_comparison_page,

@@ -1,0 +1,62 @@
+"""``tidemill models card``: the card of a version."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidemill.cli.models.version_arguments import Version
+from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.output import emit
+from tidemill.errors import NotWritable
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to those about models."""
+    app.command(
+        "card",
+        epilog="Examples: tidemill models card   ·   tidemill models card 3 --html card.html   ·   "
+        "tidemill models card champion --json",
+    )(card)
+
+
+_Html = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write it as an HTML page instead.", show_default=False),
+]
+
+
+def card(
+    version: Version = None, html: _Html = None, project: ProjectDir = None, json: AsJson = False
+) -> None:
+    """Show the card of a version: all that is on record about it, and what card.yaml says.
+
+    As Markdown, unless asked otherwise. See docs/model-card.md.
+    """
+    from tidemill.cli.reading import open_reading
+    from tidemill.dashboard.records.card_reading import read_card
+    from tidemill.project import load_project
+    from tidemill.registry.cards.card_pages import html_page, markdown
+    from tidemill.registry.versions.alias_names import CHAMPION
+
+    _, records = open_reading(project)
+    made = read_card(load_project(project), records, version or CHAMPION, datetime.now(UTC))
+    if html is not None:
+        _write(html, html_page(made))
+    said = markdown(made).rstrip("\n") if html is None else f"✓ {made.model} {made.version}: {html}"
+    emit(made, json, lambda console: console.print(said, soft_wrap=True))
+
+
+def _write(path: Path, page: str) -> None:
+    from tidemill.files.atomic import replace_file
+
+    try:
+        replace_file(path, page)
+    except OSError as error:
+        raise NotWritable(
+            f"the card cannot be written: {path}: {error.strerror or error}",
+            hint="name a file in a folder that is there and can be written",
+        ) from error

@@ -1,0 +1,1 @@
+"""What is on record about one version on one sheet, with what people say about it."""
