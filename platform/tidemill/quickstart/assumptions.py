@@ -39,7 +39,7 @@ def assumptions(choices: Choices, source: str, found: Thresholds) -> list[Assump
         )
     if written := _written(choices):
         lines.append(Assumption("written", written, "params.yaml: data.formats"))
-    if months := choices.readings.months:
+    if (months := choices.readings.months) and choices.time is None:
         named = _some(f"{name} (periods without a day, as {value!r})" for name, value in months.items())
         lines.append(Assumption("text", named, "write their first days, as 2013-12-01, to have a time"))
     if clock := choices.readings.clock:

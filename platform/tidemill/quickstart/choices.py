@@ -136,7 +136,7 @@ def choose(
         readings=readings,
         labels_after=labels_after,
         split=split,
-        features=choose_features(profile, target, time, key, ask),
+        features=choose_features(profile, target, time, key, ask, readings.months),
     )
 
 

@@ -56,9 +56,23 @@ class Features:
 
 
 def choose_features(
-    profile: TableProfile, target: TargetChoice, time: TimeChoice | None, key: str | None, ask: Ask
+    profile: TableProfile,
+    target: TargetChoice,
+    time: TimeChoice | None,
+    key: str | None,
+    ask: Ask,
+    months: Mapping[str, str],
 ) -> Features:
     """Choose the features among the columns, and give the reasons why the others are left out.
+
+    Args:
+        profile: of the table.
+        target: what is predicted.
+        time: the moment of the prediction.
+        key: what a row is about.
+        ask: asks about leaks.
+        months: columns of months or quarters of a year, as ``2025-01``: where rows have a time, those to come
+            are all unseen.
 
     Raises:
         DataError: none is left.
@@ -68,7 +82,9 @@ def choose_features(
     for one in profile.columns.values():
         if one.name in (target.column, key) or (time and one.name == time.column):
             continue
-        if reason := _reason_against(one) or _known_later(profile, one, time):
+        passed = "a month or quarter of one year, which no later row has" if time else None
+        reason = passed if one.name in months else None
+        if reason := reason or _reason_against(one) or _known_later(profile, one, time):
             left_out[one.name] = reason
         else:
             able.append(one)

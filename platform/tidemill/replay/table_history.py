@@ -80,10 +80,11 @@ def read_history(project: Project) -> TableHistory:
             f"{project.dataset_path} has no column {', '.join(missing)}",
             hint="the last stage must write what features.yaml and params.yaml name",
         )
+    label = pl.col(literal_name(dataset.label))
     rows = table.select(
         pl.col(literal_name(time)).dt.cast_time_unit("us").alias("at"),
         pl.struct([pl.col(literal_name(name)) for name in features]).alias("instance"),
-        pl.col(literal_name(dataset.label)).alias("label"),
+        (label.cast(pl.Float64) if table.schema[dataset.label].is_decimal() else label).alias("label"),
         pl.col(literal_name(known)).dt.cast_time_unit("us").alias("label_at"),
     )
     return TableHistory(rows.sort("at", maintain_order=True))

@@ -97,6 +97,8 @@ def _columns(project: Project, schema: pl.Schema) -> list[pl.Expr]:
         elif name in features and name != dataset.label:
             whole = features[name] == "integer" and schema[name].is_integer()  # unsigned ones need 64 bits
             column = column if whole else column.cast(_TYPES[features[name]])
+        elif name == dataset.label and schema[name].is_decimal():  # which neither JSON nor a metric has
+            column = column.cast(pl.Float64)
         columns.append(column.alias(name))
     return columns
 

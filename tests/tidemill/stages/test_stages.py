@@ -19,6 +19,7 @@ from tidemill.project import Project, load_project
 from tidemill.project.serve_config import ServeConfig
 from tidemill.quickstart.init_options import InitOptions
 from tidemill.quickstart.new_project import draft_project, write_draft
+from tidemill.replay.table_history import read_history
 from tidemill.stages.ingest import ingest_table
 from tidemill.stages.training_set import write_training_set
 from tidemill.stages.validate import validate_table
@@ -85,6 +86,20 @@ def test_numbers_of_64_bits_without_a_sign_are_learnt(tmp_path: Path):
     pl.DataFrame({"size": large, "kind": ["a", "b", "b"] * 30}).write_parquet(tmp_path / "t.parquet")
     write_draft(draft_project("kinds", "t.parquet", tmp_path, InitOptions("kind")), tmp_path / "p")
     assert run(load_project(tmp_path / "p"))["size"].sort().to_list() == large.sort().to_list()
+
+
+def test_labels_that_are_decimals_are_numbers_everywhere(tmp_path: Path):
+    amounts = pl.Series([f"{n % 29}.25" for n in range(120)]).cast(pl.Decimal(10, 3))
+    days = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 4, 29), "1d", eager=True)
+    rows = {"at": days, "size": [n % 29 for n in range(120)], "month": days.dt.to_string("%Y-%m")}
+    pl.DataFrame({**rows, "amount": amounts}).write_parquet(tmp_path / "t.parquet")
+    draft = draft_project("p", "t.parquet", tmp_path, InitOptions("amount", time="at"))
+    write_draft(draft, tmp_path / "p")
+    project = load_project(tmp_path / "p")
+    assert run(project)["amount"].to_list() == amounts.cast(pl.Float64).to_list()
+    pl.read_parquet(project.dataset_path).with_columns(amount=amounts).write_parquet(project.dataset_path)
+    assert read_history(project).rows["label"].dtype == pl.Float64
+    assert "month: a month or quarter of one year" in (project.root / "features.yaml").read_text()
 
 
 def test_columns_may_be_called_as_fields_of_the_files_are(tmp_path: Path):
