@@ -14,6 +14,7 @@ from tidemill.cli.output import emit, errors_console
 from tidemill.cli.own_acts import own_act
 from tidemill.cli.progress_lines import progress
 from tidemill.cli.serving.stack_status import show_stack
+from tidemill.clock import SystemClock
 from tidemill.errors import StackNotRunning, StateError, UsageError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def up(
             before=_told(own_act(loaded, "start", ("serving", loaded.model))),
         )
     if not foreground:
-        show_stack(loaded, info, [], problems, json)
+        show_stack(loaded, info, _troubled(project), problems, json)
         _warn(info)
 
 
@@ -111,6 +112,20 @@ def down(project: ProjectDir = None, json: AsJson = False) -> None:
         json,
         lambda console: console.print(f"✓ stopped (process {info.pid})"),
     )
+
+
+def _troubled(project: Path | None) -> list[Any]:
+    """Return the replicas that say why they do not answer with the champion."""
+    from tidemill.cli.reading import open_reading
+    from tidemill.state import record_queries
+
+    try:
+        folder, records = open_reading(project)
+        replicas = record_queries.replicas(records, folder.model, SystemClock().now())
+    except StateError as error:
+        errors_console().print(f"! whether the champion answers cannot be read: {error}", soft_wrap=True)
+        return []
+    return [one for one in replicas if one.error]
 
 
 def _told(put_on_record: Callable[[], None]) -> Callable[[], None]:
