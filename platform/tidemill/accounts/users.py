@@ -29,6 +29,7 @@ __all__ = [
     "has_admin",
     "look_alike",
     "revoke_role",
+    "revoke_roles",
     "set_password",
     "user_info",
 ]
@@ -130,21 +131,31 @@ def revoke_role(state: State, name: str, role: str, *, project: str, actor: str)
     Raises:
         UsageError: there is no such user, they do not have the role, or they are the last admin.
     """
-    kind = _role(role)
+    return revoke_roles(state, name, [role], project=project, actor=actor)
+
+
+def revoke_roles(state: State, name: str, roles: Sequence[str], *, project: str, actor: str) -> UserInfo:
+    """Take several roles of a user in a project at once, or none of them; as of `revoke_role`."""
+    kinds = [_role(role) for role in dict.fromkeys(roles)]
     with state.transaction() as session:
         row = find_user(session, name)
-        grant = session.get(RoleGrant, (row.id, project, kind))
-        if grant is None:
-            raise UsageError(
-                f"{row.name} does not have the role {kind} in {_place(project)}",
-                hint="`tidemill users list` shows what everybody has",
-            )
-        session.delete(grant)
-        session.flush()
-        if kind == "admin" and project == EVERY_PROJECT:
-            _require_admin(session, row)
-        audit.append(session, _act(row, "revoke", actor, project=project, role=kind))
+        for kind in kinds:
+            _revoke(session, row, kind, project, actor)
         return user_info(session, row)
+
+
+def _revoke(session: Session, row: User, kind: Role, project: str, actor: str) -> None:
+    grant = session.get(RoleGrant, (row.id, project, kind))
+    if grant is None:
+        raise UsageError(
+            f"{row.name} does not have the role {kind} in {_place(project)}",
+            hint="`tidemill users list` shows what everybody has",
+        )
+    session.delete(grant)
+    session.flush()
+    if kind == "admin" and project == EVERY_PROJECT:
+        _require_admin(session, row)
+    audit.append(session, _act(row, "revoke", actor, project=project, role=kind))
 
 
 def disable_user(state: State, name: str, *, actor: str, now: datetime) -> UserInfo:

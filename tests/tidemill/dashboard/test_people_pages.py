@@ -121,9 +121,14 @@ def test_an_admin_of_one_project_gives_and_takes_roles_there_alone(admin, people
         assert nobody.get("/people").status_code == 403
 
 
-def test_several_roles_are_given_at_once_or_none(admin):
+def test_several_roles_are_given_or_taken_at_once_or_none(admin):
     answer = send(admin, "/people/grant", name="bob", role=["operator", "king"], project="parcels")
     assert answer.status_code == 422
+    assert user(admin, "bob")["roles"] == {"parcels": ["viewer"]}
+    assert (
+        send(admin, "/people/revoke", name="bob", role=["viewer", "operator"], project="parcels").status_code
+        == 422
+    )
     assert user(admin, "bob")["roles"] == {"parcels": ["viewer"]}
     sent = {"name": "bob", "role": "operator", "project": "*"}  # a program may send one as a text
     csrf = {"X-CSRF-Token": csrf_of(admin)}

@@ -15,7 +15,7 @@ from tidemill.accounts.users import (
     disable_user,
     enable_user,
     grant_roles,
-    revoke_role,
+    revoke_roles,
     set_password,
 )
 from tidemill.dashboard.page import Done, PageNumber, Password, add_act, add_page
@@ -115,8 +115,7 @@ def grant(visit: Here, form: RoleForm) -> Done:
 def take(visit: Here, form: RoleForm) -> Done:
     """Take roles."""
     _require_granting(visit, form.project)
-    for role in form.role:
-        found = revoke_role(visit.state, form.name, role, project=form.project, actor=visit.who)
+    found = revoke_roles(visit.state, form.name, form.role, project=form.project, actor=visit.who)
     return Done(f"{found.name} has the role {' and '.join(form.role)} no more.", "/people")
 
 
