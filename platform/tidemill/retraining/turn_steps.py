@@ -20,10 +20,11 @@ from tidemill.project.moments import moment_parameters
 from tidemill.retraining.step_context import Step, StepContext, StepResult
 from tidemill.retraining.turn_end import end_turn
 from tidemill.retraining.turn_inputs import data_digest, read_sources
+from tidemill.state import State
 from tidemill.state.tables import Turn
 from tidemill.tasks.natural_metric import metric_of
 
-__all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult", "data_message"]
+__all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult", "data_message", "same_data"]
 
 _APPLIED = "the definitions in the feature repository have changed: they are applied"
 
@@ -54,7 +55,7 @@ def version_data(context: StepContext) -> StepResult:
         materialise(project, turn.as_of)
     inputs = _inputs(load_project(project.root, project.settings))
     columns = {"data_revision": version.revision, "inputs": inputs}
-    if turn.policy is not None and (same := _same_data(context, inputs["data"])):
+    if turn.policy is not None and (same := same_data(context.state, turn, inputs["data"])):
         said = f"nothing new to learn: turn {same.id} ({same.status}) had the same data, code and parameters"
         return StepResult(columns, status="unchanged", message=said)
     return StepResult(columns, message=f"data version {version.revision[:10]}")
@@ -66,11 +67,10 @@ def _inputs(project: Project) -> dict[str, str | None]:
     return {"sources": sources.all, "data": data_digest(project, sources)}
 
 
-def _same_data(context: StepContext, digest: str | None) -> Turn | None:
-    """Return an earlier turn that ended, and had the same data; None if there is none."""
-    turn = context.turn
+def same_data(state: State, turn: Turn, digest: str | None) -> Turn | None:
+    """Return another turn that ended, and had the same data, code and parameters; None if there is none."""
     ended = "promoted", "refused", "registered", "unchanged", "rollout", "asked"
-    with context.state.transaction() as session:
+    with state.transaction() as session:
         earlier = session.scalars(
             select(Turn).where(Turn.model == turn.model, Turn.id != turn.id, Turn.status.in_(ended))
         )

@@ -81,6 +81,7 @@ def _turn(
     from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
     from tidemill.retraining.questions import raise_needed
     from tidemill.retraining.turn import TurnRequest, make_turn
+    from tidemill.retraining.turn_steps import same_data
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.serving.runtime.stack_record import status_in
     from tidemill.state import open_state
@@ -93,6 +94,7 @@ def _turn(
         turn = make_turn(project, state, request, lambda e: tell(e.step, e.message, e.done, e.total))
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None
     changed = _uncommitted(project, turn.version)
+    same = same_data(state, turn, (turn.inputs or {}).get("data"))
     aside, later = read_set_aside(project, turn.data_revision), read_later(project)
 
     def render(console: "Console") -> None:
@@ -103,6 +105,11 @@ def _turn(
             console.print(said_later(later, turn.as_of, project.config.dataset.label_known), soft_wrap=True)
         for sentence in decision.reasons if decision else []:
             print_indented(console, sentence)
+        if same is not None:
+            said = (
+                f"! nothing new was learnt: {same.id} ({same.status}) had the same data, code and parameters"
+            )
+            console.print(said, soft_wrap=True)
         if changed:
             console.print(f"! trained with code that is not committed: {', '.join(changed)}", soft_wrap=True)
         if turn.status == "registered":
@@ -110,7 +117,16 @@ def _turn(
         if turn.status == "promoted" and status_in(project.root) is None:
             console.print("  next: tidemill up")
 
-    emit({**_facts(turn, decision, changed), "set_aside": aside, "later_rows": later}, json, render)
+    emit(
+        {
+            **_facts(turn, decision, changed),
+            "set_aside": aside,
+            "later_rows": later,
+            "same_as": same and same.id,
+        },
+        json,
+        render,
+    )
     if turn.status == "asked":
         raise_needed(turn)
     if turn.status == "refused":
