@@ -18,6 +18,7 @@ from tidemill.kubernetes.cluster_api import LEASES, RAY_JOBS, RAY_SERVICES, ApiP
 from tidemill.threads import BackgroundThread
 
 NAMESPACE = "models"
+VERBS = {"GET": "get", "POST": "create", "PUT": "update", "DELETE": "delete", "PATCH": "patch"}
 
 
 @attrs.define(kw_only=True)
@@ -27,6 +28,11 @@ class ApiServer(kmock.KubernetesEmulator):
     asked: list[tuple[str, str]] = attrs.field(factory=list)
     refusals: list[Callable[[], Any]] = attrs.field(factory=list)
     """What the next requests are answered with, instead of being carried out."""
+    rules: list[dict[str, Any]] | None = None
+    """Of the Roles of whoever asks; None grants everything."""
+    used: set[tuple[str, str, str]] = attrs.field(factory=set)
+    """Group, plural and verb of what was asked for and granted by them."""
+    refused: list[tuple[str, str, str]] = attrs.field(factory=list)
     url: str = ""
     loop: Any = None
     clients: list[ClusterApi] = attrs.field(factory=list)
@@ -35,6 +41,8 @@ class ApiServer(kmock.KubernetesEmulator):
     async def _handle(self, request: kmock.Request) -> Any:
         self.asked.append((request.method.value.upper(), request.url.path))
         del self._requests[:-2]  # each answer looks through all of them
+        if self.rules is not None and not self._is_granted(request, self.rules):
+            return _status(403, "Forbidden", "the Role does not grant it")
         if self.refusals:
             return self.refusals.pop(0)()
         if request.resource is not None and request.action == kmock.action.CREATE:
@@ -42,6 +50,22 @@ class ApiServer(kmock.KubernetesEmulator):
         if request.resource is not None and request.method == kmock.method.PUT:
             return await self._replace(request)
         return await super()._handle(request)
+
+    def _is_granted(self, request: kmock.Request, rules: list[dict[str, Any]]) -> bool:
+        """As Kubernetes decides it: a name restricts what is there, and grants no list and no creation."""
+        _, _, group, _, _, _, plural, *name = request.url.path.split("/")
+        verb = VERBS[request.method.value.upper()]
+        if verb == "get" and not name:
+            verb = "watch" if request.params.get("watch") == "true" else "list"
+        granted = any(
+            group in rule["apiGroups"]
+            and plural in rule["resources"]
+            and verb in rule["verbs"]
+            and set(name or [None]) <= set(rule.get("resourceNames", name or [None]))
+            for rule in rules
+        )
+        self.used.add((group, plural, verb)) if granted else self.refused.append((group, plural, verb))
+        return granted
 
     async def _replace(self, request: kmock.Request) -> Any:
         place = (request.resource, request.namespace, request.name)
