@@ -3,19 +3,13 @@
 Minutes, root and debootstrap: ``make image-proof`` sets IMAGE_PROOF to the folder where the image is made.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -24,6 +18,7 @@ import yaml
 from tests.conftest import free_port
 from tests.helm.conftest import ROOT, Manifest, Render
 from tests.helm.containerfile import Image, add_steps, build
+from tests.helm.node import Node, container
 from tests.helm.pod_root import start
 from tests.helm.values_matrix import RESOURCES, SECRETS
 from tidemill.data.repository.git import git
@@ -36,7 +31,7 @@ pytestmark = [
 SUITE = "bookworm"
 INCLUDED = "python3,python3-venv,ca-certificates,netbase,tzdata"
 """What python:3.11-slim-bookworm has beyond a minimal Debian."""
-VOLUMES = ["/project", "/tmp"]
+VOLUMES = ["/project", "/tmp", "/artifacts", "/run/secrets/admin"]
 PASSWORD = "correct horse battery"
 
 
@@ -82,95 +77,6 @@ def debian(work: Path) -> Path:
     return base
 
 
-def container(manifests: list[Manifest], kind: str, name: str, of: str = "containers") -> dict[str, Any]:
-    [found] = [one for one in manifests if one["kind"] == kind and one["metadata"]["name"].endswith(name)]
-    spec = found["spec"].get("jobTemplate", found)["spec"]
-    return spec["template"]["spec"][of][0]
-
-
-class Node:
-    """Starts containers of manifests in the image: their words, their environment, their volumes."""
-
-    def __init__(
-        self, image: Image, folder: Path, secrets: dict[tuple[str, str], str], words: dict[str, str]
-    ):
-        self._image, self._folder, self._secrets, self._words = image, folder, secrets, words
-
-    def start(self, given: dict[str, Any], command: list[str] | None = None) -> "subprocess.Popen[str]":
-        words = [self.local(word) for word in command or [*given["command"], *given.get("args", [])]]
-        return start(
-            self._image,
-            self._folder,
-            [*VOLUMES, "/artifacts", "/run/secrets/admin"],
-            {one["name"]: self._value(one) for one in given["env"]},
-            words,
-        )
-
-    def run(self, given: dict[str, Any], command: list[str] | None = None, seconds: float = 300) -> str:
-        process = self.start(given, command)
-        try:
-            said, _ = process.communicate(timeout=seconds)
-        finally:
-            process.kill()
-        assert process.returncode == 0, said
-        return said
-
-    @contextlib.contextmanager
-    def running(self, given: dict[str, Any], command: list[str] | None = None) -> Iterator["Running"]:
-        process = self.start(given, command)
-        try:
-            yield Running(process)
-        finally:
-            process.kill()
-            process.communicate()
-
-    def _value(self, variable: dict[str, Any]) -> str:
-        if "value" in variable:
-            return self.local(variable["value"])
-        asked = variable["valueFrom"]["secretKeyRef"]
-        return self._secrets[asked["name"], asked["key"]]
-
-    def local(self, word: str) -> str:
-        for name, here in self._words.items():
-            word = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", here, word)
-        return word
-
-
-class Running:
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def wait_for(
-        self, url: str, wanted: str, seconds: float = 180, headers: dict[str, str] | None = None
-    ) -> str:
-        """Return what ``url`` answers, once it has ``wanted`` in it."""
-        end = time.monotonic() + seconds
-        said = ""
-        while time.monotonic() < end:
-            assert self._process.poll() is None, self._process.communicate()[0]
-            with contextlib.suppress(httpx.TransportError):
-                said = httpx.get(url, timeout=10, headers=headers).text
-                if wanted in said.replace('": "', '":"'):
-                    return said
-            time.sleep(0.5)
-        self._process.kill()
-        raise AssertionError(f"{url}: {said}\n{self._process.communicate()[0][-5000:]}")
-
-    def wait_for_line(self, wanted: str, seconds: float = 180) -> str:
-        """Return all lines up to one with ``wanted``."""
-        lines: list[str] = []
-        end = threading.Timer(seconds, self._process.kill)
-        end.start()
-        try:
-            for line in self._process.stdout:
-                lines.append(line)
-                if wanted in line:
-                    return "".join(lines)
-        finally:
-            end.cancel()
-        raise AssertionError("".join(lines))
-
-
 @pytest.fixture(scope="module")
 def image(platform: Image, tmp_path_factory: pytest.TempPathFactory) -> Image:
     """The image with a project, as `tidemill image` makes it: its git history."""
@@ -212,7 +118,8 @@ def node(image: Image, ports: dict[str, str], postgres_address: str, tmp_path_fa
         ),
     }
     local = {"0.0.0.0": "127.0.0.1", "shop-tidemill-mlflow": "127.0.0.1", "shop-tidemill-api": "127.0.0.1"}
-    return Node(image, folder, secrets, local | ports)
+    volumes = {place: folder / place.rpartition("/")[2] for place in VOLUMES}
+    return Node(lambda given, words: start(image, volumes, given, words), secrets, local | ports)
 
 
 @pytest.fixture(scope="module")
