@@ -66,8 +66,7 @@ def of_onnx(content: bytes, kind: str, what: str) -> ForeignModel:
         feed = feeder(taken, list(map(str, rows.columns)), words, what)
         outputs = _clear_outputs(given, task, what)
         found = outputs_of(outputs, session.run(outputs, feed(rows)))
-        by_name = {one.name for one in taken} <= set(rows.columns)
-        unknown = without_answer(rows, taken) if by_name else np.zeros(len(rows), np.bool_)
+        unknown = without_answer(rows, taken)
         if unknown.any() and isinstance(found, np.ndarray):
             found = found.astype(np.float64)
             found[unknown] = np.nan

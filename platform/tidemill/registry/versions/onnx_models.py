@@ -22,8 +22,8 @@ _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _WHOLE = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
 _TEXT = "tensor(string)"
 _HINT = (
-    "export it with one input of numbers, shape (rows, features), or one input for each feature, named like "
-    "it, and with its answers as a tensor of numbers (without a zipmap)"
+    "export it with one input of numbers (not of 16 bits), shape (rows, features), or one input for each "
+    "feature, named like it, and with its answers as a tensor of numbers (without a zipmap)"
 )
 
 Feed = Callable[[pd.DataFrame], dict[str, npt.NDArray[Any]]]
@@ -59,7 +59,7 @@ def read_onnx(folder: Path, version: str, given: ModelSignature, flavor: Mapping
 
     def by_name(frame: pd.DataFrame) -> Any:
         found = given.answers(outputs_of(outputs, run(outputs, feed(frame), None)))
-        unknown = without_answer(frame, session.get_inputs())
+        unknown = without_answer(frame[list(given.features)], session.get_inputs())
         if unknown.any():
             found = found.copy()
             found[unknown] = np.nan
@@ -112,14 +112,12 @@ def feeder(taken: Sequence[Any], features: Sequence[str], words: Sequence[str], 
     """
     kinds = {**_FLOATS, **_WHOLE}
     found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in taken)
-    if len(taken) == 1 and taken[0].type in _FLOATS and not words:
+    if len(taken) == 1 and taken[0].type in kinds and not words:
         [one], shape = taken, _shape(taken[0], len(features))
         if shape is None:
             raise RegistryError(f"{what} takes {found}, and has {len(features)} features", hint=_HINT)
-        names, kind = list(features), _FLOATS[one.type]
-        return lambda rows: {
-            one.name: rows[names].to_numpy(np.float64).astype(kind, copy=False).reshape(len(rows), *shape)
-        }
+        names, kind = list(features), kinds[one.type]
+        return lambda rows: {one.name: _column(rows[names], kind).reshape(len(rows), *shape)}
     known = {one.name: one for one in taken}
     if set(known) != set(features) or any(
         (one.type not in kinds and one.type != _TEXT) or _shape(one, 1) is None for one in taken
@@ -159,22 +157,28 @@ def _column(values: Any, kind: Any) -> npt.NDArray[Any]:
     if kind is None:
         return np.array([str(one) if isinstance(one, str) else "" for one in values], dtype=object)
     found = np.asarray(values, dtype=np.float64)
-    return (found if kind in _FLOATS.values() else np.nan_to_num(found)).astype(kind)
+    return (found if kind in _FLOATS.values() else np.nan_to_num(found)).astype(kind, copy=False)
 
 
 def without_answer(rows: pd.DataFrame, taken: Sequence[Any]) -> npt.NDArray[np.bool_]:
     """Return which rows lack a whole number, which ONNX has no gaps for, or have another number there.
 
+    Args:
+        rows: the model's features.
+        taken: its inputs; one that is not named like a feature is a tensor of all of them.
+
     >>> from types import SimpleNamespace
-    >>> rows = pd.DataFrame({"n": [1.0, 5.7, np.nan]})
+    >>> rows = pd.DataFrame({"n": [1.0, 5.7, np.nan], "m": [1.5, 1.0, 1.0]})
     >>> without_answer(rows, [SimpleNamespace(name="n", type="tensor(int64)")]).tolist()
     [False, True, True]
+    >>> without_answer(rows, [SimpleNamespace(name="input", type="tensor(int64)")]).tolist()
+    [True, True, True]
     """
     found = np.zeros(len(rows), np.bool_)
     for one in taken:
         if one.type in _WHOLE:
-            values = rows[one.name].to_numpy(np.float64)
-            found |= ~(
-                np.isin(values, (0.0, 1.0)) if _WHOLE[one.type] is np.bool_ else values == np.floor(values)
-            )
+            names = [one.name] if one.name in rows else list(rows)
+            values = rows[names].to_numpy(np.float64)
+            fits = np.isin(values, (0.0, 1.0)) if _WHOLE[one.type] is np.bool_ else values == np.floor(values)
+            found |= ~fits.all(axis=1)
     return found

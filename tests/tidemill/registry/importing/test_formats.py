@@ -20,9 +20,9 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from mlflow.types.schema import Array
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from tests.tidemill.registry.importing.conftest import FEATURES
 from tests.tidemill.registry.importing.test_model_import import (
@@ -45,6 +45,7 @@ from tidemill.registry.importing.onnx_files import read_onnx_file
 from tidemill.registry.versions.model_versions import get_version, list_versions, load_scorer
 from tidemill.registry.versions.original_models import read_original
 from tidemill.tasks.custom import Custom
+from tidemill.tasks.regression import Regression
 from tidemill.training.tracking import mlflow_tracking
 
 pytestmark = pytest.mark.engine
@@ -93,6 +94,20 @@ def test_onnx_with_several_outputs_is_ambiguous_but_for_a_custom_task(project_of
     assert list(answer) == names
     assert np.ravel(answer[names[0]]) == pytest.approx(mean, abs=1e-3)
     assert np.ravel(answer[names[1]]) == pytest.approx(deviation, abs=1e-3)
+
+
+def test_onnx_with_one_input_of_whole_numbers(tmp_path):
+    """As of a model that was fitted on integers; what is no whole number has no answer."""
+    given = pd.DataFrame({"hour": [1.0, 2.0, np.nan, 4.5], "day": [3.0, 1.0, 2.0, 2.0]})
+    model = LinearRegression().fit(given[:2].to_numpy(), [1.0, 5.0])
+    made = to_onnx(model, initial_types=[("input", Int64TensorType([None, 2]))])
+    (tmp_path / "whole.onnx").write_bytes(made.SerializeToString())
+    task, found = Regression("neg_mae"), read_onnx_file(tmp_path / "whole.onnx")
+    output = found.answer(given, task)
+    assert np.ravel(output) == pytest.approx([1.0, 5.0, np.nan, np.nan], nan_ok=True, abs=1e-4)
+    found.save(tmp_path / "saved", task, given[:2], output[:2])
+    served = read_original(tmp_path / "saved", "1", ("hour", "day"), tuple, task=task).predict(given)
+    assert served == pytest.approx(np.ravel(output), nan_ok=True)
 
 
 def test_onnx_with_an_input_for_each_feature(project_of, imported, rows, tmp_path):
