@@ -54,7 +54,7 @@ def test_pages_show_what_is_newest_of_many_records(full):
     app = make_app(full, OpenIdentification(), local_only=True)
     with TestClient(app, base_url="http://localhost") as browser:
         last = browser.get(f"/api/v1/models/{MODEL}").json()["windows"][0]["id"]
-        paths = ["", "?page=20", "?from=2014-01-01&to=2014-01-02", f"/windows/{last}", "/features/f3"]
+        paths = ["", "?page=10", "?from=2014-01-01&to=2014-01-02", f"/windows/{last}", "/features/f3"]
         for path in ("/", *(f"/models/{MODEL}{path}" for path in paths)):
             assert browser.get(path).status_code == 200
     assert last == f"mon_{RUNS - 1:08d}"
