@@ -15,7 +15,7 @@ from tidemill.dashboard.navigation import shell_of
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.statuses import code_of, status_of
 from tidemill.dashboard.templating import render
-from tidemill.errors import ApprovalNeeded, BeingComputed, TidemillError
+from tidemill.errors import ApprovalNeeded, BeingComputed, StateError, TidemillError
 
 __all__ = [
     "API",
@@ -127,6 +127,12 @@ def answer_for(request: Request, error: Exception) -> Response:
             status = status_of(error)
             if status >= 500:
                 _log.error("%s", error, exc_info=error)
+                if getattr(request.state, "visit", None) is None:  # whom no path of ours concerns
+                    what = (
+                        "records cannot be read" if isinstance(error, StateError) else "stores do not answer"
+                    )
+                    said = f"the platform's {what} now"
+                    return error_answer(request, status, code_of(error), said, "the dashboard's log says why")
             if isinstance(error, ApprovalNeeded) and "model" in request.path_params:
                 model = request.path_params["model"]
                 request.state.look = (

@@ -305,6 +305,7 @@ def test_records_that_cannot_be_read_are_a_page_that_says_so(browser, people):
     answer = browser.get("/")
     assert answer.status_code >= 500
     assert "cannot be read" in answer.text
+    assert "state.db" not in answer.text, "who asks may be anybody"
 
 
 def test_where_it_is_closed_somebody_must_be_able_to_log_in(installation, people):
