@@ -40,8 +40,8 @@ class Costs:
 
     prediction: float = 88e-6
     """CPU seconds of a prediction in batches, in the replica (docs/serving.md)."""
-    proxied: float = 1e-3
-    """CPU seconds of one of Ray's own proxies, which has one thread, a request (assumed: docs/scale.md)."""
+    proxied: float = 6.6e-3
+    """CPU seconds of one of Ray's own proxies, which has one thread, a request (this benchmark)."""
     lookup: float = 0.09e-3 / 6
     """Seconds of one view in Redis, of one client (docs/online-features.md)."""
     line: float = 1_700.0
@@ -54,11 +54,11 @@ class Costs:
     """CPU seconds of it."""
     compaction_budget: float = 20.0
     """Seconds that a round of the controller compacts."""
-    transaction: float = 0.78e-3
+    transaction: float = 0.42e-3
     """CPU seconds of PostgreSQL for a transaction of a replica; they run one at a time (this benchmark)."""
     round_trip: float = 0.5e-3
     """Seconds between a pod and PostgreSQL, there and back; the lock is held for three of them (assumed)."""
-    alias: float = 6.7e-3
+    alias: float = 5.8e-3
     """CPU seconds of a worker of MLflow's server for the question who serves (this benchmark)."""
     joined: float = 33 * 8
     """Bytes in memory of a prediction that is joined with its label: 30 features, score, label and moment."""
@@ -138,7 +138,7 @@ def daily(target: Target, costs: Costs) -> dict[str, float]:
     """Return what a day brings: GB of lines, GB of parquet, parts of a model, and the bill of a month.
 
     >>> {name: round(value) for name, value in daily(Target(models=1), Costs()).items()}
-    {'lines': 1469, 'parquet': 78, 'parts': 3456, 'cores': 12, 'month': 363}
+    {'lines': 1469, 'parquet': 78, 'parts': 3456, 'cores': 68, 'month': 1976}
     """
     rows = target.models * target.rate * DAY
     one = costs.prediction / target.busy + costs.compaction_cpu + costs.proxied
