@@ -16,16 +16,18 @@ __all__ = ["can_be_made", "image_of_this_machine", "start"]
 # The shell stays, as the first process of the namespace: setpriv would cut what ends it together with ours.
 SCRIPT = """
 set -eu
+show() {
+    mount --bind "$1" "$image$1"
+    mount -o remount,bind,ro "$image$1"
+}
 mount --bind "$image" "$image"
-for place in $places; do
-    mount --bind "$place" "$image$place"
-    mount -o remount,bind,ro "$image$place"
-done
+for place in $places; do show "$place"; done
 mount --rbind /dev "$image/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$image/dev/shm"
 mount -t proc proc "$image/proc"
 mount --bind /etc/hosts "$image/etc/hosts"
 for volume in $volumes; do mount --bind "${volume#*=}" "$image${volume%%=*}"; done
+for place in $within; do show "$place"; done
 mount -o remount,bind,ro "$image"
 chroot "$image" /usr/bin/setpriv --reuid="$uid" --regid="$gid" --clear-groups --no-new-privs \\
     --bounding-set=-all --inh-caps=-all /usr/bin/env -i -C "$start" "$@" &
@@ -70,10 +72,15 @@ def start(
     Ended with the process that is returned are all that it started: they have a PID namespace of their own.
     """
     uid, _, gid = image.user.partition(":")
+    within: list[Path] = []
     for volume, folder in volumes.items():
         folder.mkdir(exist_ok=True)
         os.chown(folder, int(uid), int(gid))
         (image.root / volume.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        for place in places:
+            if place.is_relative_to(volume):  # a checkout in /tmp
+                within.append(place)
+                (folder / place.relative_to(volume)).mkdir(parents=True, exist_ok=True)
     words = [f"{name}={value}" for name, value in (image.environment | environment).items()]
     return subprocess.Popen(
         [*APART, "/bin/sh", "-c", SCRIPT, "pod", *words, *command],
@@ -81,7 +88,8 @@ def start(
             "PATH": os.environ["PATH"], "image": str(image.root), "uid": uid, "gid": gid,
             "start": image.folder,
             "volumes": " ".join(f"{volume}={folder}" for volume, folder in volumes.items()),
-            "places": " ".join(map(str, places)),
+            "places": " ".join(str(place) for place in places if place not in within),
+            "within": " ".join(map(str, within)),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
