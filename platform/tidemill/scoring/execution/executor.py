@@ -84,6 +84,8 @@ def on_ray(
                 raise answer
             if waiting:
                 running[worker.score.remote(waiting.popleft().number)] = worker
+            else:
+                ray.kill(worker)  # its CPU may be what one that is started again waits for
             if answer is not None:
                 left -= 1
                 yield answer
