@@ -167,6 +167,7 @@ def _serve_variables(project: Project, folder: Path, host: str, port: int) -> di
         **_JOIN,
         **_free_ports(),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # or replicas, at 15, give way to all that this machine does beside them
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,

@@ -80,7 +80,7 @@ def test_everything_listens_on_loopback_only(stack):
     assert {ip.removeprefix("::ffff:") for _, ip in listening} == {"127.0.0.1"}
 
 
-def test_a_replica_of_a_compiled_model_needs_no_scikit_learn(stack):
+def test_a_replica_of_a_compiled_model_needs_no_scikit_learn_and_goes_before_the_dashboard(stack):
     (replica,) = [
         one
         for one in marked_processes(stack.mark)
@@ -89,6 +89,10 @@ def test_a_replica_of_a_compiled_model_needs_no_scikit_learn(stack):
     loaded = " ".join(one.path for one in replica.memory_maps())
     assert "/onnxruntime/" in loaded
     assert "/sklearn/" not in loaded
+    (dashboard,) = [
+        one for one in marked_processes(stack.mark) if "tidemill.dashboard.server" in one.cmdline()
+    ]
+    assert replica.nice() < dashboard.nice()
 
 
 def test_mlflows_server_shows_the_projects_versions(project, stack):
