@@ -31,10 +31,11 @@ def decrypted(stream: bytes, passphrase: str = "correct horse") -> bytes:
 
 @pytest.mark.parametrize("size", [0, 1, PART, PART + 1, 3 * PART])
 def test_what_was_encrypted_comes_back_and_cannot_be_read_before(size: int):
-    content = bytes(range(1, 251))[:size] * 1
+    content = bytes(range(1, 251))[:size]
     stream = encrypted(content)
     assert decrypted(stream) == content
-    assert not content[:8] or content[:8] not in stream
+    if size >= 8:  # less than that may stand in any stream by chance
+        assert content[:8] not in stream
 
 
 def test_two_streams_of_one_content_differ():
