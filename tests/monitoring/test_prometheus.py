@@ -45,6 +45,7 @@ def test_promtool_takes_the_rules(promtool):
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@pytest.mark.slow
 def test_they_fire_when_they_should(promtool):
     tested = promtool("test", "rules", str(RULES.with_name("rules_test.yaml")))
     assert tested.returncode == 0, tested.stdout + tested.stderr

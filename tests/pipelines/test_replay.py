@@ -25,6 +25,7 @@ def test_importing_reads_nothing():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "['_source']"
 
 
+@pytest.mark.slow
 def test_a_sample_of_each_day_in_order(replay):
     rows = replay.requests(day(4, 1), day(4, 8), 20, seed=1)
     assert rows.columns == [
@@ -63,6 +64,7 @@ def test_no_requests_outside_the_year(replay):
     ).is_empty()
 
 
+@pytest.mark.slow
 def test_updates_come_when_they_became_known(replay):
     updates = replay.updates(day(4, 1), day(4, 3))
     moments = [moment for moment, _, _ in updates]

@@ -140,6 +140,7 @@ with write_archive(sys.argv[1], FACTS_OF_IT, None) as writer:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_backup_leaves_nothing_under_its_name(tmp_path: Path):
     root = Path(__file__).parents[3]
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.tar.gz")], cwd=root, check=False)

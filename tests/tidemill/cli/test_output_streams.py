@@ -15,6 +15,7 @@ WITH_RICH = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -92,6 +92,7 @@ def test_a_regression_is_judged_in_its_own_units():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [100, 400, 1600])
 def test_stationary_windows_of_a_skewed_regression_hardly_ever_decay(rows: int):
     """The metric of a skewed target moves from window to window by more than is allowed, by chance alone."""

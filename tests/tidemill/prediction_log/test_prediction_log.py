@@ -34,6 +34,7 @@ records = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(records, max_size=5), max_size=5))
 def test_whatever_is_appended_is_read_back(batches, tmp_path_factory):

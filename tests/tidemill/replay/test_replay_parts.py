@@ -53,6 +53,7 @@ def test_a_day_gives_at_most_so_many_rows_the_same_each_time():
     assert table.after(0.5) == START + timedelta(hours=35)
 
 
+@pytest.mark.slow
 def test_the_files_of_a_project_are_what_git_keeps_and_what_stages_read(tmp_path: Path):
     write_table_project(tmp_path / "wine")
     root = tmp_path / "wine"
@@ -65,6 +66,7 @@ def test_the_files_of_a_project_are_what_git_keeps_and_what_stages_read(tmp_path
     assert not {"data/training_set.parquet", "dvc.lock", ".dvc/config"} & set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sections", "wanted", "error", "said"),
     [

@@ -55,6 +55,7 @@ def test_the_expected_metric_is_the_true_one_where_scores_are_calibrated():
     assert guess.low > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric_name", ["roc_auc", "neg_log_loss"])
 def test_scores_that_are_too_close_to_each_other_are_judged_as_what_they_mean(metric_name):
     """A better version with shrunk scores looks worse than a champion whose scores are calibrated."""

@@ -26,6 +26,7 @@ with claimed(open_state(sys.argv[1]), Path(sys.argv[2]), "delay", "turn", Monito
 """
 
 
+@pytest.mark.slow
 def test_one_process_of_all_machines_does_it_and_a_killed_one_is_replaced(any_state_url: str, tmp_path: Path):
     here, elsewhere = tmp_path / "a.lock", tmp_path / "b.lock"
     state = open_state(any_state_url)

@@ -29,6 +29,7 @@ tables = st.lists(
 schema = {"k": pl.Int64, "s": pl.String, "x": pl.Float64}
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(before=tables, after=tables, slice_rows=st.sampled_from([3, 1000]))
 def test_whole_rows_are_counted_as_brute_force_counts_them(before, after, slice_rows, tmp_path_factory):

@@ -30,6 +30,7 @@ def test_a_turned_correlation_is_found_that_no_column_shows():
     assert max(found.carried_by.values()) > 0.1
 
 
+@pytest.mark.slow
 def test_windows_of_one_source_are_seldom_told_apart():
     found = [separation(draw(seed, 900, 0.8), draw(seed + 100, 300, 0.8), 0.6) for seed in range(3)]
     assert max(one.auc for one in found) < 0.6

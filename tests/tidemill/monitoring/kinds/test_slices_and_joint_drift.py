@@ -51,6 +51,7 @@ def explained(one: WindowRows) -> dict[str, str]:
     return explain_run("ok", one.rows.height, {**results, "findings": []})
 
 
+@pytest.mark.slow
 def test_a_turned_correlation_is_told_with_the_features_that_carry_it(tmp_path: Path):
     watched = {"data_drift": {"share": 0.3}, "multivariate_drift": {}}
     one = window(tmp_path, draw(2, 800, turned=True), **watched)

@@ -49,6 +49,7 @@ def heavy(rows: int, seed: int, factor: float = 1.0) -> pl.DataFrame:
     )
 
 
+@pytest.mark.slow
 def test_doubled_errors_are_found_beside_a_heavy_tail_and_ordinary_windows_are_not():
     task = Regression("neg_mae")
     held_out = heavy(1000, seed=1000)
@@ -110,6 +111,7 @@ def test_decay_is_a_drop_or_a_fall_below_the_floor(
         assert "no hold-out roc_auc is on record" in quality.note
 
 
+@pytest.mark.slow
 def test_the_uncertainty_is_that_of_repeated_windows():
     seen = [
         measure(predictions(700, seed=seed), TASK, QualityConfig(), lambda _: None, 1) for seed in range(60)

@@ -72,6 +72,7 @@ def compacted(root):
     compact(root, "m", Folder(root), Sizes(rows=3, row_group=2, merge=10**9).all_of_it())
 
 
+@pytest.mark.slow
 def test_an_erasure_and_a_compaction_at_once_leave_nothing_of_the_subject(tmp_path):
     log = PredictionLog(tmp_path, "m", rolling=SegmentLimits(bytes=12_000))
     stop = threading.Event()

@@ -205,6 +205,7 @@ def test_records_of_many_dates_in_any_order_are_one_write_a_date(tmp_path):
     log.close()
 
 
+@pytest.mark.slow
 def test_writes_to_ever_new_dates_keep_few_files_open(tmp_path):
     log = PredictionLog(tmp_path, "m", sync_seconds=60)
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -215,6 +216,7 @@ def test_writes_to_ever_new_dates_keep_few_files_open(tmp_path):
     log.close()
 
 
+@pytest.mark.slow
 def test_a_log_that_nobody_holds_lets_go_of_its_files(tmp_path):
     log = PredictionLog(tmp_path, "m")
     log.append([record("a")])

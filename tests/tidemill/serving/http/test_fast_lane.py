@@ -308,6 +308,7 @@ def test_a_server_that_stops_answers_first_what_it_was_asked(fast):
         assert _bodies(got) == [b"direct hello"]
 
 
+@pytest.mark.slow
 def test_connections_leave_nothing_for_the_garbage_collector(fast):
     async def steps(server):
         gc.collect()
