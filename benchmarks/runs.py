@@ -1,9 +1,12 @@
-"""Measures what tagging costs a plain MLflow run, the list of 10,000 runs, and a diff of 1,000 values each.
+"""Measures what tagging costs a plain MLflow run, the list of 10,000 runs, and a diff of two.
 
-The project is made and removed; ``--runs N`` and ``--tagged N`` for other numbers.
+The two have 1,000 values each, and data of 10 million rows.
+
+The project is made and removed; ``--runs N``, ``--tagged N`` and ``--rows N`` for other numbers.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -38,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--tagged", type=int, default=30)
+    parser.add_argument("--rows", type=int, default=10_000_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -54,11 +58,14 @@ def main() -> None:
                 f"at most {max(others):.1f} ms; the first of a process {first:.1f} ms"
             )
         ids = record_runs(root, given.runs)
+        rows = keep_summaries(root, ids, given.rows)
         ours = [sys.executable, "-m", "tidemill.cli.main", "runs"]
         timed("python -c 'import typer'", [sys.executable, "-c", "import typer"], root)
         timed(f"runs list, {given.runs:,}", [*ours, "list", "--limit", str(given.runs), "--json"], root)
         timed("runs list", [*ours, "list"], root)
-        timed("runs diff, 1,000 values", [*ours, "diff", *ids, "--json"], root)
+        diff = subprocess.run([*ours, "diff", *ids, "--json"], cwd=root, check=True, capture_output=True)
+        assert len(json.loads(diff.stdout)["columns"]) == 7
+        timed(f"runs diff, 1,000 values, {rows} rows", [*ours, "diff", *ids, "--json"], root)
         timed("runs diff as text", [*ours, "diff", *ids], root)
 
 
@@ -136,6 +143,38 @@ def record_runs(root: Path, count: int) -> list[str]:
         connection.execute(insert(models.SqlParam), params)
     engine.dispose()
     return ids[:2]
+
+
+def keep_summaries(root: Path, ids: list[str], rows: int) -> str:
+    """Keep the summaries of a table of two versions, as a data version does, and tell the runs of them."""
+    import numpy as np
+    import polars as pl
+
+    from tidemill.data.expectations.expectations_file import expectations_digest
+    from tidemill.data.tables.summarising import summarise
+    from tidemill.data.versioning.content_records import write_summaries
+    from tidemill.project import load_project
+    from tidemill.training.tracking.mlflow_tracking import connect
+    from tidemill.training.tracking.origins.origin_capture import origin_tags
+
+    project, path, draw = load_project(root), "data/0.parquet", np.random.default_rng(0)
+    types, file = expectations_digest(root), root / ".tidemill/table.parquet"
+    for place, run_id in enumerate(ids):
+        numbers = {f"x{column}": draw.normal(place / 10, 1, rows) for column in range(6)}
+        kinds = {"carrier": np.array(["UA", "AA", "DL"])[draw.integers(0, 3, rows)]}
+        pl.DataFrame({**numbers, **kinds}).write_parquet(file)
+        begin = time.perf_counter()
+        found = summarise(pl.scan_parquet(file))
+        print(f"summaries of {rows:,} rows of 7 columns: {time.perf_counter() - begin:.1f} s")
+        write_summaries(project, f"{place:a>32x}", path, types, found)
+        (root / "dvc.lock").write_text(
+            "schema: '2.0'\nstages:\n  s0:\n    cmd: x\n    outs:\n"
+            f"    - {{path: {path}, md5: {place:a>32x}, size: 1}}\n"
+        )
+        for key, value in origin_tags(root).items():
+            connect(project).set_tag(run_id, key, value)
+    file.unlink()
+    return f"data of {rows:,}"
 
 
 def timed(name: str, line: list[str], root: Path) -> None:

@@ -1,5 +1,6 @@
-"""Compute the confidence interval of a gain by a paired bootstrap over days, vectorised."""
+"""Compute the confidence interval of a metric or a gain by a bootstrap over days, vectorised."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy.typing as npt
 
 from tidemill.tasks.task import Answers, Task
 
-__all__ = ["Interval", "gain_interval"]
+__all__ = ["Interval", "gain_interval", "metric_interval"]
 
 _RESAMPLES = 400
 _CHUNK = 4_000_000  # weights at once: 32 MB
@@ -16,7 +17,7 @@ _FEW_BLOCKS = 7
 
 @dataclass(frozen=True)
 class Interval:
-    """The 90 % confidence interval of a gain."""
+    """The 90 % confidence interval of a metric, or of a gain in it."""
 
     low: float
     high: float
@@ -53,20 +54,44 @@ def gain_interval(
     (0.5, 0.5)
     """
     known = np.asarray(truth)
-    names, block = np.unique(np.asarray(blocks), return_inverse=True)
-    if len(names) < _FEW_BLOCKS:
-        block = np.arange(len(known))
     if not len(known):
         return None
     mine, theirs = (task.measure(task.metric, known, answers) for answers in (candidate, champion))
+    return _ends([mine(weights) - theirs(weights) for weights in _resamples(len(known), blocks, seed)])
+
+
+def metric_interval(
+    task: Task, truth: npt.ArrayLike, answers: Answers, blocks: npt.ArrayLike, seed: int = 0
+) -> Interval | None:
+    """Return the 90 % confidence interval of the task's metric; arguments as for `gain_interval`.
+
+    >>> from tidemill.tasks.regression import Regression
+    >>> truth, days = np.tile([0.0, 2.0], 500), np.arange(1000) // 100
+    >>> interval = metric_interval(Regression("neg_mae"), truth, truth + 0.5, days)
+    >>> interval.low, interval.high
+    (-0.5, -0.5)
+    """
+    known = np.asarray(truth)
+    if not len(known):
+        return None
+    measure = task.measure(task.metric, known, answers)
+    return _ends([measure(weights) for weights in _resamples(len(known), blocks, seed)])
+
+
+def _resamples(rows: int, blocks: npt.ArrayLike, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield the weights of rows in resamples, shape (resamples, rows), in pieces that fit into memory."""
+    names, block = np.unique(np.asarray(blocks), return_inverse=True)
+    if len(names) < _FEW_BLOCKS:
+        block = np.arange(rows)
     drawn, count = np.random.default_rng(seed), int(block.max()) + 1
-    step = max(1, _CHUNK // max(len(known), count))
-    gains = []
+    step = max(1, _CHUNK // max(rows, count))
     for start in range(0, _RESAMPLES, step):
         size = min(step, _RESAMPLES - start)
-        weights = drawn.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64)[:, block]
-        gains.append(mine(weights) - theirs(weights))
-    found = np.concatenate(gains)
+        yield drawn.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64)[:, block]
+
+
+def _ends(values: Sequence[npt.NDArray[np.float64]]) -> Interval | None:
+    found = np.concatenate(values)
     found = found[np.isfinite(found)]
     if not len(found):
         return None

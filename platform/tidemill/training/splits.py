@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tidemill.data.tables.column_names import literal_name
@@ -12,7 +14,7 @@ from tidemill.errors import TrainingError
 if TYPE_CHECKING:
     from tidemill.project.project_config import DatasetConfig, SplitConfig
 
-__all__ = ["Period", "Split", "known_before", "known_too_late", "not_learnt", "split_by_time"]
+__all__ = ["Period", "Split", "blocks_of", "known_before", "known_too_late", "not_learnt", "split_by_time"]
 
 _DAY = timedelta(days=1)
 
@@ -129,3 +131,10 @@ def known_too_late(
         f"labels become known {days:.1f} days after their time, the period is {period.days:.1f} days long",
         hint="nothing may be learnt before it was known: make split.validation_days longer than labels take",
     )
+
+
+def blocks_of(rows: pl.DataFrame, dataset: "DatasetConfig") -> npt.NDArray[Any]:
+    """Return the block of each row for resampling: its day, else its group, else itself; shape (rows,)."""
+    if dataset.time is not None and dataset.time in rows.columns:
+        return rows[dataset.time].dt.date().to_numpy()
+    return np.arange(rows.height) if dataset.group is None else rows[dataset.group].rank("dense").to_numpy()

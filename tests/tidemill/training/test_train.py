@@ -71,6 +71,8 @@ def test_a_training_leaves_a_whole_record(searched):
     parent = client.get_run(trained.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.params["family"] == trained.family
+    value, *ends = (parent.data.metrics[f"holdout_roc_auc{end}"] for end in ("", "_low", "_high"))
+    assert value - 0.1 < ends[0] < value < ends[1] < value + 0.1
     assert {"roc_auc_2013-03", "roc_auc_2013-04"} <= parent.data.metrics.keys()
     assert parent.data.metrics["data.rejected_share.flights"] == 0.025
     lineage = read_lineage(parent.data.tags, open_documents(client, trained.run_id, parent.data.tags))

@@ -178,10 +178,12 @@ def diff(
 ) -> None:
     """Show what differs between runs.
 
-    Metrics, the gate's verdict, parameters, data, features, code and environment; code against the first run.
+    Metrics, the gate's verdict, parameters, data and its columns, features, code and environment; code and
+    distances of columns against the first run.
     """
     from tidemill.cli.reading import open_reading
     from tidemill.training.tracking.origins.code_differences import code_diff
+    from tidemill.training.tracking.showing.column_differences import column_differences, column_section
     from tidemill.training.tracking.showing.run_differences import compare_whole
     from tidemill.training.tracking.showing.stored_runs import read_project_runs
 
@@ -190,7 +192,9 @@ def diff(
         raise UsageError("runs diff needs two different runs", hint="`tidemill runs list` shows them")
     folder, records = open_reading(project)
     found = read_project_runs(folder, wanted)
+    columns = column_differences(folder, found)
     sections = compare_whole(folder, records, found, all_of=all_of)
+    sections += [column_section(columns, all_of=all_of)] if columns else []
     first, *others = found
     codes = [
         code_diff(folder.root, (first.commit, first.patch), (other.commit, other.patch))
@@ -199,6 +203,7 @@ def diff(
     facts = {
         "runs": [_described(one) for one in found],
         "sections": sections,
+        "columns": [asdict(each) for each in columns if each.differs or all_of],
         "code": [
             {"from": first.run.run_id, "to": other.run.run_id, **asdict(each)}
             for other, each in zip(others, codes, strict=False)

@@ -9,10 +9,18 @@ from tidemill.data.expectations.row_keys import declared_types
 from tidemill.data.repository.contents import RequestedOutput, VersionFiles, fetch_files, select_outputs
 from tidemill.data.repository.dvc_command import Tell, ignore_progress
 from tidemill.data.repository.revisions import DataVersion, Output, outputs_at
+from tidemill.data.tables.summarising import summarise
 from tidemill.data.tables.table_stats import is_table
 from tidemill.data.tables.version_tables import describe, reading, scan, shape
 from tidemill.data.versioning.committed_report import committed_report, parse_report
-from tidemill.data.versioning.content_records import ContentRecord, content_key, read_record, write_record
+from tidemill.data.versioning.content_records import (
+    ContentRecord,
+    content_key,
+    read_record,
+    read_summaries,
+    write_record,
+    write_summaries,
+)
 from tidemill.data.versioning.exclusive import PATIENCE
 from tidemill.data.versioning.shown_version import ShownOutput
 from tidemill.errors import DataError
@@ -52,16 +60,30 @@ def record_shapes(project: ProjectFolder, version: DataVersion, tell: Tell = ign
     for output in outputs_at(project, version.revision).values():
         key = content_key(project.root, version.revision, output)
         here = (project.root / output.path).exists()  # content that is elsewhere only is not fetched for this
-        if key is None or not here or read_record(project, key, output.path, types) is not None:
+        if key is None or not here or _is_on_record(project, key, output.path, types):
             continue
         if output.path == report:
             _report(project, version.revision, {report: output}, tell, PATIENCE)
         else:
-            _look(project, version.revision, RequestedOutput(output), False, tell, PATIENCE)
+            _look(project, version.revision, RequestedOutput(output), False, tell, PATIENCE, keep=True)
+
+
+def _is_on_record(project: ProjectFolder, key: str, path: str, types: str) -> bool:
+    record = read_record(project, key, path, types)
+    if record is None or record.rows is None:
+        return record is not None
+    return read_summaries(project, key, path, types) is not None
 
 
 def _look(
-    project: ProjectFolder, commit: str, wanted: RequestedOutput, in_full: bool, tell: Tell, patience: float
+    project: ProjectFolder,
+    commit: str,
+    wanted: RequestedOutput,
+    in_full: bool,
+    tell: Tell,
+    patience: float,
+    *,
+    keep: bool = False,
 ) -> ShownOutput:
     output = wanted.output
     size, files = (output.size, output.files) if wanted.part is None else (None, None)
@@ -73,6 +95,8 @@ def _look(
             shown = _shape(project, wanted, bare, found, in_full)
             if wanted.part is None:
                 _record(project, commit, output, shown, found)
+                if shown.rows is not None and (in_full or keep):
+                    _keep_summaries(project, commit, output, found)
             return shown
     except DataError as error:
         if in_full:
@@ -123,6 +147,16 @@ def _record(
         record = ContentRecord(shown.size, shown.rows, shown.schema, tuple(files))
         types = expectations_digest(project.root)
         write_record(project, key, output.path, types, record)
+
+
+def _keep_summaries(project: ProjectFolder, commit: str, output: Output, found: VersionFiles) -> None:
+    """Keep how the columns of a table are spread."""
+    key = content_key(project.root, commit, output)
+    if key is not None:
+        types = declared_types(project.root, output.path)
+        table = scan(found.contents[0].path, [content.file for content in found.contents], types)
+        digest = expectations_digest(project.root)
+        write_summaries(project, key, output.path, digest, summarise(table))
 
 
 def _in_cache(neighbour: Path, md5: str) -> Path:

@@ -12,10 +12,18 @@ from pathlib import Path
 
 from tidemill.data.repository.git import git_try
 from tidemill.data.repository.revisions import Output
+from tidemill.data.tables.column_summary import ColumnSummary
 from tidemill.files.atomic import replace_file
 from tidemill.project import ProjectFolder
 
-__all__ = ["ContentRecord", "content_key", "read_record", "write_record"]
+__all__ = [
+    "ContentRecord",
+    "content_key",
+    "read_record",
+    "read_summaries",
+    "write_record",
+    "write_summaries",
+]
 
 _FORMAT = 1
 
@@ -76,6 +84,36 @@ def write_record(project: ProjectFolder, key: str, path: str, types: str, record
     }
     with suppress(OSError):  # without the record the next look takes longer, and that is all
         replace_file(_file(project, key), json.dumps(kept), flush=False)
+
+
+def read_summaries(
+    project: ProjectFolder, key: str, path: str, types: str
+) -> dict[str, ColumnSummary] | None:
+    """Return the summaries of a table's columns, or None if there are none; arguments as for `read_record`.
+
+    They hold for the content of that MD5, whether or not the cache still has it.
+    """
+    try:
+        kept = json.loads(_summaries_file(project, key).read_bytes())
+        if [kept["format"], kept["path"], kept["types"]] != [_FORMAT, path, types]:
+            return None
+        return {name: ColumnSummary(**each) for name, each in kept["columns"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # none yet, or of another release
+
+
+def write_summaries(
+    project: ProjectFolder, key: str, path: str, types: str, columns: Mapping[str, ColumnSummary]
+) -> None:
+    """Keep the summaries of a table's columns, where the project can be written to."""
+    plain = {name: each.as_dict() for name, each in columns.items()}
+    kept = {"format": _FORMAT, "path": path, "types": types, "columns": plain}
+    with suppress(OSError):  # without them two versions are compared without them, and that is all
+        replace_file(_summaries_file(project, key), json.dumps(kept), flush=False)
+
+
+def _summaries_file(project: ProjectFolder, key: str) -> Path:
+    return project.home / "contents" / f"{key}.columns.json"
 
 
 def _file(project: ProjectFolder, key: str) -> Path:

@@ -23,6 +23,7 @@ from tidemill.tasks.natural_metric import metric_of
 from tidemill.tasks.paired_bootstrap import Interval, gain_interval
 from tidemill.tasks.task import Answers
 from tidemill.training.hashed_split import HashedSplit
+from tidemill.training.splits import blocks_of
 from tidemill.training.tracking.learnt_rows import count_learnt
 from tidemill.training.tracking.mlflow_tracking import shortened
 
@@ -211,11 +212,5 @@ def _interval(
 ) -> Interval | None:
     if mine is None or theirs is None:
         return None
-    times = _times(project, rows)
-    group = project.config.dataset.group
-    blocks = (
-        np.arange(rows.height) if group is None else rows[group].cast(pl.Categorical).to_physical().to_numpy()
-    )
-    if times is not None:
-        blocks = times.dt.date().to_numpy()
+    blocks = blocks_of(rows, project.config.dataset)
     return gain_interval(project.task, truth, mine, theirs, blocks, seed=project.config.train.seed)

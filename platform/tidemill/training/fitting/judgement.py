@@ -7,8 +7,11 @@ import polars as pl
 from mlflow import MlflowClient
 
 from tidemill.project import Project
+from tidemill.tasks.paired_bootstrap import metric_interval
 from tidemill.tasks.task import Answers
 from tidemill.training.fitting.split_rows import SplitRows, sample_rows
+from tidemill.training.splits import blocks_of
+from tidemill.training.tracking.mlflow_tracking import log_values
 from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import log_table
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
@@ -28,6 +31,8 @@ def log_judged(
 ) -> dict[str, float]:
     """Log the hold-out and the version's reference to the run, and return the metrics on the hold-out.
 
+    The run has the interval of the task's metric, too: ``holdout_…_low`` and ``holdout_…_high``.
+
     Args:
         project: whose task and metrics count.
         client: of the tracking store.
@@ -37,6 +42,7 @@ def log_judged(
     """
     answers = answer(rows.holdout)
     metrics = judge(project, rows.holdout, answers)
+    log_values(client, run_id, metrics=_interval(project, rows.holdout, answers))
     log_table(client, run_id, reference_of(project, rows, answers).table(), REFERENCE)
     log_table(client, run_id, sample_rows(rows.holdout, _HOLDOUT_ROWS, project.config.train.seed), HOLDOUT)
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
@@ -54,6 +60,17 @@ def judge(project: Project, holdout: pl.DataFrame, answers: Answers) -> Mapping[
         **judged,
         **{f"{task.metric}_{month}": found[task.metric] for month, found in months.items()},
     }
+
+
+def _interval(project: Project, holdout: pl.DataFrame, answers: Answers) -> dict[str, float]:
+    """Return the ends of the task's metric on the hold-out, or on a part of it if it is very large."""
+    task, seed = project.task, project.config.train.seed
+    every = -(-holdout.height // _HOLDOUT_ROWS)
+    rows, answers = holdout.gather_every(every), answers[::every]
+    truth = task.truth(rows, project.config.dataset.label)
+    found = metric_interval(task, truth, answers, blocks_of(rows, project.config.dataset), seed)
+    name = f"holdout_{task.metric}"
+    return {} if found is None else {f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def reference_of(project: Project, rows: SplitRows, answers: Answers) -> ReferenceRows:

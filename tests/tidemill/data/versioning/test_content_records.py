@@ -8,9 +8,11 @@ from dataclasses import asdict
 
 import pytest
 
+from tidemill.data.expectations.expectations_file import expectations_digest
 from tidemill.data.repository.git import git
 from tidemill.data.repository.revisions import current
 from tidemill.data.versioning.content_reading import record_shapes
+from tidemill.data.versioning.content_records import read_summaries
 from tidemill.data.versioning.data_versions import reproduce
 from tidemill.data.versioning.show import show
 from tidemill.project import Project
@@ -52,6 +54,12 @@ def test_a_new_version_has_records(project: Project):
     wanted = {output.md5 for output in show(project).outputs if output.rows is not None}
     assert wanted
     assert wanted <= {file.stem for file in folder_of(project).iterdir()}
+    types = expectations_digest(project.root)
+    for output in show(project).outputs:
+        if output.rows is not None:
+            found = read_summaries(project, output.md5, output.path, types)
+            assert {name: column.dtype for name, column in found.items()} == dict(output.schema)
+            assert {column.rows for column in found.values()} == {output.rows}
 
 
 def test_content_that_is_gone_is_said_to_be_so_despite_its_record(project: Project):

@@ -13,6 +13,7 @@ from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
 from tidemill.dashboard.visit import Here
 from tidemill.project import Project
 from tidemill.training.tracking.run_values import WholeRun
+from tidemill.training.tracking.showing.column_differences import column_differences, column_section
 from tidemill.training.tracking.showing.run_differences import Section, compare_facts, decisions_on
 from tidemill.training.tracking.showing.run_facts import facts_of
 
@@ -50,7 +51,9 @@ def compare_runs(
     )
     facts = [facts_of(project, one, decisions_on(visit.records, model, one.versions)) for one in found]
     trouble = [f"{one.run.name}: {one.trouble}" for one in found if one.trouble]
-    return Comparison(model, shown, compare_facts(facts, all_of=all), all, trouble)
+    sections, columns = compare_facts(facts, all_of=all), column_differences(project, found)
+    sections += [column_section(columns, all_of=all)] if columns else []
+    return Comparison(model, shown, sections, all, trouble)
 
 
 def _read(project: Project, run_ids: Sequence[str]) -> tuple[list[ShownRun], list[WholeRun]]:
