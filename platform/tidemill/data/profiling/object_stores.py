@@ -11,7 +11,7 @@ from tidemill.files.remote_files import has_credentials, open_address
 __all__ = ["fetch_table", "is_object_store"]
 
 _TABLES = (
-    ".parquet", ".pq", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".ndjson", ".jsonl",
+    ".parquet", ".pq", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz",
     ".arrow", ".feather", ".ipc",
 )  # fmt: skip
 

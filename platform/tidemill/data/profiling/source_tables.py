@@ -24,8 +24,8 @@ from tidemill.errors import DataError, UsageError
 __all__ = ["absolute_address", "open_source"]
 
 _KINDS = (
-    ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".ndjson", ".jsonl", ".arrow", ".feather", ".ipc",
-    ".parquet", ".pq",
+    ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz", ".arrow",
+    ".feather", ".ipc", ".parquet", ".pq",
 )  # fmt: skip
 _PARQUET = (".parquet", ".pq")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"

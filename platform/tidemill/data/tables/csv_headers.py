@@ -121,8 +121,8 @@ def separator_in(line: bytes) -> str:
 
 
 def opened(file: Path) -> BinaryIO:
-    """Open a CSV file for reading, and unpack it if its name ends with ``.gz``."""
-    return cast("BinaryIO", gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
+    """Open a file for reading, and unpack it if its name ends with ``.gz``."""
+    return cast("BinaryIO", gzip.open(file)) if file.suffix.lower() == ".gz" else file.open("rb")
 
 
 def encoding_problem(head: bytes) -> str | None:

@@ -39,7 +39,7 @@ _OTHER_WAYS = {
     ".xlsx": "save the sheet as CSV (UTF-8)",
     ".xls": "save the sheet as CSV (UTF-8)",
     ".ods": "save the sheet as CSV (UTF-8)",
-    ".zip": "unpack it; .csv.gz is read as it is",
+    ".zip": "unpack it; .csv.gz and .ndjson.gz are read as they are",
 }
 
 
@@ -68,14 +68,17 @@ def open_table(path: Path, types: Mapping[str, pl.DataType] | None = None) -> pl
                 table = scan_parquet(files)
             case suffix if suffix in _CSV:
                 table = scan_csv(files, separator=separator_of(files[0]), dates=True, types=types)
-            case ".ndjson" | ".jsonl":
+            case ".ndjson" | ".jsonl" | ".ndjson.gz" | ".jsonl.gz":
                 table = scan_ndjson(files)
             case ".arrow" | ".feather" | ".ipc":
                 table = scan_ipc(files)
             case _:
                 raise DataError(
                     f"{path} has a format that cannot be read: {suffix or 'it has no suffix'}",
-                    hint=_OTHER_WAYS.get(suffix, "write it as .parquet, .csv, .ndjson or .arrow"),
+                    hint=_OTHER_WAYS.get(
+                        suffix,
+                        "write it as .parquet, .csv, .ndjson or .arrow; .csv.gz and .ndjson.gz are read, too",
+                    ),
                 )
         table.collect_schema()
     return table
@@ -123,7 +126,7 @@ def is_csv(path: Path) -> bool:
 
 
 def _suffix(file: Path) -> str:
-    return "".join(file.suffixes[-2:] if file.suffix == ".gz" else file.suffixes[-1:]).lower()
+    return "".join(file.suffixes[-2:] if file.suffix.lower() == ".gz" else file.suffixes[-1:]).lower()
 
 
 def table_files(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from tidemill.data.tables.csv_headers import opened
 from tidemill.errors import DataError
 
 __all__ = ["refuse_repeated_fields", "repeated_key"]
@@ -43,9 +44,11 @@ def refuse_repeated_fields(file: Path) -> None:
     Raises:
         DataError: it is one; the message names the line.
         OSError: it cannot be read.
+        EOFError: it is packed, and not complete.
+        zlib.error: it is packed, and broken.
     """
     before = 0
-    with file.open("rb") as stream:
+    with opened(file) as stream:
         while lines := stream.readlines(_CHUNK):
             lines[0] = lines[0] if before else lines[0].removeprefix(BOM_UTF8)
             _refuse_in(file, before, lines)

@@ -4,6 +4,7 @@ import codecs
 import glob
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from tidemill.data.tables.column_names import literal_names
 from tidemill.data.tables.common_types import under_each_other
-from tidemill.data.tables.csv_headers import check_files, check_header
+from tidemill.data.tables.csv_headers import check_files, check_header, opened
 from tidemill.data.tables.repeated_keys import refuse_repeated_fields
 from tidemill.data.tables.time_zones import scan_in_utc
 from tidemill.data.tables.uneven_rows import row_ends
@@ -87,6 +88,8 @@ def scan_csv_as_text(files: Sequence[Path], *, separator: str = ",") -> pl.LazyF
 def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
     """Read files of newline-delimited JSON lazily; of one with a mark of UTF-8, a copy without it on disk.
 
+    Those whose name ends with ``.gz`` are unpacked.
+
     A field that a file lacks is null there; one that is a whole number in a file and another number in
     another is a number.
 
@@ -97,7 +100,10 @@ def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
     """
     check_files(files)
     for file in files:
-        refuse_repeated_fields(file)
+        try:
+            refuse_repeated_fields(file)
+        except (EOFError, zlib.error) as error:
+            raise DataError(f"{file} cannot be read: {error}", hint="check that it is complete") from error
     tables = [_scan_ndjson(file) for file in files]
     if len({tuple(table.collect_schema().items()) for table in tables}) > 1:
         return pl.concat(tables, how="diagonal_relaxed")
@@ -106,7 +112,7 @@ def scan_ndjson(files: Sequence[Path]) -> pl.LazyFrame:
 
 def _scan_ndjson(file: Path) -> pl.LazyFrame:
     if _has_mark(file):  # which Polars takes for a part of the first line
-        with file.open("rb") as stream, tempfile.TemporaryFile() as copy:
+        with opened(file) as stream, tempfile.TemporaryFile() as copy:
             stream.seek(len(codecs.BOM_UTF8))
             shutil.copyfileobj(stream, copy)
             copy.seek(0)
@@ -117,7 +123,7 @@ def _scan_ndjson(file: Path) -> pl.LazyFrame:
 
 def _has_mark(file: Path) -> bool:
     """Return whether a file begins with a mark of UTF-8, as programs on Windows write it."""
-    with file.open("rb") as stream:
+    with opened(file) as stream:
         return stream.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 

@@ -1,4 +1,6 @@
+import gzip
 import sqlite3
+from codecs import BOM_UTF8
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +31,17 @@ def read(address: str, folder: Path) -> pl.DataFrame:
 def test_csv_with_any_separator(tmp_path: Path, separator: str):
     ROWS.write_csv(tmp_path / "t.csv", separator=separator)
     assert read("t.csv", tmp_path).equals(ROWS)
+
+
+@pytest.mark.parametrize("mark", [b"", BOM_UTF8])
+@pytest.mark.parametrize("name", ["t.ndjson.gz", "t.JSONL.GZ"])
+def test_packed_json_lines(tmp_path: Path, name: str, mark: bytes):
+    lines = ROWS.write_ndjson().encode()
+    (tmp_path / name).write_bytes(gzip.compress(mark + lines))
+    assert read(name, tmp_path).equals(ROWS)
+    (tmp_path / name).write_bytes(gzip.compress(lines)[:-9])
+    with pytest.raises(DataError, match=r"cannot be read: .*ended before"):
+        read(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["t.tsv", "t.TXT", "T.CSV", "t.txt"])
