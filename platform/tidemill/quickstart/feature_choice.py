@@ -21,6 +21,8 @@ __all__ = ["FeatureChoice", "Features", "as_field", "choose_features"]
 
 _NOT_KNOWN_YET = 0.5
 _FREQUENT = 5
+_UNSIGNED = 2**63
+"""Whole numbers from which on one is of 64 bits without a sign, which its example then shows."""
 _FREE_TEXT = 0.5
 """Share of distinct values above which a text is no category."""
 _NO_COUNT = 1000
@@ -182,6 +184,7 @@ def as_field(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
     """
     kind = _type(column)
     assert kind is not None
+    beyond = kind == "integer" and column.high is not None and column.high >= _UNSIGNED
     categories = column.values if kind == "text" and column.personal is None else ()
     values = sample[column.name].alias("")
     return FeatureChoice(
@@ -190,7 +193,9 @@ def as_field(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
         required=not column.nulls,
         categories=categories,
         unseen="flag" if categories and _are_all(values) else "unknown",
-        example=_example(column.typical, kind) if column.personal is None else invented(column, values),
+        example=_example(column.high if beyond else column.typical, kind)
+        if column.personal is None
+        else invented(column, values),
         length=column.low if kind == "list" else 0,
         personal=_is_personal(column, kind),
     )

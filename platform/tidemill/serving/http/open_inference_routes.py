@@ -10,9 +10,9 @@ from tidemill.serving.http.openapi import COMMON, PredictionRoute, predicting
 from tidemill.serving.http.predictions import Predictions
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.protocols.open_inference import (
-    DATATYPE,
     FEATURES,
     OpenInference,
+    datatype_of,
 )
 from tidemill.serving.protocols.open_inference_outputs import outputs_of
 from tidemill.serving.protocols.open_inference_paths import Now, features_of, no_version, versions_of
@@ -138,7 +138,7 @@ def _metadata(
     inputs = [
         {
             "name": field.name,
-            "datatype": DATATYPE[field.kind],
+            "datatype": datatype_of(field),
             "shape": [-1] if field.width is None else [-1, field.width],
             **({} if field.required else {"parameters": {"optional": True}}),
         }

@@ -30,7 +30,7 @@ from tidemill.serving.protocols.request_fields import Field
 from tidemill.serving.protocols.tensors import Tensor, binary, decode, refuse_rest
 from tidemill.tasks.task import Task
 
-__all__ = ["DATATYPE", "FEATURES", "OpenInference", "OpenInferenceErrors"]
+__all__ = ["DATATYPE", "FEATURES", "OpenInference", "OpenInferenceErrors", "datatype_of"]
 
 FEATURES = "features"
 """Name of the input with all features as one tensor [N, F]."""
@@ -39,6 +39,12 @@ DATATYPE: Mapping[str, str] = {
     "json": "BYTES",
 }  # fmt: skip
 """`Field.kind` → what metadata says of it; other datatypes are taken where their values fit."""
+
+
+def datatype_of(field: Field) -> str:
+    """Return what metadata says of a field's values."""
+    return "UINT64" if field.unsigned else DATATYPE[field.kind]
+
 
 _LENGTH = b"inference-header-content-length"
 _PER_ROW = 4096  # values of one row in one tensor, at most

@@ -10,6 +10,7 @@ __all__ = ["Field", "Kind", "fields_of"]
 
 Kind: TypeAlias = Literal["text", "number", "integer", "boolean", "list", "json"]
 
+_MOST_SIGNED = 2**63 - 1
 _FIELDS: dict[type[BaseModel], tuple["Field", ...]] = {}
 
 
@@ -24,6 +25,8 @@ class Field:
     nullable: bool
     width: int | None = None
     """Of a list: how many numbers it has."""
+    unsigned: bool = False
+    """Of an integer: whether its example is beyond the 64 bits with a sign, as of a counter or a hash."""
 
 
 def fields_of(instance: type[BaseModel]) -> tuple[Field, ...]:
@@ -40,7 +43,12 @@ def fields_of(instance: type[BaseModel]) -> tuple[Field, ...]:
         schema = instance.model_json_schema()
         required, definitions = set(schema.get("required", ())), schema.get("$defs", {})
         found = _FIELDS[instance] = tuple(
-            Field(name, *_kind(declared, definitions, name in required), _list_width(declared))
+            Field(
+                name,
+                *_kind(declared, definitions, name in required),
+                _list_width(declared),
+                any(type(one) is int and one > _MOST_SIGNED for one in declared.get("examples", ())),
+            )
             for name, declared in schema.get("properties", {}).items()
         )
     return found

@@ -18,10 +18,11 @@ from tidemill.features.request_features import FeatureRow, StoreAndRequest
 from tidemill.project.feature_columns import FeatureColumn
 from tidemill.registry.versions.model_versions import load_original, load_scorer
 from tidemill.serving.inference.calls import Refused
+from tidemill.serving.inference.request_application import request_model
 from tidemill.serving.protocols.given_features import Features
 from tidemill.serving.protocols.mlflow_scoring import MlflowScoring
 from tidemill.serving.protocols.model_inputs import Inputs
-from tidemill.serving.protocols.open_inference import OpenInference
+from tidemill.serving.protocols.open_inference import OpenInference, datatype_of
 from tidemill.serving.protocols.open_inference_paths import features_of
 from tidemill.serving.protocols.tensors import DATATYPES
 from tidemill.serving.routing.loaded_version import LoadedModel
@@ -46,6 +47,20 @@ def test_columns_and_rows_hold_text_and_numbers():
     _, found = INPUTS.call({"wind": [1, 2], "sky": ["grey", None], "rain": [None, 0.5]})
     assert plain(found) == CALL
     assert plain(INPUTS.matrix([[1, "grey", None], [2, None, 0.5]])) == CALL
+
+
+def test_metadata_says_which_whole_numbers_have_no_sign_and_they_are_taken():
+    large = 2**64 - 7
+    columns = [FeatureColumn("hash", "integer", example=2**63 + 5), FeatureColumn("n", "integer", example=5)]
+    codec = OpenInference(Inputs("m", request_model(columns), 3, lambda: None))
+    assert {field.name: datatype_of(field) for field in codec.inputs.fields} == {
+        "hash": "UINT64",
+        "n": "INT64",
+    }
+    tensors = [("hash", "UINT64", large), ("n", "INT64", 3)]
+    body = {"inputs": [{"name": a, "datatype": b, "shape": [1], "data": [c]} for a, b, c in tensors]}
+    (row,) = codec.parse(json.dumps(body).encode(), {}, b"").instances
+    assert row.model_dump() == {"hash": large, "n": 3}
 
 
 @pytest.mark.parametrize(
