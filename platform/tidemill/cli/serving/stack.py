@@ -160,7 +160,10 @@ def predict(
         typer.Argument(metavar="JSON", help="One instance, a list of them, or @FILE.", show_default=False),
     ] = None,
     example: Annotated[
-        bool, typer.Option("--example", help="Ask for the project's own example, which features.yaml gives.")
+        bool,
+        typer.Option(
+            "--example", help="Ask for the project's own example, from features.yaml: logged as test traffic."
+        ),
     ] = False,
     project: ProjectDir = None,
     url: Annotated[
@@ -192,7 +195,8 @@ def predict(
             )
         url = info.url
     with PredictionClient(url) as client:
-        answer = client.predict(asked, at=moment(at) if at else None)
+        # nobody asked for the example's answer: monitors shall not count it
+        answer = client.predict(asked, at=moment(at) if at else None, test=example)
 
     def render(console: "Console") -> None:
         version = "several versions" if answer.model_version is None else f"version {answer.model_version}"

@@ -85,6 +85,8 @@ class Predictor(Generic[Request]):
     """Says what each feature contributed, for a version and rows of features."""
     compose: Compose | None = None
     """Makes the answered scores of those of the project's own model, if it does not answer alone."""
+    trouble: Callable[[], str | None] = lambda: None
+    """Says why no version answers, where one should."""
 
     def answer(self, calls: Sequence[Call]) -> list[Answer | Exception]:
         """Return for each call its logged answer, or the failure.
@@ -143,9 +145,10 @@ class Predictor(Generic[Request]):
         began = time.perf_counter()
         serving = self.serving()
         if serving is None:
+            why = self.trouble()
             raise NoChampion(
-                f"no version of {self.model} answers yet: GET /model says why",
-                hint="`tidemill run --promote` makes a champion",
+                f"no version of {self.model} answers yet: {why or 'no version is champion'}",
+                hint="GET /model says more" if why else "`tidemill run --promote` makes a champion",
             )
         served_at = self.clock.now()
         watch = Stopwatch(calls) if any(call.trace is not None for call in calls) else None

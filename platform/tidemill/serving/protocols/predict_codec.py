@@ -184,7 +184,7 @@ def _message(item: Mapping[str, Any]) -> str:
     if kind in _UNREADABLE:
         return f"{_A_MOMENT}, and text was given: {said.partition(', ')[2]}"
     if kind == "timezone_aware":
-        return f"{_A_MOMENT}, and one without its offset from UTC was given"
+        return f"{_A_MOMENT}, and one without its offset from UTC was given: with Z at its end it is in UTC"
     if "input" not in item or not kind.endswith("_type") or kind == "datetime_type":
         return said
     given = type_given(item["input"])

@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from pydantic import BaseModel
 
+from tidemill.clock import SystemClock
 from tidemill.serving.inference.batching import Batcher
 from tidemill.serving.inference.calls import Answer, Call, Prediction
 from tidemill.serving.inference.data_plane import DataPlane
 from tidemill.serving.inference.predictor import NoChampion
+from tidemill.serving.inference.predictor import Predictor as RealPredictor
 from tidemill.serving.routing.version_watcher import Status
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
@@ -65,6 +68,24 @@ def test_it_is_ready_with_a_champion_and_says_why_it_is_not(pool):
         plane(Predictor(), pool).require_ready()
     with pytest.raises(NoChampion, match="cannot be loaded"):
         plane(Predictor(), pool, lambda: Status(error="cannot be loaded")).require_ready()
+
+
+class Parcel(BaseModel):
+    depot: str = "north"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said", "hint"),
+    [
+        (None, "no version is champion", "`tidemill run --promote` makes a champion"),
+        ("version 3 cannot be loaded", "version 3 cannot be loaded", "GET /model says more"),
+    ],
+)
+def test_a_prediction_without_a_version_says_why(trouble, said, hint):
+    asked = RealPredictor(None, "parcels", lambda: None, None, "r1", SystemClock(), trouble=lambda: trouble)
+    with pytest.raises(NoChampion, match=f"^no version of parcels answers yet: {said}$") as error:
+        asked.predict([Parcel()])
+    assert error.value.hint == hint
 
 
 def test_its_status_is_the_watchers_and_what_it_does_without(pool):

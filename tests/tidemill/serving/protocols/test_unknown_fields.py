@@ -71,7 +71,11 @@ def test_what_is_no_object_is_refused_in_plain_words(body, expected):
         ("seats", "2", "Input should be a valid integer, and text was given"),
         ("booked", "soon", f"{MOMENT}, and text was given: input is too short"),
         ("booked", "31.12.2024 10:00", f"{MOMENT}, and text was given: invalid character in year"),
-        ("booked", "2024-12-31T10:00", f"{MOMENT}, and one without its offset from UTC was given"),
+        (
+            "booked",
+            "2024-12-31T10:00",
+            f"{MOMENT}, and one without its offset from UTC was given: with Z at its end it is in UTC",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_expected_and_what_was_given(field, value, expected):

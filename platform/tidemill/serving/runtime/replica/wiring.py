@@ -148,6 +148,7 @@ def _predictor(shared: _Shared, watcher: Watcher) -> Predictor[Any]:
             lambda version: load_reference(project, version).features,
         ).explain,
         compose=composer(application, project.task, serve.timeout_seconds),
+        trouble=lambda: watcher.status.error,
     )
 
 
