@@ -110,6 +110,7 @@ stages:
     cmd: python -m tidemill.stages.ingest
 {always}    deps:
       - expectations.yaml
+      - features.yaml
       - tombstones.yaml
 {file}    params:
       - data.source
@@ -241,7 +242,7 @@ def other_files(choices: Choices, name: str, days: int) -> dict[str, str]:
 # What turns an alert into a retraining. Every field: docs/project.md.
 policies:
   - name: keep-fresh
-    alerts: [quality, data_drift, prediction_drift]   # in the order of their weight
+    alerts: [quality, data_drift, prediction_drift, feature_drift]   # in the order of their weight
     cooldown: {max(days, 7)}d
 """
     tombstones = (
