@@ -15,7 +15,7 @@ from tidemill.data.tables.frames import batches, open_table
 from tidemill.errors import DataError
 from tidemill.features.project_features import hidden_fields, lookup_columns
 from tidemill.plurals import agreeing, counted
-from tidemill.prediction_log.labels.label_cells import LabelReader
+from tidemill.prediction_log.labels.label_cells import LabelReader, label_gaps
 from tidemill.prediction_log.labels.label_matching import GivenLabel, as_records
 from tidemill.prediction_log.log_records import LabelRecord
 from tidemill.prediction_log.reading.unmatched_labels import count_unmatched
@@ -68,7 +68,7 @@ def import_label_file(
     """
     trained = _type_in_training(project)
     table = open_table(file, None if trained is None else {"label": pl.String()})
-    reader = LabelReader(project.task, trained)
+    reader = LabelReader(project.task, trained, label_gaps(project.task, project.config.dataset.classes))
     keys = _keys_of(file, table.collect_schema().names())
     _require_known(file, tuple(map(_key, keys)), project)
     blank = _require_labels(file, table, reader)

@@ -1,11 +1,12 @@
 """Reads ``features.yaml``: the features that come in the request, for projects without a feature store."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
 
 from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import Declaration, read_declaration
-from tidemill.project.gap_words import is_gap
+from tidemill.project.gap_words import text_gaps
 from tidemill.project.project import ProjectFolder
 
 __all__ = [
@@ -81,9 +82,17 @@ class FeatureColumn:
         True
         >>> FeatureColumn("origin", "text").without_gap("n/a")
         'n/a'
+        >>> FeatureColumn("side", "text", categories=("L", "R"), has_gap_words=True).without_gap("NA") is None
+        True
         """
-        is_text = self.has_gap_words and isinstance(given, str)
-        return None if is_text and is_gap(str(given)) and given not in self.categories else given
+        if not self.has_gap_words or not isinstance(given, str):
+            return given
+        return None if given.strip().lower() in self.gaps and given not in self.categories else given
+
+    @cached_property
+    def gaps(self) -> tuple[str, ...]:
+        """For text: what means a gap, in lower case."""
+        return text_gaps(self.categories)
 
     @property
     def meant(self) -> str:

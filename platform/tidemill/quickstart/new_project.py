@@ -31,7 +31,7 @@ from tidemill.quickstart.project_files import (
     params_text,
     pipeline_text,
 )
-from tidemill.quickstart.target_choice import can_be_target, gaps_in_target
+from tidemill.quickstart.target_choice import can_be_target, gaps_in_classes
 
 __all__ = ["ProjectDraft", "draft_project", "table_exists", "write_draft"]
 
@@ -109,8 +109,8 @@ def _choose(
     table = pl.scan_parquet(typed, glob=False)
     profile = profile_table(table)
     options = _with_target(options, profile, ask)
-    if gaps := gaps_in_target(table, profile.columns.get(options.target)):
-        readings, typed = replace(readings, gaps={options.target: gaps}), scratch / "labels.parquet"
+    if gaps := _gaps(table, profile, options.target):
+        readings, typed = replace(readings, gaps=gaps), scratch / "labels.parquet"
         conformed(raw, readings.types, formats, readings.gaps).sink_parquet(typed)
         table = pl.scan_parquet(typed, glob=False)
         profile = profile_table(table)
@@ -121,6 +121,17 @@ def _choose(
         typed = scratch / "final.parquet"
         conformed(raw, readings.types, formats, readings.gaps).sink_parquet(typed)
     return choices, formats, typed
+
+
+def _gaps(table: pl.LazyFrame, profile: TableProfile, target: str) -> dict[str, tuple[str, ...]]:
+    """Return what means a gap in the target and in columns of few words, where there is such text."""
+    asked = [
+        one
+        for name, one in profile.columns.items()
+        if name == target or (one.values and one.personal is None)
+    ]
+    found = {one.name: gaps_in_classes(table, one) for one in asked}
+    return {name: words for name, words in found.items() if words}
 
 
 def _with_target(options: InitOptions, profile: TableProfile, ask: Ask) -> InitOptions:

@@ -17,7 +17,7 @@ from tidemill.tasks.target_labels import class_text
 from tidemill.tasks.task_choice import MOST_CLASSES, guess_task
 from tidemill.tasks.task_names import TaskName
 
-__all__ = ["TargetChoice", "can_be_target", "choose_target", "gaps_in_target"]
+__all__ = ["TargetChoice", "can_be_target", "choose_target", "gaps_in_classes"]
 
 _MOST_MISSING = 0.9
 _FEW = 20
@@ -121,15 +121,15 @@ def choose_target(
     return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, positive, assumed or why)
 
 
-def gaps_in_target(table: pl.LazyFrame, profile: ColumnProfile | None) -> tuple[str, ...]:
-    """Return the text that means a gap in a target of text; none where it has no such text, or as a class.
+def gaps_in_classes(table: pl.LazyFrame, profile: ColumnProfile) -> tuple[str, ...]:
+    """Return the text that means a gap in a column of classes; none where it has no such text, or as a class.
 
     >>> sexes = pl.LazyFrame({"sex": ["MALE", "FEMALE", "NA"]})
     >>> from tidemill.data.profiling.table_profile import profile_table
-    >>> "na" in gaps_in_target(sexes, profile_table(sexes).columns["sex"])
+    >>> "na" in gaps_in_classes(sexes, profile_table(sexes).columns["sex"])
     True
     """
-    if profile is None or not profile.is_text or profile.distinct > _MOST_CLASSES_EVER:
+    if not profile.is_text or profile.distinct > _MOST_CLASSES_EVER:
         return ()
     column = pl.col(literal_name(profile.name)).cast(pl.String)
     values = table.select(column.drop_nulls().unique()).collect(engine="streaming").to_series().to_list()

@@ -16,7 +16,8 @@ from tidemill.data.tables.frames import unreadable
 from tidemill.errors import ConfigError, DataError
 from tidemill.files.atomic import replacing
 from tidemill.project import Project
-from tidemill.project.gap_words import class_gaps
+from tidemill.project.feature_columns import COLUMNS_FILE, read_columns
+from tidemill.project.gap_words import class_gaps, text_gaps
 from tidemill.stages.stage_process import run_stage
 
 __all__ = ["column_formats", "data_section", "ingest_table", "table_rules"]
@@ -46,9 +47,7 @@ def ingest_table(project: Project) -> None:
     with TemporaryDirectory(prefix="tidemill-ingest-") as folder:
         raw = open_source(source, project.root, Path(folder), rules.columns)
         try:
-            dataset = project.config.dataset
-            gaps = {dataset.label: class_gaps(list(map(str, dataset.classes)))} if dataset.classes else {}
-            table = conformed(raw, rules.dtypes, formats, gaps)
+            table = conformed(raw, rules.dtypes, formats, _gaps(project))
             keep = keep_expression(table.collect_schema().names(), project)
             target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as draft:
@@ -60,6 +59,14 @@ def ingest_table(project: Project) -> None:
                 f"{source} cannot be copied to {target}: {error}",
                 hint="check that it is complete, and that the disk has space",
             ) from error
+
+
+def _gaps(project: Project) -> dict[str, tuple[str, ...]]:
+    """Return what means a gap in the label and in features of text, where their classes are declared."""
+    listed = read_columns(project) if (project.root / COLUMNS_FILE).exists() else ()
+    found = {column.name: text_gaps(column.categories) for column in listed if column.categories}
+    dataset = project.config.dataset
+    return found | ({dataset.label: class_gaps(list(map(str, dataset.classes)))} if dataset.classes else {})
 
 
 def table_rules(project: Project) -> DatasetRules:

@@ -37,7 +37,9 @@ class Logged:
 
     @property
     def config(self) -> SimpleNamespace:
-        return SimpleNamespace(dataset=SimpleNamespace(label="truth"))
+        return SimpleNamespace(
+            dataset=SimpleNamespace(label="truth", classes=getattr(self.task, "classes", None))
+        )
 
     @property
     def dataset_path(self) -> Path:
@@ -170,7 +172,7 @@ def test_custom_labels_in_csv_are_of_the_type_that_they_had_in_training(project,
             "2 of 3 labels are not no or yes: 'maybe' (1), '1' (1); the first",
         ),
         (SEVERAL, ["storm", "gale", "2"], "1 of 3 labels is not one of 1, 2, storm: 'gale' (1)"),
-        (Regression("neg_mae"), ["1.5", "many", "nan"], "2 of 3 labels are not a finite number: 'many' (1)"),
+        (Regression("neg_mae"), ["1.5", "many", "inf"], "2 of 3 labels are not a finite number: 'many' (1)"),
         (Custom("m:f"), [None, None, None], "labels.parquet has no label in any of its 3 rows"),
     ],
     ids=["named", "several", "regression", "blank"],
@@ -196,6 +198,20 @@ def test_rows_without_a_label_are_set_aside_and_counted(project, tmp_path, monke
     assert (done.labels, done.blank, done.unmatched) == (3, 3, 0)
     found = read_labelled(tmp_path / "log", "m", *ALWAYS, SystemClock().now())
     assert SEVERAL.truth_of_log(found).tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [
+        (Multiclass("accuracy", classes=("MALE", "FEMALE")), ["MALE", "N/A", "NA", "?"]),
+        (Regression("mae"), ["1.5", "n/a", "NA", "-"]),
+    ],
+)
+def test_what_means_a_gap_in_training_is_no_label(project, tmp_path, task, labels):
+    rows = {"prediction_id": [f"p{n}" for n in range(4)], "label": labels}
+    pl.DataFrame(rows).write_csv(tmp_path / "labels.csv")
+    done = import_label_file(project(task), tmp_path / "labels.csv", SystemClock())
+    assert (done.labels, done.blank) == (1, 3)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "ndjson"])

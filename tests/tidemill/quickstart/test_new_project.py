@@ -292,6 +292,15 @@ def test_what_means_a_gap_is_no_class(tmp_path: Path):
     assert classes("none", "mild") == ("mild", "none")
 
 
+def test_what_means_a_gap_in_a_label_is_no_category_of_a_feature(tmp_path: Path):
+    kinds = pl.Series(["mall", "corner", "NA", "?", "N/A", "none"]).sample(N, with_replacement=True, seed=1)
+    zones = pl.Series(["EU", "NA", "SA"]).sample(N, with_replacement=True, seed=2)
+    made = draft(TABLE.with_columns(kind=kinds, zone=zones), tmp_path).choices.features.chosen
+    found = {one.name: (one.categories, one.required) for one in made}
+    assert found["kind"] == (("corner", "mall", "none"), False)
+    assert found["zone"] == (("EU", "NA", "SA"), True)
+
+
 def test_moments_that_are_yet_to_come_or_stand_for_none_are_said(tmp_path: Path):
     now, hours = datetime.now(UTC).replace(microsecond=0), [timedelta(hours=n) for n in range(400)]
 

@@ -81,6 +81,17 @@ def test_what_means_a_gap_in_a_label_is_learnt_only_where_it_is_a_class(
     assert (set(found["kind"]), found.height) == (known, rows["kind"].is_in(list(known)).sum())
 
 
+def test_what_means_a_gap_in_a_feature_of_text_is_learnt_only_where_it_is_a_category(tmp_path: Path):
+    def kinds(*words: str) -> set[str | None]:
+        rows = pl.DataFrame({"kind": [*words] * 30}).with_row_index("size")
+        rows.with_columns(pl.col("size") % 7).write_csv(tmp_path / "t.csv")
+        write_draft(draft_project("k", "t.csv", tmp_path, InitOptions("size")), tmp_path / words[0])
+        return set(run(load_project(tmp_path / words[0]))["kind"])
+
+    assert kinds("mall", "NA", "N/A") == {"mall", None}
+    assert kinds("EU", "NA", "n/a") == {"EU", "NA", None}
+
+
 def test_numbers_of_64_bits_without_a_sign_are_learnt(tmp_path: Path):
     large = pl.Series([2**63 + n % 11 for n in range(90)], dtype=pl.UInt64)
     pl.DataFrame({"size": large, "kind": ["a", "b", "b"] * 30}).write_parquet(tmp_path / "t.parquet")

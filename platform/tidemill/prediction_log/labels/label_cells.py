@@ -1,5 +1,6 @@
 """Reads the cells of a column of labels as what is logged of them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -9,9 +10,10 @@ import orjson
 import polars as pl
 
 from tidemill.clock import parse_moment
+from tidemill.project.gap_words import GAPS_BESIDE_NUMBERS, class_gaps
 from tidemill.tasks.task import Task
 
-__all__ = ["LabelReader"]
+__all__ = ["LabelReader", "label_gaps"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class LabelReader:
     task: Task
     trained: pl.DataType | None
     """The type that labels of training have; None if it is unknown, or does not matter."""
+    gaps: tuple[str, ...] = ()
+    """Text that means that there is no label, in lower case, as in tables of training."""
 
     @property
     def meant(self) -> str:
@@ -38,8 +42,10 @@ class LabelReader:
         """Return whether a cell holds no label; empty text is a label where labels are any text."""
         if isinstance(value, str):
             text = value.strip()
-            return (not text and (self._is_json or self.task.kind != "custom")) or (
-                self._is_json and text == "null"
+            return (
+                text.lower() in self.gaps
+                or (not text and (self._is_json or self.task.kind != "custom"))
+                or (self._is_json and text == "null")
             )
         return value is None or (isinstance(value, float) and value != value)
 
@@ -56,6 +62,18 @@ class LabelReader:
         elif self._is_json and isinstance(value, str):
             value = orjson.loads(value)
         return self.task.label_given(_without_decimals(value))
+
+
+def label_gaps(task: Task, classes: Collection[object] | None) -> tuple[str, ...]:
+    """Return the text that means that there is no label, in lower case; none where labels may be any text.
+
+    Args:
+        task: of the project.
+        classes: that are declared; None for 0 and 1, or where there are none.
+    """
+    if task.kind == "custom":
+        return ()
+    return GAPS_BESIDE_NUMBERS if task.kind == "regression" else class_gaps(list(map(str, classes or ())))
 
 
 def _without_decimals(value: Any) -> Any:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from tidemill.data.profiling.cell_values import read_cells, without_gaps
 from tidemill.project.feature_columns import ColumnType
-from tidemill.project.gap_words import GAPS_BESIDE_NUMBERS
+from tidemill.project.gap_words import GAPS_BESIDE_NUMBERS, text_gaps
 
 __all__ = ["Wrong", "elements", "is_feature", "is_numeric", "is_text", "moments", "numbers", "texts", "typed"]
 
@@ -126,7 +126,8 @@ def texts(column: pa.ChunkedArray, known: Collection[str] | None) -> pa.ChunkedA
     if known is None:
         return found
     cells = pl.Series("text", found).to_frame()
-    text = pl.when(pl.col("text").is_in(list(known))).then("text").otherwise(without_gaps(pl.col("text")))
+    others = without_gaps(pl.col("text"), text_gaps(known))
+    text = pl.when(pl.col("text").is_in(list(known))).then("text").otherwise(others)
     read = cells.select(text).to_series()
     return pa.chunked_array([read.to_arrow().cast(pa.string())])
 

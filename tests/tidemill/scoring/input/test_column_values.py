@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tidemill.project.feature_columns import FeatureColumn
 from tidemill.scoring.execution.feature_values import FeatureKinds, given_values
-from tidemill.scoring.input.column_values import is_numeric
+from tidemill.scoring.input.column_values import is_numeric, texts
 
 
 def test_moments_become_seconds_as_in_training():
@@ -17,6 +18,22 @@ def test_moments_become_seconds_as_in_training():
     assert found.tolist()[0] == [3600.0, 86400.0]
     assert np.isnan(found[1]).all()
     assert all(is_numeric(field.type) for field in table.schema)
+
+
+@pytest.mark.parametrize(
+    ("known", "left"),
+    [
+        (None, ["NA", "n/a", "none", "?", "mall"]),
+        ((), ["NA", None, "none", "?", "mall"]),
+        (("mall", "none"), [None, None, "none", None, "mall"]),
+        (("mall", "NA"), ["NA", None, "none", None, "mall"]),
+    ],
+)
+def test_what_means_a_gap_in_text_is_one_in_a_request_too(known, left):
+    given = ["NA", "n/a", "none", "?", "mall"]
+    assert texts(pa.chunked_array([given]), known).to_pylist() == left
+    column = FeatureColumn("kind", "text", categories=known or (), has_gap_words=known is not None)
+    assert [column.without_gap(each) for each in given] == left
 
 
 @pytest.mark.parametrize(
@@ -67,7 +84,7 @@ def test_what_means_a_gap_in_training_is_no_category():
     table = pa.table({"a": ["null", "", "NA", "x", "n/a", "N/A"]})
     for gaps, wanted in (
         ({"a": ()}, [None, None, "NA", "x", None, None]),
-        ({"a": ("n/a", "x")}, [None, None, "NA", "x", "n/a", None]),
+        ({"a": ("n/a", "x")}, [None, None, None, "x", "n/a", "N/A"]),
         ({}, ["null", "", "NA", "x", "n/a", "N/A"]),  # stages of the project's own read text as it is
     ):
         kinds = FeatureKinds(("a",), ("a",), {}, {"a": "text"}, gaps=gaps)
