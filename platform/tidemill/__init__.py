@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from tidemill.files.atomic import replacing_files
     from tidemill.prediction_log.prediction_log import read_labelled, read_labels, read_predictions
     from tidemill.project.project import Project, find_project, load_project
+    from tidemill.registry.gates.judged_rows import GateFinding, GateRows
     from tidemill.replay.traffic_replay import History
     from tidemill.serving.inference.application import Application
     from tidemill.serving.inference.composition import (
@@ -104,7 +105,9 @@ __all__ = [
     "Family",
     "FeatureError",
     "Fit",
+    "GateFinding",
     "GateRefused",
+    "GateRows",
     "History",
     "JobNotFound",
     "LabelRequest",
@@ -242,6 +245,8 @@ _PLACES = {
     "Project": "project.project:Project",
     "find_project": "project.project:find_project",
     "load_project": "project.project:load_project",
+    "GateFinding": "registry.gates.judged_rows:GateFinding",
+    "GateRows": "registry.gates.judged_rows:GateRows",
     "History": "replay.traffic_replay:History",
     "Application": "serving.inference.application:Application",
     "CompositionRequest": "serving.inference.composition:CompositionRequest",

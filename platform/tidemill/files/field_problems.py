@@ -54,6 +54,12 @@ def _in_words(error: Mapping[str, Any]) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         return "there is no such field"
+    if kind == "union_tag_not_found":
+        return f"needs the field {error['ctx']['discriminator']}"
+    if kind == "union_tag_invalid":
+        field, tag, known = (error["ctx"][name] for name in ("discriminator", "tag", "expected_tags"))
+        field = field.strip("'")
+        return f"{field} must be {known}, not {tag!r}"
     if kind == "too_short":
         least = error["ctx"]["min_length"]
         return f"must have at least {least} entr{'y' if least == 1 else 'ies'}"

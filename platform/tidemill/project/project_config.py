@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
 from tidemill.project.features_config import FeaturesConfig
+from tidemill.project.gate_checks import GateCheck, GateMode, check_gates, strictest
 from tidemill.project.kubernetes_config import KubernetesConfig
 from tidemill.project.serve_config import Section, ServeConfig
 from tidemill.tasks.task_names import METRICS, TaskName, metric_name
@@ -150,7 +151,7 @@ class TrainConfig(Section):
 class GateConfig(Section):
     """Conditions that a candidate must meet on the hold-out before it may become champion."""
 
-    mode: Literal["enforce", "dry_run", "off"] = "enforce"
+    mode: GateMode = "enforce"
     metric: str = "roc_auc"
     """The default is ``train.metric``."""
     floor: float | None = None
@@ -217,6 +218,8 @@ class ProjectConfig(BaseModel):
     split: SplitConfig = SplitConfig()
     train: TrainConfig = TrainConfig()
     gate: GateConfig = GateConfig()
+    gates: tuple[GateCheck, ...] = ()
+    """Further checks, each with a mode of its own (docs/gates.md)."""
     serve: ServeConfig = ServeConfig()
     audit: AuditConfig = AuditConfig()
     kubernetes: KubernetesConfig = KubernetesConfig()
@@ -237,6 +240,11 @@ class ProjectConfig(BaseModel):
                 return given
             sections[name] = {**sections[name], "metric": metric_name(task, metric)}
         return {**given, **sections}
+
+    @property
+    def gate_mode(self) -> GateMode:
+        """What a decision of all gates together does: that of the strictest one."""
+        return strictest((self.gate.mode, *(one.mode for one in self.gates)))
 
     @model_validator(mode="before")
     @classmethod
@@ -296,4 +304,9 @@ class ProjectConfig(BaseModel):
                 f"train.metric ({self.train.metric}) and gate.metric ({self.gate.metric}) differ: set "
                 f"both to the same metric"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _gates_fit_the_task(self) -> "ProjectConfig":
+        check_gates(self.gates, self.project.task, self.gate.metric)
         return self

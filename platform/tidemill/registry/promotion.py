@@ -23,7 +23,7 @@ def evaluate_gate(project: Project, state: State, version: str, now: datetime) -
     """Compare a version with the champion on the version's hold-out, decide, and record the decision.
 
     Args:
-        project: its ``gate`` section says what a candidate must show.
+        project: its sections ``gate`` and ``gates`` say what a candidate must show.
         state: where the decision is recorded; the version's tag repeats it.
         version: number or alias of the candidate.
         now: event time of the decision.
@@ -43,7 +43,7 @@ def earlier_decision(project: Project, state: State, version: str, at: datetime)
     Raises:
         RegistryError: the registry does not answer.
     """
-    wanted = _settled_champion(project, state), project.config.gate.mode, at
+    wanted = _settled_champion(project, state), project.config.gate_mode, at
     for decision in reversed(decisions_for(state, project.model, version)):
         if (decision.champion, decision.mode, decision.decided_at) == wanted:
             tag_version(project, decision)
@@ -200,7 +200,7 @@ def check_decision(project: Project, decision: GateDecision, version: str, servi
         raise GateRefused(
             f"the gate refused {project.model} {version}: {decision.reasons[0]}",
             hint=f"`tidemill models show {project.model} {version}` has all reasons; "
-            "the gate section of params.yaml says what a candidate must show",
+            "gate and gates in params.yaml say what a candidate must show",
         )
 
 

@@ -147,7 +147,7 @@ def _pass_gate(project: Project, state: State, version: str, now: datetime) -> s
     if decision.mode == "enforce" and not decision.passed:
         raise GateRefused(
             f"the gate refused {project.model} {version}: {decision.reasons[0]}",
-            hint="nothing was rolled out; the gate section of params.yaml says what is asked for",
+            hint="nothing was rolled out; gate and gates in params.yaml say what is asked for",
         )
     return decision.id
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tidemill.monitoring.kinds.answer_calibration import calibration_error
 from tidemill.monitoring.quality.held_out import HeldOut
 from tidemill.monitoring.quality.label_draws import as_classes
+from tidemill.tasks.calibration_error import calibration_error
 from tidemill.tasks.task import Task
 from tidemill.tasks.task_names import METRICS
 

@@ -23,9 +23,10 @@ from tidemill.monitoring.quality.held_out import LEAST, HeldOut
 from tidemill.monitoring.quality.label_draws import as_classes, draw_chances
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.plurals import counted
+from tidemill.tasks.calibration_error import calibration_error
 from tidemill.tasks.task import Answers, Task
 
-__all__ = ["calibration_error", "judge"]
+__all__ = ["judge"]
 
 Floats = npt.NDArray[np.float64]
 _BINS = 10
@@ -155,20 +156,6 @@ def _bins(probability: Floats) -> npt.NDArray[np.int64]:
     places = np.empty(len(probability), dtype=np.int64)
     places[np.argsort(probability, kind="stable")] = np.arange(len(probability)) * _BINS // len(probability)
     return places
-
-
-def calibration_error(probability: Floats, came_true: Floats) -> float:
-    """Return the mean distance of probabilities from frequencies, over ten bins of as many rows each.
-
-    The expected calibration error (Naeini, Cooper and Hauskrecht, AAAI 2015).
-
-    >>> calibration_error(np.repeat([0.2, 0.8], 50), np.tile([0.0, 0.0, 0.0, 0.0, 1.0], 20))
-    0.3
-    """
-    order = np.argsort(probability, kind="stable")
-    gaps = probability[order] - came_true[order]
-    parts = np.array_split(gaps, _BINS)
-    return float(sum(abs(part.sum()) for part in parts) / len(gaps))
 
 
 def _intervals(window: WindowRows, config: CalibrationConfig) -> Judged:

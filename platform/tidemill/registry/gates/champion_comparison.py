@@ -1,7 +1,7 @@
 """Compare the candidate with the champion on rows that neither was trained on."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,17 +10,20 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 
+from tidemill.clock import SystemClock
 from tidemill.errors import DataError, RegistryError
 from tidemill.features.project_features import feature_source
 from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.registry.gates.constant_answer import worse_than_constant
 from tidemill.registry.gates.gate_rules import Evaluation, Verdict, decide
+from tidemill.registry.gates.judged_rows import GateRows, Judged
+from tidemill.registry.gates.listed_gates import combined, run_gates
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.model_versions import load_holdout, load_judged, load_scorer
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.tasks.natural_metric import metric_of
-from tidemill.tasks.paired_bootstrap import Interval, gain_interval
+from tidemill.tasks.paired_bootstrap import gain_interval
 from tidemill.tasks.task import Answers
 from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.splits import blocks_of
@@ -33,47 +36,89 @@ _CALLS = 20
 _LONGEST = 1000  # characters of an error, which may name hundreds of features
 
 
-def compare(project: Project, candidate: ModelVersion, champion: ModelVersion | None) -> Verdict:
-    """Judge both versions on the candidate's hold-out and decide by the project's gate.
+def compare(
+    project: Project, candidate: ModelVersion, champion: ModelVersion | None, now: datetime | None = None
+) -> Verdict:
+    """Judge both versions on the candidate's hold-out, once, and decide by all of the project's gates.
 
     A version that was fitted once more on all rows is judged by its twin, which did not learn from its own
     hold-out: so are both as old as each other, whatever became of them later.
 
     A problem that prevents a fair comparison is recorded as a reason to refuse, and raises no error.
+
+    Args:
+        project: its sections ``gate`` and ``gates`` say what a candidate must show.
+        candidate: the version that is to be promoted.
+        champion: the version that serves; None for the first.
+        now: event time of the decision; default: the wall clock's.
     """
-    gate, service = project.config.gate, feature_source(project)
-    if gate.mode == "off":
+    gate = project.config.gate
+    judged = Judged(project, candidate, champion, now or SystemClock().now())
+    if project.config.gate_mode == "off":
         return decide(gate, Evaluation(candidate.version, {}, 0), None)
+    verdict, judged = _scored(judged)
+    return combined(gate.mode, verdict, run_gates(project.config.gates, judged))
+
+
+def _scored(judged: Judged) -> tuple[Verdict, Judged]:
+    """Return the verdict of the section ``gate``, and what the other gates look at."""
+    project, candidate, champion = judged.project, judged.candidate, judged.champion
+    gate, service = project.config.gate, feature_source(project)
     try:
         all_rows = load_holdout(project, candidate.version)
         rows = all_rows if champion is None else _unseen(all_rows, candidate, champion)
         if champion is not None and rows.is_empty() and not all_rows.is_empty():
-            problem = (
+            raise RegistryError(
                 f"version {champion.version} may have learnt from all {all_rows.height:,} rows of the "
                 f"hold-out: the columns, the seed or the kind of split have changed since; judge the new "
                 f"version by its metrics, with gate.mode: dry_run{_own_figures(project, candidate, champion)}"
             )
-            return decide(gate, Evaluation(candidate.version, {}, 0, (problem,)), None)
         truth = project.task.truth(rows, project.config.dataset.label)
     except (RegistryError, DataError) as error:
-        return decide(gate, Evaluation(candidate.version, {}, 0, (shortened(str(error), _LONGEST),)), None)
-    mine, my_answers, my_speed = _judge(project, candidate, rows, truth)
-    theirs, their_answers, their_speed = None, None, None
-    if champion is not None:
-        theirs, their_answers, their_speed = _judge(project, champion, rows, truth)
-    if my_answers is not None:
-        notes = worse_than_constant(project.task, truth, mine.metrics, candidate.version)
-        mine = replace(mine, notes=(*mine.notes, *notes))
-    interval = _interval(project, rows, truth, my_answers, their_answers)
-    verdict = decide(gate, mine, theirs, service=service, interval=interval)
+        problem = shortened(str(error), _LONGEST)
+        verdict = decide(gate, Evaluation(candidate.version, {}, 0, (problem,)), None)
+        return verdict, replace(judged, problem=problem)
+    mine = _judge(project, candidate, rows, truth)
+    theirs = None if champion is None else _judge(project, champion, rows, truth)
+    evaluation = mine.evaluation
+    if mine.answers is not None:
+        notes = worse_than_constant(project.task, truth, evaluation.metrics, candidate.version)
+        evaluation = replace(evaluation, notes=(*evaluation.notes, *notes))
+    blocks, answers = blocks_of(rows, project.config.dataset), theirs.answers if theirs else None
+    interval = None
+    if mine.answers is not None and answers is not None:
+        seed = project.config.train.seed
+        interval = gain_interval(project.task, truth, mine.answers, answers, blocks, seed=seed)
+    other = theirs.evaluation if theirs else None
+    verdict = decide(gate, evaluation, other, service=service, interval=interval)
     times = _times(project, rows)
     about: dict[str, Any] = {
         "period": [str(times[0]), str(times[-1])] if times is not None and len(times) else None,
         "twins": [one.version for one in (candidate, champion) if one is not None and _has_twin(one)],
         "rows_known_to_champion": all_rows.height - rows.height,
-        "milliseconds_per_row": {"candidate": my_speed, "champion": their_speed},
+        "milliseconds_per_row": {"candidate": mine.speed, "champion": theirs.speed if theirs else None},
     }
-    return replace(verdict, numbers={**verdict.numbers, **about})
+    scored = _for_checks(judged, rows, truth, blocks, mine, theirs)
+    return replace(verdict, numbers={**verdict.numbers, **about}), scored
+
+
+def _for_checks(
+    judged: Judged,
+    rows: pl.DataFrame,
+    truth: npt.NDArray[Any],
+    blocks: npt.NDArray[Any],
+    mine: "_Judgement",
+    theirs: "_Judgement | None",
+) -> Judged:
+    """Return what the listed gates look at: the same answers, or why there are none."""
+    problems = [problem for one in (mine, theirs) if one is not None for problem in one.evaluation.problems]
+    if mine.answers is None or problems:
+        return replace(judged, problem="; ".join(problems))
+    project, answers = judged.project, theirs.answers if theirs else None
+    seed = project.config.train.seed
+    given = GateRows(project.task, rows, truth, mine.answers, answers, blocks, seed)
+    served = theirs.served if theirs else None
+    return replace(judged, rows=given, scorer=mine.judged, served=mine.served, champion_served=served)
 
 
 def _own_figures(project: Project, *versions: ModelVersion) -> str:
@@ -96,9 +141,20 @@ def milliseconds_per_row(scorer: Scorer, rows: pd.DataFrame) -> float:
     return round(float(np.median(seconds)) * 1000, 3)
 
 
+@dataclass(frozen=True)
+class _Judgement:
+    """One version on the hold-out."""
+
+    evaluation: Evaluation
+    answers: Answers | None = None
+    speed: float | None = None
+    judged: Scorer | None = None
+    served: Scorer | None = None
+
+
 def _judge(
     project: Project, version: ModelVersion, rows: pl.DataFrame, truth: npt.NDArray[Any]
-) -> tuple[Evaluation, Answers | None, float | None]:
+) -> _Judgement:
     service = version.lineage.feature_service if version.lineage else None
     notes = _notes(project, version, rows)
     nothing = Evaluation(version.version, {}, rows.height, service=service, notes=notes)
@@ -106,21 +162,24 @@ def _judge(
         _unfair(project, version, rows) or _learnt(project, version, rows) or _other_target(project, version)
     )
     if problem is not None:
-        return replace(nothing, problems=(problem,)), None, None
+        return _Judgement(replace(nothing, problems=(problem,)))
     try:
-        scorer = load_scorer(project, version.version)
-        frame = rows[[name for name in scorer.features if name in rows.columns]].to_pandas()
+        served = load_scorer(project, version.version)
+        frame = rows[[name for name in served.features if name in rows.columns]].to_pandas()
+        judged = load_judged(project, version) if _has_twin(version) else served
     except RegistryError as error:
-        return replace(nothing, problems=(shortened(str(error), _LONGEST),)), None, None
+        return _Judgement(replace(nothing, problems=(shortened(str(error), _LONGEST),)))
     try:
-        answers = load_judged(project, version).predict(frame)
-        speed = milliseconds_per_row(scorer, frame)
+        answers = judged.predict(frame)
+        speed = milliseconds_per_row(served, frame)
     except RegistryError as error:
-        return replace(nothing, problems=(shortened(str(error), _LONGEST),)), None, None
+        return _Judgement(replace(nothing, problems=(shortened(str(error), _LONGEST),)))
     except Exception as error:  # noqa: BLE001 — a model can raise anything
         said = f"its predict fails: {type(error).__name__}: {error}"
-        return replace(nothing, problems=(shortened(said, _LONGEST),)), None, None
-    return replace(nothing, metrics=project.task.evaluate(truth, answers)), answers, speed
+        return _Judgement(replace(nothing, problems=(shortened(said, _LONGEST),)))
+    return _Judgement(
+        replace(nothing, metrics=project.task.evaluate(truth, answers)), answers, speed, judged, served
+    )
 
 
 def _learnt(project: Project, version: ModelVersion, rows: pl.DataFrame) -> str | None:
@@ -201,16 +260,3 @@ def _unfair(project: Project, version: ModelVersion, rows: pl.DataFrame) -> str 
             f"hold-out begins on {first:%Y-%m-%d %H:%M}: it has seen what it would be judged on"
         )
     return None
-
-
-def _interval(
-    project: Project,
-    rows: pl.DataFrame,
-    truth: npt.NDArray[Any],
-    mine: Answers | None,
-    theirs: Answers | None,
-) -> Interval | None:
-    if mine is None or theirs is None:
-        return None
-    blocks = blocks_of(rows, project.config.dataset)
-    return gain_interval(project.task, truth, mine, theirs, blocks, seed=project.config.train.seed)

@@ -26,7 +26,7 @@ def ask_gate(
     """Compare a version with the champion on the version's hold-out, decide, and record the decision.
 
     Args:
-        project: its ``gate`` section says what a candidate must show.
+        project: its sections ``gate`` and ``gates`` say what a candidate must show.
         state: where the decision is recorded; the version's tag repeats it.
         version: number or alias of the candidate.
         champion: number of the champion; None if there is none yet.
@@ -38,13 +38,13 @@ def ask_gate(
     """
     candidate = get_version(project, version)
     refuse_champion(project, candidate.version, champion)
-    verdict = compare(project, candidate, get_version(project, champion) if champion else None)
+    verdict = compare(project, candidate, get_version(project, champion) if champion else None, now)
     decision = GateDecision(
         id=new_id("gate"),
         model=project.model,
         candidate=candidate.version,
         champion=champion,
-        mode=project.config.gate.mode,
+        mode=project.config.gate_mode,
         passed=verdict.passed,
         reasons=list(verdict.reasons),
         numbers=dict(verdict.numbers),

@@ -119,7 +119,7 @@ def roll_back(visit: Here, model: str, version: Version = "") -> RollBack:
 def _gate(visit: Visit, model: str) -> tuple[str, str | None]:
     """Return the mode of a project's gate, or why the project cannot be read."""
     try:
-        return visit.installation.load(visit.project(model)).config.gate.mode, None
+        return visit.installation.load(visit.project(model)).config.gate_mode, None
     except TidemillError as error:
         return "enforce", f"{error}{f': {error.hint}' if error.hint else ''}"
 

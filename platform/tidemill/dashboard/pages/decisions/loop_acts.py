@@ -89,7 +89,7 @@ def retraining(visit: Here, model: str) -> Retraining:
     """Return what a turn would do."""
     shown, gate, problem = visit.project(model), "enforce", None
     try:
-        gate = visit.installation.load(shown).config.gate.mode
+        gate = visit.installation.load(shown).config.gate_mode
     except TidemillError as error:
         problem = f"{error}{f': {error.hint}' if error.hint else ''}"
     running = visit.records.select("turns", "model = ? AND status = 'running'", model, limit=1)

@@ -1,6 +1,6 @@
 """Who served when, what the gate decided, and each of its decisions with its numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -76,6 +76,31 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """One of the project's gates: the section ``gate``, or an entry of ``gates``."""
+
+    name: str
+    check: str
+    mode: str
+    passed: bool
+    said: str
+    numbers: Mapping[str, Any]
+
+    @property
+    def flat(self) -> Mapping[str, Any]:
+        """The numbers, by the names of all levels."""
+        return dict(_flat("", self.numbers))
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{name} · {key}" if name else str(key), inner)
+    else:
+        yield name, value
+
+
+@dataclass(frozen=True)
 class OneDecision:
     """A decision of the gate with its numbers."""
 
@@ -90,6 +115,8 @@ class OneDecision:
     moves: Sequence[str]
     """Version and reason of the moves that it led to."""
     at: datetime
+    gates: Sequence[Gate] = ()
+    """Each with all that it measured; none where the project declares no ``gates``."""
 
     @property
     def picture(self) -> Markup | None:
@@ -160,6 +187,10 @@ def one_decision(visit: Here, model: str, decision_id: str) -> OneDecision:
             for each in near(visit.records, "promotions", model, decision_id)
         ],
         row.decided_at,
+        [
+            Gate(*(each.get(name) for name in ("name", "check", "mode", "passed", "said", "numbers")))
+            for each in numbers.get("gates") or ()
+        ],
     )
 
 

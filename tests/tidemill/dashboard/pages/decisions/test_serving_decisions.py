@@ -88,6 +88,23 @@ def test_a_decision_has_its_numbers_its_interval_and_what_came_of_it(
     assert "<script>alert" not in page
 
 
+def test_each_gate_is_shown_with_its_mode_and_all_its_numbers(browser, add, make_gate):
+    found = {"groups": {"<b>north": {"value": 0.25, "rows": 90}}, "worst": None}
+    listed = {
+        "check": "groups",
+        "name": "by depot",
+        "mode": "dry_run",
+        "passed": False,
+        "said": "too far apart",
+    }
+    add(make_gate(numbers={"metric": "mae", "rows": 9, "gates": [{**listed, "numbers": found}]}))
+    [gate] = browser.get(f"/api/v1{MODEL}/decisions/gate_1").json()["gates"]
+    assert gate == {**listed, "numbers": found}
+    page = browser.get(f"{MODEL}/decisions/gate_1").text
+    assert "groups · &lt;b&gt;north · value" in page
+    assert all(text in page for text in ("by depot", "dry run", "too far apart", "0.25"))
+
+
 def test_a_first_version_has_no_champion_to_be_compared_with(browser, add, make_gate):
     numbers = {"metric": "mae", "candidate": {"mae": 1.0}, "champion": None, "gain": None, "rows": 9}
     add(make_gate(champion=None, passed=True, numbers=numbers))

@@ -1,0 +1,148 @@
+"""The checks under ``gates`` in ``params.yaml``, on real versions."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.tidemill.training.small_project import day
+from tidemill.errors import GateRefused
+from tidemill.project.project_config import ProjectConfig
+from tidemill.registry.gates import champion_comparison
+from tidemill.registry.promotion import evaluate_gate, promote
+from tidemill.registry.versions.model_versions import get_version
+from tidemill.state.tables import GateDecision
+
+pytestmark = pytest.mark.engine
+
+PASSING = [
+    {"check": "metric", "floor": 0.6, "min_gain": -0.2, "by": "interval"},
+    {"check": "groups", "column": "hour", "edges": [8, 16], "max_difference": 0.5, "floor": 0.5},
+    {"check": "slices", "columns": ["hour"], "max_loss": 1, "min_rows": 10},
+    {"check": "calibration", "max_error": 0.4, "max_rise": 0.4},
+    {"check": "latency", "max_ms": 5000, "max_ratio": 500},
+    {"check": "size", "max_mb": 50, "max_ratio": 1000},
+    {"check": "signature"},
+    {"check": "robustness", "max_loss": 0.9, "changes": ["missing", "unseen", "permuted"]},
+    {"check": "leakage"},
+    {"check": "data_age", "max_days": 5},
+    {"check": "card", "required": ["owner"]},
+    {"check": "function", "function": "own_gate:looks_fine"},
+    {"check": "function", "function": "own_gate:fails", "name": "not asked", "mode": "off"},
+]
+FAILING = [
+    ({"check": "metric", "floor": 0.99}, "the floor is 0.9900"),
+    (
+        {"check": "metric", "min_gain": -0.02, "by": "interval"},
+        "by its 90 % interval; needed is at least -0.0200",
+    ),
+    (
+        {
+            "check": "groups",
+            "column": "hour",
+            "edges": [12],
+            "max_difference": 0,
+            "measure": "equal_opportunity",
+        },
+        "at most 0 is allowed",
+    ),
+    ({"check": "groups", "column": "carrier", "floor": 0.1}, "the hold-out has no column 'carrier'"),
+    ({"check": "slices", "columns": ["hour"], "floor": 0.99, "min_rows": 10}, "for hour 0, at least 0.9900"),
+    ({"check": "calibration", "max_error": 0.0001}, "off by 0."),
+    ({"check": "latency", "max_ms": 0.000001}, "one row takes"),
+    ({"check": "size", "max_ratio": 1}, "× the champion's 0.001 MB"),
+    ({"check": "robustness", "max_loss": 0.01}, "where wind is missing"),
+    ({"check": "data_age", "max_days": 1}, "4.0 days ago"),
+    ({"check": "card", "required": ["owner", "risk"]}, "card.yaml says nothing under risk"),
+    ({"check": "function", "function": "own_gate:fails"}, "ZeroDivisionError"),
+    ({"check": "function", "function": "own_gate:answers"}, "must return a tidemill.GateFinding"),
+]
+OWN = """
+from tidemill import GateFinding, GateRows
+
+def looks_fine(rows: GateRows):
+    return GateFinding(rows.measure("roc_auc").candidate > 0.5, "it looks fine", {"rows": len(rows.truth)})
+
+def fails(rows):
+    return 1 / 0
+
+def answers(rows):
+    return True
+"""
+NOW = day(102)
+
+
+def declared(project, gates, **gate):
+    (project.root / "own_gate.py").write_text(OWN)
+    (project.root / "card.yaml").write_text("owner: Ada\n")
+    given = {**project.params, "gate": {**project.params["gate"], **gate}, "gates": gates}
+    return replace(project, config=ProjectConfig.model_validate(given))
+
+
+def judged(project, gates, **gate):
+    own = declared(project, gates, **gate)
+    return champion_comparison.compare(own, get_version(own, "2"), get_version(own, "1"), NOW)
+
+
+def test_every_check_measures_on_one_scoring_of_the_hold_out(registered, monkeypatch):
+    scored, load = [], champion_comparison.load_judged
+
+    def watched(project, version):
+        found = load(project, version)
+        return replace(found, score=lambda matrix: scored.append(len(matrix)) or found.score(matrix))
+
+    monkeypatch.setattr(champion_comparison, "load_judged", watched)
+    verdict = judged(registered, PASSING, min_gain=-1)
+    assert verdict.passed, verdict.reasons
+    rows = verdict.numbers["rows"]
+    assert scored == [rows] + 6 * [rows]  # the gate once; what robustness spoils: 3 features in two ways
+    listed = {each["name"]: each for each in verdict.numbers["gates"]}
+    assert list(listed) == ["gate", *(each["check"] for each in PASSING[:-1])]
+    json.dumps(verdict.numbers, allow_nan=False)
+    low, high = listed["metric"]["numbers"]["gain_interval"]
+    assert [low, high] == verdict.numbers["gain_interval"]
+    assert low < listed["metric"]["numbers"]["gain"] < high
+    groups = listed["groups"]["numbers"]["groups"]
+    assert list(groups) == ["16 and more", "8 to 16", "below 8"]
+    assert sum(each["rows"] for each in groups.values()) == rows
+    assert listed["latency"]["numbers"]["calls"] == 30
+    assert set(listed["robustness"]["numbers"]["losses"]["permuted"]) == {"wind", "delay", "hour"}
+    assert listed["function"]["numbers"] == {"rows": rows}
+    assert "function: it looks fine" in verdict.reasons
+
+
+def test_every_check_can_refuse_and_says_why(registered):
+    gates = [{**one, "name": f"{place}"} for place, (one, _) in enumerate(FAILING)]
+    verdict = judged(registered, gates, min_gain=-1)
+    said = {each["name"]: each for each in verdict.numbers["gates"]}
+    for place, (one, why) in enumerate(FAILING):
+        assert not said[str(place)]["passed"], one
+        assert why in said[str(place)]["said"]
+    assert not verdict.passed
+    assert verdict.reasons[0].startswith("0: ")
+
+
+def test_a_dry_run_stops_nothing_beside_an_enforced_gate_and_is_on_record(registered, state):
+    tried = [{"check": "data_age", "max_days": 1, "mode": "dry_run"}]
+    own = declared(registered, tried, min_gain=-1)
+    decision = evaluate_gate(own, state, "2", NOW)
+    assert (decision.mode, decision.passed) == ("enforce", True)
+    assert decision.reasons[-1].startswith("dry run, would refuse: data_age: its data ends on")
+    own = declared(registered, [{"check": "data_age", "max_days": 1}], mode="off")
+    with pytest.raises(GateRefused, match="the gate refused small-model 2: data_age: its data ends on"):
+        promote(own, state, "2", actor="ada", reason="", now=NOW)
+    with state.transaction() as session:
+        row = session.query(GateDecision).order_by(GateDecision.id.desc()).first()
+        assert (row.mode, row.passed, row.numbers["gates"][1]["numbers"]["days"]) == (
+            "enforce",
+            False,
+            3.9999884259259257,
+        )
+
+
+def test_checks_of_rows_say_what_kept_them_from_measuring(registered):
+    later = replace(get_version(registered, "1"), version="1")
+    verdict = champion_comparison.compare(
+        declared(registered, PASSING[:1]), later, get_version(registered, "2"), NOW
+    )
+    assert "not measured: version 2 learnt from rows up to" in verdict.numbers["gates"][1]["said"]
