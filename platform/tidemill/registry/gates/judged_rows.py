@@ -11,7 +11,6 @@ import polars as pl
 
 from tidemill.data.personal.pseudonyms import pseudonymisers_for
 from tidemill.errors import DataError
-from tidemill.features.personal_fields import declared_columns
 from tidemill.project import Project
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.registry.versions.version_record import ModelVersion
@@ -148,6 +147,8 @@ class Judged:
                 f"the hold-out has no column {name!r}: its columns are {', '.join(rows.columns)}",
                 hint="name one of these in the entry under gates in params.yaml",
             )
+        from tidemill.features.personal_fields import declared_columns  # loads Feast, which few gates need
+
         if edges or name not in declared_columns(self.project):
             return rows[name]
         return pseudonymisers_for(self.project, [name])[name].hide_series(rows[name])
