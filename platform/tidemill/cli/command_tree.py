@@ -57,6 +57,10 @@ ENTRIES = (
     Entry("runs", "Models", "List runs, and show what differs between them.", ("models.runs",), True),
     Entry("reproduce", "Models", "Fit a version once more, and compare the two.", ("models.reproduction",)),
     Entry("promote", "Models", "Make a version the champion, if the gate agrees.", ("champions",)),
+    Entry(
+        "approve", "Models", "Approve what waits about a version, and do it.", ("people.version_approvals",)
+    ),
+    Entry("reject", "Models", "Refuse what waits about a version.", ("people.version_approvals",)),
     Entry("rollback", "Models", "Make an earlier champion the champion again.", ("champions",)),
     Entry("deploy", "Models", "Serve versions beside the champion.", ("serving.deploy",)),
     Entry("score", "Models", "Score tables in bulk, now or by a schedule.", ("serving.score",)),

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-__all__ = ["VALID", "said_terms", "valid_until"]
+from tidemill.tasks.natural_metric import metric_of
+
+__all__ = ["VALID", "bound_to", "said_terms", "valid_until"]
 
 VALID: Final = timedelta(days=7)
 """A request waits for this long, and its approval counts for this long."""
@@ -22,6 +24,22 @@ def valid_until(status: str, asked_at: datetime, decided_at: datetime | None) ->
     return None if since is None else since + VALID
 
 
+def bound_to(digest: str | None, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what else an approval of a promotion is bound to: the version's file, and the gate's figures.
+
+    Args:
+        digest: SHA-256 of what would serve, where it is on record.
+        numbers: of the gate's decision. Those of the hold-out count, with four digits: times differ.
+
+    >>> bound_to("9a0e", {"metric": "r2", "candidate": {"r2": 0.52703}, "champion": None, "rows": 90})
+    {'sha256': '9a0e', 'gate': {'metric': 'r2', 'candidate': 0.527, 'champion': None, 'rows': 90}}
+    """
+    name = str(numbers.get("metric"))
+    values = {side: (numbers.get(side) or {}).get(name) for side in ("candidate", "champion")}
+    rounded = {side: None if value is None else round(value, 4) for side, value in values.items()}
+    return {"sha256": digest, "gate": {"metric": name, **rounded, "rows": numbers.get("rows")}}
+
+
 def said_terms(terms: Mapping[str, Any] | None) -> str:
     """Return the terms of a request in words.
 
@@ -29,6 +47,9 @@ def said_terms(terms: Mapping[str, Any] | None) -> str:
     ('in place of version 1', 'as the first champion')
     >>> said_terms({"champion": "1", "kind": "canary", "name": "canary", "share": 1.0})
     'beside version 1 as the canary, with 100 % of the keys'
+    >>> gate = {"metric": "neg_mae", "candidate": -3.5, "champion": -4.0, "rows": 9000}
+    >>> said_terms({"champion": "1", "sha256": "9a0e", "gate": gate})
+    'in place of version 1, with mae 3.5000 against 4.0000 on 9,000 rows'
     >>> steps = [{"share": 0.05, "minutes": 10}, {"share": 1.0, "minutes": 10}]
     >>> said_terms({"champion": "1", "plan": {"steps": steps}, "since": None})
     'in place of version 1, by steps of 5 %, 100 %'
@@ -37,6 +58,10 @@ def said_terms(terms: Mapping[str, Any] | None) -> str:
         return "asked for by an earlier version of Tidemill: it counts for nothing"
     before = terms.get("champion")
     said = f"in place of version {before}" if before else "as the first champion"
+    if (gate := terms.get("gate")) and gate["candidate"] is not None:
+        metric = metric_of(gate["metric"])
+        beside = f" against {metric.number(gate['champion'])}" if gate["champion"] is not None else ""
+        said += f", with {metric.said(gate['candidate'])}{beside} on {gate['rows']:,} rows"
     if kind := terms.get("kind"):
         what = f"the experiment {terms['name']}" if kind == "ab" else f"the {kind}"
         return f"beside version {before} as {what}, with {terms['share'] * 100:g} % of the keys"

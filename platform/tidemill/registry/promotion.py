@@ -7,6 +7,7 @@ from sqlalchemy import select
 from tidemill.errors import DecisionOutdated, GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
+from tidemill.registry.approval_terms import bound_to
 from tidemill.registry.gates.gate_decisions import ask_gate, refuse_champion, tag_version
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock, move_alias, version_exists
 from tidemill.registry.history.outside_moves import record_outside_move
@@ -83,7 +84,8 @@ def promote(
         RegistryError: the version is champion already, the turn's promotion was superseded, or the registry
             refused.
     """
-    version = get_version(project, version).version
+    found = get_version(project, version)
+    version = found.version
     with lock(project):
         finish_pending_moves(project, state)
         done = _promotion_of(project, state, turn_id)
@@ -95,7 +97,7 @@ def promote(
         decision = decision or ask_gate(project, state, version, serving, now)
         check_decision(project, decision, version, serving)
         if rollout_id is None:
-            terms = {"champion": serving}
+            terms = {"champion": serving, **bound_to(found.digest, decision.numbers)}
             require_second_person(project, state, "promote", version, actor=actor, reason=reason, terms=terms)
         move = _move(project, "promotion", serving, version, actor, reason, now)
         move.decision_id, move.turn_id = decision.id, turn_id

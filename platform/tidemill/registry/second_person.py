@@ -75,7 +75,7 @@ def require_second_person(
     needed = ApprovalNeeded(
         f"version {version} of {project.model} needs the approval of a second person ({row.id}, asked for by "
         f"{row.asked_by})",
-        hint=f"somebody else approves it, which does it, too: tidemill approvals approve {row.id}",
+        hint=f"somebody else approves it, which does it, too: tidemill approve {version} --reason …",
     )
     needed.approval = row.id
     raise needed

@@ -35,6 +35,8 @@ COMMANDS = {
     "deploy rollout": ROLLOUT,
     "policies approve": ANSWER,
     "policies refuse": ANSWER,
+    "approve": APPROVAL,
+    "reject": APPROVAL,
     "approvals approve": APPROVAL,
     "approvals refuse": APPROVAL,
     "models import": "cli/models/model_import.py:import_",

@@ -25,11 +25,13 @@ from tidemill.registry.history.serving_history import decisions_for, history
 from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote, rollback
 from tidemill.registry.second_person import approved_request, decide_approval
 from tidemill.registry.versions.aliases import set_alias
-from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version
+from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version, load_holdout
 from tidemill.retraining.by_hand.approved_acts import carry_out
 from tidemill.settings import Settings
 from tidemill.state.tables import Alert, Approval, AuditEntry, GateDecision, Promotion, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
+from tidemill.training.tracking.run_files import log_table
+from tidemill.training.tracking.training_result import HOLDOUT
 
 pytestmark = pytest.mark.engine
 both = pytest.mark.usefixtures("any_records")  # SQLite and PostgreSQL
@@ -417,6 +419,28 @@ def test_an_approval_counts_while_the_version_serves_that_was_to_be_replaced(reg
     with pytest.raises(ApprovalNeeded):
         move(careful, state, "2")
     assert champion_version(careful) == "1"
+
+
+def test_an_approval_is_bound_to_the_versions_file_and_the_gates_figures(registered, state):
+    careful = with_gate(registered, min_gain=-1.0, four_eyes=True)
+    with pytest.raises(ApprovalNeeded) as needed:
+        move(careful, state, "2")
+    with state.transaction() as session:
+        terms = session.get_one(Approval, needed.value.approval).terms
+    decision = decisions_for(state, careful.model, "2")[-1]
+    gate = {"metric": "roc_auc", "candidate": round(decision.numbers["candidate"]["roc_auc"], 4)}
+    assert terms["gate"] == {**gate, "champion": None, "rows": decision.numbers["rows"]}
+    assert terms["sha256"] == get_version(careful, "2").digest
+    assert len(terms["sha256"]) == 64
+    said = {"actor": "somebody else", "comment": "fine"}
+    row = decide_approval(state, careful.model, needed.value.approval, "approve", **said)
+    held = load_holdout(careful, "2")
+    log_table(connect(careful), get_version(careful, "2").run_id, held.head(held.height // 2), HOLDOUT)
+    with pytest.raises(ApprovalNeeded):  # other figures than those that were approved
+        carry_out(careful, state, row, NOW)
+    assert champion_version(careful) is None
+    log_table(connect(careful), get_version(careful, "2").run_id, held, HOLDOUT)
+    assert carry_out(careful, state, row, NOW) == "Version 2 serves now; before: none."
 
 
 def test_a_champion_that_was_moved_in_the_registry_is_on_record_as_such(registered, state):

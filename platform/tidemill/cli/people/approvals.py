@@ -11,7 +11,9 @@ from tidemill.clock import SystemClock
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["add_to"]
+    from tidemill.state.record_reader import Records, Row
+
+__all__ = ["add_to", "decide", "waiting_requests"]
 
 _ID = Annotated[str, typer.Argument(metavar="ID", help="Of the request.", show_default=False)]
 _Comment = Annotated[str, typer.Option(help="Why; recorded with it.", show_default=False)]
@@ -32,12 +34,9 @@ def list_waiting(project: ProjectDir = None, json: AsJson = False) -> None:
     """Show what waits for a second person; after seven days nothing does any more."""
     from tidemill.cli.reading import open_reading
     from tidemill.registry.approval_terms import VALID, said_terms
-    from tidemill.state import record_queries
 
     folder, records = open_reading(project)
-    since = SystemClock().now() - VALID
-    waiting = record_queries.approvals_waiting(records, folder.model)
-    found = [row for row in waiting if row.asked_at > since]
+    found = waiting_requests(records, folder.model)
 
     def render(console: "Console") -> None:
         for row in found:
@@ -52,23 +51,33 @@ def list_waiting(project: ProjectDir = None, json: AsJson = False) -> None:
     emit({"approvals": shown}, json, render)
 
 
+def waiting_requests(records: "Records", model: str) -> "list[Row]":
+    """Return the requests that wait for a second person, and have not expired."""
+    from tidemill.registry.approval_terms import VALID
+    from tidemill.state.record_queries import approvals_waiting
+
+    since = SystemClock().now() - VALID
+    return [row for row in approvals_waiting(records, model) if row.asked_at > since]
+
+
 def approve(id: _ID, comment: _Comment, project: ProjectDir = None, json: AsJson = False) -> None:
     """Approve what another person asked for, and do it.
 
     It is done in the name of who asked. If it cannot be done now, the approval counts
     for seven days.
     """
-    _decide(id, "approve", comment, project, json)
+    decide(id, "approve", comment, project, json)
 
 
 def refuse(id: _ID, comment: _Comment, project: ProjectDir = None, json: AsJson = False) -> None:
     """Refuse a request, or take back one's own."""
-    _decide(id, "refuse", comment, project, json)
+    decide(id, "refuse", comment, project, json)
 
 
-def _decide(
+def decide(
     id: str, said: Literal["approve", "refuse"], comment: str, project: ProjectDir, json: bool
 ) -> None:
+    """Put a decision on record, do what was approved, and print what became of it."""
     from tidemill.project import load_project
     from tidemill.registry.second_person import decide_approval
     from tidemill.state import open_state

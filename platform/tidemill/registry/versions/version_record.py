@@ -67,6 +67,13 @@ class ModelVersion:
         return self.trained.metrics if self.trained else {}
 
     @property
+    def digest(self) -> str | None:
+        """SHA-256 of the model's file as it was registered; None where that is on no record."""
+        imported = (self.lineage.imported if self.lineage else None) or {}
+        served = self.trained.files.get("served") if self.trained else None
+        return served or imported.get("sha256")
+
+    @property
     def turn_id(self) -> str | None:
         """The turn that registered it."""
         return self.tags.get(TURN)

@@ -119,9 +119,11 @@ def test_what_waits_for_a_second_person_is_listed_and_decided(run, tmp_path, mon
     assert "a second person" in str(same.exception)
     monkeypatch.setenv("TIDEMILL_ACTOR", "bob")
     monkeypatch.setattr(approved_acts, "carry_out", lambda *given: f"Version {given[2].version} serves now.")
-    done = run("approvals", "approve", waiting["id"], "--comment", "fine")
+    assert "nothing about version 8" in str(run("reject", "8", "--reason", "no").exception)
+    done = run("approve", "7", "--reason", "fine")
     assert "Version 7 serves now." in done.stdout
     assert "refused already" not in done.stdout
+    assert "nothing about version 7 of" in str(run("reject", "7", "--reason", "no").exception)
     assert "approved already" in str(run("approvals", "refuse", waiting["id"], "--comment", "no").exception)
 
 
