@@ -87,7 +87,7 @@ if TYPE_CHECKING:
         Scores,
     )
     from tidemill.serving.inference.request_moments import Moment
-    from tidemill.training.model_spec import Family, Fit, TrainingSpec
+    from tidemill.training.model_spec import Family, Fit, OnlyIf, TrainingSpec
 
 __all__ = [
     "AlertNotFound",
@@ -121,6 +121,7 @@ __all__ = [
     "NotAnswering",
     "NotDelivered",
     "NotWritable",
+    "OnlyIf",
     "Part",
     "PartFailed",
     "PortTaken",
@@ -257,6 +258,7 @@ _PLACES = {
     "Scores": "serving.inference.composition:Scores",
     "Moment": "serving.inference.request_moments:Moment",
     "Family": "training.model_spec:Family",
+    "OnlyIf": "training.model_spec:OnlyIf",
     "Fit": "training.model_spec:Fit",
     "TrainingSpec": "training.model_spec:TrainingSpec",
     "replacing_files": "files.atomic:replacing_files",

@@ -28,6 +28,7 @@ PLACES = {
     ("mlflow",): [
         "training/train.py",
         "training/tracking",
+        "training/search/resumed_search.py",
         "training/search/trial_records.py",
         "training/fitting",
         "registry",
@@ -35,6 +36,7 @@ PLACES = {
         "privacy/stores/run_samples.py",
         "lineage/sources/tracked_runs.py",
     ],
+    ("optuna",): ["training/search/optuna_samplers.py"],
     ("skops",): ["training/fitting/private_skops.py"],
     ("sklearn",): [
         "training",

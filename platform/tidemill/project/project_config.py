@@ -1,7 +1,7 @@
 """Defines the sections of ``params.yaml``, the one file that DVC, training and gates all read."""
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from tidemill.project.features_config import FeaturesConfig
 from tidemill.project.gate_checks import GateCheck, GateMode, check_gates, strictest
 from tidemill.project.kubernetes_config import KubernetesConfig
 from tidemill.project.serve_config import Section, ServeConfig
+from tidemill.project.train_config import TrainConfig, first_decides, name_metrics
 from tidemill.tasks.task_names import METRICS, TaskName, metric_name
 
 __all__ = [
@@ -25,11 +26,6 @@ __all__ = [
     "SplitConfig",
     "TrainConfig",
 ]
-
-FamilyName = Literal[
-    "linear", "random_forest", "hist_gradient_boosting", "xgboost", "lightgbm", "catboost", "mlp"
-]
-"""A ready-made model family (`tidemill.training.families`)."""
 
 _LEAST_KEPT = timedelta(days=183)
 _REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
@@ -126,28 +122,6 @@ class SplitConfig(Section):
         return self
 
 
-class TrainConfig(Section):
-    """Settings of the hyperparameter search."""
-
-    families: tuple[FamilyName, ...] = Field(default=("linear", "hist_gradient_boosting"), min_length=1)
-    """Ready-made model families that the trials try, where ``project.training`` is null (docs/project.md)."""
-    metric: str = "roc_auc"
-    """Metric that trials are compared by; higher is better. The default is that of the task."""
-    costs: tuple[tuple[Annotated[float, Field(ge=0)], ...], ...] = ()
-    """For the metric ``neg_cost``: what a decision (column) costs where a class (row) is true."""
-    trials: int = Field(default=12, ge=1)
-    """Number of trials, spread evenly over the model families."""
-    max_rows: int | None = Field(default=None, ge=1000)
-    """Train on only the latest this many rows (without time: on a random sample); null for all."""
-    search_rows: int | None = Field(default=None, ge=1000)
-    """Fit trials on a random sample of this many rows, the chosen model on all; null: fit all on all rows."""
-    refit: bool = False
-    """Fit what serves once more, on all labelled rows, after a twin was judged on the hold-out."""
-    max_concurrent: int = Field(default=0, ge=0)
-    """Trials that run at once; 0 for as many as there are CPUs."""
-    seed: int = 0
-
-
 class GateConfig(Section):
     """Conditions that a candidate must meet on the hold-out before it may become champion."""
 
@@ -231,6 +205,7 @@ class ProjectConfig(BaseModel):
         """Write full names for the metrics, and the task's own where there is none."""
         project = given.get("project") if isinstance(given, dict) else None
         sections = {name: given.get(name) or {} for name in ("train", "gate")} if project else {}
+        sections = first_decides(sections)
         task = project.get("task", "binary") if isinstance(project, dict) else None
         if task not in METRICS or not all(isinstance(one, dict) for one in sections.values()):
             return given  # which the fields refuse
@@ -239,6 +214,7 @@ class ProjectConfig(BaseModel):
             if metric is not None and not isinstance(metric, str):
                 return given
             sections[name] = {**sections[name], "metric": metric_name(task, metric)}
+        sections["train"] = name_metrics(task, sections["train"])
         return {**given, **sections}
 
     @property

@@ -21,6 +21,8 @@ class StepContext:
     state: State
     turn: Turn
     tell: Tell
+    must_resume: bool = False
+    """Whether a search must go on where it was cut off, or else fail."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Engines are imported by the step that needs them: a controller waits for days un
 """
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
@@ -22,7 +23,10 @@ from tidemill.retraining.turn_end import end_turn
 from tidemill.retraining.turn_inputs import data_digest, read_sources
 from tidemill.state import State
 from tidemill.state.tables import Turn
-from tidemill.tasks.natural_metric import metric_of
+from tidemill.tasks.natural_metric import Metric, metric_of
+
+if TYPE_CHECKING:
+    from tidemill.training.search.trial_records import SearchProgress
 
 __all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult", "data_message", "same_data"]
 
@@ -100,12 +104,13 @@ def search_model(context: StepContext) -> StepResult:
         uncommitted=uncommitted,
         plan=plan_of(project, context.state, context.turn.recipe),
         personal=hidden_fields(project),
-        on_progress=lambda done, total, best: context.tell(
-            "" if best is None else f"best {metric.said(best)}", done, total
-        ),
+        on_progress=lambda at: context.tell(said_progress(at, metric), at.done, at.total),
+        must_resume=context.must_resume,
     )
     learnt = "" if trained.window is None else f"; it learnt from the window: {trained.window}"
     said = f"{counted(trained.trials, 'trial')}, {trained.failed_trials} failed; the best is {trained.family}"
+    if trained.search_ended is not None:
+        said = f"{said}; the search ended early, by {trained.search_ended}"
     if not trained.trials:
         said = f"{trained.family} with the champion's parameters, without a search"
     if trained.warm_start is not None:
@@ -121,6 +126,17 @@ def search_model(context: StepContext) -> StepResult:
         cpu_seconds=trained.cpu_seconds,
         message=said + learnt,
     )
+
+
+def said_progress(at: "SearchProgress", metric: Metric) -> str:
+    """Say how far a search is: its best value so far, and when it may end."""
+    parts = [] if at.best is None else [f"best {metric.said(at.best)} (trial {at.best_trial})"]
+    if at.seconds_left and at.done < at.total:
+        minutes = at.seconds_left / 60
+        parts.append(
+            f"about {minutes:.0f} min left" if minutes >= 2 else f"about {at.seconds_left:.0f} s left"
+        )
+    return ", ".join(parts)
 
 
 def register_version(context: StepContext) -> StepResult:

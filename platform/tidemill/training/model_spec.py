@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Family", "Fit", "GoOn", "TrainingSpec"]
+__all__ = ["Family", "Fit", "GoOn", "OnlyIf", "TrainingSpec"]
 
 Fit = Callable[[Mapping[str, Any], "pd.DataFrame", "pd.Series[Any]"], Iterator[Any]]
 """Takes parameters, features (rows × features; numbers as float64 with NaN where unknown, text as objects
@@ -18,6 +18,24 @@ again, on more rows, for as many rounds as were best."""
 GoOn = Callable[[Any, Mapping[str, Any], "pd.DataFrame", "pd.Series[Any]"], Iterator[Any]]
 """Takes an estimator that `Fit` or this yielded, which it leaves as it is; then parameters, features and
 labels of the rows that are new to it. Yields estimators as `Fit` does; the last one is taken."""
+
+
+@dataclass(frozen=True)
+class OnlyIf:
+    """A parameter that a model has only for some values of another one, which the space names before it.
+
+    >>> OnlyIf("kernel", ("poly",), 3).holds({"kernel": "poly"}), OnlyIf("kernel", ("poly",), 3).holds({})
+    (True, False)
+    """
+
+    parameter: str
+    values: tuple[Any, ...]
+    domain: Any
+    """A domain of Ray Tune, or a fixed value."""
+
+    def holds(self, params: Mapping[str, Any]) -> bool:
+        """Return whether a model with these parameters has this one."""
+        return self.parameter in params and params[self.parameter] in self.values
 
 
 @dataclass(frozen=True)
@@ -32,7 +50,7 @@ class Family:
 
     name: str
     space: Mapping[str, Any]
-    """Parameters by name: a domain of Ray Tune (`ray.tune.loguniform(…)`), or a fixed value."""
+    """Parameters by name: a domain of Ray Tune (`ray.tune.loguniform(…)`), a fixed value, or `OnlyIf`."""
     fit: Fit
     rounds: int
     """The most estimators that ``fit`` yields; bad trials are stopped earlier."""
@@ -42,6 +60,14 @@ class Family:
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise ValueError(f"family {self.name!r}: rounds must be at least 1, not {self.rounds}")
+        known: set[str] = set()
+        for name, domain in self.space.items():
+            if isinstance(domain, OnlyIf) and domain.parameter not in known:
+                raise ValueError(
+                    f"family {self.name!r}: {name} exists only for values of {domain.parameter!r}, which the "
+                    "space must name before it"
+                )
+            known.add(name)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tidemill.project import Project
 from tidemill.training.fitting.final_fit import finish
 from tidemill.training.fitting.split_rows import read_split, trial_data
 from tidemill.training.fitting.warm_start import WarmStart, begin_warm
+from tidemill.training.search import resumed_search
 from tidemill.training.search.planned_search import search_by, trials_of
 from tidemill.training.search.search_plan import FULL_SEARCH, SearchPlan
 from tidemill.training.search.trial_records import Progress, TrialLog
@@ -53,8 +54,12 @@ def train(
     plan: SearchPlan = FULL_SEARCH,
     personal: Set[str] = frozenset(),
     on_progress: Progress | None = None,
+    must_resume: bool = False,
 ) -> TrainedModel:
     """Train on the data known at ``as_of``; return this turn's training if it has finished already.
+
+    A search of this turn that was cut off goes on where nothing has changed: trials that ended are not made
+    again. Otherwise it begins anew.
 
     Args:
         project: what to train, and how.
@@ -68,6 +73,7 @@ def train(
         plan: where to look for the model, and from which rows it may learn.
         personal: features whose values the example of a model must not have.
         on_progress: called after each trial.
+        must_resume: raise an error where there is no search to go on with, instead of beginning anew.
 
     Raises:
         TrainingError: too little data, no trial succeeded, or MLflow failed. An unfinished model can never be
@@ -89,13 +95,25 @@ def train(
         lineage = replace(lineage, parent=_parent(warm))
         tags = {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision}
         name = f"{project.model} {as_of:%Y-%m-%d}"
-        with mlflow_tracking.parent_run(client, experiment, name, tags) as run_id:
-            _log_origin(project, client, run_id, lineage, uncommitted)
+        patch = b"" if uncommitted is None else uncommitted.patch
+        now = resumed_search.made_from(project, lineage, patch, features, plan)
+        journal = resumed_search.open_for(project, turn_id, now, must_resume=must_resume)
+        resumed = None if journal is None else journal.origin.run_id
+        with mlflow_tracking.parent_run(client, experiment, name, tags, resumed=resumed) as run_id:
+            if journal is None:
+                _log_origin(project, client, run_id, lineage, uncommitted)
+                journal = resumed_search.begin_for(project, spec, turn_id, run_id, now)
             config = trials_of(project.config.train, plan.basis_in(spec))
-            log = TrialLog(client, experiment, run_id, turn_id, config, project.task.metrics, on_progress)
-            found = search_by(plan, project, spec, lambda: trial_data(project, rows), log, run_id)
+            log = TrialLog(
+                client, experiment, run_id, turn_id, config, project.task.metrics, on_progress, journal
+            )
+            first = resumed_search.first_of(spec, journal)
+            found = search_by(plan, project, spec, lambda: trial_data(project, rows), log, run_id, first)
+            resumed_search.conclude(client, experiment, spec, log, found, run_id)
             found = replace(found, warm_start=said)
-            return finish(project, client, spec, rows, run_id, found, plan.windows, personal, warm)
+            trained = finish(project, client, spec, rows, run_id, found, plan.windows, personal, warm)
+            journal.delete()
+            return trained
 
 
 def _parent(warm: WarmStart | None) -> dict[str, str] | None:

@@ -36,8 +36,9 @@ def template(tmp_path_factory):
 def _train(folder):
     from tidemill.training.fitting.final_fit import finish
     from tidemill.training.fitting.split_rows import read_split
+    from tidemill.training.search.proposals import candidates
     from tidemill.training.search.trial_records import TrialRecord
-    from tidemill.training.search.tuning import SearchResult, candidates
+    from tidemill.training.search.tuning import SearchResult
     from tidemill.training.spec_loading import load_spec
     from tidemill.training.tracking import mlflow_tracking
     from tidemill.training.tracking.run_lineage import Lineage, installed

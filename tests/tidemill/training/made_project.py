@@ -16,8 +16,9 @@ from tidemill.stages.validate import validate_table
 from tidemill.state import open_state
 from tidemill.training.fitting.final_fit import finish
 from tidemill.training.fitting.split_rows import read_split
+from tidemill.training.search.proposals import candidates
 from tidemill.training.search.trial_records import TrialRecord
-from tidemill.training.search.tuning import SearchResult, candidates
+from tidemill.training.search.tuning import SearchResult
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_lineage import Lineage, installed

@@ -1,22 +1,28 @@
 """Training with the real engines: Ray Tune and MLflow."""
 
+import os
 import re
 import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import mlflow
 import polars as pl
 import pytest
+import ray
 from polars.testing import assert_frame_equal
 
 from tests.tidemill.training.small_project import FEATURES, Data, day
 from tidemill.errors import ConfigError, TrainingError
 from tidemill.training.candidate_windows import parse_window
 from tidemill.training.fitting.split_rows import read_split
+from tidemill.training.search.resumed_search import begin_for, first_of
 from tidemill.training.search.search_plan import Basis, SearchPlan
+from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_files import read_file
 from tidemill.training.tracking.training_record import open_documents, read_lineage
@@ -54,7 +60,7 @@ def searched(module_project, ray_of_the_session):
     report = module_project.root / "data" / "validation.json"
     report.parent.mkdir(exist_ok=True)
     report.write_text('{"flights": {"rows": 200, "rejected": 5}}')
-    trained = run(module_project, on_progress=lambda *seen: told.append(seen), personal={FEATURES[0]})
+    trained = run(module_project, on_progress=told.append, personal={FEATURES[0]})
     return module_project, trained, told
 
 
@@ -64,8 +70,9 @@ def test_a_training_leaves_a_whole_record(searched):
     assert trained.family in ("line", "trees")
     assert trained.metrics["holdout_roc_auc"] > 0.75
     assert (trained.trials, trained.failed_trials) == (5, 2)
-    assert [seen[:2] for seen in told] == [(n, 5) for n in range(1, 6)]
-    assert told[-1][2] == pytest.approx(trained.metrics["validation_roc_auc"])
+    assert [(seen.done, seen.total) for seen in told] == [(n, 5) for n in range(1, 6)]
+    assert told[-2].seconds_left > 0
+    assert told[-1].best == pytest.approx(trained.metrics["validation_roc_auc"])
 
     client = mlflow_tracking.connect(project)
     parent = client.get_run(trained.run_id)
@@ -207,7 +214,7 @@ def ctrl_c():
 def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_session, ctrl_c):
     project = new_project(trials=3)
 
-    def interrupt(done, total, best):
+    def interrupt(progress):
         signal.raise_signal(signal.SIGINT)
 
     handler = signal.getsignal(signal.SIGINT)
@@ -219,6 +226,60 @@ def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_sessio
     assert "RUNNING" not in {one.info.status for one in found}
     assert runs_of(project, role="search")[0].info.status == "KILLED"
     assert run(project).trials == 3
+
+
+def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ray_of_the_session):
+    project = new_project(trials=8, search="tpe", max_concurrent=1)
+    script = textwrap.dedent(
+        """
+        import os, signal
+        from tests.tidemill.training.test_train import run
+        from tidemill.project import load_project
+
+        def kill(progress):
+            if progress.done == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        run(load_project(), on_progress=kill)
+        """
+    )
+    address = {"TIDEMILL_RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    paths = {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=project.root, env=os.environ | address | paths, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    [parent] = runs_of(project, role="search")
+    before = {one.info.run_id: one for one in runs_of(project, role="trial") if one.info.status != "RUNNING"}
+    assert parent.info.status == "RUNNING"
+    assert len(before) == 5
+
+    changed = replace(Data(), outputs={"data/training_set.parquet": "0" * 32})
+    with pytest.raises(
+        TrainingError, match=r"since it began, data \(data/training_set.parquet: 9a0e.* changed"
+    ):
+        run(project, data=changed, must_resume=True)
+    told = []
+    trained = run(project, on_progress=told.append, must_resume=True)
+
+    assert (trained.run_id, trained.trials) == (parent.info.run_id, 8)
+    assert [seen.done for seen in told] == [5, 6, 7, 8]
+    after = {one.info.run_id: one for one in runs_of(project, role="trial")}
+    assert all(after[run_id].data.metrics == one.data.metrics for run_id, one in before.items())
+    numbers = sorted(
+        one.info.run_name[-2:] for one in after.values() if "orphaned" not in one.data.tags["tidemill.end"]
+    )
+    assert numbers == [f"{number:02d}" for number in range(8)]
+    assert list((project.home / "searches").iterdir()) == []
+
+    whole = run(project, turn="turn_2")
+    assert (whole.family, whole.params, whole.rounds) == (trained.family, trained.params, trained.rounds)
+    assert whole.metrics == trained.metrics
+    train_config = project.config.train.model_copy(update={"warm_start": 2})
+    warm = replace(project, config=project.config.model_copy(update={"train": train_config}))
+    spec = load_spec(project)
+    journal = begin_for(warm, spec, "turn_3", "0" * 32, {})
+    assert first_of(spec, journal) == [(trained.family, trained.params)]
 
 
 def test_runs_of_a_killed_training_are_marked_by_the_next(new_project):

@@ -15,7 +15,7 @@ from tidemill.retraining.backtest.fitted_models import Recipe, known_by
 from tidemill.training.feature_table import as_features
 from tidemill.training.fitting.split_rows import sample_rows
 from tidemill.training.model_spec import TrainingSpec
-from tidemill.training.search.tuning import candidates
+from tidemill.training.search.proposals import candidates
 from tidemill.training.splits import known_before, split_by_time
 
 __all__ = ["search_at"]

@@ -107,6 +107,7 @@ def _summary(
         refitted_on=None if rows.known is None else rows.known.height,
         labels=rows.labelled,
         warm_start=found.warm_start,
+        search_ended=found.ended,
         window=None if choice is None else str(choice.window),
         windows=() if choice is None else choice.recorded,
     )

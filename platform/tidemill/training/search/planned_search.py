@@ -1,11 +1,12 @@
 """Searches for a model as a plan says: everywhere, around a basis, or at the basis alone."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from tidemill.project import Project
-from tidemill.project.project_config import TrainConfig
+from tidemill.project.train_config import TrainConfig
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.search.search_plan import Basis, SearchPlan, narrowed
 from tidemill.training.search.trial import TrialData
@@ -36,14 +37,17 @@ def search_by(
     data: Callable[[], TrialData],
     log: TrialLog,
     name: str,
+    first: Sequence[tuple[str, Mapping[str, Any]]] = (),
 ) -> SearchResult:
     """Search as `tidemill.training.search.tuning.search` does, where the plan says.
+
+    A full search begins with the configurations of ``first``, a narrow one with its basis.
 
     Without a search the result has no value, as nothing was measured on the validation rows.
     """
     basis = plan.basis_in(spec)
     if basis is None:
-        return search(project, spec, data(), log, name)
+        return search(project, spec, data, log, name, first)
     family = spec.family(basis.family)
     rounds = min(basis.rounds, family.rounds)
     if plan.search in ("same", "warm"):
@@ -51,4 +55,4 @@ def search_by(
         return SearchResult(record, math.nan, rounds, trials=0, failed=0)
     around = replace(spec, families=(narrowed(family, basis.params),))
     config = project.config.model_copy(update={"train": trials_of(project.config.train, basis)})
-    return search(replace(project, config=config), around, data(), log, name, first=basis.params)
+    return search(replace(project, config=config), around, data, log, name, [(basis.family, basis.params)])

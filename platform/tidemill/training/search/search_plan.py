@@ -8,7 +8,7 @@ from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUnifo
 
 from tidemill.training.candidate_windows import ALL, Window
 from tidemill.training.hashed_split import HashedSplit
-from tidemill.training.model_spec import Family, TrainingSpec
+from tidemill.training.model_spec import Family, OnlyIf, TrainingSpec
 from tidemill.training.splits import Split
 
 __all__ = ["FULL_SEARCH", "Basis", "ParentModel", "SearchPlan", "narrowed"]
@@ -75,6 +75,8 @@ def narrowed(family: Family, params: Mapping[str, Any]) -> Family:
 
 
 def _around(domain: Any, value: Any) -> Any:
+    if isinstance(domain, OnlyIf):
+        return replace(domain, domain=_around(domain.domain, value))
     if not isinstance(domain, Domain) or value is None:
         return domain
     if isinstance(domain, Categorical):

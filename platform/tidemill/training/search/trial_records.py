@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,36 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
 from ray.tune import Callback
 
-from tidemill.project.project_config import TrainConfig
+from tidemill.project.train_config import TrainConfig
+from tidemill.training.search.search_budget import SearchSpent
+from tidemill.training.search.search_journal import JournalOfSearch
 from tidemill.training.search.trial import CPU_SECONDS
 from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, ROLE, TURN, shortened, shown_params
 from tidemill.training.tracking.run_files import write_file
 
-__all__ = ["Progress", "SearchInterrupted", "TrialLog", "TrialRecord"]
+__all__ = ["Progress", "SearchInterrupted", "SearchProgress", "TrialLog", "TrialRecord"]
 
-Progress = Callable[[int, int, float | None], None]
-"""Called with trials done, trials in all, and the best validation metric so far."""
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """How far a search is."""
+
+    done: int
+    total: int
+    best: float | None
+    """The best validation metric so far."""
+    best_trial: int | None
+    seconds_left: float | None
+    """An estimate by the trials that ended since the search began, or was taken up; None: there is none."""
+
+
+Progress = Callable[[SearchProgress], None]
+"""Called after each trial."""
 
 _FLUSH_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
+_DIED = "worker process has died"
+_ENDS = {"FINISHED": "all rounds", "KILLED": "stopped early", "FAILED": "failed"}
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning|Stop\w*)(:|$)")
 
 
@@ -48,6 +67,10 @@ class TrialRecord:
     """Whether its parameters are on record."""
     cpu_seconds: float = 0.0
     """CPU time of the rounds."""
+    status: str = ""
+    """FINISHED, KILLED (stopped early) or FAILED, once it has ended."""
+    died: int = 0
+    """How often its process died."""
 
     def best(self, metric: str) -> tuple[float, int] | None:
         """Return its best value and the round of that (from 1); None before the first round."""
@@ -59,7 +82,10 @@ class TrialRecord:
 
 
 class TrialLog(Callback):  # type: ignore[misc]
-    """A callback of Ray Tune: one child run a trial, its parameters, metrics a round, and how it ended."""
+    """A callback of Ray Tune: one child run a trial, its parameters, metrics a round, and how it ended.
+
+    All of that is in the journal too, if there is one. A trial whose process died begins again, once.
+    """
 
     def __init__(
         self,
@@ -70,41 +96,89 @@ class TrialLog(Callback):  # type: ignore[misc]
         config: TrainConfig,
         metrics: tuple[str, ...],
         on_progress: Progress | None,
+        journal: JournalOfSearch | None = None,
     ) -> None:
         self._client, self._experiment = client, experiment
         self._tags = {PARENT: parent, TURN: turn_id, ROLE: "trial"}
-        self._metric, self._total, self._on_progress = config.metric, config.trials, on_progress
-        self._metrics, self._ended = metrics, 0
+        self._config, self._metric, self._on_progress = config, config.metric, on_progress
+        self._metrics, self._ended = metrics, list[TrialRecord]()
+        self._began, self._taken_up = time.monotonic(), 0
+        self._begun_again = list[int]()
+        self._looked_at, self._first_began = 0.0, False
+        self.journal, self.total = journal, config.trials
+        self.points: Callable[[str, Mapping[str, Any]], Any] = lambda family, params: None
+        """Says where parameters lie in a family's space, for the journal."""
+        self.asked: str | None = None
+        """What somebody asked the search for: ``stop`` or ``finish``."""
         self.interrupted = False
         """Set it from anywhere to end the search after the present step."""
-        self.records: dict[str, TrialRecord] = {}
+        self.records: dict[int, TrialRecord] = {}
+        """Trials by number."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the listener out: Ray pickles callbacks, and a listener may not be picklable."""
-        return {**self.__dict__, "_on_progress": None}
+        """Leave all out: Ray pickles callbacks, but no other process goes on from that."""
+        return {}
+
+    @property
+    def seconds(self) -> float:
+        """How long the search has taken, in all its processes."""
+        return self.journal.seconds if self.journal is not None else time.monotonic() - self._began
+
+    @property
+    def spent(self) -> SearchSpent:
+        """What the search has used."""
+        values = [best[0] if (best := one.best(self._metric)) else None for one in self._ended]
+        cpu_seconds = sum(one.cpu_seconds for one in self.records.values())
+        return SearchSpent(self.seconds, cpu_seconds, tuple(values))
+
+    def restore(self, records: Iterable[TrialRecord]) -> None:
+        """Take the trials that ended in an earlier process, in the order in which they did."""
+        for record in records:
+            self.records[record.number] = record
+            self._ended.append(record)
+        self._taken_up = len(self._ended)
+        if self._taken_up:
+            self._tell_progress()
+
+    def take_begun_again(self) -> list[int]:
+        """Return the numbers of trials that are to begin again, and forget them."""
+        found, self._begun_again = self._begun_again, []
+        return found
+
+    def values_of(self, record: TrialRecord) -> tuple[float, ...] | None:
+        """Return what a trial gave in its best round, by each of the metrics that matter; None: it failed."""
+        best = record.best(self._metric)
+        if best is None or record.error is not None:
+            return None
+        names = self._config.metrics or (self._metric,)
+        return tuple(record.history[best[1] - 1][name] for name in names)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End the search if asked to; Ray Tune calls this several times a second."""
-        if self.interrupted:
+        if self.journal is not None and time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            self.asked, self._looked_at = self.journal.asked_to_stop(), time.monotonic()
+        if self.interrupted or self.asked == "stop":
             raise SearchInterrupted
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Open the trial's run."""
+        if not self._first_began:  # what came before was Ray's start, which no later trial waits for
+            self._first_began, self._began = True, time.monotonic()
         self._record(trial)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Note a round's metrics; they are written at most once a second."""
+        """Note a round's metrics; they are written to MLflow at most once a second."""
         if self._metric not in result:
             return
         record, now = self._record(trial), int(time.time() * 1000)
         values = {name: float(result[name]) for name in self._metrics if name in result}
         record.history.append(values)
         record.cpu_seconds = float(result.get(CPU_SECONDS, 0.0))
-        record.waiting += [
-            Metric(f"validation_{name}", value, now, len(record.history)) for name, value in values.items()
-        ]
+        if self.journal is not None:
+            self.journal.add_round(record.number, values, record.cpu_seconds)
+        record.waiting += _as_metrics(values, now, len(record.history))
         if time.monotonic() - record.flushed_at > _FLUSH_SECONDS:
             self._flush(record, {})
 
@@ -118,22 +192,42 @@ class TrialLog(Callback):  # type: ignore[misc]
         """End the trial's run: FAILED, with its error, and the whole of it in a file of the run."""
         record = self._record(trial)
         text = _read(trial.error_file)
+        if _DIED in text and not record.died:
+            record.died = 1
+            record.history.clear()
+            record.waiting.clear()
+            self._begun_again.append(record.number)
+            return
         record.error = _why(text)
         if text:
             write_file(self._client, record.run_id, ERROR, text.encode())
         self._end(record, "FAILED", record.error)
 
+    def end_unfinished(self, why: str) -> None:
+        """End the runs of the trials that the end of the search stopped."""
+        for record in self.records.values():
+            if not record.status:
+                self._end(record, "KILLED", why)
+
+    def write_again(self, record: TrialRecord) -> None:
+        """Write to MLflow what a killed process had written to the journal alone."""
+        now = int(time.time() * 1000)
+        for number, values in enumerate(record.history, 1):
+            record.waiting += _as_metrics(values, now, number)
+        self._flush(record, {END: shortened(record.error or _ENDS[record.status], 5000)})
+        self._client.set_terminated(record.run_id, record.status)
+
     def _record(self, trial: Any) -> TrialRecord:
-        record = self.records.get(trial.trial_id)
+        config = trial.config["trial"]
+        number, family, params = config["number"], config["family"], config["params"]
+        record = self.records.get(number)
         if record is None:
-            config = trial.config["trial"]
-            run = self._client.create_run(
-                self._experiment, tags=self._tags, run_name=f"{config['family'][:100]}-{config['number']:02d}"
-            )
-            record = TrialRecord(
-                config["number"], config["family"], config["params"], config["rounds"], str(run.info.run_id)
-            )
-            self.records[trial.trial_id] = record
+            name = f"{family[:100]}-{number:02d}"
+            run = self._client.create_run(self._experiment, tags=self._tags, run_name=name)
+            record = TrialRecord(number, family, params, config["rounds"], str(run.info.run_id))
+            self.records[number] = record
+            if self.journal is not None:
+                self.journal.begin(number, family, self.points(family, params), record.run_id)
         return record
 
     def _flush(self, record: TrialRecord, tags: Mapping[str, str]) -> None:
@@ -147,12 +241,37 @@ class TrialLog(Callback):  # type: ignore[misc]
         record.waiting, record.introduced, record.flushed_at = [], True, time.monotonic()
 
     def _end(self, record: TrialRecord, status: str, end: str) -> None:
+        if self.journal is not None:  # first: what is in it is never made again
+            self.journal.end(record.number, status, record.error)
+        record.status = status
         self._flush(record, {END: shortened(end, 5000)})
         self._client.set_terminated(record.run_id, status)
-        self._ended += 1
-        if self._on_progress is not None:
-            found = [best[0] for one in self.records.values() if (best := one.best(self._metric))]
-            self._on_progress(self._ended, self._total, max(found, default=None))
+        self._ended.append(record)
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        if self._on_progress is None:
+            return
+        found = [(best[0], -one.number) for one in self._ended if (best := one.best(self._metric))]
+        value, number = max(found, default=(None, None))
+        done = len(self._ended)
+        self._on_progress(
+            SearchProgress(
+                done, self.total, value, None if number is None else -number, self._seconds_left(done)
+            )
+        )
+
+    def _seconds_left(self, done: int) -> float | None:
+        mine = done - self._taken_up
+        if mine < 1:
+            return None
+        left = (time.monotonic() - self._began) / mine * (self.total - done)
+        minutes = self._config.minutes
+        return left if minutes is None else max(0.0, min(left, minutes * 60 - self.seconds))
+
+
+def _as_metrics(values: Mapping[str, float], now: int, step: int) -> list[Metric]:
+    return [Metric(f"validation_{name}", value, now, step) for name, value in values.items()]
 
 
 def _read(error_file: str | None) -> str:
@@ -168,7 +287,7 @@ def _why(text: str) -> str:
     >>> _why("Traceback (most recent call last):\\n  File 'a.py'\\nValueError: too many\\n\\n  details")
     'ValueError: too many'
     """
-    if "worker process has died" in text:
+    if _DIED in text:
         return "its process died: killed, out of memory, or crashed in native code"
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     raised = [line for line in lines if _RAISED.match(line)]

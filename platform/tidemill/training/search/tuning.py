@@ -5,27 +5,33 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
+import ray
 from ray import tune
 from ray.exceptions import RayError
-from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.sample import Domain
 
 from tidemill.errors import TrainingError
 from tidemill.project import Project
+from tidemill.project.train_config import TrainConfig
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.ray_session import ray_session
+from tidemill.training.search.parameter_spaces import point_of
+from tidemill.training.search.pareto import pareto_front
+from tidemill.training.search.proposals import Proposals
+from tidemill.training.search.ray_searcher import EndOfSearch, ProposedTrials
+from tidemill.training.search.resumed_trials import take_up
+from tidemill.training.search.search_budget import SearchBudget
 from tidemill.training.search.trial import TrialData, run_trial
 from tidemill.training.search.trial_records import SearchInterrupted, TrialLog, TrialRecord
+from tidemill.training.search.trial_schedulers import make_scheduler
 from tidemill.training.spec_loading import spec_source
 from tidemill.training.tracking.mlflow_tracking import ERROR, shortened
 
-__all__ = ["SearchResult", "candidates", "delete_search_files", "search"]
+__all__ = ["SearchResult", "delete_search_files", "search"]
 
 _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -49,85 +55,86 @@ class SearchResult:
     """CPU time of the trials."""
     warm_start: str | None = None
     """What became of a warm start, in words; None: none was asked for."""
-
-
-def candidates(spec: TrainingSpec, trials: int, seed: int) -> list[dict[str, Any]]:
-    """Draw the trials' configurations: families in turn, parameters at random from the family's own space.
-
-    The same seed gives the same configurations everywhere.
-
-    >>> from tidemill.training.model_spec import Family
-    >>> spec = TrainingSpec((Family("a", {"c": 1}, iter, rounds=2), Family("b", {}, iter, rounds=1)))
-    >>> [(one["family"], one["params"]) for one in candidates(spec, trials=3, seed=0)]
-    [('a', {'c': 1}), ('b', {}), ('a', {'c': 1})]
-    """
-    drawn = np.random.default_rng(seed)
-    configurations = []
-    for number in range(trials):
-        family = spec.families[number % len(spec.families)]
-        params = {
-            name: _plain(domain.sample(random_state=drawn)) if isinstance(domain, Domain) else domain
-            for name, domain in family.space.items()
-        }
-        configurations.append(
-            {"number": number, "family": family.name, "params": params, "rounds": family.rounds}
-        )
-    return configurations
+    ended: str | None = None
+    """Why the search ended before its last trial, in words; None: it did not."""
+    front: tuple[Mapping[str, Any], ...] = ()
+    """With several metrics: the trials that no other one beats in all of them."""
 
 
 def search(
     project: Project,
     spec: TrainingSpec,
-    data: TrialData,
+    data: Callable[[], TrialData],
     log: TrialLog,
     name: str,
-    first: Mapping[str, Any] | None = None,
+    first: Sequence[tuple[str, Mapping[str, Any]]] = (),
 ) -> SearchResult:
     """Run the trials and return the best by the project's metric on the validation rows.
 
-    A trial that fails is on record with its error and does not end the search.
+    A trial that fails is on record with its error and does not end the search. Trials that ended in an
+    earlier process, by the log's journal, are not made again.
 
     Args:
-        project: its ``train`` section says how many trials, by which metric, and how many at once.
+        project: its ``train`` section says which trials, how many at once, and when they end.
         spec: the families.
-        data: put into Ray's object store once, read by every trial from there.
+        data: makes what every trial reads; put into Ray's object store once.
         log: called for all events of trials.
         name: of the folder for Ray's own files, deleted afterwards.
-        first: parameters of the first trial, in place of those drawn for it.
+        first: families and parameters to begin with.
 
     Raises:
-        TrainingError: no trial finished; the message has the error of the first.
+        TrainingError: no trial finished; the message has the error of the first. Or somebody stopped it.
+        ConfigError: a family's space is not one for this kind of search.
         KeyboardInterrupt: Ctrl-C; the trials that were running are stopped.
     """
-    with ray_session(project), _quiet():
-        trials = candidates(spec, project.config.train.trials, project.config.train.seed)
-        if first is not None:
-            trials[0] = {**trials[0], "params": dict(first)}
-        tuner = _tuner(project, spec, data, log, name, trials)
-        try:
-            with _interruptible(log):
-                tuner.fit()
-        except (RayError, tune.TuneError) as error:
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise TrainingError(
-                f"Ray could not run the search: {said[-1]}",
-                hint=f"the whole traceback is in {ERROR} of the search's MLflow run",
-            ) from error
-        finally:
-            delete_search_files(project, name)
-    return _result(log, project.config.train.metric)
+    config = project.config.train
+    proposals = Proposals(spec, config, first)
+    scheduler = make_scheduler(config.scheduler, config.metric, max(one.rounds for one in spec.families))
+    log.total, log.points = proposals.total, lambda family, params: point_of(spec.family(family), params)
+    todo = take_up(proposals, scheduler, log, spec)
+    ended = over(log, config)
+    if todo and ended is None:
+        with ray_session(project), _quiet():
+            at_once = config.max_concurrent or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            trials = ProposedTrials(proposals, log, todo, at_once, config.metric)
+            _fit(_tuner(project, data(), log, name, scheduler, trials), project, log, name)
+        ended = over(log, config)
+    log.end_unfinished(f"the search ended: {ended}" if ended else "the search ended before it")
+    return replace(_result(log, config), ended=ended)
+
+
+def over(log: TrialLog, config: TrainConfig) -> str | None:
+    """Return why a search is over before its last trial, in words; None: it is not."""
+    if not any(record.history for record in log.records.values()):
+        return None  # there is nothing yet that it could end with
+    if log.asked == "finish":
+        return "tidemill runs stop --finish"
+    return SearchBudget.of(config).over(log.spent)
+
+
+def _fit(tuner: tune.Tuner, project: Project, log: TrialLog, name: str) -> None:
+    try:
+        with _interruptible(log):
+            tuner.fit()
+    except (RayError, tune.TuneError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise TrainingError(
+            f"Ray could not run the search: {said[-1]}",
+            hint=f"the whole traceback is in {ERROR} of the search's MLflow run",
+        ) from error
+    finally:
+        delete_search_files(project, name)
 
 
 def _tuner(
     project: Project,
-    spec: TrainingSpec,
     data: TrialData,
     log: TrialLog,
     name: str,
-    trials: list[dict[str, Any]],
+    scheduler: Any,
+    trials: ProposedTrials,
 ) -> tune.Tuner:
     config = project.config.train
-    rounds = max(family.rounds for family in spec.families)
     trainable = tune.with_parameters(
         run_trial,
         root=str(project.root),
@@ -137,12 +144,10 @@ def _tuner(
     )
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
-        param_space={"trial": tune.grid_search(trials)},
         tune_config=tune.TuneConfig(
-            metric=config.metric,
-            mode="max",
-            scheduler=ASHAScheduler(max_t=rounds, grace_period=1) if rounds > 1 else None,
-            max_concurrent_trials=config.max_concurrent or None,
+            search_alg=trials,
+            scheduler=scheduler,
+            num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=_folder,
         ),
@@ -151,6 +156,7 @@ def _tuner(
             storage_path=str((project.home / "ray_results").resolve()),
             verbose=0,
             callbacks=[log],
+            stop=EndOfSearch(lambda: over(log, config)),
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
@@ -161,8 +167,8 @@ def delete_search_files(project: Project, name: str) -> None:
     shutil.rmtree(project.home / "ray_results" / name, ignore_errors=True)
 
 
-def _result(log: TrialLog, metric: str) -> SearchResult:
-    records = sorted(log.records.values(), key=lambda record: record.number)
+def _result(log: TrialLog, config: TrainConfig) -> SearchResult:
+    records, metric = sorted(log.records.values(), key=lambda record: record.number), config.metric
     failed = [record for record in records if record.error is not None]
     ranked = [(*best, record) for record in records if record.error is None and (best := record.best(metric))]
     if not ranked:
@@ -179,7 +185,26 @@ def _result(log: TrialLog, metric: str) -> SearchResult:
         )
     value, rounds, winner = max(ranked, key=lambda found: (found[0], -found[2].number))
     spent = sum(record.cpu_seconds for record in records)
-    return SearchResult(winner, value, rounds, len(records), len(failed), round(spent, 3))
+    return SearchResult(
+        winner, value, rounds, len(records), len(failed), round(spent, 3), front=_front(log, config)
+    )
+
+
+def _front(log: TrialLog, config: TrainConfig) -> tuple[Mapping[str, Any], ...]:
+    """Return the trials that no other one beats in all of the metrics that matter."""
+    if len(config.metrics) < 2:
+        return ()
+    given = {number: values for number, one in log.records.items() if (values := log.values_of(one))}
+    return tuple(
+        {
+            "trial": number,
+            "run_id": log.records[number].run_id,
+            "family": log.records[number].family,
+            "params": dict(log.records[number].params),
+            "metrics": dict(zip(config.metrics, given[number], strict=True)),
+        }
+        for number in pareto_front(given)
+    )
 
 
 @contextmanager
@@ -191,7 +216,9 @@ def _interruptible(log: TrialLog) -> Iterator[None]:
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
+        with suppress(SearchInterrupted):
+            yield
+        _raise_if_stopped(log)
         return
 
     def stop(number: int, frame: object) -> None:
@@ -207,9 +234,18 @@ def _interruptible(log: TrialLog) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
         signal.signal(signal.SIGUSR1, others)
+    _raise_if_stopped(log)
     if log.interrupted:
         signal.raise_signal(signal.SIGINT)
         raise KeyboardInterrupt
+
+
+def _raise_if_stopped(log: TrialLog) -> None:
+    if log.asked == "stop":
+        raise TrainingError(
+            "the search was stopped by `tidemill runs stop`",
+            hint="`tidemill run --resume` goes on with it",
+        )
 
 
 @contextmanager
@@ -233,7 +269,3 @@ def _quiet() -> Iterator[None]:
 
 def _folder(trial: Any) -> str:
     return f"{trial.config['trial']['number']:04d}"
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

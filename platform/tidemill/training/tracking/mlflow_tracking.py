@@ -182,14 +182,26 @@ def kill_orphans(client: MlflowClient, experiment: str, tags: Mapping[str, str])
 
 
 @contextmanager
-def parent_run(client: MlflowClient, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[str]:
+def parent_run(
+    client: MlflowClient,
+    experiment: str,
+    name: str,
+    tags: Mapping[str, str],
+    *,
+    resumed: str | None = None,
+) -> Iterator[str]:
     """Open a run, yield its id, and end it: FINISHED, FAILED with the error, or KILLED by an interruption.
 
-    Children that still run at the end are ended with it.
+    Children that still run at the end are ended with it. With ``resumed`` it is the run with that id, which
+    was cut off.
     """
-    run_id = str(
-        client.create_run(experiment, tags={ROLE: "search", **tags}, run_name=name[:_NAME]).info.run_id
-    )
+    if resumed is None:
+        made = client.create_run(experiment, tags={ROLE: "search", **tags}, run_name=name[:_NAME])
+        run_id = str(made.info.run_id)
+    else:
+        run_id = resumed
+        client.update_run(run_id, status="RUNNING")
+        client.set_tag(run_id, END, "gone on with after it was cut off")
     status, end = "FINISHED", ""
     try:
         yield run_id

@@ -15,7 +15,8 @@ from tidemill.training.splits import Period, Split
 __all__ = ["PACKAGES", "PATCH", "Lineage", "installed"]
 
 PACKAGES = (
-    "dvc", "feast", "mlflow", "numpy", "pandas", "polars", "ray", "scikit-learn", "skops", "tidemill",
+    "dvc", "feast", "mlflow", "numpy", "optuna", "pandas", "polars", "ray", "scikit-learn", "skops",
+    "tidemill",
 )  # fmt: skip
 """The packages that can change the result of a training."""
 

@@ -66,6 +66,8 @@ class TrainedModel:
     records of earlier versions."""
     warm_start: str | None = None
     """What became of a warm start, in words; None: none was asked for."""
+    search_ended: str | None = None
+    """Why the search ended before its last trial, in words; None: it did not."""
     windows: tuple[Mapping[str, Any], ...] = ()
     """How each candidate window did (`tidemill.training.fitting.window_choice.Compared`)."""
 

@@ -27,9 +27,10 @@ from tidemill.training.fitting.final_fit import finish
 from tidemill.training.fitting.split_rows import read_split
 from tidemill.training.fitting.warm_start import begin_warm
 from tidemill.training.model_spec import TrainingSpec
+from tidemill.training.search.proposals import candidates
 from tidemill.training.search.search_plan import ParentModel
 from tidemill.training.search.trial_records import TrialRecord
-from tidemill.training.search.tuning import SearchResult, candidates
+from tidemill.training.search.tuning import SearchResult
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.splits import not_learnt
 from tidemill.training.tracking import mlflow_tracking

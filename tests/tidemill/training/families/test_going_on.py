@@ -11,7 +11,7 @@ from tidemill.training.compiling.onnx_session import open_session
 from tidemill.training.compiling.parity import compare_answers
 from tidemill.training.families.ready_families import FAMILIES, GO_ON, ready_spec
 from tidemill.training.fitting.packaging import trusted_types
-from tidemill.training.search.tuning import candidates
+from tidemill.training.search.proposals import candidates
 
 pytestmark = pytest.mark.engine
 

@@ -18,7 +18,7 @@ from tidemill.training.compiling.parity import compare_answers
 from tidemill.training.families import ready_families
 from tidemill.training.families.ready_families import FAMILIES, ready_spec
 from tidemill.training.fitting.packaging import trusted_types
-from tidemill.training.search.tuning import candidates
+from tidemill.training.search.proposals import candidates
 
 pytestmark = pytest.mark.engine
 

@@ -9,8 +9,8 @@ from tidemill.errors import ConfigError, TrainingError
 from tidemill.project.project_config import TrainConfig
 from tidemill.training.model_spec import Family, TrainingSpec
 from tidemill.training.ray_session import check_address
+from tidemill.training.search.proposals import candidates
 from tidemill.training.search.trial_records import TrialRecord
-from tidemill.training.search.tuning import candidates
 from tidemill.training.spec_loading import load_spec
 
 SPEC = TrainingSpec(

@@ -1,0 +1,112 @@
+"""Defines the section ``train`` of ``params.yaml``: which models a search tries, how, and for how long."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from tidemill.project.serve_config import Section
+from tidemill.tasks.task_names import METRICS, TaskName, metric_name
+
+__all__ = ["FamilyName", "TrainConfig", "first_decides", "name_metrics"]
+
+FamilyName = Literal[
+    "linear", "random_forest", "hist_gradient_boosting", "xgboost", "lightgbm", "catboost", "mlp"
+]
+"""A ready-made model family (`tidemill.training.families`)."""
+
+
+class TrainConfig(Section):
+    """Settings of the hyperparameter search."""
+
+    families: tuple[FamilyName, ...] = Field(default=("linear", "hist_gradient_boosting"), min_length=1)
+    """Ready-made model families that the trials try, where ``project.training`` is null (docs/project.md)."""
+    metric: str = "roc_auc"
+    """Metric that trials are compared by; higher is better. The default is that of the task."""
+    metrics: tuple[str, ...] = ()
+    """Metrics that matter together; the first is ``metric``. The trials that no other one beats in all of
+    them are on record."""
+    costs: tuple[tuple[Annotated[float, Field(ge=0)], ...], ...] = ()
+    """For the metric ``neg_cost``: what a decision (column) costs where a class (row) is true."""
+    trials: int = Field(default=12, ge=1)
+    """The most trials, spread evenly over the model families."""
+    search: Literal["random", "grid", "tpe", "gp"] = "random"
+    """How parameters are chosen: at random, all of a grid, or by what earlier trials gave (Optuna's tree of
+    Parzen estimators, or a Gaussian process)."""
+    grid_points: int = Field(default=3, ge=2)
+    """In a grid: how many values a range of numbers is cut into."""
+    scheduler: Literal["none", "asha", "hyperband", "median", "pbt"] = "asha"
+    """How bad trials are stopped before their last round."""
+    minutes: float | None = Field(default=None, gt=0)
+    """The search ends after so many minutes, with the best that it has found; null: when its trials end."""
+    cpu_hours: float | None = Field(default=None, gt=0)
+    """The search ends when its trials have used so many hours of CPU; null: any number."""
+    patience: int | None = Field(default=None, ge=1)
+    """The search ends when so many trials in a row brought no better value; null: never."""
+    warm_start: int = Field(default=0, ge=0)
+    """The search tries the best parameters of so many earlier searches first."""
+    max_rows: int | None = Field(default=None, ge=1000)
+    """Train on only the latest this many rows (without time: on a random sample); null for all."""
+    search_rows: int | None = Field(default=None, ge=1000)
+    """Fit trials on a random sample of this many rows, the chosen model on all; null: fit all on all rows."""
+    refit: bool = False
+    """Fit what serves once more, on all labelled rows, after a twin was judged on the hold-out."""
+    max_concurrent: int = Field(default=0, ge=0)
+    """Trials that run at once; 0 for as many as there are CPUs."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _can_be_fitted_again(self) -> "TrainConfig":
+        if self.scheduler == "pbt":
+            raise ValueError(
+                "train.scheduler is pbt, which changes the parameters of a trial while it runs: the chosen "
+                "model could not be fitted again on all rows. Set it to asha, hyperband, median or none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _decides(self) -> "TrainConfig":
+        if self.metrics and self.metrics[0] != self.metric:
+            raise ValueError(
+                f"train.metric is {self.metric}, but train.metrics begins with {self.metrics[0]}: the first "
+                "decides; leave train.metric out, or name the same"
+            )
+        if len(set(self.metrics)) < len(self.metrics):
+            raise ValueError(f"train.metrics names a metric twice: {', '.join(self.metrics)}")
+        return self
+
+
+def first_decides(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the first of ``train.metrics`` as ``train.metric``, where that is not given.
+
+    >>> first_decides({"train": {"metrics": ["f1", "accuracy"]}})["train"]["metric"]
+    'f1'
+    """
+    train = sections.get("train")
+    metrics = train.get("metrics") if isinstance(train, dict) else None
+    if not isinstance(train, dict) or not isinstance(metrics, list | tuple) or not metrics:
+        return dict(sections)
+    if train.get("metric") is not None:
+        return dict(sections)
+    return {**sections, "train": {**train, "metric": metrics[0]}}
+
+
+def name_metrics(task: TaskName, train: Mapping[str, Any]) -> dict[str, Any]:
+    """Write full names for ``train.metrics``.
+
+    Raises:
+        ValueError: the task has no such metric, or computes it only as the one that decides.
+
+    >>> name_metrics("regression", {"metrics": ["mae", "r2"]})
+    {'metrics': ['neg_mae', 'r2']}
+    """
+    metrics = train.get("metrics")
+    if not isinstance(metrics, list | tuple) or not all(isinstance(one, str) for one in metrics):
+        return dict(train)
+    full = [metric_name(task, one) for one in metrics]
+    if others := [one for one in full[1:] if one not in METRICS[task]]:
+        raise ValueError(
+            f"train.metrics names {others[0]}, which is computed only as the first: let it decide, or choose "
+            f"among {', '.join(METRICS[task])}"
+        )
+    return {**train, "metrics": full}

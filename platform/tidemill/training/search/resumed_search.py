@@ -1,0 +1,165 @@
+"""Says whether a search that was cut off may be gone on with, and keeps what later ones begin with."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from tidemill.errors import TrainingError
+from tidemill.project import Project
+from tidemill.training.model_spec import TrainingSpec
+from tidemill.training.search.parameter_spaces import params_at, point_of
+from tidemill.training.search.search_journal import (
+    JournalOfSearch,
+    SearchOrigin,
+    begin_journal,
+    find_journals,
+)
+from tidemill.training.search.search_plan import SearchPlan
+from tidemill.training.search.trial_records import TrialLog
+from tidemill.training.search.tuning import SearchResult
+from tidemill.training.tracking import mlflow_tracking
+from tidemill.training.tracking.run_files import read_file, write_file
+from tidemill.training.tracking.run_lineage import Lineage
+
+__all__ = ["BEST", "FRONT", "begin_for", "conclude", "first_of", "journal_of", "made_from", "open_for"]
+
+BEST = "search/best.json"
+"""The run's file with the best configuration of its search, where later searches may begin."""
+FRONT = "search/pareto.json"
+"""The run's file with the trials that no other one beats in all of ``train.metrics``."""
+
+_ORPHANED = "orphaned"
+_KEPT = 10
+"""Journals of searches that were cut off, which nobody has gone on with."""
+_NOT_OF_THE_RESULT = {"max_concurrent"}
+_log = logging.getLogger(__name__)
+
+
+def made_from(
+    project: Project, lineage: Lineage, patch: bytes, features: tuple[str, ...], plan: SearchPlan
+) -> dict[str, Any]:
+    """Return what a search is made from, as JSON values by name."""
+    config = project.config
+    settings = config.train.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
+    basis = plan.basis and [plan.basis.family, repr(sorted(plan.basis.params.items())), plan.basis.rounds]
+    found = {
+        "data": dict(lineage.data),
+        "code": {"commit": lineage.git_commit, "uncommitted": hashlib.sha256(patch).hexdigest()[:12]},
+        "features": {"service": lineage.feature_service, "definition": lineage.feature_definition},
+        "columns": list(features),
+        "settings": settings | {f"split.{key}": value for key, value in config.split.model_dump().items()},
+        "target": repr(project.target),
+        "moment": lineage.as_of.isoformat(),
+        "recipe": [plan.search, basis],
+        "packages": dict(lineage.packages),
+    }
+    return dict(json.loads(json.dumps(found)))
+
+
+def journal_of(project: Project, turn_id: str) -> JournalOfSearch | None:
+    """Return the journal that an earlier process left for a turn; None: there is none."""
+    return next((one for one in find_journals(project.home) if one.origin.turn_id == turn_id), None)
+
+
+def open_for(
+    project: Project, turn_id: str, now: Mapping[str, Any], *, must_resume: bool
+) -> JournalOfSearch | None:
+    """Return the journal of a turn's search if that may be gone on with; None: it begins anew.
+
+    Raises:
+        TrainingError: it must be gone on with, and cannot.
+    """
+    found = journal_of(project, turn_id)
+    if found is None:
+        if must_resume:
+            raise TrainingError(
+                f"no trial of turn {turn_id} is on record here", hint="`tidemill run` searches anew"
+            )
+        return None
+    if changed := found.origin.changed(now):
+        said = f"the search of run {found.origin.run_id[:8]} cannot be gone on with: since it began, "
+        said += f"{', '.join(changed)} changed"
+        if must_resume:
+            raise TrainingError(said, hint="undo that, or search anew: `tidemill run`")
+        _log.warning("%s; it begins anew", said)
+        found.delete()
+        return None
+    found.forget_request()
+    return found
+
+
+def begin_for(
+    project: Project,
+    spec: TrainingSpec,
+    turn_id: str,
+    run_id: str,
+    now: Mapping[str, Any],
+) -> JournalOfSearch:
+    """Make the journal of a turn's search, and delete the oldest that were left."""
+    client = mlflow_tracking.connect(project)
+    for old in find_journals(project.home)[_KEPT:]:
+        old.delete()
+    earlier = _best_of_earlier(client, project, spec, project.config.train.warm_start)
+    return begin_journal(project.home, SearchOrigin(turn_id, run_id, now, earlier))
+
+
+def first_of(spec: TrainingSpec, journal: JournalOfSearch) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the parameters that a search begins with: the best of earlier ones."""
+    return [(family, params_at(spec.family(family), point)) for family, point in journal.origin.earlier]
+
+
+def conclude(
+    client: MlflowClient, experiment: str, spec: TrainingSpec, log: TrialLog, found: SearchResult, run_id: str
+) -> None:
+    """Bring the records of a search's trials up to date, and keep what it found with its run."""
+    for child in mlflow_tracking.find_runs(client, experiment, {mlflow_tracking.PARENT: run_id}):
+        record = next((one for one in log.records.values() if one.run_id == child.info.run_id), None)
+        if record is not None and child.data.tags.get(mlflow_tracking.END, "").startswith(_ORPHANED):
+            log.write_again(record)  # its process was killed after it had noted the end in the journal
+    if not found.trials:
+        return
+    point = point_of(spec.family(found.best.family), found.best.params)
+    if point is not None:
+        write_file(client, run_id, BEST, json.dumps({"family": found.best.family, "point": point}).encode())
+    if found.front:
+        write_file(client, run_id, FRONT, json.dumps(found.front, indent=1, default=str).encode())
+
+
+def _best_of_earlier(
+    client: MlflowClient, project: Project, spec: TrainingSpec, count: int
+) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Return where the best parameters of the latest finished searches lie, if families still have them."""
+    if not count:
+        return ()
+    experiment = mlflow_tracking.experiment_id(client, project)
+    runs = mlflow_tracking.find_runs(client, experiment, {mlflow_tracking.ROLE: "search"})
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for one in islice(
+        _kept(client, [run.info.run_id for run in runs if run.info.status == "FINISHED"]), count
+    ):
+        known = one["family"] in {family.name for family in spec.families}
+        if known and _lies_in(spec, one) and (one["family"], one["point"]) not in found:
+            found.append((one["family"], one["point"]))
+    return tuple(found)
+
+
+def _lies_in(spec: TrainingSpec, one: Mapping[str, Any]) -> bool:
+    family = spec.family(one["family"])
+    try:
+        return bool(point_of(family, params_at(family, one["point"])) == one["point"])
+    except (KeyError, IndexError):  # the space is another one by now
+        return False
+
+
+def _kept(client: MlflowClient, run_ids: list[str]) -> Iterator[dict[str, Any]]:
+    for run_id in run_ids:
+        try:
+            yield json.loads(read_file(client, run_id, BEST))
+        except (MlflowException, OSError):  # made without a search, or by an earlier version
+            continue

@@ -1,0 +1,47 @@
+"""Takes up the trials that an earlier process of a search made, by its journal."""
+
+from typing import Any
+
+from tidemill.training.model_spec import TrainingSpec
+from tidemill.training.search.parameter_spaces import params_at
+from tidemill.training.search.proposals import Proposals
+from tidemill.training.search.search_journal import KnownTrial
+from tidemill.training.search.trial_records import TrialLog, TrialRecord
+from tidemill.training.search.trial_schedulers import replay
+
+__all__ = ["take_up"]
+
+
+def take_up(proposals: Proposals, scheduler: Any, log: TrialLog, spec: TrainingSpec) -> list[int]:
+    """Give log, proposals and scheduler what is known already, and return the numbers of the trials to make.
+
+    A trial that was running begins anew, with the parameters that it had.
+    """
+    known = log.journal.trials if log.journal is not None else {}
+    records = {}
+    for number, trial in sorted(known.items()):
+        if trial.point is not None:
+            params = params_at(spec.family(trial.family), trial.point)
+            proposals.remember(number, trial.family, params)
+        if trial.end is not None:
+            records[number] = _record(trial, proposals)
+            proposals.tell(number, log.values_of(records[number]))
+    ended = sorted(records, key=lambda number: known[number].place)
+    replay(scheduler, [known[number] for number in ended])
+    log.restore([records[number] for number in ended])
+    return [number for number in range(proposals.total) if number not in records]
+
+
+def _record(trial: KnownTrial, proposals: Proposals) -> TrialRecord:
+    proposed = proposals.propose(trial.number)
+    return TrialRecord(
+        proposed.number,
+        proposed.family,
+        proposed.params,
+        proposed.rounds,
+        trial.run_id,
+        history=[dict(metrics) for metrics in trial.rounds],
+        error=trial.error,
+        cpu_seconds=trial.cpu_seconds,
+        status=trial.end or "",
+    )
