@@ -188,6 +188,8 @@ def _show(outcome: Any, json: bool) -> None:
         if outcome.resumed:
             parts = counted(len(manifest["parts"]), "part")
             console.print(f"  finished before: {outcome.resumed} of {parts}")
+        if gone := manifest["features"].get("missing"):
+            console.print(f"  missing in all rows: {', '.join(gone)}")
         if outcome.rejects:
             console.print(f"  rejected: {counted(manifest['rejected'], 'row')}, see {outcome.rejects}")
         console.print(f"  {outcome.output}")

@@ -88,12 +88,16 @@ class FeatureValues:
 def given_values(table: pa.Table, kinds: FeatureKinds, wrong: Wrong) -> FeatureValues:
     """Return the features that are columns of a table; null and infinite values become NaN.
 
-    What is not of the declared type, and lists of another length, are recorded in ``wrong``.
+    One that is no column is missing in all rows. What is not of the declared type, and lists of another
+    length, are recorded in ``wrong``.
 
     >>> table = pa.table({"wind": [float("inf"), 1, None], "e": [[1, 2], [3, 4], None]})
     >>> given_values(table, FeatureKinds(("wind", "e"), (), {"e": 2}), {}).matrix.tolist()
     [[nan, 1.0, 2.0], [1.0, 3.0, 4.0], [nan, nan, nan]]
     """
+    for name in kinds.names:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows))
     columns: list[npt.NDArray[np.float64]] = []
     for name in kinds.names:
         if name in kinds.words:

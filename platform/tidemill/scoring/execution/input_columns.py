@@ -76,24 +76,34 @@ def column_types(files: list[SourceFile], own: list[pa.Schema], rename: dict[str
     return schemas
 
 
-def shared_types(files: list[SourceFile], schemas: list[pa.Schema], read: list[str]) -> pa.Schema:
+def shared_types(
+    files: list[SourceFile], schemas: list[pa.Schema], read: list[str], optional: Collection[str] = ()
+) -> pa.Schema:
     """Return one type for each column that is read, wide enough for all files.
+
+    Args:
+        files: the input.
+        schemas: the columns of each.
+        read: names of columns.
+        optional: those of them that a file may lack.
 
     Raises:
         UsageError: a file lacks a column, or has it in a type that does not fit the others.
     """
     chosen: list[pa.Schema] = []
     for file, schema in zip(files, schemas, strict=True):
-        if absent := [name for name in read if name not in schema.names]:
+        if absent := [name for name in read if name not in schema.names and name not in optional]:
             raise UsageError(
                 f"{file.address} lacks columns that {files[0].address} has: {', '.join(absent)}",
                 hint="score it into an output of its own, or name what is kept with --keep",
             )
-        one = pa.schema([schema.field(name).with_nullable(True) for name in read])
+        there = [name for name in read if name in schema.names]
+        one = pa.schema([schema.field(name).with_nullable(True) for name in there])
         if not chosen or one != chosen[-1]:
             chosen.append(one)
     try:
-        return pa.unify_schemas(chosen, promote_options="permissive")
+        found = pa.unify_schemas(chosen, promote_options="permissive")
+        return pa.schema([found.field(name) for name in read])
     except pa.ArrowException as error:
         raise UsageError(f"the files do not agree on a column's type: {error}") from error
 

@@ -70,13 +70,14 @@ def plan(
         FeatureError: features are to be looked up, and the definitions were not applied.
     """
     files, shapes, schemas = _examined(request, folder, lambda: _named(project, request, features))
-    mode, decide, at_column, needed = _way(project, request, features, schemas[0].names, files[0])
+    optional = _optional(project)
+    mode, decide, at_column, needed = _way(project, request, features, schemas, files[0], optional)
     keyed = mode != "columns"
     if not keyed:
-        require_values(features, schemas[0], files[0], words)
+        require_values([one for one in features if one in schemas[0].names], schemas[0], files[0], words)
     fields = recorded_fields(task)
     keep = kept_columns(request, schemas[0].names, () if keyed else features, added_columns(fields))
-    schema = shared_types(files, schemas, [*dict.fromkeys([*keep, *needed])])
+    schema = shared_types(files, schemas, [*dict.fromkeys([*keep, *needed])], optional.difference(keep))
     return Job(
         id=new_job_id(),
         started_at=now,
@@ -106,13 +107,17 @@ def _way(
     project: Project,
     request: ScoreRequest,
     features: Sequence[str],
-    there: Sequence[str],
+    schemas: Sequence[pa.Schema],
     file: SourceFile,
+    optional: frozenset[str],
 ) -> tuple[Mode, bool, str | None, list[str]]:
     """Return where features come from, whether rows get decisions, the column of moments, what is read."""
+    there = schemas[0].names
+    anywhere = {name for schema in schemas for name in schema.names}
+    features = [name for name in features if name not in optional or name in anywhere]
     mode = _mode(project, request, features, there)
     decide, at_column = _decides(project, request, there), _at_column(request, there, mode)
-    needed = _needed(project, features, mode, at_column, decide, request.log, there, file)
+    needed = _needed(project, features, mode, at_column, decide, request.log, there, file, optional)
     return mode, decide, at_column, needed
 
 
@@ -161,13 +166,14 @@ def _needed(
     log: bool,
     there: Sequence[str],
     file: SourceFile,
+    optional: frozenset[str],
 ) -> list[str]:
     """Return the columns to read, besides those that are kept, after checking that they are there."""
     looked_up = [] if mode == "columns" or decide else _keys(project)
     needed = [*(features if mode == "columns" else looked_up), *([at_column] if at_column else [])]
     if mode != "columns":
         needed += _required(project)
-    require_columns(dict.fromkeys(needed), there, mode, file)
+    require_columns([name for name in dict.fromkeys(needed) if name not in optional], there, mode, file)
     if mode != "columns" and project.config.features.source == "both":
         brought = [column.name for column in read_columns(project) if column.name in there]
         _require_uncomputed(project, brought)
@@ -177,6 +183,13 @@ def _needed(
     if mode == "columns" and log:
         needed += [name for name in logged_keys(project) if name in there]
     return list(dict.fromkeys(needed))
+
+
+def _optional(project: Project) -> frozenset[str]:
+    """Return the features that rows may leave out, as requests may."""
+    if project.config.features.source != "request":
+        return frozenset()
+    return frozenset(column.name for column in read_columns(project) if not column.required)
 
 
 def _required(project: Project) -> list[str]:

@@ -249,11 +249,14 @@ def _ours(table: pa.Table, columns: Columns) -> pa.Table:
 
 
 def _with_partitions(batch: Batch, file: SourceFile, columns: Columns) -> Batch:
-    """Add the columns from folder names, and put all columns in order."""
+    """Add the columns from folder names, and those that this file lacks, and put all in order."""
     table, named = batch.table, dict(file.partitions)
-    for name in columns.schema.names:
-        if (given := columns.in_file(name)) in named:
-            table = table.append_column(name, pa.repeat(pa.scalar(named[given], pa.string()), len(table)))
+    for column in columns.schema:
+        if (given := columns.in_file(column.name)) in named:
+            told = pa.repeat(pa.scalar(named[given], pa.string()), len(table))
+            table = table.append_column(column.name, told)
+        elif column.name not in table.column_names:
+            table = table.append_column(column.name, pa.nulls(len(table), column.type))
     return Batch(batch.file, table.select(columns.schema.names), batch.rows, batch.unread)
 
 

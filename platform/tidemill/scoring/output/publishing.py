@@ -20,6 +20,7 @@ __all__ = [
     "is_published",
     "is_publishing",
     "manifest_of",
+    "missing_features",
     "publish",
     "published",
     "rejects_place",
@@ -144,6 +145,7 @@ def manifest_of(job: Job, records: Mapping[int, Record], about: Mapping[str, Any
             "definition": job.definition,
             "at_column": job.at_column,
             "at": at,
+            "missing": missing_features(job),
         },
         "input": [{"address": file.address, "bytes": file.size, "mark": file.mark} for file in job.files],
         "columns": {field.name: str(field.type) for field in output_schema(job)},
@@ -157,6 +159,11 @@ def manifest_of(job: Job, records: Mapping[int, Record], about: Mapping[str, Any
         "started_at": job.started_at.isoformat(),
         "code": job.code,
     }
+
+
+def missing_features(job: Job) -> list[str]:
+    """Return the features that no file of the input has, as rows may leave them out."""
+    return [name for name in job.features if job.mode == "columns" and name not in job.schema.names]
 
 
 def _publish_folder(staging: Staging, named: list[str], manifest: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Scoring one batch: what its columns may be called."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -7,9 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tidemill.errors import UsageError
 from tidemill.project.feature_columns import FeatureColumn
 from tidemill.scoring.execution.batch_rows import Parts, score_batch
-from tidemill.scoring.input.row_reading import Batch
+from tidemill.scoring.execution.input_columns import shared_types
+from tidemill.scoring.input.fragments import examine, fragments_of
+from tidemill.scoring.input.row_reading import Batch, Columns, read
+from tidemill.scoring.input.table_places import find_files, locate
+from tidemill.scoring.output.publishing import missing_features
 from tidemill.scoring.scoring_job import Job
 from tidemill.tasks.binary import Binary
 
@@ -97,3 +103,21 @@ def test_a_feature_may_be_called_like_a_column_of_the_output(kind):
     assert (
         found.features.matrix == np.column_stack([np.asarray(column) for column in columns.values()])
     ).all()
+
+
+def test_a_feature_that_rows_may_leave_out_is_missing_where_a_file_lacks_it(tmp_path):
+    (tmp_path / "1.csv").write_text("id,wind\n1,2.0\n")
+    (tmp_path / "2.csv").write_text("id,wind,rain\n2,3.0,40\n")
+    files, shapes = find_files(locate("*.csv", tmp_path)), [["id", "wind"], ["id", "wind", "rain"]]
+    files = [replace(file, header=tuple(names)) for file, names in zip(files, shapes, strict=True)]
+    schemas = [pa.schema([(name, pa.string()) for name in names]) for names in shapes]
+    with pytest.raises(UsageError, match=r"1\.csv lacks columns that .*: rain"):
+        shared_types(files, schemas, ["id", "wind", "rain"])
+    schema = shared_types(files, schemas, ["id", "wind", "rain"], ["rain"])
+    assert schema.names == ["id", "wind", "rain"]
+    rows = list(read(files, fragments_of(files, examine(files), 9)[0], Columns(schema)))
+    assert [row for batch in rows for row in batch.table["rain"].to_pylist()] == [None, "40"]
+    table = pa.table({"id": [1], "wind": [2.0]})
+    job = job_of(table, ("wind", "rain"))
+    assert score_batch(Parts(job, MODEL), Batch("f", table, np.arange(1)), 0, 0).answers.tolist() == [2e-4]
+    assert missing_features(job) == ["rain"]
