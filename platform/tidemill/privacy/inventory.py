@@ -1,16 +1,22 @@
 """Lists the personal data of a project: fields, declarations, places, and whether the log hides them."""
 
 import csv
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import orjson
+import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
+from polars.exceptions import PolarsError
 
+from tidemill.data.personal.pii_detection import looks_personal
 from tidemill.data.personal.pseudonyms import key_source
 from tidemill.data.personal.tombstones import read_tombstones
+from tidemill.data.tables.csv_headers import separator_of
 from tidemill.errors import TidemillError
 from tidemill.features.personal_fields import declared_personal
 from tidemill.features.project_features import hidden_fields
@@ -19,7 +25,10 @@ from tidemill.privacy.stores.row_places import find_places
 from tidemill.privacy.stores.table_subjects import files_below, format_of
 from tidemill.project import Project
 
-__all__ = ["FieldInventory", "PrivacyInventory", "take_inventory"]
+__all__ = ["FieldInventory", "PrivacyInventory", "UndeclaredField", "take_inventory"]
+
+_SAMPLED = 1000
+"""Rows of a file that tell whether a column looks personal."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,16 @@ class FieldInventory:
 
 
 @dataclass(frozen=True)
+class UndeclaredField:
+    """A column that looks personal, and that nothing declares."""
+
+    name: str
+    kind: str
+    """What its values seem to be, such as ``e-mail addresses``."""
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PrivacyInventory:
     """The personal data of a project."""
 
@@ -49,6 +68,8 @@ class PrivacyInventory:
     """Subjects that were erased."""
     unfinished: int
     """Erasures that were killed or blocked."""
+    undeclared: tuple[UndeclaredField, ...] = ()
+    """Columns of stored rows that look personal by their names or values."""
 
 
 def take_inventory(project: Project) -> PrivacyInventory:
@@ -61,9 +82,8 @@ def take_inventory(project: Project) -> PrivacyInventory:
     """
     declared = declared_personal(project)
     applied = _applied(project)
-    columns = (
-        {place.name: _columns(place.path) for place in find_places(project) if place.path} if declared else {}
-    )
+    places = {place.name: place.path for place in find_places(project) if place.path}
+    columns = {name: _columns(path) for name, path in places.items()} if declared else {}
     return PrivacyInventory(
         fields=tuple(
             FieldInventory(
@@ -79,6 +99,7 @@ def take_inventory(project: Project) -> PrivacyInventory:
         key=key_source(project),
         tombstones=len(read_tombstones(project.root)),
         unfinished=len(pending_orders(project)),
+        undeclared=_undeclared(places, {field.name for field in declared}),
     )
 
 
@@ -87,6 +108,39 @@ def _applied(project: Project) -> frozenset[str]:
         return hidden_fields(project)
     except TidemillError:  # no definitions were applied yet
         return frozenset()
+
+
+def _undeclared(places: Mapping[str, Path], declared: Collection[str]) -> tuple[UndeclaredField, ...]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, place in places.items():
+        for path, _ in files_below(place)[:1]:
+            sample = _sample(path)
+            for column in sample.columns:
+                if column not in declared and (kind := looks_personal(column, sample[column])):
+                    found.setdefault((column, kind), []).append(name)
+    return tuple(UndeclaredField(*what, tuple(files)) for what, files in sorted(found.items()))
+
+
+def _sample(path: Path) -> pl.DataFrame:
+    """Return some rows of a file; none of one that cannot be read."""
+    try:
+        match format_of(path):
+            case "parquet":
+                return pl.scan_parquet(path, glob=False).head(_SAMPLED).collect()
+            case "arrow":
+                return pl.scan_ipc(path, glob=False).head(_SAMPLED).collect()
+            case "csv":
+                mark = separator_of(path)
+                return pl.read_csv(
+                    path, n_rows=_SAMPLED, infer_schema=False, separator=mark, truncate_ragged_lines=True
+                )
+            case "ndjson":
+                with path.open("rb") as lines:
+                    return pl.read_ndjson(b"".join(islice(lines, _SAMPLED)))
+            case _:
+                return pl.DataFrame()
+    except (OSError, PolarsError):  # not in the format of its extension
+        return pl.DataFrame()
 
 
 def _columns(place: Path) -> frozenset[str]:

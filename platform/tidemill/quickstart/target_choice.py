@@ -157,7 +157,8 @@ def _check_filled(profile: ColumnProfile) -> None:
         raise UsageError(
             f"the target {name} is of type {profile.dtype}: what is predicted is a number, text, or true and "
             "false",
-            hint="choose another --target, or make such a column of it, as hours until then of a moment",
+            hint="choose another --target, or make such a column of it, as hours until then of a moment; "
+            "lists are of a custom task: docs/tasks/custom.md",
         )
     if profile.known == 0:
         raise DataError(

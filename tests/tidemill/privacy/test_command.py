@@ -1,5 +1,7 @@
 import json
+from types import SimpleNamespace
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -7,6 +9,7 @@ from tests.tidemill.privacy.small_project import SUBJECT
 from tidemill.cli.main import app
 from tidemill.data.personal.tombstones import read_tombstones
 from tidemill.errors import UsageError
+from tidemill.privacy import inventory
 
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -35,6 +38,26 @@ def test_what_is_personal_is_listed_with_its_files(riders):
     assert found["key"].endswith("privacy.key")
     assert (found["tombstones"], found["unfinished"]) == (0, 0)
     assert "rider" in run(riders, "privacy").stdout
+
+
+def test_what_looks_personal_and_is_not_declared_is_named(riders, monkeypatch):
+    places = [
+        SimpleNamespace(name=name, path=riders.root / name) for name in ("raw.csv", "t.parquet", "l.ndjson")
+    ]
+    rows = pl.DataFrame(
+        {"rider": ["a"] * 9, "e_mail": ["x"] * 9, "reach": ["ada@example.org"] * 9, "km": [1] * 9}
+    )
+    rows.drop("e_mail").write_csv(riders.root / "raw.csv", separator=";")
+    rows.write_parquet(riders.root / "t.parquet")
+    (riders.root / "l.ndjson").write_text("no table\n")
+    monkeypatch.setattr(inventory, "find_places", lambda project: places)
+    found = json.loads(run(riders, "privacy", "--json").stdout)["undeclared"]
+    assert found == [
+        {"name": "e_mail", "kind": "e-mail addresses", "files": ["t.parquet"]},
+        {"name": "reach", "kind": "e-mail addresses", "files": ["raw.csv", "t.parquet"]},
+    ]
+    said = " ".join(run(riders, "privacy").stdout.split())
+    assert "not declared, but looks like e-mail addresses: reach, in raw.csv, t.parquet" in said
 
 
 def test_an_erasure_is_shown_first_asked_for_and_reported(riders):

@@ -166,7 +166,7 @@ def test_batch_scoring_takes_the_features_from_the_table(project, served, tidemi
 def test_status_and_privacy_work_without_a_store(served, tidemill):
     assert "champion" in tidemill("status")
     assert json.loads(tidemill("data", "privacy", "--json"))["fields"] == []
-    assert "no personal field: mark one in features.yaml" in tidemill("data", "privacy")
+    assert "no personal field is declared: mark one in features.yaml" in tidemill("data", "privacy")
 
 
 def decisions(project):

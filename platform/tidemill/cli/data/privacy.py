@@ -52,7 +52,10 @@ def privacy(project: ProjectDir = None, json: AsJson = False) -> None:
         else:
             where = 'tag one in the feature definitions, tags={"personal": "true"}'
             where = where if loaded.has_store else "mark one in features.yaml, personal: true"
-            console.print(f"no personal field: {where}")
+            console.print(f"no personal field is declared: {where}")
+        for one in found.undeclared:
+            files = ", ".join(one.files)
+            console.print(f"not declared, but looks like {one.kind}: {one.name}, in {files}", soft_wrap=True)
         console.print(f"key         {found.key}")
         console.print(f"tombstones  {found.tombstones}")
         if found.unfinished:
