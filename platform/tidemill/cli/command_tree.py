@@ -54,7 +54,13 @@ ENTRIES = (
     Entry(
         "models", "Models", "See the versions of a model, and which one served when.", ("models.versions",)
     ),
-    Entry("runs", "Models", "List runs, and show what differs between them.", ("models.runs",), True),
+    Entry(
+        "runs",
+        "Models",
+        "List runs, show and explain their differences.",
+        ("models.runs", "models.explanations"),
+        True,
+    ),
     Entry("reproduce", "Models", "Fit a version once more, and compare the two.", ("models.reproduction",)),
     Entry("promote", "Models", "Make a version the champion, if the gate agrees.", ("champions",)),
     Entry(

@@ -27,7 +27,7 @@ from tidemill.training.tracking.run_lineage import Lineage, installed
 from tidemill.training.tracking.training_result import REFERENCE, TrainedModel
 from tidemill.training.tracking.whole_runs import read_whole_runs
 
-__all__ = ["environment_changes", "reproduce"]
+__all__ = ["bring_data", "code_worktree", "environment_changes", "reproduce", "require_record"]
 
 _CUT = "# too large for this patch: "
 
@@ -53,16 +53,16 @@ def reproduce(
         DataError: git or DVC does not have its code or its data any more.
     """
     [run] = read_whole_runs(project, [run_id])
-    lineage, trained = _require_record(run.lineage, run.trained, run.patch, run_id)
+    lineage, trained = require_record(run.lineage, run.trained, run.patch, run_id)
     recorded = ReferenceRows.from_table(
         read_table(connect(project), run_id, REFERENCE), project.config.dataset.label
     )
     with TemporaryDirectory(prefix="tidemill-reproduce-") as name:
         folder = Path(name)
         tell("code", f"commit {lineage.git_commit[:10]}", None, None)
-        with _worktree(project, lineage.git_commit, folder, run.patch) as tree:
+        with code_worktree(project, lineage.git_commit, folder, run.patch) as tree:
             tell("data", "checking out the training set", None, None)
-            _bring_data(project, lineage, tree, folder, tell)
+            bring_data(project, lineage, tree, folder, tell)
             tell("fit", f"{trained.family}, {trained.rounds} rounds", None, None)
             _refit(tree, trained, lineage, folder)
         again = ReferenceRows.from_table(
@@ -73,9 +73,14 @@ def reproduce(
     return compare_models((recorded, trained.metrics), (again, metrics), changes, within)
 
 
-def _require_record(
+def require_record(
     lineage: Lineage | None, trained: TrainedModel | None, patch: bytes, run_id: str
 ) -> tuple[Lineage, TrainedModel]:
+    """Return what is needed to fit the model of a run once more.
+
+    Raises:
+        TrainingError: not all of it is on record; the message says what is not.
+    """
     why = None
     if lineage is None or trained is None or lineage.imported is not None:
         why = "it is no finished training of Tidemill"
@@ -95,7 +100,8 @@ def _require_record(
 
 
 @contextmanager
-def _worktree(project: Project, commit: str, folder: Path, patch: bytes) -> Iterator[Path]:
+def code_worktree(project: Project, commit: str, folder: Path, patch: bytes) -> Iterator[Path]:
+    """Give a worktree of a commit and a patch, below ``folder``, which is gone after the block."""
     tree = folder / "project"
     git(project.root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
     try:
@@ -107,7 +113,13 @@ def _worktree(project: Project, commit: str, folder: Path, patch: bytes) -> Iter
         git_try(project.root, "worktree", "remove", "--force", str(tree))
 
 
-def _bring_data(project: Project, lineage: Lineage, tree: Path, folder: Path, tell: Tell) -> None:
+def bring_data(project: Project, lineage: Lineage, tree: Path, folder: Path, tell: Tell) -> None:
+    """Put the training set of a run into its worktree, by way of ``folder``.
+
+    Raises:
+        TrainingError: neither git nor DVC keeps it.
+        DataError: DVC does not have it any more.
+    """
     path = load_project(tree).config.dataset.path
     if path in outputs_at(project, lineage.git_commit):
         checkout(project, lineage.git_commit, [path], folder / "data", tell)
