@@ -124,7 +124,9 @@ def plan_deployment(project: Project, state: State, wanted: DeployRequest, now: 
             f"a share must be above 0 % and at most 100 %, not {wanted.share * 100:g} %",
             hint="write it like 10% or 0.1",
         )
-    version, aliases = get_version(project, wanted.version).version, read_aliases(project)
+    found, aliases = get_version(project, wanted.version), read_aliases(project)
+    found.refuse_archived()
+    version = found.version
     champion = _other_champion(project.model, version, aliases.get(CHAMPION))
     before = next((row for row in live(state, project.model) if row.name == name), None)
     same = before is not None and before.version == version and before.kind == wanted.kind

@@ -85,6 +85,7 @@ def promote(
             refused.
     """
     found = get_version(project, version)
+    found.refuse_archived()
     version = found.version
     with lock(project):
         finish_pending_moves(project, state)

@@ -52,6 +52,7 @@ COMMANDS = {
     "models list": set(),
     f"models show {MODEL} champion": set(),
     "models show mine": set(),
+    "models search --metric roc_auc>0 --param family=none": {"pydantic"},  # Typer asks for it, for lists
     "models history": set(),
     "monitor list": set(),
     "monitor explain": set(),
@@ -276,6 +277,8 @@ def test_the_registry_is_read_as_mlflow_tells_it(root: Path):
         assert (one.model, one.aliases, one.run_id) == (version.model, version.aliases, version.run_id)
         assert one.registered_at == version.registered_at
         assert dict(one.metrics) == dict(version.metrics)
+        assert (dict(one.tags), one.archived) == (dict(version.tags), False)
+        assert one.params == {"family": version.trained.family, **version.trained.params}
         assert json.dumps(one.lineage, sort_keys=True) == json.dumps(
             version.lineage.as_dict(), sort_keys=True
         )
@@ -288,6 +291,23 @@ def test_a_moved_project_is_read(root: Path, tmp_path: Path):
     moved = shutil.copytree(root, tmp_path / "elsewhere", ignore=shutil.ignore_patterns("*.lock"))
     assert [one.version for one in read_registered(open_folder(moved))] == ["2", "1"]
     assert read_champion(open_folder(moved)) == "2"
+
+
+def test_versions_are_compared_side_by_side(root: Path):
+    shown, told, same = run_each(
+        root, ["models compare mine 2", "models compare 1 2 --all --json", "models compare 2 champion"], 60
+    )
+    assert max(map(len, shown.stdout.splitlines())) <= 60
+    assert "version 2 champion" in shown.stdout
+    assert "passed" in shown.stdout  # the gate's verdict, though only one has any
+    found = json.loads(told.stdout)
+    assert [(one["version"], one["aliases"]) for one in found["versions"]] == [
+        ("1", ["mine"]),
+        ("2", ["champion"]),
+    ]
+    parameters = next(one for one in found["sections"] if one["title"] == "Parameters")
+    assert parameters["rows"]
+    assert "needs two different versions" in same.stderr
 
 
 def test_an_unknown_model_or_version_is_said_to_be_so(root: Path):

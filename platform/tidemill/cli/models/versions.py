@@ -6,23 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidemill.cli.listing import Listing, shorten
-from tidemill.cli.models import model_card, model_import
+from tidemill.cli.listing import Listing
+from tidemill.cli.models import model_card, model_import, version_comparison, version_removal
 from tidemill.cli.models.version_arguments import AnyVersion, Model, Version, is_version, meant_version
+from tidemill.cli.models.version_list import render_versions, version_facts
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.own_acts import own_act
 from tidemill.cli.progress_lines import progress
 from tidemill.errors import UsageError
 from tidemill.plurals import counted
-from tidemill.tasks.natural_metric import metric_of, natural_values
+from tidemill.tasks.natural_metric import natural_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import Console
 
-    from tidemill.registry.versions.registry_reader import ShownVersion
     from tidemill.state.record_reader import Row
 
 __all__ = ["add_to"]
@@ -34,6 +32,8 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     model_import.add_to(models_app)
     model_card.add_to(models_app)
+    version_comparison.add_to(models_app)
+    version_removal.add_to(models_app)
     app.add_typer(models_app, name="models")
 
 
@@ -42,6 +42,7 @@ def models_list(
     model: Annotated[
         str | None, typer.Argument(help="Default: the project's model.", show_default=False)
     ] = None,
+    all_of: Annotated[bool, typer.Option("--all", help="Also those that are archived.")] = False,
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
@@ -56,37 +57,17 @@ def models_list(
             f"models list shows all versions of a model, and {model} is a version of {folder.model}",
             hint=f"tidemill models show {model}",
         )
-    versions = read_registered(folder, model)
-    facts = [
-        {
-            "model": v.model,
-            "version": v.version,
-            "aliases": v.aliases,
-            "run_id": v.run_id,
-            "metrics": v.metrics,
-            "data_revision": v.data_revision,
-            "registered_at": v.registered_at,
-        }
-        for v in versions
-    ]
+    known = read_registered(folder, model)
+    versions = [one for one in known if all_of or not one.archived]
+    away = counted(len(known) - len(versions), "archived version")
 
-    emit(facts, json, lambda console: _render_versions(console, versions, declared_metric(folder.params)))
+    def render(console: "Console") -> None:
+        metric = declared_metric(folder.params)
+        render_versions(console, versions, metric, "no version yet: tidemill run" if not known else "none")
+        if len(known) > len(versions):
+            console.print(f"{away}: --all shows them, too")
 
-
-def _render_versions(console: "Console", versions: "Sequence[ShownVersion]", metric: str) -> None:
-    table = Listing("version", "aliases", "hold-out", "data", "registered", "run")
-    runs = shorten(v.run_id for v in versions)
-    for v in versions:
-        value = v.metrics.get(f"holdout_{metric}")
-        table.add_row(
-            v.version,
-            ", ".join(v.aliases) or "–",
-            "–" if value is None else metric_of(metric).said(value),
-            (v.data_revision or "–")[:10],
-            format_moment(v.registered_at),
-            runs[v.run_id],
-        )
-    console.print(table if versions else "no version yet: tidemill run")
+    emit([version_facts(one) for one in versions], json, render)
 
 
 @models_app.command(

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-__all__ = ["CHAMPION", "EXPERIMENT", "DeploymentRecord", "alias_of", "differs", "kind_of"]
+__all__ = ["ARCHIVED", "CHAMPION", "EXPERIMENT", "DeploymentRecord", "alias_of", "differs", "kind_of"]
 
 CHAMPION = "champion"
 """The alias of the version that serves."""
+ARCHIVED = "tidemill.archived"
+"""Tag of a version that somebody has put away: who, when and why, as JSON."""
 EXPERIMENT = "ab-"
 """Prefix of an experiment's alias."""
 _KINDS = ("canary", "shadow", "challenger")

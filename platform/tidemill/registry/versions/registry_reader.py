@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from tidemill.errors import ModelNotFound
 from tidemill.files.read_only_sqlite import open_to_read
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import Project, ProjectFolder, load_project
-from tidemill.registry.versions.alias_names import CHAMPION
+from tidemill.registry.versions.alias_names import ARCHIVED, CHAMPION
 
 if TYPE_CHECKING:
     from tidemill.registry.versions.version_record import ModelVersion
@@ -73,6 +73,14 @@ class ShownVersion:
     """Empty for a model that Tidemill did not train."""
     compiled: Mapping[str, Any] | None = None
     """What came of compiling it; none if it was registered without, and in a list of versions."""
+    tags: Mapping[str, str] = field(default_factory=dict, repr=False)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """The family and its hyperparameters."""
+
+    @property
+    def archived(self) -> bool:
+        """Whether somebody has put it away."""
+        return ARCHIVED in self.tags
 
     @property
     def data_revision(self) -> str | None:
@@ -262,24 +270,30 @@ def _shown(
     aliases = sorted(alias for alias, named in _aliases(database, model).items() if named == version)
     run = database.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (row["run_id"],)).fetchone()
     files = run["artifact_uri"] if run else ""
+    summary = _summary(folder, files, tags)
     return ShownVersion(
         model=model,
         version=version,
         aliases=tuple(aliases),
         run_id=row["run_id"] or "",
         registered_at=datetime.fromtimestamp(row["creation_time"] / 1000, UTC),
-        metrics=_metrics(folder, files, tags),
+        metrics=summary.get("metrics", {}),
         lineage=_lineage(folder, files, tags),
         compiled=_compiled(folder, row["storage_location"] or row["source"], tags) if compiled else None,
+        tags=tags,
+        params=_params(summary.get("family"), summary.get("params", {})),
     )
 
 
-def _metrics(folder: ProjectFolder, files: str, tags: Mapping[str, str]) -> Mapping[str, float]:
+def _params(family: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
+    return {} if family is None else {"family": family, **params}
+
+
+def _summary(folder: ProjectFolder, files: str, tags: Mapping[str, str]) -> dict[str, Any]:
     summary = _document(folder, files, "summary.json", tags.get("tidemill.summary.sha256"))
     if summary is None:
         summary = json.loads(tags.get("tidemill.summary", "{}"))
-    metrics: dict[str, float] = summary.get("metrics", {})
-    return metrics
+    return summary
 
 
 def _lineage(folder: ProjectFolder, files: str, tags: Mapping[str, str]) -> Mapping[str, Any]:
@@ -332,4 +346,6 @@ def _as_shown(version: "ModelVersion") -> ShownVersion:
         registered_at=version.registered_at,
         metrics=version.metrics,
         lineage=version.lineage.as_dict() if version.lineage else {},
+        tags=version.tags,
+        params=_params(version.trained.family, version.trained.params) if version.trained else {},
     )

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from tidemill.errors import RegistryError
+from tidemill.registry.versions.alias_names import ARCHIVED
 from tidemill.tasks.natural_metric import metric_of
 from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.tracking.mlflow_tracking import TURN, shortened
@@ -65,6 +67,15 @@ class ModelVersion:
     def metrics(self) -> Mapping[str, float]:
         """On its own validation and hold-out rows (`training_result.TrainedModel.metrics`)."""
         return self.trained.metrics if self.trained else {}
+
+    def refuse_archived(self) -> None:
+        """Raise `RegistryError` if somebody has put it away."""
+        if ARCHIVED in self.tags:
+            told = json.loads(self.tags[ARCHIVED])
+            raise RegistryError(
+                f"{self.model} {self.version} was archived by {told['by']}: {told['reason']}",
+                hint=f"`tidemill models unarchive {self.version}` brings it back",
+            )
 
     @property
     def digest(self) -> str | None:

@@ -1,0 +1,129 @@
+"""Put versions away, bring them back, and delete them: none that serves, or that something waits for."""
+
+import json
+from datetime import UTC, datetime
+
+from mlflow.exceptions import MlflowException
+from sqlalchemy import select
+
+from tidemill.accounts import audit
+from tidemill.errors import RegistryError
+from tidemill.project import Project
+from tidemill.registry.history.alias_journal import finish_pending_moves, lock
+from tidemill.registry.history.reconciliation import reconcile_deployments
+from tidemill.registry.versions.alias_names import ARCHIVED
+from tidemill.registry.versions.artifacts import CHECK_REGISTRY
+from tidemill.registry.versions.model_versions import get_version
+from tidemill.registry.versions.version_record import ModelVersion
+from tidemill.state import State
+from tidemill.state.tables import Approval, Deployment, Rollout, Turn
+from tidemill.training.tracking.mlflow_tracking import connect, store_words
+
+__all__ = ["archive_version", "delete_version", "unarchive_version"]
+
+
+def archive_version(project: Project, state: State, version: str, *, actor: str, reason: str) -> str:
+    """Put a version away: it is not listed, and cannot be promoted or deployed. Return its number.
+
+    Raises:
+        ModelNotFound: there is no such version.
+        RegistryError: it is in use or archived already, or the registry refused.
+    """
+    with lock(project):
+        found = _unused(project, state, version, "archived")
+        if ARCHIVED in found.tags:
+            raise RegistryError(
+                f"{project.model} {found.version} is archived already",
+                hint=f"`tidemill models unarchive {found.version}` brings it back",
+            )
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        _put_on_record(state, found, "archive", actor, reason)
+        try:
+            said = json.dumps({"by": actor, "at": at, "reason": reason})
+            connect(project).set_model_version_tag(project.model, found.version, ARCHIVED, said)
+        except MlflowException as error:
+            raise _refused(found, "archived", error) from error
+    return found.version
+
+
+def unarchive_version(project: Project, state: State, version: str, *, actor: str, reason: str) -> str:
+    """Bring an archived version back, and return its number.
+
+    Raises:
+        ModelNotFound: there is no such version.
+        RegistryError: it is not archived, or the registry refused.
+    """
+    found = get_version(project, version)
+    if ARCHIVED not in found.tags:
+        raise RegistryError(
+            f"{project.model} {found.version} is not archived", hint="`tidemill models list` shows it"
+        )
+    _put_on_record(state, found, "unarchive", actor, reason)
+    try:
+        connect(project).delete_model_version_tag(project.model, found.version, ARCHIVED)
+    except MlflowException as error:
+        raise _refused(found, "brought back", error) from error
+    return found.version
+
+
+def delete_version(project: Project, state: State, version: str, *, actor: str, reason: str) -> str:
+    """Delete a version from the registry, and return its number. Its run, with all files, stays in MLflow.
+
+    Raises:
+        ModelNotFound: there is no such version.
+        RegistryError: it is in use, or the registry refused.
+    """
+    with lock(project):
+        found = _unused(project, state, version, "deleted")
+        _put_on_record(state, found, "delete", actor, reason)
+        try:
+            connect(project).delete_model_version(project.model, found.version)
+        except MlflowException as error:
+            raise _refused(found, "deleted", error) from error
+    return found.version
+
+
+def _unused(project: Project, state: State, version: str, what: str) -> ModelVersion:
+    """Return a version that nothing uses; the lock must be held.
+
+    Raises:
+        RegistryError: it is in use; the message says by what.
+    """
+    finish_pending_moves(project, state)
+    reconcile_deployments(project, state)
+    found = get_version(project, version)
+    uses = [f"it is {alias}" for alias in found.aliases]
+    of = found.model, found.version
+    with state.transaction() as session:
+        for table, statuses, said in (
+            (Deployment, ("pending", "live", "stopping"), "it is deployed beside the champion"),
+            (Rollout, ("running", "promoting"), "it is being rolled out"),
+            (Turn, ("running", "asked"), "a turn waits for it"),
+            (Approval, ("waiting", "approved"), "a request for a second person waits"),
+        ):
+            its = select(table.id).where(
+                table.model == of[0], table.version == of[1], table.status.in_(statuses)
+            )
+            if session.scalar(its.limit(1)) is not None:
+                uses.append(said)
+    if uses:
+        raise RegistryError(
+            f"{found.model} {found.version} cannot be {what}: {', '.join(uses)}",
+            hint="promote another version, or end what uses it (`tidemill deploy stop`, "
+            "`tidemill approvals list`), then try again",
+        )
+    return found
+
+
+def _put_on_record(state: State, found: ModelVersion, action: str, actor: str, reason: str) -> None:
+    details = {"run_id": found.run_id, "sha256": found.digest}
+    with state.transaction() as session:
+        audit.append(
+            session, audit.Act(actor, action, "version", found.version, found.model, reason, details)
+        )
+
+
+def _refused(found: ModelVersion, what: str, error: MlflowException) -> RegistryError:
+    return RegistryError(
+        f"{found.model} {found.version} cannot be {what}: {store_words(error)}", hint=CHECK_REGISTRY
+    )

@@ -1,0 +1,76 @@
+"""Versions are put away and deleted, unless something uses them."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+from typer.testing import CliRunner
+
+from tests.tidemill.registry.test_promotion import with_gate
+from tidemill.cli.main import app
+from tidemill.errors import ModelNotFound, RegistryError, UsageError
+from tidemill.registry.deployments import DeployRequest, deploy, stop
+from tidemill.registry.promotion import promote
+from tidemill.registry.version_removal import archive_version, delete_version, unarchive_version
+from tidemill.registry.versions.model_versions import get_version, list_versions
+from tidemill.registry.versions.registry_reader import read_registered
+from tidemill.state.tables import AuditEntry
+
+pytestmark = pytest.mark.engine
+
+NOW = datetime(2013, 6, 1, tzinfo=UTC)
+WHO = {"actor": "ada", "reason": "superseded"}
+
+
+@pytest.fixture
+def crowned(registered, state):
+    project = with_gate(registered, mode="off")
+    promote(project, state, "1", "ada", "first", NOW)
+    return project
+
+
+def test_what_serves_or_is_deployed_is_neither_archived_nor_deleted(crowned, state):
+    deploy(crowned, state, DeployRequest("shadow", "2", 1.0, "ada", "look"), NOW)
+    for change, word in ((archive_version, "archived"), (delete_version, "deleted")):
+        with pytest.raises(RegistryError, match=f"small-model 1 cannot be {word}: it is champion"):
+            change(crowned, state, "champion", **WHO)
+        with pytest.raises(RegistryError, match="it is shadow, it is deployed beside the champion"):
+            change(crowned, state, "2", **WHO)
+    stop(crowned, state, ["shadow"], "enough", "ada")
+    assert delete_version(crowned, state, "2", **WHO) == "2"
+    with pytest.raises(ModelNotFound):
+        get_version(crowned, "2")
+    with state.transaction() as session:
+        [entry] = session.scalars(select(AuditEntry).where(AuditEntry.action == "delete"))
+    assert (entry.actor, entry.resource_id, entry.reason) == ("ada", "2", "superseded")
+    assert json.loads(entry.details)["run_id"]
+
+
+def test_what_is_archived_is_not_listed_and_nothing_promotes_or_deploys_it(crowned, state):
+    archive_version(crowned, state, "3", **WHO)
+    for act in (
+        lambda: promote(crowned, state, "3", "bob", "", NOW),
+        lambda: deploy(crowned, state, DeployRequest("shadow", "3", 1.0, "bob", ""), NOW),
+    ):
+        with pytest.raises(RegistryError, match="small-model 3 was archived by ada: superseded"):
+            act()
+    with pytest.raises(RegistryError, match="archived already"):
+        archive_version(crowned, state, "3", **WHO)
+    assert [one.archived for one in read_registered(crowned)] == [True, False, False]
+
+    def listed(*options):
+        done = CliRunner().invoke(app, ["models", "list", *options, "--json", "-p", str(crowned.root)])
+        return [one["version"] for one in json.loads(done.stdout)]
+
+    assert (listed(), listed("--all")) == (["2", "1"], ["3", "2", "1"])
+    unarchive_version(crowned, state, "3", **WHO)
+    with pytest.raises(RegistryError, match="is not archived"):
+        unarchive_version(crowned, state, "3", **WHO)
+    assert listed() == ["3", "2", "1"]
+
+
+def test_nothing_is_deleted_by_mistake(registered):
+    done = CliRunner().invoke(app, ["models", "delete", "3", "--reason", "x", "-p", str(registered.root)])
+    assert isinstance(done.exception, UsageError)
+    assert len(list_versions(registered)) == 3
