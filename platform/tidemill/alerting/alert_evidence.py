@@ -10,10 +10,10 @@ from tidemill.monitoring.measured_figures import measured
 from tidemill.monitoring.noise_feedback import marks_of, proposals_of
 from tidemill.state.record_queries import EXTERNAL, AlertRecords
 
-__all__ = ["describe", "next_commands"]
+__all__ = ["RETRAINED_FOR", "describe", "named_faults", "next_commands"]
 
 _FEATURES = 5
-_RETRAIN = frozenset(
+RETRAINED_FOR = frozenset(
     {
         "quality",
         "estimated_quality",
@@ -26,6 +26,7 @@ _RETRAIN = frozenset(
         "calibration",
     }
 )
+"""The kinds of alerts that a new model may help."""
 _CHANGES = 6
 _SLICES = 5
 
@@ -178,9 +179,13 @@ def _of_versions(records: AlertRecords) -> list[dict[str, Any]]:
 
 def _fault(alert: Any) -> dict[str, Any]:
     """Return what an alert says is broken at its source."""
-    details = alert.details or {}
+    return {"alert": alert.id, "message": alert.message, "names": named_faults(alert.details or {})}
+
+
+def named_faults(details: Mapping[str, Any]) -> list[str]:
+    """Return the features that an alert's details name as broken at their source."""
     named = [each.get("feature") for each in details.get("skewed", ())] or details.get("faults", ())
-    return {"alert": alert.id, "message": alert.message, "names": [str(name) for name in named]}
+    return [str(name) for name in named]
 
 
 def next_commands(
@@ -219,6 +224,6 @@ def next_commands(
     found.append(f"tidemill monitor run {monitor} --report")
     if faulty:
         return [*found, *(f"tidemill alerts show {other}" for other in faulty if other != alert)]
-    if kind in _RETRAIN:
+    if kind in RETRAINED_FOR:
         found.append(f'tidemill retrain --reason "{alert}"')
     return found

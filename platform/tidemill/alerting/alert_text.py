@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidemill.alerting.alert_evidence import next_commands
+from tidemill.alerting.alert_evidence import RETRAINED_FOR, next_commands
 
 __all__ = ["AlertText", "body_of", "title_of_message"]
+
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class AlertText:
     """When it was decided to tell it."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """All of its labels; those of an alert from elsewhere are beside our own."""
+    faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Open alerts about values that are broken at their source, and the features that they name."""
 
 
 def title_of_message(alerts: Sequence[AlertText]) -> str:
@@ -63,5 +67,14 @@ def _paragraph(alert: AlertText) -> str:
         end = f"resolved at {alert.resolved_at:%Y-%m-%d %H:%M} UTC"
         return f"{about}\n{alert.message}\n{end}, {since}\ntidemill alerts show {alert.id}"
     commands = [f"tidemill alerts show {alert.id}"]
-    commands += next_commands(alert.kind, alert.id, alert.monitor, alert.status, ())
-    return "\n".join([about, alert.message, since + why.get(alert.step, ""), *commands])
+    commands += next_commands(alert.kind, alert.id, alert.monitor, alert.status, (), tuple(alert.faults))
+    return "\n".join([about, alert.message, *_broken(alert), since + why.get(alert.step, ""), *commands])
+
+
+def _broken(alert: AlertText) -> list[str]:
+    """Return the line that says why no retraining is proposed, if something is broken."""
+    if not alert.faults or alert.kind not in RETRAINED_FOR:
+        return []
+    names = list(dict.fromkeys(name for each in alert.faults.values() for name in each))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return [f"broken at the source, mend it before you retrain: {', '.join(names[:_NAMED])}{more}"]

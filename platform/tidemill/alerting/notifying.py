@@ -7,13 +7,14 @@ sending it and recording that, or if the receiver took it and did not say so.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
+from tidemill.alerting.alert_evidence import named_faults
 from tidemill.alerting.alert_text import AlertText
 from tidemill.alerting.label_matchers import labels_of
 from tidemill.alerting.notification_rules import (
@@ -27,7 +28,7 @@ from tidemill.alerting.routes import Receiver, Routes
 from tidemill.errors import TidemillError
 from tidemill.ids import new_id
 from tidemill.state import State
-from tidemill.state.record_queries import EXTERNAL, FLAP_RUNS
+from tidemill.state.record_queries import EXTERNAL, FAULT_KINDS, FLAP_RUNS, names_faults
 from tidemill.state.tables import Alert, AlertStep, MonitorRun, Notification, Silence
 
 __all__ = ["GIVE_UP_AFTER", "Attempt", "Send", "decide_due", "deliver_due", "notify"]
@@ -164,11 +165,11 @@ def _claim(
         query = select(Notification, Alert).join(Alert, Alert.id == Notification.alert_id)
         about = Notification.receiver == key[0], Notification.group_key == key[1]
         rows = session.execute(query.where(*_due(model, now), *about).order_by(Notification.id)).all()
-        texts: dict[str, AlertText] = {}
+        texts, faults = dict[str, AlertText](), _faults(session, model)
         for note, alert in rows:
             note.next_at = now + min(_FIRST_WAIT * 2 ** min(note.attempts, 10), _LONGEST_WAIT)
             note.attempts += 1
-            texts[alert.id] = _text(alert, note)
+            texts[alert.id] = _text(alert, note, faults)
         return [note.id for note, _ in rows], list(texts.values())
 
 
@@ -186,7 +187,14 @@ def _settle(state: State, notes: Sequence[str], error: str | None, now: datetime
                     each.status = "failed"
 
 
-def _text(alert: Alert, note: Notification) -> AlertText:
+def _faults(session: Session, model: str) -> dict[str, list[str]]:
+    """Return the open alerts about values that are broken at their source, and what they name."""
+    of = Alert.model == model, Alert.kind.in_(FAULT_KINDS), Alert.status.in_(("firing", "acknowledged"))
+    found = session.scalars(select(Alert).where(*of).order_by(Alert.raised_at.desc(), Alert.id.desc()))
+    return {each.id: named_faults(each.details) for each in found if names_faults(each.kind, each.details)}
+
+
+def _text(alert: Alert, note: Notification, faults: Mapping[str, Sequence[str]]) -> AlertText:
     return AlertText(
         id=alert.id,
         model=alert.model,
@@ -201,6 +209,7 @@ def _text(alert: Alert, note: Notification) -> AlertText:
         resolved_at=alert.resolved_at,
         at=note.at,
         labels=labels_of(alert),
+        faults=faults,
     )
 
 

@@ -1,14 +1,15 @@
 """Queries of the records for the reading commands, each for one model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from tidemill.errors import AlertNotFound, UsageError
 from tidemill.state.record_reader import Records, Row
 
 __all__ = [
     "EXTERNAL",
+    "FAULT_KINDS",
     "FLAP_RUNS",
     "AlertRecords",
     "alarming_runs",
@@ -29,6 +30,7 @@ __all__ = [
     "live_deployments",
     "monitor_runs",
     "moves",
+    "names_faults",
     "noise_marks",
     "policy_decisions",
     "refused_decisions",
@@ -74,7 +76,7 @@ class AlertRecords(NamedTuple):
 
 EXTERNAL = "external"
 """The kind of alerts that something else raised, and the verdict of their runs."""
-_SOURCES = ("feature_drift", "feature_skew", "data_quality", "staleness")
+FAULT_KINDS = ("feature_drift", "feature_skew", "data_quality", "staleness")
 """The kinds that may name values which are broken at their source."""
 _FAULTS = 20
 _RUNS = 30
@@ -133,14 +135,19 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
 
 def _of_faults(records: Records, model: str) -> list[Row]:
     """Return the open alerts that name values which look wrong in themselves, whatever the world is like."""
-    of = f"model = ? AND status = ? AND kind IN ({', '.join('?' * len(_SOURCES))})"
+    of = f"model = ? AND status = ? AND kind IN ({', '.join('?' * len(FAULT_KINDS))})"
     last: _Order = {"order": "raised_at DESC, id DESC", "limit": _FAULTS}
     found = [
         row
         for status in ("firing", "acknowledged")
-        for row in records.select("alerts", of, model, status, *_SOURCES, **last)
+        for row in records.select("alerts", of, model, status, *FAULT_KINDS, **last)
     ]
-    return [row for row in found if row.kind == "feature_skew" or (row.details or {}).get("faults")]
+    return [row for row in found if names_faults(row.kind, row.details)]
+
+
+def names_faults(kind: str, details: Mapping[str, Any] | None) -> bool:
+    """Return whether an alert of `FAULT_KINDS` names values that are broken at their source."""
+    return kind == "feature_skew" or bool((details or {}).get("faults"))
 
 
 def noise_marks(records: Records, model: str, monitor: str) -> list[tuple[datetime, str]]:

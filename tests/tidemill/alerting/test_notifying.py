@@ -19,7 +19,7 @@ from tests.tidemill.alerting.local_receivers import http_receiver, smtp_receiver
 from tests.tidemill.alerting.test_alert_states import START, findings, run_monitor
 from tests.tidemill.recorded import list_alerts
 from tidemill.alerting.alert_actions import acknowledge, resolve
-from tidemill.alerting.alert_text import AlertText
+from tidemill.alerting.alert_text import AlertText, body_of
 from tidemill.alerting.alertmanager import as_alertmanager
 from tidemill.alerting.delivery import sender_of
 from tidemill.alerting.notification_rules import FLAPS
@@ -27,6 +27,7 @@ from tidemill.alerting.notifying import decide_due, deliver_due, notify
 from tidemill.alerting.routes import Routes
 from tidemill.alerting.silences import add_silence, end_silence
 from tidemill.errors import NotDelivered, UsageError
+from tidemill.monitoring.findings import Finding
 from tidemill.state import State, open_state
 from tidemill.state.external_alerts import ExternalAlert, record_external
 from tidemill.state.tables import Notification
@@ -87,6 +88,27 @@ def test_an_alert_from_elsewhere_is_routed_silenced_and_passed_on_by_its_own_lab
     add_silence(state, "delay", {"team": "platform"}, "ann", "moved", START, START + 90 * DAY)
     notify(state, "delay", routes, START + 30 * DAY, lambda _, texts: sent.extend(texts))
     assert len(sent) == 1
+
+
+def test_no_message_proposes_retraining_while_a_feature_is_broken(state: State):
+    sent: list[str] = []
+
+    def tell(day: int) -> None:
+        now = START + day * DAY
+        notify(state, "delay", ROUTES, now, lambda _, texts: sent.append(body_of(texts)))
+
+    stale = Finding("staleness", "weather is stale", {"faults": ["wind", "gust"]})
+    run_monitor(state, replace(findings(), found=(*findings("quality").found, stale)), day=0)
+    tell(0)
+    [fault] = [each.id for each in list_alerts(state) if each.kind == "staleness"]
+    assert "broken at the source, mend it before you retrain: wind, gust\n" in sent[0]
+    assert f"tidemill alerts show {fault}\n" in sent[0]
+    assert "tidemill retrain" not in sent[0]
+    run_monitor(state, findings("quality"), day=7)
+    tell(7)
+    [quality] = [each.id for each in list_alerts(state) if each.kind == "quality"]
+    assert f'tidemill retrain --reason "{quality}"' in sent[1]
+    assert "broken" not in sent[1]
 
 
 def test_a_receiver_that_is_down_for_an_hour_is_told_then(state: State):
