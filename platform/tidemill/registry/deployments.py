@@ -93,7 +93,7 @@ def deploy(project: Project, state: State, wanted: DeployRequest, now: datetime)
         RegistryError: the version is the champion, there is no champion, a rollout is under way, or the
             registry refused.
     """
-    with lock(project):
+    with lock(project, state):
         finish_pending_moves(project, state)
         reconcile_deployments(project, state)
         row = plan_deployment(project, state, wanted, now)
@@ -191,7 +191,7 @@ def stop(project: Project, state: State, names: Sequence[str], reason: str, by: 
         UsageError: there is nothing of that name.
         RegistryError: the registry refused; they are out of service all the same.
     """
-    with lock(project):
+    with lock(project, state):
         try_to_reconcile(project, state)
         rows = live(state, project.model)
         known = [row.name for row in rows]
@@ -235,7 +235,7 @@ def reconcile(project: Project, state: State, seconds: float | None = None) -> N
     Raises:
         RegistryError: the registry does not answer, or another process holds the lock.
     """
-    with lock(project) if seconds is None else lock(project, seconds):
+    with lock(project, state) if seconds is None else lock(project, state, seconds):
         finish_pending_moves(project, state)
         reconcile_deployments(project, state)
 

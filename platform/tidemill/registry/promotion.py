@@ -87,7 +87,7 @@ def promote(
     found = get_version(project, version)
     found.refuse_archived()
     version = found.version
-    with lock(project):
+    with lock(project, state) as held:
         finish_pending_moves(project, state)
         done = _promotion_of(project, state, turn_id)
         if done is not None:
@@ -102,7 +102,7 @@ def promote(
             require_second_person(project, state, "promote", version, actor=actor, reason=reason, terms=terms)
         move = _move(project, "promotion", serving, version, actor, reason, now)
         move.decision_id, move.turn_id = decision.id, turn_id
-        return move_alias(project, state, move)
+        return move_alias(project, state, move, held)
 
 
 def rollback(
@@ -121,12 +121,13 @@ def rollback(
     Raises:
         RegistryError: there is no earlier champion, it was deleted, or ``to`` never served or serves now.
     """
-    with lock(project):
+    with lock(project, state) as held:
         finish_pending_moves(project, state)
         serving = champion_version(project)
         record_outside_move(project, state, serving)
         target = _target(project, _moves(state, project.model), serving, to)
-        return move_alias(project, state, _move(project, "rollback", serving, target, actor, reason, now))
+        back = _move(project, "rollback", serving, target, actor, reason, now)
+        return move_alias(project, state, back, held)
 
 
 def _move(
@@ -156,7 +157,7 @@ def _move(
 
 def _settled_champion(project: Project, state: State) -> str | None:
     """Finish the moves that a killed process left pending, then return the champion."""
-    with lock(project):
+    with lock(project, state):
         finish_pending_moves(project, state)
         return champion_version(project)
 

@@ -29,7 +29,7 @@ def archive_version(project: Project, state: State, version: str, *, actor: str,
         ModelNotFound: there is no such version.
         RegistryError: it is in use or archived already, or the registry refused.
     """
-    with lock(project):
+    with lock(project, state):
         found = _unused(project, state, version, "archived")
         if ARCHIVED in found.tags:
             raise RegistryError(
@@ -73,7 +73,7 @@ def delete_version(project: Project, state: State, version: str, *, actor: str, 
         ModelNotFound: there is no such version.
         RegistryError: it is in use, or the registry refused.
     """
-    with lock(project):
+    with lock(project, state):
         found = _unused(project, state, version, "deleted")
         _put_on_record(state, found, "delete", actor, reason)
         try:

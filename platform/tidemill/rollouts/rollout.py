@@ -110,7 +110,7 @@ def begin(
     terms["champion"] = plan_deployment(project, state, wanted, since).champion  # fails early, uncompared
     decision_id = decision.id if decision is not None else _pass_gate(project, state, version, now)
     require_second_person(project, state, "rollout", version, actor=actor, reason=reason, terms=terms)
-    with lock(project):
+    with lock(project, state):
         finish_pending_moves(project, state)
         reconcile_deployments(project, state)
         _refuse_others(project, state, version)
@@ -192,7 +192,7 @@ def advance(project: Project, state: State, now: datetime) -> Progress | None:
             on.
         ServingError: the prediction log cannot be read; likewise.
     """
-    with lock(project):
+    with lock(project, state):
         found, ended, away = _current_state(project, state)
     if found is None or ended or found.status == "promoting":
         if away is not None:
@@ -203,7 +203,7 @@ def advance(project: Project, state: State, now: datetime) -> Progress | None:
     plan = RolloutConfig.model_validate(found.plan)
     facts = gather(project, state, found, plan, now)  # reads the log: not while others wait for the lock
     verdict = judge(plan, found.step, facts)
-    with lock(project):
+    with lock(project, state):
         current, ended, away = _current_state(project, state)
         if current is None or ended:
             return Progress(current) if current else None

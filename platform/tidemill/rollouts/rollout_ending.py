@@ -98,7 +98,7 @@ def end_if_obsolete(project: Project, state: State, rollout: Rollout) -> Rollout
 
 
 def _end(project: Project, state: State, rollout: Rollout, status: str, outcome: str) -> Rollout:
-    with lock(project):
+    with lock(project, state):
         return _end_locked(project, state, rollout, status, outcome)
 
 

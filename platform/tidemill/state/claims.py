@@ -8,6 +8,7 @@ the transaction of its result, which then is not written.
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ __all__ = ["EXPIRES_AFTER", "HeldClaim", "claimed", "is_claimed"]
 
 EXPIRES_AFTER = timedelta(seconds=90)
 _RENEW_SECONDS = 15.0
+_PAUSE_SECONDS = 0.2
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _log = logging.getLogger(__name__)
 
@@ -70,7 +72,12 @@ class HeldClaim:
 
 @contextmanager
 def claimed(
-    state: State, lock: Path, model: str, work: str, busy: Callable[[str], Exception]
+    state: State,
+    lock: Path,
+    model: str,
+    work: str,
+    busy: Callable[[str], Exception],
+    wait_seconds: float = 0.0,
 ) -> Iterator[HeldClaim]:
     """Claim some work on a model for the length of the block.
 
@@ -80,14 +87,20 @@ def claimed(
         model: whose work it is.
         work: which.
         busy: makes the error to raise from a text about the process that does it.
+        wait_seconds: how long to wait for that process.
 
     Raises:
-        Exception: another process does it; made by ``busy``.
+        Exception: another process still does it; made by ``busy``.
         StateError: the records are away.
     """
-    process = os.getpid()
-    with locked(lock, busy=busy):
+    process, until = os.getpid(), time.monotonic() + wait_seconds
+    with locked(lock, busy=busy, wait_seconds=wait_seconds):
         claim = _take(state, lock, model, work, busy)
+        while isinstance(claim, str):
+            if time.monotonic() >= until:
+                raise busy(claim)
+            time.sleep(_PAUSE_SECONDS)
+            claim = _take(state, lock, model, work, busy)
         renewal = BackgroundThread(f"claim of {work}", claim.renew, every=_RENEW_SECONDS)
         renewal.start()
         try:
@@ -107,13 +120,15 @@ def is_claimed(state: State, lock: Path, model: str, work: str) -> bool:
         return row is not None and _is_held(row, _place(lock), _now(session))
 
 
-def _take(state: State, lock: Path, model: str, work: str, busy: Callable[[str], Exception]) -> HeldClaim:
-    """Write the claim; the lock of this machine must be held."""
+def _take(
+    state: State, lock: Path, model: str, work: str, busy: Callable[[str], Exception]
+) -> HeldClaim | str:
+    """Write the claim, or return who has it; the lock of this machine must be held."""
     with state.transaction() as session:
         now, place = _now(session), _place(lock)
         row = session.get(Claim, (model, work))
         if row is not None and _is_held(row, place, now):
-            raise busy(holder_words(row.holder))
+            return holder_words(row.holder)
         claim = HeldClaim(state, model, work, new_id("claim"), busy)
         facts = {"id": claim.id, "place": place, "holder": this_process(), "until": now + EXPIRES_AFTER}
         session.merge(Claim(model=model, work=work, **facts))

@@ -21,6 +21,7 @@ from tidemill.errors import (
 from tidemill.project import load_project
 from tidemill.registry.deployments import reconcile
 from tidemill.registry.gates.gate_decisions import tag_version
+from tidemill.registry.history import alias_journal
 from tidemill.registry.history.serving_history import decisions_for, history
 from tidemill.registry.promotion import earlier_decision, evaluate_gate, promote, rollback
 from tidemill.registry.second_person import approved_request, decide_approval
@@ -28,6 +29,7 @@ from tidemill.registry.versions.aliases import set_alias
 from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version, load_holdout
 from tidemill.retraining.by_hand.approved_acts import carry_out
 from tidemill.settings import Settings
+from tidemill.state import open_state
 from tidemill.state.tables import Alert, Approval, AuditEntry, GateDecision, Promotion, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
 from tidemill.training.tracking.run_files import log_table
@@ -389,6 +391,24 @@ def test_two_at_once_move_one_after_the_other(registered, state):
     assert sorted(ended)[0] == "done"
     assert sum("champion already" in one for one in ended) == 3
     assert len(promotions(state)) == 1
+
+
+def test_another_machine_that_shares_the_records_waits_too(registered, postgres_url, tmp_path):
+    state, elsewhere = open_state(postgres_url), replace(registered, root=tmp_path / "elsewhere")
+    elsewhere.home.mkdir(parents=True)
+    with (
+        alias_journal.lock(elsewhere, state) as held,
+        pytest.raises(RegistryError, match=r"this process, since .* claimed on another machine"),
+        alias_journal.lock(registered, state, 0),
+    ):
+        pytest.fail("both move the champion")
+    assert held is not None
+    with alias_journal.lock(registered, state, 0) as mine:  # the claim was given back
+        late = Promotion(id="promo_1", model=registered.model, to_version="1")
+        with pytest.raises(RegistryError, match="another process moves the champion"):
+            alias_journal.move_alias(elsewhere, state, late, held)  # it stood still until another took over
+    assert mine is not None
+    assert not promotions(state)
 
 
 def test_a_project_with_four_eyes_promotes_after_a_second_persons_approval(registered, state):

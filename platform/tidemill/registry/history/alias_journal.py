@@ -18,6 +18,7 @@ from tidemill.project import Project
 from tidemill.registry.history.outside_moves import end_outside_alert
 from tidemill.registry.versions.model_versions import CHAMPION, champion_version, get_version, list_versions
 from tidemill.state import State
+from tidemill.state.claims import HeldClaim, claimed
 from tidemill.state.tables import Promotion
 from tidemill.training.tracking.mlflow_tracking import connect, store_words
 
@@ -58,8 +59,14 @@ def finish_pending_moves(project: Project, state: State) -> list[Promotion]:
     return found
 
 
-def move_alias(project: Project, state: State, record: Promotion) -> Promotion:
-    """Write ``record`` as pending, move the alias, mark the record as done; the caller must hold the lock.
+def move_alias(project: Project, state: State, record: Promotion, held: HeldClaim | None) -> Promotion:
+    """Write ``record`` as pending, move the alias, mark the record as done.
+
+    Args:
+        project: whose model it is.
+        state: the records.
+        record: of the move.
+        held: what `lock` gave.
 
     Raises:
         RegistryError: the records or the registry refused. Where the registry may have moved the alias all
@@ -67,6 +74,8 @@ def move_alias(project: Project, state: State, record: Promotion) -> Promotion:
     """
     try:
         with state.transaction() as session:
+            if held is not None:
+                held.check(session)
             session.add(record)
             audit.append(session, _act(record))
     except IntegrityError as error:
@@ -138,11 +147,14 @@ def version_exists(project: Project, version: str) -> bool:
 
 
 @contextmanager
-def lock(project: Project, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
+def lock(project: Project, state: State, seconds: float = _LOCK_SECONDS) -> Iterator[HeldClaim | None]:
     """Lock the aliases: one process at a time moves the champion and the versions beside it.
+
+    Those who share records in PostgreSQL may be on several machines: there it is claimed on record, too.
 
     Args:
         project: whose model it is.
+        state: the records.
         seconds: how long to wait for another process.
 
     Raises:
@@ -152,9 +164,14 @@ def lock(project: Project, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
 
     def busy(holder: str) -> RegistryError:
         return RegistryError(
-            f"{holder} has been moving the champion for more than {seconds:.0f} s ({path} is locked)",
+            f"another process moves the champion, and has done so for more than {seconds:.0f} s: {holder} "
+            f"({path} is locked, or the move is claimed on another machine)",
             hint="wait for it, or end it, and try again",
         )
 
-    with locked(path, busy=busy, wait_seconds=seconds):
-        yield
+    if state.engine.dialect.name == "sqlite":
+        with locked(path, busy=busy, wait_seconds=seconds):
+            yield None
+        return
+    with claimed(state, path, project.model, "champion", busy, seconds) as held:
+        yield held
