@@ -1,5 +1,6 @@
 """Reads who is told about which alerts, from ``monitoring/routes.yaml``. Imports no engine."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from typing import Annotated, Literal
@@ -27,6 +28,7 @@ __all__ = [
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _HINT = "docs/alerting.md describes every field"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -53,7 +55,26 @@ def _time_of_day(given: object) -> object:
         raise ValueError(f'{given!r} is no time of day: write it in quotes, as in "22:00"') from error
 
 
-Labels = Annotated[dict[str, str | tuple[str, ...]], AfterValidator(_known_kinds)]
+def _patterns(given: object) -> object:
+    """Take whole numbers as text: versions are numbers to whoever writes them."""
+    listed = given if isinstance(given, list | tuple) else [given]
+    texts = [str(each) if isinstance(each, int) and not isinstance(each, bool) else each for each in listed]
+    if wrong := [each for each in texts if not isinstance(each, str)]:
+        raise ValueError(f'{wrong[0]!r} is neither text nor a list of texts: write it in quotes, as in "on"')
+    return texts if isinstance(given, list | tuple) else texts[0]
+
+
+def _variable(given: object) -> object:
+    # What stands here instead of a name may be the address, which is a secret: no message repeats it.
+    if isinstance(given, str) and not _VARIABLE.fullmatch(given):
+        raise ValueError(
+            "is no name of a variable of the environment, such as TEAM_ALERTS, which holds the address"
+        )
+    return given
+
+
+Patterns = Annotated[str | tuple[str, ...], BeforeValidator(_patterns)]
+Labels = Annotated[dict[str, Patterns], AfterValidator(_known_kinds)]
 """By the names of labels, any that an alert has or that one from elsewhere may bring."""
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -68,7 +89,7 @@ class Receiver(_Section):
     """Somebody who can be told. The address is a secret, so it is never in the file itself."""
 
     name: Name
-    url_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    url_env: Annotated[str | None, BeforeValidator(_variable)] = None
     """The variable of the environment with the address."""
     url_file: str | None = None
     """The file with the address; relative to the project's folder."""
@@ -178,10 +199,7 @@ def load_routes(project: ProjectFolder) -> Routes | None:
         return None
     routes = file.as_model(Routes, _HINT)
     for kind in ("receivers", "mute_times"):
-        names = [each.name for each in getattr(routes, kind)]
-        for number, name in enumerate(names):
-            if name in names[:number]:
-                raise _wrong(file, [kind, number, "name"], f"{name!r} is declared twice: rename one")
+        file.refuse_doubled(kind, [each.name for each in getattr(routes, kind)], _HINT)
     receivers = [each.name for each in routes.receivers]
     mutes = [each.name for each in routes.mute_times]
     for number, route in enumerate(routes.routes):

@@ -74,7 +74,7 @@ def load_scenario(project: Project) -> Scenario:
     try:
         return Scenario.model_validate(project.params["demo"])
     except ValidationError as error:
-        found = field_problems(error.errors())
+        found = field_problems(error.errors(), Scenario)
         wrong = "; ".join(f"demo.{'.'.join(map(str, keys))}: {said}" for keys, said in found)
         raise ConfigError(
             f"{path} is wrong: {wrong}", hint="docs/project.md describes every field"

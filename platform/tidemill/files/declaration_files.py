@@ -42,7 +42,7 @@ class Declaration:
         try:
             return model.model_validate({} if self.content is None else self.content)
         except ValidationError as error:
-            found = field_problems(error.errors())
+            found = field_problems(error.errors(), model)
             wrong = "; ".join(self._wrong(keys, message, item) for keys, message in found)
             raise ConfigError(f"{self.path} is wrong: {wrong}", hint=hint) from error
 
@@ -59,11 +59,28 @@ class Declaration:
         line = self.line_of(keys)
         return "" if line is None else f" (line {line})"
 
+    def refuse_doubled(self, key: str, names: Sequence[str], hint: str) -> None:
+        """Check that no two entries of the list ``key`` have the same name.
+
+        Raises:
+            ConfigError: two have; the message names the line of the second one.
+        """
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                keys: list[int | str] = [key, number, "name"]
+                place = ".".join(map(str, keys))
+                raise ConfigError(
+                    f"{self.path} is wrong: {place}: {name!r} is declared twice: rename one"
+                    f"{self.line_note(keys)}",
+                    hint=hint,
+                )
+
     def _wrong(self, keys: Sequence[int | str], message: str, item: str | None) -> str:
         whose, field = "", keys
         if item and len(keys) > 1 and isinstance(keys[1], int):
             whose, field = f"{item} {self._name_of(keys[0], keys[1])}: ", keys[2:]
-        return f"{whose}{'.'.join(map(str, field)) or 'file'}: {message}{self.line_note(keys)}"
+        place = ".".join(map(str, field)) or ("" if whose else "file")
+        return f"{whose}{place}{': ' if place else ''}{message}{self.line_note(keys)}"
 
     def _name_of(self, key: int | str, number: int) -> str:
         try:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tidemill.files.known_fields import unknown_field
+
 __all__ = ["Keys", "field_problems"]
 
 Keys = tuple[int | str, ...]
@@ -16,6 +18,11 @@ _MUST_BE = {
     "finite_number": "a finite number",
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
 }
+_PATTERNS = {
+    r"^[a-z0-9][a-z0-9-]*$": "must be of lower-case letters, digits and hyphens, as in night-shift",
+    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "must name a module and a function, as in serving.prices:profit",
+}
+"""What is meant by a pattern that a field must match."""
 _BEGINNINGS = (
     ("Value error, ", ""),
     ("Assertion failed, ", ""),
@@ -24,11 +31,12 @@ _BEGINNINGS = (
 )
 
 
-def field_problems(errors: Iterable[Mapping[str, Any]]) -> list[tuple[Keys, str]]:
+def field_problems(errors: Iterable[Mapping[str, Any]], model: Any = None) -> list[tuple[Keys, str]]:
     """Return the keys and a plain message of each error; what only follows from another one is left out.
 
     Args:
         errors: as pydantic's ``ValidationError.errors`` returns them.
+        model: of the whole, to say which fields there are.
 
     >>> wrong = {"type": "tuple_type", "loc": ("monitors",), "msg": "Input should be a valid tuple"}
     >>> field_problems([{**wrong, "input": "weekly"}])
@@ -37,7 +45,7 @@ def field_problems(errors: Iterable[Mapping[str, Any]]) -> list[tuple[Keys, str]
     found = list(errors)
     places = [tuple(error["loc"]) for error in found]
     return [
-        (place, _in_words(error))
+        (place, unknown_field(model, place) if error["type"] == "extra_forbidden" else _in_words(error))
         for place, error in zip(places, found, strict=True)
         if not (error["type"] == "too_short" and _has_inner(place, places))
     ]
@@ -52,8 +60,6 @@ def _in_words(error: Mapping[str, Any]) -> str:
     kind, given = error["type"], error.get("input")
     if kind == "missing":
         return "is missing"
-    if kind == "extra_forbidden":
-        return "there is no such field"
     if kind == "union_tag_not_found":
         return f"needs the field {error['ctx']['discriminator']}"
     if kind == "union_tag_invalid":
@@ -65,6 +71,10 @@ def _in_words(error: Mapping[str, Any]) -> str:
         return f"must have at least {least} entr{'y' if least == 1 else 'ies'}"
     if kind == "string_too_short" and error["ctx"]["min_length"] == 1:
         return "must not be empty"
+    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] in _PATTERNS:
+        return f"{_PATTERNS[error['ctx']['pattern']]}, not {_shown(given)}"
+    if kind == "literal_error" and error["ctx"]["expected"] == "True":
+        return f"must be true, not {_shown(given)}"
     if kind in _MUST_BE:
         return f"must be {_MUST_BE[kind]}, not {_shown(given)}"
     message = str(error["msg"])

@@ -142,6 +142,8 @@ class Monitor(Section):
     """An alert fires when it was found in so many runs in a row; until then it is pending."""
     reopen_within: Duration | None = None
     """An alert that comes back less than this after it was resolved is reopened. None: ``every``."""
+    report: Literal["alert", "always"] = "alert"
+    """Which runs make an HTML report by themselves: those that find something, or all that judged rows."""
     raise_on_noise: float | None = Field(default=None, ge=1, le=10)
     """How many times its declared value alerts marked as noise may raise a threshold. None: only proposed."""
 
@@ -198,13 +200,6 @@ class Monitor(Section):
 class _MonitorsFile(Section):
     monitors: tuple[Monitor, ...]
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> "_MonitorsFile":
-        names = [monitor.name for monitor in self.monitors]
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{doubled[0]!r} is declared twice: rename one")
-        return self
-
 
 def load_monitors(project: ProjectFolder) -> tuple[Monitor, ...]:
     """Read ``monitoring/monitors.yaml``; a project without that file has no monitors.
@@ -217,6 +212,7 @@ def load_monitors(project: ProjectFolder) -> tuple[Monitor, ...]:
         return ()
     hint = "docs/project.md describes every field"
     monitors = file.as_model(_MonitorsFile, hint, item="monitor").monitors
+    file.refuse_doubled("monitors", [monitor.name for monitor in monitors], hint)
     if wrong := [problem for monitor in monitors for problem in _misfits(project, monitor)]:
         raise ConfigError(f"{_path(project)} is wrong: {'; '.join(wrong)}", hint=hint)
     return monitors

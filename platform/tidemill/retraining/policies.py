@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from tidemill.errors import ConfigError
 from tidemill.files.declaration_files import read_declaration
 from tidemill.monitoring.monitor_config import Duration, Kind
 from tidemill.plurals import counted, said_days
@@ -29,12 +28,14 @@ class _Section(BaseModel):
 
 def _count_or_share(given: object) -> object:
     """Return a number of labels as it is, and a share in one form."""
-    if isinstance(given, str) and not given.isdecimal():
-        found = _SHARE.fullmatch(given.strip())
-        if found is None or not float(found[1]):
-            raise ValueError(f"{given!r} is neither a number of labels, as 5000, nor a share, as 25%")
-        return f"{float(found[1]):g}%"
-    return given
+    if given is None or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
+        return given
+    if isinstance(given, str) and given.isdecimal() and int(given):
+        return int(given)
+    found = _SHARE.fullmatch(given.strip()) if isinstance(given, str) else None
+    if found is None or not float(found[1]):
+        raise ValueError(f"{given!r} is neither a number of labels, as 5000, nor a share, as 25%")
+    return f"{float(found[1]):g}%"
 
 
 class Condition(_Section):
@@ -47,7 +48,7 @@ class Condition(_Section):
     alert: Kind | None = None
     """A kind of alert; also written as its name alone."""
     new_labels: Annotated[
-        Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern="%$")] | None,
+        int | str | None,
         BeforeValidator(_count_or_share),
     ] = None
     """So many labels or more became known since the last turn; ``25%``: of those known when the champion was
@@ -260,8 +261,7 @@ def load_policies(project: ProjectFolder) -> tuple[Policy, ...]:
     file = read_declaration(path)
     if file is None:
         return ()
-    policies = file.as_model(_PoliciesFile, "docs/project.md describes every field", item="policy").policies
-    names = [policy.name for policy in policies]
-    if doubled := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(f"{path}: policy {sorted(doubled)[0]!r} is declared twice", hint="rename one")
+    hint = "docs/project.md describes every field"
+    policies = file.as_model(_PoliciesFile, hint, item="policy").policies
+    file.refuse_doubled("policies", [policy.name for policy in policies], hint)
     return policies

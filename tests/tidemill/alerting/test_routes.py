@@ -61,7 +61,8 @@ def test_a_whole_file_is_read(tmp_path: Path):
         (("mute: [nights]", "mute: [days]"), r"'days' is not declared.*line 20"),
         (("receivers: [lead]", "receivers: [boss]"), r"'boss' is not declared.*line 18"),
         (("name: lead", "name: team"), r"'team' is declared twice.*line 4"),
-        (("url_env: TEAM_URL", "url: mailto://a"), r"receivers.0.*url.*line 3"),
+        (("url_env: TEAM_URL", "url: mailto://a"), r"receivers.0.url: .*there are: name, url_env,.*line 3"),
+        (("severity: critical", "severity: [yes, 1]"), r"match.severity: True is neither text .*line 12"),
         (("    url_env: TEAM_URL\n", ""), r"set either url_env or url_file.*line 2"),
         (
             ('"data_*"', "data_drfit"),
@@ -81,6 +82,17 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, change: tuple[str,
     assert change[0] in GOOD
     with pytest.raises(ConfigError, match=said):
         load_routes(written(tmp_path, GOOD.replace(*change)))
+
+
+def test_an_address_in_the_place_of_a_variable_is_not_repeated(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"url_env: is no name of a variable.*line 3") as raised:
+        load_routes(written(tmp_path, GOOD.replace("TEAM_URL", "mailto://ann:s3cret@shop.example")))
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_version_may_be_matched_by_its_number(tmp_path: Path):
+    routes = load_routes(written(tmp_path, GOOD.replace("severity: critical", "version: [3, '4']")))
+    assert routes.routes[0].match["version"] == ("3", "4")
 
 
 def test_a_mute_time_over_midnight_belongs_to_the_day_on_which_it_begins():

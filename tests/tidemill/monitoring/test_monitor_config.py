@@ -105,16 +105,23 @@ def test_a_monitor_cannot_be_changed():
         ("monitors: [{name: a, window: 14, every: 7d, quality: {}}]", "monitor 'a': window: "),
         (
             "monitors: [{name: a, window: 14d, every: 7d, quality: {max_dorp: 1}}]",
-            "monitor 'a': quality.max_dorp: there is no such field",
+            "monitor 'a': quality.max_dorp: there is no such field; is 'max_drop' meant?",
         ),
         (
             "monitors: [{name: a, window: 14d, every: 7d, data_drift: {share: 0}}]",
             "monitor 'a': data_drift.share: must be greater than 0",
         ),
-        ("monitors: [{name: A b, window: 14d, every: 7d, quality: {}}]", "monitor 'A b': name: "),
-        ("monitors: [{name: a, window: 14d, every: 7d}]", "nothing to watch"),
+        (
+            "monitors: [{name: A b, window: 14d, every: 7d, quality: {}}]",
+            "monitor 'A b': name: must be of lower-case letters, digits and hyphens",
+        ),
+        ("monitors: [{name: a, window: 14d, every: 7d}]", "monitor 'a': nothing to watch"),
+        (
+            "monitors: [{name: a, window: 14d, every: 7d, health: {latency: 9}}]",
+            "health.latency: there is no such field; there are: p99_ms, fallbacks, refused (line 1)",
+        ),
         ("monitors: [{name: a, window: 14d, every: 7d, quality: {max_drop: null}}]", "never be judged"),
-        (f"monitors: [{GOOD}, {GOOD}]", "'weekly' is declared twice"),
+        (f"monitors:\n- {GOOD}\n- {GOOD}", "'weekly' is declared twice: rename one (line 3)"),
         ("monitors: [{window: 14d, every: 7d, quality: {}}]", "monitor 1: name: is missing"),
         ("", "monitors: is missing"),
         ("[1, 2]", "file: must be a mapping, not a list"),

@@ -54,7 +54,7 @@ def test_a_policy_for_a_monitor_that_is_not_declared_is_said(tmp_path: Path):
 @pytest.mark.parametrize(
     ("section", "says"),
     [
-        ({"gate": {"min_gian": 0.01}}, "gate.min_gian: there is no such field"),
+        ({"gate": {"min_gian": 0.01}}, "gate.min_gian: there is no such field; is 'min_gain' meant?"),
         ({"serve": {"replicas": [1]}}, "serve.replicas: must be a whole number, not a list"),
         ({"train": 5}, "train: must be a mapping, not 5"),
     ],

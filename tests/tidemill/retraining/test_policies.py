@@ -113,8 +113,9 @@ def test_a_project_without_policies(tmp_path: Path):
         ),
         ([{"name": "a", "alerts": ["quality"], "cooldown": "soon"}], "policy 'a': cooldown: "),
         ([{"name": "a", "alerts": []}], "policy 'a': alerts: "),
-        ([{"name": "a", "alerts": ["quality"]}] * 2, "declared twice"),
-        ([{"name": "a", "alerts": ["quality"], "colour": 1}], "policy 'a': colour: "),
+        ([{"name": "a", "alerts": ["quality"]}] * 2, r"policies\.1\.name: 'a' is declared twice.*\(line \d"),
+        ([{"name": "a", "alerts": ["quality"], "recipe": {"serch": "full"}}], "serch: .*is 'search' meant"),
+        ([{"name": "a", "any": [{"new_labels": 0}]}], r"any\.0\.new_labels: 0 is neither a number of labels"),
         (
             [{"name": "a", "alerts": ["quality"], "recipe": {"search": "warm", "windows": [{"last": "9d"}]}}],
             "recipe: search: warm learns from the rows that are new to the champion: remove windows",

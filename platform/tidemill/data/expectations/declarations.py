@@ -49,7 +49,7 @@ def _check(file: Declaration) -> Expectations:
     except ValidationError as error:
         wrong = [
             f"{_place(keys)}: {message}{file.line_note(keys)}"
-            for keys, message in field_problems(error.errors())
+            for keys, message in field_problems(error.errors(), Expectations)
         ]
         raise ConfigError(f"{path} is wrong: {'; '.join(wrong)}", hint=hint) from error
     if wrong := _inconsistencies(declared):

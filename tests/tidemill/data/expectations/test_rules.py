@@ -114,7 +114,11 @@ def outcomes(parted):
             "ascend",
         ),
         ("datasets: {a: {source: x, accepted: x}}", "datasets.a.accepted", "already"),
-        ("datasets: {a: {source: x, schema: nothing}}", "datasets.a.schema", "pattern"),
+        (
+            "datasets: {a: {source: x, schema: nothing}}",
+            "datasets.a.schema",
+            "must name a module and a function",
+        ),
         ("datasets: {a: {source: x}, a: {source: y}}", "'a' stands twice", "line 1"),
         ("datasets: [a]", "datasets", "must be a mapping, not a list"),
         ("datasets: {a", "cannot be read", "line"),

@@ -14,7 +14,7 @@ def test_what_is_left_out_or_blank_is_not_filled_in(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("owner: Ada\npurpos: none\n", r"purpos: there is no such field \(line 2\)"),
+        ("owner: Ada\npurpos: none\n", r"purpos: there is no such field; is 'purpose' meant\? \(line 2\)"),
         ("owner: Ada\n\nrisk: 3\n", r"risk: must be text, not 3 \(line 3\)"),
         ("- owner\n", "must be a mapping"),
         ("owner: a\nowner: b\n", "line 2.*stands twice"),
