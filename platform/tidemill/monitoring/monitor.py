@@ -193,7 +193,7 @@ def _judge(window: WindowRows, run: MonitorRun, with_report: bool) -> Findings:
     findings = gather(judged)
     run.verdict = "alert" if findings.found else "ok"
     run.results = {**run.results, **results_of(window, judged, findings)}
-    if findings.found or with_report:
+    if findings.found or with_report or window.monitor.report == "always":
         report_window(window, run, judged)
     return findings
 

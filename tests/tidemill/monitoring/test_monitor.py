@@ -224,7 +224,8 @@ def test_a_quiet_window(project: Project, state: State, monkeypatch: pytest.Monk
     assert found.report_path is None, "a report is made when something is alarming"
     assert_same_by_sketches(found, project, state, monkeypatch)
     (monitor,) = load_monitors(project)
-    asked = evaluate(project, state, monitor, NOW, record_alerts, with_report=True)
+    always = Monitor.model_validate({**monitor.model_dump(), "report": "always"})
+    asked = evaluate(project, state, always, NOW, record_alerts)
     assert (project.root / asked.report_path).is_file()
     declared = {**monitor.model_dump(), "window": {"rows": 400}, "against": "previous"}
     latest = evaluate(project, state, Monitor.model_validate(declared), NOW, record_alerts)
