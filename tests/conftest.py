@@ -18,6 +18,7 @@ import httpx
 import hypothesis
 import pytest
 
+from tests.compiled_once import share_answers, share_statements
 from tests.ready_tables import copy_tables
 from tidemill.orphan_reaper import MARK, OrphanReaper
 
@@ -45,6 +46,8 @@ linecache.checkcache = checkcache
 # Each call of httpx.get reads the certificates anew, 20 ms, though tests ask only this machine.
 httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)
 
+share_statements()
+
 _guards: list[OrphanReaper] = []
 
 
@@ -62,13 +65,15 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_fixture_setup() -> None:
-    """Before whatever may make tables: which modules are imported by then differs."""
+    """Before whatever may make tables or routes: which modules are imported by then differs."""
     copy_tables()
+    share_answers()
 
 
 def pytest_runtest_call() -> None:
     """As before each fixture."""
     copy_tables()
+    share_answers()
 
 
 @functools.cache
