@@ -147,9 +147,19 @@ class Custom(Task):
         return _of_json(rows["target"])
 
     def categories(self, answers: Answers) -> pl.Series | None:
-        """Return the answers, if all are text."""
-        found = all(isinstance(one, str) for one in answers)
-        return pl.Series("answer", answers.tolist(), pl.String) if found and len(answers) else None
+        """Return the words of the answers, if each has some: text, truth values, and what is made of them.
+
+        Numbers beside them are left out: what varies from row to row is no category.
+
+        >>> answers = _objects([{"best": ["a", "b"], "chance": 0.75}, {"best": ["b"], "chance": 0.5}])
+        >>> Custom("m:f").categories(answers).to_list()
+        ['{"best": ["a", "b"]}', '{"best": ["b"]}']
+        """
+        found = [_words(one) for one in answers]
+        if not found or None in found:
+            return None
+        texts = [one if isinstance(one, str) else json.dumps(one, sort_keys=True) for one in found]
+        return pl.Series("answer", texts, pl.String)
 
     def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
         """Return NaN: a custom task has no loss a row."""
@@ -176,6 +186,22 @@ def _is_json(answer: Any) -> bool:
     except (TypeError, ValueError, RecursionError):
         return False
     return True
+
+
+def _words(answer: Any) -> Any:
+    """Return the text and truth values of an answer, in their lists and objects; None if it has none.
+
+    >>> _words([["a", 0.5], ["b", 0.25]]), _words([0.5, None]), _words({"sure": True, "n": 1})
+    ([['a'], ['b']], None, {'sure': True})
+    """
+    if isinstance(answer, str | bool):
+        return answer
+    if isinstance(answer, Mapping):
+        fields = {name: _words(one) for name, one in answer.items()}
+        return {name: one for name, one in fields.items() if one is not None} or None
+    if isinstance(answer, list):
+        return [one for each in answer if (one := _words(each)) is not None] or None
+    return None
 
 
 def _plain(value: Any) -> Any:

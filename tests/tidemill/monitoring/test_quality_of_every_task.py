@@ -193,7 +193,11 @@ def test_custom_answers_drift_as_numbers_or_as_text_or_not_at_all():
 
     assert drift(["a"] * 50 + ["b"] * 50, ["b"] * 50).categories.drifted
     assert drift([1.0, 2.0, 3.0] * 20, [7.0, 8.0, 9.0] * 20).prediction.drifted
-    assert drift([["a", "b"]] * 20, [["c", "d"]] * 20).of_answers == ()
+    assert drift([["a", "b"]] * 50, [["b", "a"]] * 50).categories.drifted
+    named = [{"best": "ab"[n % 2], "chance": n / 100} for n in range(100)]
+    assert drift(named, named).categories.value == 0.0
+    assert drift(named, [one | {"best": "b"} for one in named]).categories.drifted
+    assert drift([{"a": None}] * 20, [{"a": None}] * 20).of_answers == ()
     embeddings = [[float(n % 5), 1.0] for n in range(40)]
     assert not drift(embeddings, embeddings).prediction.drifted
     assert drift(embeddings, [[one, 9.0] for one, _ in embeddings]).prediction.drifted

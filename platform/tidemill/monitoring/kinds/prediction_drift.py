@@ -32,7 +32,7 @@ def judge(window: WindowRows, config: PredictionDriftConfig) -> Judged:
         drift, summary = replace(drift, prediction=quiet), known_quantiles(reference, sketched)
     scores, classes = drift.prediction, drift.categories
     if not drift.of_answers:
-        told = "answers are neither numbers, text nor lists of numbers: their drift is not measured"
+        told = "answers have neither numbers nor text in each row: their drift is not measured"
         return Judged(unjudged=told)
     drifted = [each for each in drift.of_answers if each.drifted]
     odd = distance(window.own["score"], scores) if drifted and scores is not None else None
