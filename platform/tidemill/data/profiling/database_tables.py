@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from polars.exceptions import PolarsError
 
+from tidemill.data.profiling.duckdb_tables import read_duckdb
 from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.frames import BATCH_ROWS, RowWriter, keep
 from tidemill.errors import DataError
@@ -44,6 +45,8 @@ def read_database(address: str, target: Path) -> pl.LazyFrame:
     from sqlalchemy.exc import SQLAlchemyError
 
     url, _, name = address.rpartition("::")
+    if url.startswith("duckdb:///"):
+        return read_duckdb(Path(url.removeprefix("duckdb:///")), name, target)
     try:
         engine = _engine(url)
         try:
@@ -125,6 +128,7 @@ def _read(name: str, dtype: pl.DataType) -> pl.Expr:
 def _engine(url: str) -> "Engine":
     from sqlalchemy import create_engine
     from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import NoSuchModuleError
 
     from tidemill.files.sqlite_urls import sqlite_file
 
@@ -142,6 +146,11 @@ def _engine(url: str) -> "Engine":
         address = address.set(drivername="postgresql+psycopg")
     try:
         return create_engine(address)
+    except NoSuchModuleError as error:
+        raise DataError(
+            f"{address.drivername} is no database that SQLAlchemy knows here",
+            hint="install the package that brings its dialect, or export the table as parquet",
+        ) from error
     except ModuleNotFoundError as error:
         raise DataError(
             f"{address.drivername} needs the package {error.name}, which is not installed",

@@ -59,7 +59,7 @@ def absolute_address(address: str, folder: Path) -> str:
             "--data has a password in it, and would be written into params.yaml, which goes into git",
             hint="leave it out, and give it to the database's driver: PGPASSWORD or ~/.pgpass for Postgres",
         )
-    found = re.fullmatch(r"(sqlite(?:\+\w+)?:///)([^/].*)", address)
+    found = re.fullmatch(r"((?:sqlite(?:\+\w+)?|duckdb):///)([^/].*)", address)
     return f"{found[1]}{folder / found[2]}" if found else address
 
 

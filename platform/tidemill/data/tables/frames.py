@@ -39,6 +39,9 @@ _OTHER_WAYS = {
     ".xlsx": "save the sheet as CSV (UTF-8)",
     ".xls": "save the sheet as CSV (UTF-8)",
     ".ods": "save the sheet as CSV (UTF-8)",
+    ".duckdb": "name a table of the database: duckdb:///shop.duckdb::orders",
+    ".db": "name a table of the database, if it is one: sqlite:///shop.db::orders",
+    ".sqlite": "name a table of the database: sqlite:///shop.sqlite::orders",
     ".zip": "unpack it; .csv.gz and .ndjson.gz are read as they are",
 }
 

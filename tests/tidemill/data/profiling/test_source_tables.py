@@ -4,6 +4,7 @@ from codecs import BOM_UTF8
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -278,3 +279,25 @@ def test_tables_of_an_object_store(tmp_path: Path, s3_endpoint: str, monkeypatch
         open_source("s3://tables/nothing", tmp_path, tmp_path)
     with pytest.raises(UsageError, match="has a user or password"):
         open_source("s3://ada:secret@tables/shop", tmp_path, tmp_path)
+
+
+def test_a_table_of_duckdb_is_read_with_its_types(tmp_path: Path):
+    frame = ROWS.with_columns(  # noqa: F841 - DuckDB finds it by its name
+        at=pl.lit(AT), day=pl.lit(date(2024, 1, 2)), price=pl.lit(1.25).cast(pl.Decimal(9, 2)),
+        large=pl.lit(2**63 + 1, pl.UInt64), vector=pl.lit([0.5, 1.0]),
+    )  # fmt: skip
+    with duckdb.connect(str(tmp_path / "o.duckdb")) as database:
+        database.execute('create schema "shop s"; create table "shop s"."t""t" as select * from frame')
+    found = read('duckdb:///o.duckdb::shop s.t"t', tmp_path)
+    assert found.select("name", "n", "at", "large", "vector").rows(named=True)[0] == {
+        "name": "a;b", "n": 1, "at": AT, "large": 2**63 + 1, "vector": [0.5, 1.0],
+    }  # fmt: skip
+    assert found["price"].cast(pl.Float64).to_list() == [1.25] * 3
+    with pytest.raises(DataError, match="has no table 't'") as error:
+        read("duckdb:///o.duckdb::t", tmp_path)
+    assert error.value.hint == 'it has: shop s.t"t'
+    (tmp_path / "no.duckdb").write_text("no database")
+    with pytest.raises(DataError, match=r"no.duckdb cannot be read: "):
+        read("duckdb:///no.duckdb::t", tmp_path)
+    with pytest.raises(DataError, match="is no database that SQLAlchemy knows here"):
+        read("snowball://host/shop::t", tmp_path)
