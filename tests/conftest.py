@@ -20,6 +20,7 @@ import pytest
 
 from tests.compiled_once import share_answers, share_statements
 from tests.ready_tables import copy_tables
+from tests.warm_ray_workers import warm_workers
 from tidemill.orphan_reaper import MARK, OrphanReaper
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -228,18 +229,19 @@ def ray_of_the_session() -> Iterator[None]:
 
     from tidemill.training.private_ray_settings import needed_processes_only
 
-    with needed_processes_only():
-        ray.init(
-            address="local",
-            num_cpus=1,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
-            _system_config={"prestart_worker_first_driver": False},
-        )
-    yield
-    ray.shutdown()
+    with warm_workers():
+        with needed_processes_only():
+            ray.init(
+                address="local",
+                num_cpus=1,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+                _system_config={"prestart_worker_first_driver": False},
+            )
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -111,14 +111,14 @@ def _serve(wire: socket.socket, modules: Sequence[str]) -> None:
         child = os.fork()
         if child == 0:
             wire.close()
-            _run(*given)
+            become(*given)
         for each in given:
             os.close(each)
         _, status = os.waitpid(child, 0)
         wire.send(str(status).encode())
 
 
-def _run(asked: int, out: int, error: int) -> None:
+def become(asked: int, out: int, error: int) -> None:
     """Become the process that was asked for, and end as Python does, without freeing what was imported."""
     with open(asked) as file:
         what = json.load(file)

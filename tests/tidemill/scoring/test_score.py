@@ -13,13 +13,13 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import polars as pl
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 
 from tests.tidemill.serving.small_project import KNOWN, crown
+from tests.warm_ray_workers import running_workers
 from tidemill.errors import DataError, FeatureError, UsageError
 from tidemill.features.feature_store import training_frame
 from tidemill.prediction_log.prediction_log import read_latest, read_predictions
@@ -498,7 +498,7 @@ def test_a_worker_that_dies_is_replaced_and_its_part_scored_anew(
 
     def kill_a_worker(step, _message, done, _total):
         if step == "scoring" and done and not killed:
-            workers = [p for p in psutil.Process().children(recursive=True) if "ray::_Worker" in p.name()]
+            workers = running_workers("ray::_Worker")
             killed.extend(worker.pid for worker in workers)
             for worker in workers:
                 worker.kill()

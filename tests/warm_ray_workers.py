@@ -1,0 +1,140 @@
+"""Has Ray's workers forked from one process that has imported what trials need.
+
+Importing that takes two seconds, and each search of the tests has a worker of its own.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+FOLDER = "TIDEMILL_TEST_WARM_RAY"
+"""Environment variable with the folder of the socket on which the process that is forked listens."""
+MODULES = (
+    "ray._private.workers.default_worker",
+    "tidemill.training.search.trial",
+    "sklearn.dummy",
+    "sklearn.ensemble",
+    "sklearn.impute",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "sklearn.preprocessing",
+)
+WORKER = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+NOT_THE_WORKERS = ("--language=", "--serialized-runtime-env-context=")
+"""Arguments for what sets a worker up, of which nothing is left to do: tests give it no environment."""
+
+
+@contextmanager
+def warm_workers() -> Iterator[None]:
+    """Fork the workers of the Ray that the block starts and ends."""
+    from ray._private.parameter import RayParams
+
+    given = RayParams.__init__
+
+    def init(self: RayParams, *arguments: object, **choices: object) -> None:
+        given(self, *arguments, **{**choices, "setup_worker_path": __file__})  # type: ignore[arg-type]
+
+    with tempfile.TemporaryDirectory(prefix="warm-") as folder:  # a socket's path must be short
+        os.environ[FOLDER] = folder
+        RayParams.__init__ = init  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            RayParams.__init__ = given  # type: ignore[method-assign]
+            del os.environ[FOLDER]
+            if Path(folder, "socket").exists():
+                with _wire() as wire:
+                    wire.connect(f"{folder}/socket")
+                    wire.send(b"end")
+
+
+def running_workers(name: str) -> "list[psutil.Process]":
+    """Return the workers of this process's Ray that do something of this name."""
+    import psutil  # not in each worker
+
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended
+            if name in process.name() and process.environ().get(FOLDER) == os.environ[FOLDER]:
+                found.append(process)
+    return found
+
+
+def _wire() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _ask(folder: str, arguments: list[str]) -> None:
+    """Have a worker forked in place of this process, which Ray has started."""
+    with Path(folder, "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not Path(folder, "socket").exists():
+            with _wire() as listening:
+                listening.bind(f"{folder}/socket")
+                listening.listen(100)
+                # Not before now: what Ray has told its first worker in the environment is for all of them.
+                command = [sys.executable, "-m", "tests.warm_ray_workers", str(listening.fileno())]
+                subprocess.Popen(
+                    command,
+                    cwd=Path(__file__).parents[1],
+                    pass_fds=[listening.fileno()],
+                    start_new_session=True,
+                )
+    what = {
+        "code": WORKER,
+        "arguments": [one for one in arguments if not one.startswith(NOT_THE_WORKERS)],
+        "cwd": str(Path.cwd()),
+        "env": dict(os.environ),
+    }
+    with tempfile.TemporaryFile() as file, _wire() as wire:
+        file.write(json.dumps(what).encode())
+        file.seek(0)
+        wire.connect(f"{folder}/socket")
+        socket.send_fds(wire, [b"ask"], [file.fileno(), 1, 2])
+
+
+def _serve(listening: socket.socket) -> None:
+    import gc
+    import threading
+
+    from tests.warm_python import become
+
+    for module in MODULES:
+        import_module(module)
+    threads = threading.enumerate()
+    assert len(threads) == 1, f"{threads}: a process with threads must not be forked"
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the workers
+    while True:
+        asking, _ = listening.accept()
+        said, given, *_ = socket.recv_fds(asking, 100, 3)
+        asking.close()
+        if said == b"end":
+            return
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setpgid(0, 0)  # Ray ends the whole group of a worker that has ended
+            listening.close()
+            become(*given)
+        for each in given:
+            os.close(each)
+
+
+if __name__ == "__main__":
+    if FOLDER in os.environ and sys.argv[1].endswith(".py"):
+        _ask(os.environ[FOLDER], sys.argv[1:])
+    else:
+        _serve(socket.socket(fileno=int(sys.argv[1])))
