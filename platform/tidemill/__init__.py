@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from tidemill.project.project import Project, find_project, load_project
     from tidemill.registry.gates.judged_rows import GateFinding, GateRows
     from tidemill.replay.traffic_replay import History
+    from tidemill.retraining.by_hand.project_steps import OpenProject
+    from tidemill.retraining.by_hand.project_steps import open_project as open
     from tidemill.serving.inference.application import Application
     from tidemill.serving.inference.composition import (
         Composition,
@@ -122,6 +124,7 @@ __all__ = [
     "NotDelivered",
     "NotWritable",
     "OnlyIf",
+    "OpenProject",
     "Part",
     "PartFailed",
     "PortTaken",
@@ -160,6 +163,7 @@ __all__ = [
     "load_expectations",
     "load_project",
     "materialise_features",
+    "open",
     "parse_duration",
     "personal_columns",
     "push_features",
@@ -249,6 +253,8 @@ _PLACES = {
     "GateFinding": "registry.gates.judged_rows:GateFinding",
     "GateRows": "registry.gates.judged_rows:GateRows",
     "History": "replay.traffic_replay:History",
+    "OpenProject": "retraining.by_hand.project_steps:OpenProject",
+    "open": "retraining.by_hand.project_steps:open_project",
     "Application": "serving.inference.application:Application",
     "CompositionRequest": "serving.inference.composition:CompositionRequest",
     "Composition": "serving.inference.composition:Composition",

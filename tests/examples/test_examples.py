@@ -1,5 +1,7 @@
 """Each example from its copy to a monitor: train, gate, promote, serve, predict, bring labels, watch."""
 
+import contextlib
+import json
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -51,6 +53,23 @@ def test_an_example_turns_once_around_the_loop(example, tmp_path):
     assert run["verdict"] == "ok" or example.name == "arrival_delay", run["results"]
     if example.name == "digits":
         images_are_tensors(project, rows, answers)
+    if example.name == "wine":
+        the_notebook_runs(project)
+
+
+def the_notebook_runs(project) -> None:
+    """Its cells run one after the other, as in a kernel; what it fits is registered, judged and promoted."""
+    cells = json.loads((project.root / "step_by_step.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    found: dict = {}
+    with contextlib.chdir(project.root):
+        for number, cell in enumerate(code):
+            exec(compile(cell, f"cell {number}", "exec"), found)
+    assert found["version"] == "2"
+    assert found["trained"].metrics["holdout_accuracy"] > 0.8
+    assert found["answers"].shape == (5, 3)
+    assert found["decision"].candidate == "2"
+    assert champion_version(project) == ("2" if found["decision"].passed else "1")
 
 
 def images_are_tensors(project, rows, answers) -> None:

@@ -14,10 +14,10 @@ from sqlalchemy import select
 from tidemill.clock import utc
 from tidemill.data.repository.uncommitted_code import find_uncommitted
 from tidemill.errors import FeatureError
-from tidemill.features.project_features import feature_names, feature_source, features_digest, hidden_fields
 from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
+from tidemill.retraining.candidates.current_training import train_current
 from tidemill.retraining.step_context import Step, StepContext, StepResult
 from tidemill.retraining.turn_end import end_turn
 from tidemill.retraining.turn_inputs import data_digest, read_sources
@@ -84,26 +84,19 @@ def same_data(state: State, turn: Turn, digest: str | None) -> Turn | None:
 
 def search_model(context: StepContext) -> StepResult:
     """Search for the best model on the turn's data version, and fit it as the candidate."""
-    from tidemill.data.versioning.data_versions import current
     from tidemill.retraining.candidates.champion_basis import plan_of
-    from tidemill.training.train import train
 
     project = load_project(context.project.root, context.project.settings)
     uncommitted = find_uncommitted(project.root)
     if uncommitted.files:
         context.tell(f"{uncommitted}; they go on record", None, None)
     metric = metric_of(project.config.train.metric)
-    trained = train(
+    trained = train_current(
         project,
-        current(project),
         context.turn.as_of,
         context.turn.id,
-        features=feature_names(project),
-        service=feature_source(project),
-        definition=features_digest(project),
         uncommitted=uncommitted,
         plan=plan_of(project, context.state, context.turn.recipe),
-        personal=hidden_fields(project),
         on_progress=lambda at: context.tell(said_progress(at, metric), at.done, at.total),
         must_resume=context.must_resume,
     )

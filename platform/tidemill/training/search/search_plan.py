@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform
 
+from tidemill.errors import UsageError
 from tidemill.training.candidate_windows import ALL, Window
 from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.model_spec import Family, OnlyIf, TrainingSpec
 from tidemill.training.splits import Split
 
-__all__ = ["FULL_SEARCH", "Basis", "ParentModel", "SearchPlan", "narrowed"]
+__all__ = ["FULL_SEARCH", "Basis", "ParentModel", "SearchPlan", "basis_of", "narrowed"]
 
 _PART = 0.15
 """How far to each side a narrow search looks, as a part of a parameter's whole range."""
@@ -55,6 +56,46 @@ class SearchPlan:
 
 
 FULL_SEARCH = SearchPlan()
+
+
+def basis_of(family: Family, given: Mapping[str, Any], rounds: int | None = None) -> Basis:
+    """Return a basis by parameters that a person gives; those with a fixed value may be left out.
+
+    Raises:
+        UsageError: a parameter is missing, or the family has none of that name.
+
+    >>> basis_of(Family("trees", {"depth": 3}, iter, rounds=5), {"depth": 4})
+    Basis(family='trees', params={'depth': 4}, rounds=5, parent=None)
+    >>> space = {"kernel": "rbf", "degree": OnlyIf("kernel", ("poly",), 3)}
+    >>> family = Family("svm", space, iter, rounds=1)
+    >>> basis_of(family, {}).params, basis_of(family, {"kernel": "poly"}).params
+    ({'kernel': 'rbf'}, {'kernel': 'poly', 'degree': 3})
+    """
+    if unknown := [name for name in given if name not in family.space]:
+        raise UsageError(
+            f"family {family.name!r} has no parameter {', '.join(unknown)}",
+            hint=f"it has {', '.join(family.space) or 'none'}",
+        )
+    found: dict[str, Any] = {}
+    missing = []
+    for name, one in family.space.items():
+        if isinstance(one, OnlyIf) and not one.holds(found):
+            continue
+        domain = one.domain if isinstance(one, OnlyIf) else one
+        if name not in given and isinstance(domain, Domain):
+            missing.append(name)
+        found[name] = given.get(name, domain)
+    if missing:
+        raise UsageError(
+            f"family {family.name!r} needs values of {', '.join(missing)}",
+            hint="give them, or let a search find them",
+        )
+    if idle := [name for name in given if name not in found]:
+        raise UsageError(
+            f"family {family.name!r} has no {', '.join(idle)} with these parameters",
+            hint=f"its space gives them only to others: leave {', '.join(idle)} out",
+        )
+    return Basis(family.name, found, rounds or family.rounds)
 
 
 def narrowed(family: Family, params: Mapping[str, Any]) -> Family:

@@ -1,0 +1,80 @@
+"""Steps by hand: what they ask for, and what goes on record of code that no commit holds."""
+
+import warnings
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from tests.tidemill.training.small_project import make_project
+from tidemill.data.repository.git import git
+from tidemill.errors import ProjectNotFound, UsageError
+from tidemill.registry import promotion
+from tidemill.registry.versions import model_versions
+from tidemill.retraining.by_hand import project_steps
+from tidemill.retraining.by_hand.project_steps import OpenProject, open_project
+
+pytestmark = pytest.mark.engine
+MOMENT, REASON = datetime(2013, 5, 1, tzinfo=UTC), "simple"
+
+
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    """A project, and the trainings that are asked for."""
+    project, asked = make_project(tmp_path), []
+
+    def train(*given, **named):
+        asked.append((*given, named))
+
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "First")
+    monkeypatch.setattr(project_steps, "train_current", train)
+    return OpenProject(project), asked
+
+
+def test_tune_and_fit_ask_for_what_is_given(steps):
+    opened, asked = steps
+    opened.tune(trials=2, as_of=MOMENT)
+    opened.fit("trees", {"leaves": 5}, rounds=2, as_of=MOMENT)
+    (searched, *_, first), (fitted, *_, second) = asked
+    assert (searched.config.train.trials, first["plan"].search) == (2, "full")
+    assert (opened.project.config.train.trials, fitted.config.train.trials) == (6, 6)
+    basis = second["plan"].basis
+    assert (second["plan"].search, basis.family, basis.rounds) == ("same", "trees", 2)
+    assert basis.params == {"leaves": 5, "depth": 3}
+    assert second["uncommitted"].files == ()
+
+
+@pytest.mark.parametrize(
+    ("family", "params", "said"),
+    [
+        ("oak", {}, "no family 'oak'"),
+        ("trees", {}, "needs values of leaves"),
+        ("line", {"c": 1, "d": 2}, "parameter d"),
+    ],
+)
+def test_what_cannot_be_fitted_is_said_before(steps, family, params, said):
+    with pytest.raises(UsageError, match=said):
+        steps[0].fit(family, params)
+    assert steps[1] == []
+
+
+@pytest.mark.parametrize(
+    ("unheld", "said"), [((), None), (("model.py",), "no commit holds: model.py"), (None, "not on record")]
+)
+def test_code_that_no_commit_holds_is_warned_of_and_on_record(steps, monkeypatch, unheld, said):
+    version = SimpleNamespace(version="7", lineage=SimpleNamespace(uncommitted=unheld))
+    monkeypatch.setattr(model_versions, "get_version", lambda *_: version)
+    monkeypatch.setattr(promotion, "promote", lambda *given: given)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        _, _, promoted, _, reason, _ = steps[0].promote("7", REASON)
+    assert promoted == "7"
+    assert [said in str(one.message) for one in told] == ([True] if said else [])
+    assert reason == REASON if said is None else said in reason
+
+
+def test_only_a_project_can_be_opened(tmp_path):
+    with pytest.raises(ProjectNotFound):
+        open_project(tmp_path)
