@@ -38,7 +38,8 @@ The tree::
     │   ├── WindowNotFound       no such monitor run, or nothing on record of a feature
     │   └── NotDelivered         a message about an alert was not taken
     ├── RetrainingError          a turn of the loop could not be made
-    │   └── TurnInProgress       another turn holds the lock
+    │   ├── TurnInProgress       another turn holds the lock
+    │   └── TurnCancelled        a person has ended it
     └── ClusterError             the cluster, or a program for it, refused or lacks something
 
 Every message says what is wrong and where; ``hint`` says what to do next. Exit codes and HTTP
@@ -79,6 +80,7 @@ __all__ = [
     "TidemillError",
     "TooManyLogins",
     "TrainingError",
+    "TurnCancelled",
     "TurnInProgress",
     "UsageError",
     "VersionNotFound",
@@ -252,6 +254,10 @@ class RetrainingError(TidemillError):
 
 class TurnInProgress(RetrainingError):
     """Another process is making a turn for this project right now."""
+
+
+class TurnCancelled(RetrainingError):
+    """A person has ended the turn that was being made."""
 
 
 class ClusterError(TidemillError):

@@ -37,7 +37,7 @@ TABLE: Final[dict[str, dict[str, frozenset[Role]]]] = {
         "deploy": _MODELS,
     },
     "rollout": {"read": _ALL, "start": _MODELS, "stop": _CALL},
-    "turn": {"read": _ALL, "start": _SCIENCE},
+    "turn": {"read": _ALL, "start": _SCIENCE, "cancel": _SCIENCE | _OPERATIONS},
     "policy": {"read": _ALL},
     "run": {"read": _ALL, "write": _SCIENCE, "delete": _SCIENCE},
     "artifact": {"read": _ALL, "write": _SCIENCE, "delete": _SCIENCE},

@@ -46,6 +46,7 @@ ENTRIES = (
     Entry("replay", "Begin", "Play past rows as traffic through the whole loop.", ("loop.replaying",)),
     Entry("run", "The loop", "Train a model and register it as a version.", ("loop.turns",)),
     Entry("retrain", "The loop", "Make a whole turn: train, ask the gate, promote.", ("loop.turns",)),
+    Entry("turns", "The loop", "Cancel the turn that is being made.", ("loop.turn_cancelling",), True),
     Entry("monitor", "The loop", "Run the monitors, and see what they found.", ("loop.watching",)),
     Entry("alerts", "The loop", "See alerts, acknowledge, resolve and silence them.", ("loop.alerts",)),
     Entry(

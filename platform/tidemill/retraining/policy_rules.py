@@ -26,7 +26,7 @@ _OUTAGES = frozenset({"no_run", "health", "staleness"})
 So do critical alerts from elsewhere.
 """
 _NAMED = 3
-_IDLE = ("failed", "running")
+_IDLE = ("failed", "cancelled", "running")
 """Turns that came to no end of their own."""
 
 
@@ -251,7 +251,7 @@ def _over_budget(case: _Case) -> str | None:
     begun = [turn for turn in case.turns if turn.policy is not None and turn.as_of > case.now - budget.period]
     begun.sort(key=lambda turn: turn.as_of, reverse=True)
     days = said_days(budget.period)
-    counted_turns = [turn for turn in begun if turn.status not in ("failed", "unchanged")]
+    counted_turns = [turn for turn in begun if turn.status not in ("failed", "cancelled", "unchanged")]
     if budget.turns is not None and len(counted_turns) >= budget.turns:
         free_at = counted_turns[budget.turns - 1].as_of + budget.period
         said = f"{counted(budget.turns, 'turn')} in {days}"

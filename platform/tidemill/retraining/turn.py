@@ -24,6 +24,7 @@ from tidemill.ids import new_id
 from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
 from tidemill.project.project import check_params
+from tidemill.retraining.cancelling.cancel_watch import interrupted_when_cancelled, refuse_cancelled
 from tidemill.retraining.cpu_time import cpu_seconds
 from tidemill.retraining.recipes import Action, Ask, Recipe, question_of, unknown_part
 from tidemill.retraining.turn_end import question_again
@@ -97,6 +98,7 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
         TurnInProgress: another process makes a turn right now, or has made one since this one was decided.
         UsageError: the request sets a parameter that a turn sets itself; nothing was begun.
         RetrainingError: a turn that a newer version of Tidemill began waits for that version.
+        TurnCancelled: a person cancelled it (`tidemill.retraining.cancelling`).
         TidemillError: a step failed; the record says which, with status ``failed``.
     """
     check_request(project, request.params)
@@ -237,7 +239,7 @@ def _hold(state: State, turn: Turn, unknown: str, listen: Listener | None) -> No
 
 
 def _run(project: Project, claim: HeldClaim, turn: Turn, listen: Listener | None) -> Turn:
-    with TurnReport(project, turn) as report:
+    with TurnReport(project, turn) as report, interrupted_when_cancelled(claim.state, turn):
         while turn.status == "running":
             step = next(step for step in STEPS if step.name == turn.step)
             _tell(listen, turn, step.name, step.title)
@@ -306,6 +308,8 @@ def _record(
     with claim.state.transaction() as session:
         claim.check(session)
         row = session.get_one(Turn, turn.id)
+        turn.status, turn.error = row.status, row.error
+        refuse_cancelled(row)
         for name, value in values.items():
             setattr(row, name, value)
     for name, value in values.items():

@@ -16,6 +16,7 @@ from tidemill.dashboard.page import permissions
 
 LIBRARY = Path(tidemill.__file__).parent
 TURN, MOVE = "retraining/turn.py:record_begin", "registry/history/alias_journal.py:move_alias"
+CANCEL = "retraining/cancelling/cancelled_turns.py:cancel_turn"
 DEPLOY, END = "registry/deployments.py:deploy", "registry/history/reconciliation.py:end_deployment"
 ROLLOUT, ANSWER = "rollouts/rollout.py:begin", "retraining/questions.py:_record"
 APPROVAL = "registry/second_person.py:decide_approval"
@@ -25,6 +26,7 @@ JOBS = "serving/jobs/job_records.py"
 COMMANDS = {
     "run": TURN,
     "retrain": TURN,
+    "turns cancel": CANCEL,
     "promote": MOVE,
     "rollback": MOVE,
     "deploy canary": DEPLOY,
@@ -124,6 +126,7 @@ FORMS = {
     f"{MODEL}/rollouts/{{rollout_id}}/stop": END,
     f"{MODEL}/retrain": TURN,
     f"{MODEL}/turns/{{turn_id}}/answer": ANSWER,
+    f"{MODEL}/turns/{{turn_id}}/cancel": CANCEL,
 }
 """Form of the dashboard, whose JSON twin does the same → where it is put on record."""
 OTHERS = (

@@ -53,6 +53,13 @@ def test_nothing_has_changed_since_a_turn(status: str):
     assert outcome(policy(), earlier, sources={"p": "same"}) == "retrain"  # a later moment may bring rows
 
 
+def test_a_cancelled_turn_counts_for_the_cooldown_as_a_person_wanted_none():
+    assert outcome(policy(), turn(2, "cancelled")) == "cooldown"
+    assert outcome(
+        policy(), turn(30, "cancelled", sources="s"), sources={"p": "s"}, sources_tell_all=True
+    ) == ("retrain")
+
+
 def test_a_failed_turn_read_nothing_to_the_end():
     assert (
         outcome(policy(), turn(30, "failed", sources="s"), sources={"p": "s"}, sources_tell_all=True)

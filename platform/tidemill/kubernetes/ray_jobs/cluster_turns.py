@@ -9,6 +9,7 @@ from tidemill.kubernetes.ray_jobs.cluster_jobs import ClusterJobs, JobState
 from tidemill.kubernetes.ray_jobs.ray_job_manifest import job_name
 from tidemill.kubernetes.ray_jobs.recorded_turns import (
     begin_turn,
+    cancelled_because,
     give_up_turn,
     is_being_made,
     running_turns,
@@ -57,7 +58,7 @@ class ClusterTurns:
         running = running_turns(project, state)
         for turn in running:
             self._attend(project, state, turn)
-        self._end_idle({job_name(turn.id) for turn in running})
+        self._end_idle(state, {job_name(turn.id) for turn in running})
         if left := running_turns(project, state):
             raise TurnInProgress(f"turn {left[0].id} is made by a RayJob", hint="`tidemill status` shows it")
 
@@ -81,12 +82,15 @@ class ClusterTurns:
         ]
         return self._jobs.start(name, "turn", turn.id, command, shared=self._shared)
 
-    def _end_idle(self, running: set[str]) -> None:
-        """Cancel jobs that go on although their turns have long been over, and delete old ones."""
+    def _end_idle(self, state: State, running: set[str]) -> None:
+        """Cancel jobs whose turns were cancelled, or have long been over, and delete old ones."""
         now = datetime.now(UTC)
         for job in self._jobs.all():
             if job.kind != "turn" or job.is_over or job.name in running:
                 self._idle.pop(job.name, None)
+            elif (said := cancelled_because(state, job.subject)) is not None:
+                if self._jobs.end(job.name):
+                    _log.warning("RayJob %s was deleted: its turn was %s", job.name, said)
             elif now - self._idle.setdefault(job.name, now) > _LATE and self._jobs.end(job.name):
                 _log.warning("RayJob %s was cancelled: its turn has ended", job.name)
         self._jobs.clean_up(now)

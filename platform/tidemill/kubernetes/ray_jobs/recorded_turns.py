@@ -4,12 +4,13 @@ from sqlalchemy import select
 
 from tidemill.errors import TurnInProgress
 from tidemill.project import Project
+from tidemill.retraining.cancelling.cancelled_turns import CANCELLED
 from tidemill.retraining.turn import TurnRequest, check_request, record_begin, record_failure, turn_lock
 from tidemill.state import State
 from tidemill.state.claims import is_claimed
 from tidemill.state.tables import Turn
 
-__all__ = ["begin_turn", "give_up_turn", "is_being_made", "running_turns"]
+__all__ = ["begin_turn", "cancelled_because", "give_up_turn", "is_being_made", "running_turns"]
 
 
 def begin_turn(project: Project, state: State, request: TurnRequest) -> Turn:
@@ -33,6 +34,13 @@ def running_turns(project: Project, state: State) -> list[Turn]:
     with state.transaction() as session:
         query = select(Turn).where(Turn.model == project.model, Turn.status == "running").order_by(Turn.id)
         return list(session.scalars(query))
+
+
+def cancelled_because(state: State, turn_id: str) -> str | None:
+    """Return who cancelled a turn, and why, in words; None if nobody did."""
+    with state.transaction() as session:
+        turn = session.get(Turn, turn_id)
+    return turn.error if turn is not None and turn.status == CANCELLED else None
 
 
 def is_being_made(project: Project, state: State) -> bool:

@@ -36,6 +36,8 @@ __all__ = ["STEPS", "Phase", "step_events", "turn_events", "whole_turn"]
 STEPS = ("data", "train", "register", "gate", "promote")
 """The steps of a turn, in order."""
 
+_FAILED = ("failed", "cancelled")
+"""Statuses of turns whose step did not complete."""
 Phase = Literal["START", "COMPLETE", "FAIL", "ABORT"]
 
 
@@ -46,16 +48,16 @@ def whole_turn(facts: TurnDetails) -> Iterator[event_v2.RunEvent]:
     yield from turn_events(facts, "START", began)
     for step in STEPS:
         spent = turn.seconds.get(step)
-        if spent is None and (turn.step != step or turn.status not in ("running", "failed")):
+        if spent is None and (turn.step != step or turn.status not in ("running", *_FAILED)):
             continue
         yield from step_events(facts, step, "START", began)
         if spent is not None:
             began += timedelta(seconds=spent)
             yield from step_events(facts, step, "COMPLETE", began)
-        elif turn.status == "failed":
+        elif turn.status in _FAILED:
             yield from step_events(facts, step, _failure(turn), turn.finished_at or began)
     if turn.status != "running":
-        phase = _failure(turn) if turn.status == "failed" else "COMPLETE"
+        phase = _failure(turn) if turn.status in _FAILED else "COMPLETE"
         yield from turn_events(facts, phase, turn.finished_at or began)
 
 
@@ -180,4 +182,5 @@ def _job_facets(facts: TurnDetails, kind: str, stage: Stage | None) -> dict[str,
 
 
 def _failure(turn: Turn) -> Phase:
-    return "ABORT" if turn.error == "interrupted" else "FAIL"
+    """Return the phase of what a turn that failed, or was cancelled, did not complete."""
+    return "ABORT" if turn.status == "cancelled" or turn.error == "interrupted" else "FAIL"

@@ -45,8 +45,9 @@ class TurnReport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._turn.status != "running":  # otherwise the process that resumes the turn reports how it ended
-            failed = self._turn.status == "failed"
-            phase = "COMPLETE" if not failed else "ABORT" if self._turn.error == "interrupted" else "FAIL"
+            failed = self._turn.status in ("failed", "cancelled")
+            ended = self._turn.status == "cancelled" or self._turn.error == "interrupted"
+            phase = "COMPLETE" if not failed else "ABORT" if ended else "FAIL"
             if failed and self._step is not None:
                 self._tell(self._step, phase)
             self._tell("turn", phase)

@@ -19,7 +19,7 @@ def untold_change(policy: str, turns: Sequence[TurnFact], situation: Situation) 
 a turn ends as unchanged after its first step if not'
     >>> untold_change("p", [turn], Situation(sources={"p": "other"}))
     """
-    ended = [turn for turn in turns if turn.status not in ("failed", "running")]
+    ended = [turn for turn in turns if turn.status not in ("failed", "cancelled", "running")]
     if policy not in situation.sources or not ended:
         return None
     now = situation.sources[policy]

@@ -43,7 +43,7 @@ class Turn(Table):
     """The turn uses only data that was known by this moment."""
     status: Mapped[str]
     """``running``, then ``registered``, ``promoted``, ``rollout`` (of its version has begun), ``asked`` (a
-    person is to decide), ``refused``, ``unchanged`` or ``failed``."""
+    person is to decide), ``refused``, ``unchanged``, ``failed`` or ``cancelled``."""
     step: Mapped[str]
     """The current step: ``data``, ``train``, ``register``, ``gate``, ``promote`` or ``end``."""
     data_revision: Mapped[str | None]

@@ -23,6 +23,7 @@ from tidemill.kubernetes.ray_jobs.cluster_turns import ClusterTurns
 from tidemill.kubernetes.ray_jobs.recorded_turns import begin_turn, running_turns
 from tidemill.project import Project, load_project
 from tidemill.project.kubernetes_config import KubernetesConfig
+from tidemill.retraining.cancelling.cancelled_turns import cancel_turn
 from tidemill.retraining.controller import Controller, Elsewhere
 from tidemill.retraining.turn import TurnRequest, turn_lock
 from tidemill.settings import Settings
@@ -164,6 +165,17 @@ def test_a_job_whose_turn_has_ended_is_cancelled(shop: Shop, monkeypatch: pytest
     monkeypatch.setattr(cluster_turns, "_LATE", timedelta(0))
     turns.attend(shop.project, shop.state)
     assert shop.names == []
+
+
+def test_the_job_of_a_cancelled_turn_is_deleted_at_once(shop: Shop, caplog):
+    turns = shop.turns()
+    turn = turns.begin(shop.project, shop.state, REQUEST)
+    attend(shop, turns)
+    cancel_turn(shop.project, shop.state, None, "ada", "the labels are wrong")
+    turns.attend(shop.project, shop.state)
+    assert shop.names == []
+    assert "cancelled by ada in step data: the labels are wrong" in caplog.text
+    assert shop.turn(turn.id).status == "cancelled"
 
 
 def test_the_controller_makes_no_turn_itself_while_the_api_is_away(shop: Shop):

@@ -1,4 +1,4 @@
-"""Stop a rollout, begin a turn, and answer for a version that waits: what will happen, and the act itself."""
+"""Stop a rollout, begin or cancel a turn, and answer for a version: what will happen, and the act itself."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -17,6 +17,7 @@ from tidemill.dashboard.records.decision_rows import Champion, champion_of, own
 from tidemill.dashboard.templating import moment
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import DecisionOutdated, TidemillError, UsageError
+from tidemill.retraining.cancelling.cancelled_turns import cancel_turn
 from tidemill.state import record_queries
 
 __all__ = ["Retraining", "add_to", "retraining"]
@@ -148,6 +149,22 @@ def _refuse_answered(visit: Visit, model: str, turn_id: str) -> None:
     )
 
 
+def turn_to_cancel(visit: Here, model: str, turn_id: str) -> OneTurn:
+    """Return the turn that is to be cancelled."""
+    return one_turn(visit, model, turn_id)
+
+
+def cancel(visit: Here, model: str, turn_id: str, form: ReasonForm) -> Done:
+    """Cancel a turn that is being made: nothing of it is promoted."""
+    project = visit.installation.load(visit.project(model))
+    own(visit.records, "turns", model, turn_id)
+    turn = cancel_turn(project, visit.state, turn_id, visit.who, form.reason)
+    return Done(
+        "The turn is cancelled. Who makes it stops within seconds; on a cluster, with the next round.",
+        address_of("models", model, "turns", turn.id),
+    )
+
+
 def add_to(app: FastAPI) -> None:
     """Add the pages and acts."""
     folder, base = "decisions", "/models/{model}"
@@ -157,6 +174,8 @@ def add_to(app: FastAPI) -> None:
         ("retrain", retraining, retrain, RetrainForm, "retrain", ("start", "turn"), "Retrain"),
         ("turns/{turn_id}/answer", question, answer_question, AnswerForm, "answer", ("approve", "version"),
          "Approve or refuse a version"),
+        ("turns/{turn_id}/cancel", turn_to_cancel, cancel, ReasonForm, "cancel", ("cancel", "turn"),
+         "Cancel a turn"),
     ):  # fmt: skip
         address = f"{base}/{path}"
         add_page(app, address, page, template=f"{folder}/{template}.html", needs=needs, title=title)

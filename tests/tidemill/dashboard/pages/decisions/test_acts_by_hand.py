@@ -18,6 +18,7 @@ from tidemill.retraining.by_hand.asked_act_record import act_lock, begin_record
 from tidemill.state.tables import AskedAct
 
 MODEL = "/models/parcel-delay"
+CANCEL = "turns/turn_1/cancel"
 
 
 @pytest.fixture
@@ -253,19 +254,35 @@ def test_the_process_of_an_act_records_its_end_itself(installation, monkeypatch)
     assert (held, lock.exists()) == ([True], False)
 
 
+def test_a_turn_is_cancelled_with_a_reason_and_only_before_it_promotes(browser, add, make_turn, send):
+    add(make_turn(status="running", step="train"), make_turn("turn_2", status="promoted"))
+    assert f'href="{MODEL}/{CANCEL}"' in browser.get(f"{MODEL}/turns/turn_1").text
+    assert "Nothing of it is promoted" in browser.get(f"{MODEL}/{CANCEL}").text
+    assert send(f"{MODEL}/{CANCEL}", reason="").status_code == 422
+    done = send(f"{MODEL}/{CANCEL}", reason="the labels are <wrong>")
+    assert "The turn is cancelled" in done.text
+    assert "in step train: the labels are &lt;wrong&gt;" in done.text
+    assert f'href="{MODEL}/{CANCEL}"' not in done.text
+    assert send(f"{MODEL}/{CANCEL}", reason="again").status_code == 409
+    assert "It has ended already: promoted" in browser.get(f"{MODEL}/turns/turn_2/cancel").text
+
+
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
         ("viewer", set()),
-        ("data-scientist", {"retrain"}),
-        ("operator", {"roll-back", "rollouts/roll_1/stop"}),
-        ("ml-engineer", {"promote", "roll-back", "retrain", "rollouts/roll_1/stop", "turns/turn_1/answer"}),
+        ("data-scientist", {"retrain", CANCEL}),
+        ("operator", {"roll-back", "rollouts/roll_1/stop", CANCEL}),
+        (
+            "ml-engineer",
+            {"promote", "roll-back", "retrain", "rollouts/roll_1/stop", "turns/turn_1/answer", CANCEL},
+        ),
     ],
 )
 def test_each_role_sees_and_does_what_it_may(installation, add, make_rollout, make_turn, role, allowed):
     add(make_rollout(), make_turn(status="asked"))
     person = Identity("person", "pat", {"parcels": frozenset({role})})
-    acts = ("promote", "roll-back", "retrain", "rollouts/roll_1/stop", "turns/turn_1/answer")
+    acts = ("promote", "roll-back", "retrain", "rollouts/roll_1/stop", "turns/turn_1/answer", CANCEL)
     with client_of(installation, person) as client:
         assert {act for act in acts if client.get(f"{MODEL}/{act}").status_code == 200} == allowed
         refused = {act for act in acts if client.post(f"/api/v1{MODEL}/{act}", json={}).status_code == 403}

@@ -1,0 +1,1 @@
+"""Cancelling a turn: the act, and how the process that makes the turn learns of it."""
