@@ -4,9 +4,12 @@ And the threads of libraries that compute: how many they may use.
 """
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
 __all__ = ["BackgroundThread", "one_thread_to_compute"]
 
@@ -21,10 +24,16 @@ def one_thread_to_compute() -> Iterator[None]:
     Small models are fitted no faster by several, and on a busy machine these wait for each other: what one
     does in 0.2 s took them minutes.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    with threadpool_limits(1):
+    with _libraries(len(sys.modules)).limit(limits=1):
         yield
+
+
+@lru_cache(maxsize=1)
+def _libraries(_imported: int) -> Any:
+    """Find the libraries that compute; it takes milliseconds, so only when more modules are imported."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
 
 
 class BackgroundThread:

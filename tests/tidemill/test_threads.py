@@ -5,7 +5,9 @@ import subprocess
 import sys
 import threading
 
-from tidemill.threads import BackgroundThread
+import threadpoolctl
+
+from tidemill.threads import BackgroundThread, one_thread_to_compute
 
 
 def test_a_round_that_fails_is_logged_and_does_not_end_the_thread(caplog):
@@ -59,3 +61,18 @@ def test_a_thread_may_stop_itself():
 def test_a_running_thread_does_not_keep_the_process():
     code = "from tidemill.threads import BackgroundThread as T; t = T('x', lambda: None, every=9); t.start()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_libraries_that_compute_are_looked_for_where_more_modules_are_imported(monkeypatch):
+    with one_thread_to_compute():
+        assert all(one["num_threads"] == 1 for one in threadpoolctl.threadpool_info())
+    looked, find = [], threadpoolctl.ThreadpoolController.__init__
+    monkeypatch.setattr(
+        threadpoolctl.ThreadpoolController, "__init__", lambda found: looked.append(1) or find(found)
+    )
+    for name, times in (("one", 3), ("another", 1)):
+        monkeypatch.setitem(sys.modules, f"imported_by_{name}", logging)
+        for _ in range(times):
+            with one_thread_to_compute():
+                pass
+    assert len(looked) == 2

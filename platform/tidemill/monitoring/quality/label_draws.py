@@ -200,9 +200,9 @@ _START = np.array([1.0, 1.0, 0.0])
 
 
 def _evidence(probability: Floats) -> Floats:
-    """Return ln p, -ln (1 - p) and 1, shape (rows, 3)."""
+    """Return ln p, -ln (1 - p) and 1, shape (rows, 3), column by column in memory, as sums go over rows."""
     clipped = np.clip(probability, _TINY, 1 - _TINY)
-    return np.column_stack([np.log(clipped), -np.log1p(-clipped), np.ones(len(clipped))])
+    return np.stack([np.log(clipped), -np.log1p(-clipped), np.ones(len(clipped))]).T
 
 
 def _fitted(x: Floats, y: Floats, weights: Floats, start: Floats, steps: int) -> Floats:
@@ -211,7 +211,7 @@ def _fitted(x: Floats, y: Floats, weights: Floats, start: Floats, steps: int) ->
     for _ in range(steps):
         chance = _sigmoid(x @ found)
         slope = x.T @ (weights * (y - chance)) - _RIDGE * (found - _START)
-        bend = (x * (weights * chance * (1 - chance))[:, None]).T @ x + _RIDGE * np.eye(3)
+        bend = (x.T * (weights * chance * (1 - chance))) @ x + _RIDGE * np.eye(3)
         step = np.clip(np.linalg.solve(bend, slope), -2, 2)
         found = found + step
         if np.abs(step).max() < 1e-6:
