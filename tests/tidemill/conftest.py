@@ -37,3 +37,9 @@ def parcels(tmp_path, template):
 def served_parcels(tmp_path, served_template):
     """The project with versions 1 (answers 0.2) and 2 (answers 0.8); 1 is champion."""
     return load_project(shutil.copytree(served_template, tmp_path / "project"))
+
+
+@pytest.fixture
+def few_pieces(monkeypatch):
+    """Of tables that projects are made of, compare three pieces, or six periods: a quarter of the work."""
+    monkeypatch.setattr("tidemill.quickstart.calibration._BLOCKS", 3)

@@ -37,6 +37,17 @@ FOUR = ("season", "bill", "outages", "plan")
 TIMED = TABLE.with_columns(at=DAYS.sample(N, with_replacement=True, seed=0).sort())
 
 
+@pytest.fixture
+def all_pieces() -> None:
+    """For tests of what comes of comparing all pieces of a table."""
+
+
+@pytest.fixture(autouse=True)
+def _few_pieces(request: pytest.FixtureRequest) -> None:
+    if "all_pieces" not in request.fixturenames:
+        request.getfixturevalue("few_pieces")
+
+
 def draft(
     table: pl.DataFrame, folder: Path, target: str = "left", ask: Ask = assume, **options: Any
 ) -> ProjectDraft:
@@ -407,6 +418,7 @@ def read_columns_of(made: ProjectDraft) -> list[dict[str, Any]]:
     return yaml.safe_load(made.files["features.yaml"])["columns"]
 
 
+@pytest.mark.usefixtures("all_pieces")
 def test_thresholds_come_from_the_table(tmp_path: Path):
     season = pl.Series(np.sin(np.arange(N) / N * 6) * 3 + R.normal(size=N))
     made = draft(TIMED.with_columns(season=season), tmp_path, time="at")
@@ -418,6 +430,7 @@ def test_thresholds_come_from_the_table(tmp_path: Path):
     assert all(value > 0.1 for value in drift["thresholds"].values())
 
 
+@pytest.mark.usefixtures("all_pieces")
 def test_a_unit_that_changed_in_the_last_periods_is_not_what_is_usual(tmp_path: Path):
     changed = pl.when(pl.int_range(N) > 0.92 * N).then(pl.col("size") * 1000 + 5000).otherwise("size")
     gone = pl.when(pl.int_range(N) < 0.3 * N).then(pl.col("size") + pl.int_range(N) % 7).otherwise(7.0)
@@ -431,6 +444,7 @@ def test_a_unit_that_changed_in_the_last_periods_is_not_what_is_usual(tmp_path: 
     assert told["unwatched"].startswith("gone: missing, constant, new or in another unit")
 
 
+@pytest.mark.usefixtures("all_pieces")
 @pytest.mark.parametrize("seed", range(3))
 def test_few_periods_of_the_table_itself_alarm_and_a_steady_column_is_watched_closely(
     tmp_path: Path, seed: int

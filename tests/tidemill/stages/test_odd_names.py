@@ -18,7 +18,7 @@ from tidemill.stages.validate import validate_table
 from tidemill.training.feature_table import FeatureTable
 from tidemill.training.training_rows import read_labelled
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("few_pieces")]
 
 NAMES = ["count", "len", "index", "literal", "a.b", "feature.x", "proportion", "value", "code"]
 PATTERNS = ["^x.*$", "*"]

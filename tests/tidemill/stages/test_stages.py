@@ -24,7 +24,7 @@ from tidemill.stages.ingest import ingest_table
 from tidemill.stages.training_set import write_training_set
 from tidemill.stages.validate import validate_table
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("few_pieces")]
 
 N = 300
 ROWS = pl.DataFrame(

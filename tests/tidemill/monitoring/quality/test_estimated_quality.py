@@ -13,6 +13,7 @@ from tests.tidemill.monitoring.quality.made_worlds import (
     true_quality,
 )
 from tidemill.monitoring.kind_sections import QualityConfig
+from tidemill.monitoring.quality import estimated_quality
 from tidemill.monitoring.quality.estimated_quality import Predictions, estimate
 from tidemill.monitoring.quality.label_draws import ERROR_MODELS, ErrorModels
 from tidemill.tasks.binary import Binary
@@ -39,10 +40,26 @@ WORLDS = [
 SHIFTS = (-0.8, -0.4, 0.0, 0.4, 0.8)
 
 
+@pytest.fixture(scope="module")
+def _fitted():
+    return {}
+
+
+@pytest.fixture
+def fitted_once(_fitted, monkeypatch):
+    """Fit the models of a reference's errors once where several windows are compared with it."""
+
+    def models(features, truth, answers):
+        return _fitted.setdefault(truth.tobytes(), ErrorModels(features, truth, answers))
+
+    monkeypatch.setattr(estimated_quality, "ErrorModels", models)
+
+
 def found(task, reference, window, labelled=NOTHING, expected=None, **config):
     return estimate(reference, window, labelled, task, QualityConfig(**config), lambda _: expected, 500)
 
 
+@pytest.mark.usefixtures("fitted_once")
 @pytest.mark.slow
 @pytest.mark.parametrize(("world", "task"), WORLDS, ids=lambda it: getattr(it, "metric", ""))
 def test_the_truth_lies_in_the_interval_though_inputs_have_moved(world, task):
@@ -60,6 +77,7 @@ def test_the_truth_lies_in_the_interval_though_inputs_have_moved(world, task):
     )
 
 
+@pytest.mark.usefixtures("fitted_once")
 @pytest.mark.parametrize(
     ("world", "task"), [WORLDS[0], WORLDS[3], WORLDS[5]], ids=lambda it: getattr(it, "metric", "")
 )
@@ -81,6 +99,7 @@ def test_inputs_that_the_model_is_worse_on_are_alarming_and_the_same_inputs_are_
     assert true_quality(task, Predictions(later, moved)) < before - worse.max_drop
 
 
+@pytest.mark.usefixtures("fitted_once")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("world", "task"), [WORLDS[0], WORLDS[3], WORLDS[5]], ids=lambda it: getattr(it, "metric", "")
