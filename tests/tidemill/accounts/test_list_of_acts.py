@@ -78,7 +78,8 @@ FREE = {
     "nothing is changed": (
         "monitor list", "monitor explain", "alerts list", "alerts show", "alerts silences", "alerts route",
         "policies list", "policies explain", "policies history", "models list",
-        "models show", "models export", "models history", "models card", "models compare",
+        "models show", "models export", "models history", "models card", "models export-record",
+        "models compare",
         "models search", "deploy show", "deploy report",
         "score schedule list", "approvals list", "status", "predict", "jobs list", "jobs show", "jobs dead",
         "keys list", "users list", "audit list", "audit verify", "audit head", "audit export", "data log",

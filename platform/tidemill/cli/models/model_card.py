@@ -1,4 +1,4 @@
-"""``tidemill models card``: the card of a version."""
+"""``tidemill models card`` and ``export-record``: all that is on record about a version."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from tidemill.cli.models.version_arguments import Version
 from tidemill.cli.options import AsJson, ProjectDir
-from tidemill.cli.output import emit
+from tidemill.cli.output import as_json, emit
 from tidemill.errors import NotWritable
 
 __all__ = ["add_to"]
@@ -21,6 +21,11 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: tidemill models card   ·   tidemill models card 3 --html card.html   ·   "
         "tidemill models card champion --json",
     )(card)
+    app.command(
+        "export-record",
+        epilog="Examples: tidemill models export-record 3 --output version-3.json   ·   "
+        "tidemill models export-record champion --json",
+    )(export_record)
 
 
 _Html = Annotated[
@@ -50,6 +55,43 @@ def card(
     emit(made, json, lambda console: console.print(said, soft_wrap=True))
 
 
+def export_record(
+    version: Version = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it as JSON with line breaks.", show_default=False),
+    ] = None,
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Export all that is on record about a version, for auditors, as JSON.
+
+    Its card, each decision of the gate with all numbers, who moved and approved what,
+    deployments, monitoring since, and its entries of the audit log. It says what it is,
+    and what it is not.
+    """
+    from tidemill.cli.reading import open_reading
+    from tidemill.dashboard.records.version_dossier import read_dossier
+    from tidemill.project import load_project
+    from tidemill.registry.versions.alias_names import CHAMPION
+
+    _, records = open_reading(project)
+    made = read_dossier(load_project(project), records, version or CHAMPION, datetime.now(UTC))
+    if output is None:
+        emit(made, True, lambda console: None)
+        return
+    _write(output, _indented(as_json(made)))
+    told = {"model": made["model"], "version": made["version"], "file": str(output)}
+    emit(told, json, lambda console: console.print(f"✓ {made['model']} {made['version']}: {output}"))
+
+
+def _indented(text: str) -> str:
+    """Return JSON with line breaks."""
+    from json import dumps, loads
+
+    return dumps(loads(text), indent=2, ensure_ascii=False) + "\n"
+
+
 def _write(path: Path, page: str) -> None:
     from tidemill.files.atomic import replace_file
 
@@ -57,6 +99,6 @@ def _write(path: Path, page: str) -> None:
         replace_file(path, page)
     except OSError as error:
         raise NotWritable(
-            f"the card cannot be written: {path}: {error.strerror or error}",
+            f"nothing can be written there: {path}: {error.strerror or error}",
             hint="name a file in a folder that is there and can be written",
         ) from error

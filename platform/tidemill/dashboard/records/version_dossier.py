@@ -1,0 +1,107 @@
+"""Gathers all that is on record about a version, for auditors: events, decisions, who decided, monitoring."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final
+
+from tidemill.accounts.auditing.audit_chain import Head, entry_facts
+from tidemill.accounts.auditing.audit_reading import verify_log
+from tidemill.dashboard.records.card_reading import read_card
+from tidemill.errors import AuditError
+from tidemill.project import Project
+from tidemill.registry.cards.card_limits import limits_of
+from tidemill.state.record_reader import Records, Row
+
+__all__ = ["IS", "IS_NOT", "read_dossier"]
+
+IS: Final = (
+    "What Tidemill has on record about this version at the moment `made_at`: its card, each decision of the "
+    "gate with all numbers, each move of the champion to it or away from it, deployments, rollouts, requests "
+    "for a second person and their answers, entries of the audit log, monitors' runs and alerts since.",
+    "Times named `at`, `window_start`, `decided_at` are event times, which a replay of history has of the "
+    "past; `requested_at` and those of the audit log are of the clock.",
+    "Who acted is who the dashboard had logged in, or, on the command line, who the operating system or "
+    "TIDEMILL_ACTOR said it was.",
+)
+IS_NOT: Final = (
+    "No certificate, and no proof that the version is fair, safe or lawful: it repeats what was measured and "
+    "said.",
+    "Not complete beyond the records: acts on files, databases or MLflow past Tidemill are in it only as far "
+    "as Tidemill noticed them; the log of predictions and the data themselves are not in it.",
+    "Not signed: keep the audit log's number and hash (`audit.head`) elsewhere, by which `tidemill audit "
+    "verify` shows whether the log was changed since.",
+)
+_MOST = 5000
+
+
+def read_dossier(project: Project, records: Records, version: str, now: datetime) -> dict[str, Any]:
+    """Return all that is on record about a version, as values that JSON has (but for moments).
+
+    Each list holds the latest 5,000 at most; ``truncated`` names those that had more.
+
+    Raises:
+        ModelNotFound: there is no such version.
+        RegistryError: the registry does not answer.
+    """
+    card = read_card(project, records, version, now)
+    of = project.model, card.version
+    cut: list[str] = []
+
+    def rows(table: str, where: str, *values: object, order: str) -> list[dict[str, Any]]:
+        found = records.select(table, where, *values, order=f"{order} DESC", limit=_MOST + 1)
+        if len(found) > _MOST:
+            cut.append(table)
+        return [vars(row) for row in reversed(found[:_MOST])]
+
+    its = "model = ? AND version = ?"
+    entries = "model = ? AND resource = 'version' AND resource_id = ?"
+    audit = records.select("audit_entries", entries, *of, order="seq DESC", limit=_MOST + 1)
+    if len(audit) > _MOST:
+        cut.append("audit_entries")
+    monitors = rows("monitor_runs", its, *of, order="at")
+    return {
+        "model": project.model,
+        "version": card.version,
+        "made_at": now,
+        "made_by": project.settings.who,
+        "is": IS,
+        "is_not": IS_NOT,
+        "card": asdict(card),
+        "card_limits": limits_of(card),
+        "gate_decisions": rows("gate_decisions", "model = ? AND candidate = ?", *of, order="decided_at"),
+        "moves": rows(
+            "promotions",
+            "model = ? AND (to_version = ? OR from_version = ?)",
+            *of,
+            card.version,
+            order="requested_at",
+        ),
+        "deployments": rows("deployments", its, *of, order="requested_at"),
+        "rollouts": rows("rollouts", its, *of, order="requested_at"),
+        "turns": rows("turns", its, *of, order="requested_at"),
+        "second_person": rows("approvals", its, *of, order="asked_at"),
+        "monitoring": [_run(each) for each in monitors],
+        "alerts": rows("alerts", its, *of, order="raised_at"),
+        "audit": {"head": _checked(records), "entries": _facts(audit[:_MOST])},
+        "truncated": cut,
+    }
+
+
+def _run(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a monitor's run without the ids of single predictions, which are somebody's."""
+    results = row.pop("results") or {}
+    return {**row, "results": {name: value for name, value in results.items() if name != "examples"}}
+
+
+def _facts(entries: Sequence[Row]) -> list[dict[str, Any]]:
+    return [{**entry_facts(row), "hash": row.hash} for row in reversed(entries)]
+
+
+def _checked(records: Records) -> dict[str, Any]:
+    """Return the last entry of the log, and whether all of it is as it was written."""
+    try:
+        last: Head = verify_log(records)
+    except AuditError as error:
+        return {"intact": False, "said": str(error)}
+    return {"intact": True, "seq": last.seq, "hash": last.hash}
