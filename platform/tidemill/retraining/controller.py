@@ -18,6 +18,7 @@ from tidemill.alerting.missed_runs import raise_missed
 from tidemill.alerting.notifying import Send, notify
 from tidemill.alerting.routes import load_routes
 from tidemill.alerting.undeclared_alerts import resolve_undeclared
+from tidemill.alerting.webhooks.registry_events import send_events
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import ConfigError, TidemillError, TurnInProgress
 from tidemill.garbage import collect_rarely
@@ -107,7 +108,7 @@ class Controller:
         self._clock = clock
         self._listen = listen
         self._send = send
-        """Sends messages about alerts. None: nobody is told, as in a replay of history."""
+        """Sends messages about alerts. None: nobody is told, webhooks neither, as in a replay of history."""
         self._rolls_out = rolls_out
         """Whether turns may end in rollouts, which need traffic of now; else they promote."""
         self._turns = elsewhere.turns if elsewhere is not None else None
@@ -158,6 +159,8 @@ class Controller:
             with _reported("messages about alerts", failures):
                 if (routes := load_routes(self._project)) is not None:
                     notify(self._state, self._project.model, routes, now, self._send)
+            with _reported("webhooks", failures):
+                send_events(self._project, self._state, SystemClock().now())
         if not busy:
             with _reported("questions without an answer", failures):
                 answer_overdue(self._project, self._state, now)

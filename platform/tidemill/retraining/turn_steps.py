@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from tidemill.accounts import audit
 from tidemill.clock import utc
 from tidemill.data.repository.uncommitted_code import find_uncommitted
 from tidemill.errors import FeatureError
@@ -22,7 +23,7 @@ from tidemill.retraining.step_context import Step, StepContext, StepResult
 from tidemill.retraining.turn_end import end_turn
 from tidemill.retraining.turn_inputs import data_digest, read_sources
 from tidemill.state import State
-from tidemill.state.tables import Turn
+from tidemill.state.tables import AuditEntry, Turn
 from tidemill.tasks.natural_metric import Metric, metric_of
 
 if TYPE_CHECKING:
@@ -138,10 +139,22 @@ def register_version(context: StepContext) -> StepResult:
 
     assert context.turn.run_id is not None
     version = register(context.project, context.turn.run_id, context.turn.id)
+    _put_on_record(context, version)
     columns = {"version": version}
     if not context.turn.promote:
         return StepResult(columns, status="registered", message=f"version {version}")
     return StepResult(columns, message=f"version {version}")
+
+
+def _put_on_record(context: StepContext, version: str) -> None:
+    """Put a new version on the audit, of which webhooks are told; once, however often the step is run."""
+    turn, of = context.turn, (AuditEntry.resource == "version", AuditEntry.action == "register")
+    with context.state.transaction() as session:
+        mine = (AuditEntry.model == turn.model, AuditEntry.resource_id == version, *of)
+        if session.scalar(select(AuditEntry.seq).where(*mine).limit(1)) is None:
+            details = {"turn": turn.id, "run_id": turn.run_id}
+            act = audit.Act(turn.actor, "register", "version", version, turn.model, turn.reason, details)
+            audit.append(session, act)
 
 
 def pass_gate(context: StepContext) -> StepResult:

@@ -14,6 +14,7 @@ class Taken:
     def __init__(self) -> None:
         self.bodies: list[str] = []
         self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.status = 200
         self.port = 0
 
@@ -42,6 +43,7 @@ def http_receiver():
         def do_POST(self) -> None:
             taken.bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
             taken.paths.append(self.path)
+            taken.headers.append(dict(self.headers))
             self.send_response(taken.status)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -20,6 +20,7 @@ from tidemill.state.tables.projects import KnownProject
 from tidemill.state.tables.promotions import GateDecision, Promotion
 from tidemill.state.tables.sign_on import LinkedAccount, SignOnAttempt
 from tidemill.state.tables.turns import Turn
+from tidemill.state.tables.webhooks import WebhookCursor
 
 __all__ = [
     "Alert",
@@ -54,4 +55,5 @@ __all__ = [
     "User",
     "UtcDateTime",
     "VersionCount",
+    "WebhookCursor",
 ]
