@@ -71,7 +71,7 @@ def export_record(
     and what it is not.
     """
     from tidemill.cli.reading import open_reading
-    from tidemill.dashboard.records.version_dossier import read_dossier
+    from tidemill.dashboard.version_dossier import read_dossier
     from tidemill.project import load_project
     from tidemill.registry.versions.alias_names import CHAMPION
 

@@ -7,7 +7,7 @@ from tidemill.state.tables.accounts import FailedLogins, LoginSession, RoleGrant
 from tidemill.state.tables.alerts import Alert, AlertStep, Notification, Silence
 from tidemill.state.tables.approvals import Approval
 from tidemill.state.tables.asked_acts import AskedAct
-from tidemill.state.tables.audit_log import AuditAnchor, AuditEntry
+from tidemill.state.tables.audit_log import AuditAnchor, AuditEntry, WebhookCursor
 from tidemill.state.tables.declarative import Table, UtcDateTime
 from tidemill.state.tables.deployments import Deployment, ReplicaState, Rollout, VersionCount
 from tidemill.state.tables.erasures import Erasure
@@ -20,7 +20,6 @@ from tidemill.state.tables.projects import KnownProject
 from tidemill.state.tables.promotions import GateDecision, Promotion
 from tidemill.state.tables.sign_on import LinkedAccount, SignOnAttempt
 from tidemill.state.tables.turns import Turn
-from tidemill.state.tables.webhooks import WebhookCursor
 
 __all__ = [
     "Alert",

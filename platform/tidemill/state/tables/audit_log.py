@@ -1,4 +1,4 @@
-"""Defines the tables of the audit log: its entries, and the anchors where its retention cut it."""
+"""Defines the tables of the audit log: its entries, where its retention cut it, and who was told of them."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from tidemill.state.tables.declarative import Table
 
-__all__ = ["AuditAnchor", "AuditEntry"]
+__all__ = ["AuditAnchor", "AuditEntry", "WebhookCursor"]
 
 _SEQ = BigInteger().with_variant(Integer, "sqlite")
 
@@ -64,3 +64,21 @@ class AuditAnchor(Table):
     """Of that entry."""
     at: Mapped[datetime]
     """Wall-clock time of that entry."""
+
+
+class WebhookCursor(Table):
+    """What a webhook has taken. All times are of the clock."""
+
+    __tablename__ = "webhook_cursors"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    """Number of the last entry of the audit log that it took, or was not to be told of."""
+    attempts: Mapped[int]
+    """How often the next one was refused."""
+    due_at: Mapped[datetime]
+    """When it is tried next."""
+    taken_at: Mapped[datetime | None]
+    problem: Mapped[str | None]
+    """Why it did not take the next one."""
