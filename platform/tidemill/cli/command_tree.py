@@ -58,8 +58,8 @@ ENTRIES = (
     Entry(
         "runs",
         "Models",
-        "List runs, show and explain their differences.",
-        ("models.runs", "models.explanations"),
+        "List runs, show and explain their differences, and stop a search.",
+        ("models.runs", "models.explanations", "models.search_runs"),
         True,
     ),
     Entry("reproduce", "Models", "Fit a version once more, and compare the two.", ("models.reproduction",)),

@@ -34,6 +34,7 @@ from tidemill.state.claims import EXPIRES_AFTER, HeldClaim, claimed
 from tidemill.state.tables import Turn
 
 __all__ = [
+    "Listener",
     "TurnEvent",
     "TurnRequest",
     "check_request",
@@ -42,6 +43,7 @@ __all__ = [
     "record_begin",
     "record_failure",
     "resume_turns",
+    "take_up",
     "turn_lock",
 ]
 
@@ -238,16 +240,22 @@ def _hold(state: State, turn: Turn, unknown: str, listen: Listener | None) -> No
     _tell(listen, turn, turn.step, said)
 
 
-def _run(project: Project, claim: HeldClaim, turn: Turn, listen: Listener | None) -> Turn:
+def take_up(project: Project, claim: HeldClaim, turn: Turn, listen: Listener | None) -> Turn:
+    """Make the steps of a turn whose record is open again; its search must go on where it was cut off."""
+    return _run(project, claim, turn, listen, must_resume=True)
+
+
+def _run(
+    project: Project, claim: HeldClaim, turn: Turn, listen: Listener | None, *, must_resume: bool = False
+) -> Turn:
     with TurnReport(project, turn) as report, interrupted_when_cancelled(claim.state, turn):
         while turn.status == "running":
             step = next(step for step in STEPS if step.name == turn.step)
             _tell(listen, turn, step.name, step.title)
             report.begin(step.name)
             began = time.perf_counter()
-            result = _run_step(
-                step, StepContext(project, claim.state, turn, _relay(listen, turn, step.name)), claim
-            )
+            tell = _relay(listen, turn, step.name)
+            result = _run_step(step, StepContext(project, claim.state, turn, tell, must_resume), claim)
             _record(claim, turn, result, step, time.perf_counter() - began)
             report.complete(step.name)
             _tell(listen, turn, step.name, result.message)

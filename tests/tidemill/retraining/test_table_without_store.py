@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tests.tidemill.retraining.small_table import wines, write_table_project
 from tidemill.cli.main import app
-from tidemill.errors import ConfigError, UsageError
+from tidemill.errors import ConfigError, RunNotFound, TrainingError, UsageError
 from tidemill.lineage.graph.chain import trace
 from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
 from tidemill.registry.versions.model_versions import champion_version, get_version
@@ -19,7 +19,7 @@ from tidemill.retraining.recipes import Recipe
 from tidemill.retraining.turn import TurnRequest, make_turn
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
-from tidemill.state.tables import GateDecision
+from tidemill.state.tables import AuditEntry, GateDecision
 
 pytestmark = pytest.mark.engine
 FEATURES = [name for name in wines().columns if name != "first_grower"]
@@ -191,3 +191,30 @@ def test_a_policy_makes_no_model_of_the_same_data(project, tidemill):
     assert list(turn.seconds) == ["data"]
     assert all(turn.inputs.values())
     assert "unchanged" in tidemill("status")
+
+
+def test_a_search_that_somebody_stopped_goes_on_when_it_is_asked_for(project, tidemill):
+    state = open_state(project.state_url)
+    three = {"train.trials": 3, "train.max_concurrent": 1}
+    request = TurnRequest(datetime.now(UTC), "to be stopped", "ada", promote=False, params=three)
+    assert "no search runs in this project" in tidemill("runs", "stop", error=RunNotFound)
+    assert "no search of this project was cut off" in tidemill("run", "--resume", error=RunNotFound)
+
+    def stop(event):
+        if event.step == "train" and event.done == 1:
+            assert "asked to stop, after 1 trial" in tidemill("runs", "stop")
+
+    with pytest.raises(TrainingError, match="stopped by `tidemill runs stop`"):
+        make_turn(project, state, request, stop)
+    assert "it takes no --as-of" in tidemill("run", "--resume", "--promote", error=UsageError)
+    lines = tidemill("run", "--resume", "--json").splitlines()
+    turn = json.loads(lines[-1])
+    assert (turn["status"], get_version(project, turn["version"]).trained.trials) == ("registered", 3)
+    said = tidemill("runs", "logs", turn["run_id"])
+    assert said.count("finished") == 4
+    assert [said.count(f"line-0{number}") >= 1 for number in range(4)] == [True, True, True, False]
+    with state.transaction() as session:
+        acts = session.execute(select(AuditEntry.action, AuditEntry.resource_id).order_by(AuditEntry.seq))
+        done = [action for action, what in acts if what == turn["turn"]]
+    assert done == ["start", "stop", "start"]
+    state.close()

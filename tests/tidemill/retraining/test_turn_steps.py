@@ -28,8 +28,10 @@ from tidemill.retraining.recipes import Ask, question_of
 from tidemill.retraining.situation import gather
 from tidemill.retraining.triggers.champion_knowledge import labels_known
 from tidemill.retraining.turn import TurnRequest, make_turn, resume_turns
-from tidemill.retraining.turn_steps import STEPS, StepContext
+from tidemill.retraining.turn_steps import STEPS, StepContext, said_progress
 from tidemill.state.tables import Approval, Deployment, Promotion, Rollout, Turn
+from tidemill.tasks.natural_metric import metric_of
+from tidemill.training.search.trial_records import SearchProgress
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -342,3 +344,16 @@ def test_a_turn_waits_for_a_second_person_and_goes_on_with_the_approval(easy, st
     assert (turn.status, turn.error, moves, champion_version(careful)) == ("promoted", None, ["ada"], "2")
     assert "approved by bob: fine" in turn.question["comment"]
     assert answer_overdue(careful, state, NOW + timedelta(days=30)) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        (SearchProgress(0, 6, None, None, None), ""),
+        (SearchProgress(2, 6, 0.7123, 1, 45.0), "best roc_auc 0.7123 (trial 1), about 45 s left"),
+        (SearchProgress(2, 6, 0.7123, 1, 1000.0), "best roc_auc 0.7123 (trial 1), about 17 min left"),
+        (SearchProgress(6, 6, 0.7123, 1, 1.0), "best roc_auc 0.7123 (trial 1)"),
+    ],
+)
+def test_how_far_a_search_is_is_said_in_words(at, said):
+    assert said_progress(at, metric_of("roc_auc")) == said

@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
         epilog="Examples: tidemill run   ·   tidemill run --promote --as-of 2013-05-01   ·   "
-        "tidemill run --set train.trials=24",
+        "tidemill run --set train.trials=24   ·   tidemill run --resume",
     )(run)
     app.command(epilog='Example: tidemill retrain --as-of 2013-06-01 --reason "new carrier"')(retrain)
 
@@ -36,12 +36,21 @@ Sets = Annotated[
 
 
 def run(
+    resumed: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="With --resume: the search's run; default: the latest.", show_default=False
+        ),
+    ] = None,
     project: ProjectDir = None,
     as_of: AsOf = None,
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Go on through the gate to the alias champion.")
     ] = False,
     params: Sets = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a search that was cut off, as it was asked for.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Train a model and register it as a version.
@@ -50,7 +59,14 @@ def run(
     Without --as-of it takes what is known now, or what data.as_of or data.last_month of params.yaml says,
     unless an earlier turn wrote that data.as_of.
     """
-    _turn(project, as_of, promote, "run by hand", params, json)
+    if resumed is not None and not resume:
+        raise UsageError(f"{resumed} is no option of run", hint=f"tidemill run --resume {resumed}")
+    if resume and (as_of or promote or params):
+        raise UsageError(
+            "--resume goes on with what the run was asked for: it takes no --as-of, --promote or --set",
+            hint="leave them out, or begin a new run without --resume",
+        )
+    _turn(project, as_of, promote, "run by hand", params, json, resumed or "" if resume else None)
 
 
 def retrain(
@@ -69,8 +85,15 @@ def retrain(
 
 
 def _turn(
-    folder: Any, as_of: str | None, promote: bool, reason: str, params: list[str] | None, json: bool
+    folder: Any,
+    as_of: str | None,
+    promote: bool,
+    reason: str,
+    params: list[str] | None,
+    json: bool,
+    resumed: str | None = None,
 ) -> None:
+    """Make a turn and show it; with ``resumed`` go on with that of a run, with the latest if it is empty."""
     from tidemill.project import load_project
 
     wished, overrides = moment(as_of) if as_of else None, _assignments(params or [])
@@ -79,8 +102,9 @@ def _turn(
     # Engines, once it is certain that they are needed.
     from tidemill.registry.history.serving_history import read_decision
     from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
+    from tidemill.retraining.by_hand.resumed_turn import resume_turn
     from tidemill.retraining.questions import raise_needed
-    from tidemill.retraining.turn import TurnRequest, make_turn
+    from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn
     from tidemill.retraining.turn_steps import same_data
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.serving.runtime.stack_record import status_in
@@ -88,10 +112,18 @@ def _turn(
 
     project = attach(project)
     state = open_state(project.state_url)
-    at = moment_by_hand(project, state, wished)
-    request = TurnRequest(at, reason, project.settings.who, promote=promote, params=overrides)
+    who = project.settings.who
     with progress() as tell:
-        turn = make_turn(project, state, request, lambda e: tell(e.step, e.message, e.done, e.total))
+
+        def listen(event: TurnEvent) -> None:
+            tell(event.step, event.message, event.done, event.total)
+
+        if resumed is not None:
+            turn = resume_turn(project, state, resumed or None, who, listen)
+        else:
+            at = moment_by_hand(project, state, wished)
+            request = TurnRequest(at, reason, who, promote=promote, params=overrides)
+            turn = make_turn(project, state, request, listen)
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None
     changed = _uncommitted(project, turn.version)
     same = same_data(state, turn, (turn.inputs or {}).get("data"))

@@ -247,6 +247,7 @@ class TrialLog(Callback):  # type: ignore[misc]
         self._flush(record, {END: shortened(end, 5000)})
         self._client.set_terminated(record.run_id, status)
         self._ended.append(record)
+        self._looked_at = 0.0
         self._tell_progress()
 
     def _tell_progress(self) -> None:

@@ -2,14 +2,18 @@
 
 import socket
 
+import numpy as np
+import pandas as pd
 import pytest
 from ray import tune
 
 from tidemill.errors import ConfigError, TrainingError
-from tidemill.project.project_config import TrainConfig
+from tidemill.project.train_config import TrainConfig
+from tidemill.tasks.task_choice import Target, make_task
 from tidemill.training.model_spec import Family, TrainingSpec
 from tidemill.training.ray_session import check_address
 from tidemill.training.search.proposals import candidates
+from tidemill.training.search.trial import answers_to
 from tidemill.training.search.trial_records import TrialRecord
 from tidemill.training.spec_loading import load_spec
 
@@ -82,3 +86,17 @@ def test_a_ray_that_cannot_be_reached_is_named_at_once(scheme):
 def test_a_ray_that_can_be_reached_passes():
     with socket.create_server(("127.0.0.1", 0)) as server:
         check_address(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_the_row_that_a_model_fails_on_is_named():
+    class Model:
+        def predict_proba(self, rows):
+            if rows["wind"].isna().any():
+                raise ValueError("the wind is unknown")
+            return np.full((len(rows), 2), 0.5)
+
+    rows = pd.DataFrame({"wind": [1.0] * 9 + [np.nan] + [1.0] * 5 + [np.nan]})
+    task = make_task(Target(), str)
+    with pytest.raises(TrainingError, match=r"ValueError: the wind is unknown \(row 10 of the 16 validation"):
+        answers_to(task, Model(), rows)
+    assert len(answers_to(task, Model(), rows[:9])) == 9
