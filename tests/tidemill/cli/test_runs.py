@@ -1,17 +1,22 @@
 """``tidemill runs`` on real runs of MLflow in SQLite."""
 
 import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.tidemill.dashboard.conftest import PARAMS
 from tests.tidemill.dashboard.pages.mlflow_store import open_store
 from tidemill.cli.main import app
+from tidemill.cli.models.runs import _render_diff
 from tidemill.data.repository.git import git
 from tidemill.errors import UsageError
 from tidemill.project import load_project
 from tidemill.training.tracking.origins.origin_capture import origin_tags
+from tidemill.training.tracking.showing.run_differences import Compared, Section
 
 pytestmark = pytest.mark.engine
 
@@ -105,3 +110,19 @@ def test_a_run_is_not_compared_with_itself(made):
     root, ids = made
     with pytest.raises(UsageError, match="two different runs"):
         run("diff", ids[0], ids[0], root=root)
+
+
+def test_of_very_many_columns_the_farthest_are_shown():
+    rows = [Compared(f"column {number} of t", ["a", "b"], True) for number in range(14)]
+    console = Console(record=True, width=80)
+    moment = datetime(2013, 4, 1, tzinfo=UTC)
+    runs = [
+        SimpleNamespace(run_id=one * 32, name=one, status="FINISHED", end=None, started_at=moment)
+        for one in "ab"
+    ]
+    found = [SimpleNamespace(run=one, versions=(), trouble=None) for one in runs]
+    _render_diff(console, found, [Section("Columns", rows, 0)], [])
+    shown = console.export_text()
+    assert "column 11 of t" in shown
+    assert "column 12 of t" not in shown
+    assert "2 more columns: --md or --json" in shown

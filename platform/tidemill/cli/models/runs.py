@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing, shorten
+from tidemill.cli.models.run_texts import headline, markdown, said_code
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
 from tidemill.errors import UsageError
@@ -17,6 +17,8 @@ from tidemill.plurals import counted
 from tidemill.tasks.natural_metric import metric_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from tidemill.training.tracking.origins.code_differences import CodeDiff
@@ -28,6 +30,8 @@ __all__ = ["add_to"]
 
 _LINES = 200
 """Lines of code's differences that are shown to people."""
+_ROWS = {"Columns": 12}
+"""Rows of a section that are shown to people: those of many tables are very many."""
 _DIGEST = re.compile(r"\b([0-9a-f]{10})[0-9a-f]{22,}\b")
 _Id = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of a run, or its first characters.", show_default=False)
@@ -127,7 +131,7 @@ def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
     facts = facts_of(folder, found, decisions_on(records, folder.model, found.versions))
 
     def render(console: "Console") -> None:
-        console.print(" · ".join(_headline(found)))
+        console.print(" · ".join(headline(found)))
         for title, values in facts.items():
             if values:
                 table = Listing(title.lower(), "")
@@ -138,14 +142,6 @@ def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
             console.print(f"not all of it can be read: {found.trouble}")
 
     emit({**_described(found), "facts": facts, "patch": found.patch.decode(errors="replace")}, json, render)
-
-
-def _headline(found: "WholeRun") -> Iterator[str]:
-    run = found.run
-    yield f"{run.name or 'a run'} · {run.run_id}"
-    yield run.status.lower() + (f" ({run.end})" if run.end else "")
-    yield format_moment(run.started_at)
-    yield from (f"version {version}" for version in found.versions)
 
 
 def _described(found: "WholeRun") -> dict[str, Any]:
@@ -210,7 +206,7 @@ def diff(
         ],
     }
     if md and not json:
-        sys.stdout.write("\n".join(_markdown(found, sections, codes)) + "\n")
+        sys.stdout.write("\n".join(markdown(found, sections, codes)) + "\n")
         return
     emit(facts, json, lambda console: _render_diff(console, found, sections, codes))
 
@@ -223,21 +219,24 @@ def _render_diff(
 ) -> None:
     ids = shorten([one.run.run_id for one in found])
     for one in found:
-        console.print(f"{ids[one.run.run_id]}  {' · '.join(_headline(one))}", soft_wrap=True)
+        console.print(f"{ids[one.run.run_id]}  {' · '.join(headline(one))}", soft_wrap=True)
         if one.trouble:
             console.print(f"  not all of it can be read: {one.trouble}", soft_wrap=True)
     for section in sections:
         if section.rows:
             table = Listing(section.title.lower(), *(ids[one.run.run_id] for one in found))
-            for row in section.rows:
+            most = _ROWS.get(section.title, len(section.rows))
+            for row in section.rows[:most]:
                 table.add_row(row.name, *("–" if value is None else _short(value) for value in row.values))
             console.print(table)
+            if len(section.rows) > most:
+                console.print(f"… {len(section.rows) - most} more {section.title.lower()}: --md or --json")
     equal = [f"{section.title.lower()} {section.equal}" for section in sections if section.equal]
     if equal:
         console.print(f"equal: {', '.join(equal)}", soft_wrap=True)
     for other, each in zip(found[1:], codes, strict=False):
         to = f"code of {ids[other.run.run_id]}"
-        console.print(f"{to}: {_said(each)}", soft_wrap=True)
+        console.print(f"{to}: {said_code(each)}", soft_wrap=True)
         lines = each.text.splitlines()
         for line in lines[:_LINES]:
             console.print(line, soft_wrap=True)
@@ -252,48 +251,3 @@ def _short(text: str) -> str:
     'commit 860e7fbdbd'
     """
     return _DIGEST.sub(r"\1", text)
-
-
-def _said(code: "CodeDiff") -> str:
-    if code.problem is not None:
-        return f"unknown: {code.problem}"
-    return (
-        counted(len(code.files), "file") + " differ"
-        if len(code.files) > 1
-        else (f"{code.files[0]} differs" if code.files else "the same")
-    )
-
-
-def _markdown(
-    found: "Sequence[WholeRun]", sections: "Sequence[Section]", codes: "Sequence[CodeDiff]"
-) -> Iterator[str]:
-    ids = shorten([one.run.run_id for one in found])
-    names = [ids[one.run.run_id] for one in found]
-    for one in found:
-        yield f"- `{ids[one.run.run_id]}` {_cell(' · '.join(_headline(one)))}"
-    for section in sections:
-        if section.rows:
-            yield f"\n## {section.title}\n"
-            yield f"| | {' | '.join(f'`{name}`' for name in names)} |"
-            yield "|---" * (len(names) + 1) + "|"
-            for row in section.rows:
-                cells = ("–" if value is None else _cell(value) for value in row.values)
-                yield f"| {_cell(row.name)} | {' | '.join(cells)} |"
-    for name, each in zip(names[1:], codes, strict=False):
-        yield f"\n## Code of `{name}` against `{names[0]}`\n\n{_said(each)}"
-        if each.text:
-            fence = "`" * max(3, 1 + max((len(run) for run in _fences(each.text)), default=0))
-            yield f"\n{fence}diff\n{each.text.rstrip()}\n{fence}"
-
-
-def _fences(text: str) -> list[str]:
-    return re.findall(r"`{3,}", text)
-
-
-def _cell(text: str) -> str:
-    r"""Return a text as a cell of a table in Markdown.
-
-    >>> _cell("a|b\nc")
-    'a\\|b c'
-    """
-    return " ".join(text.replace("|", "\\|").split())

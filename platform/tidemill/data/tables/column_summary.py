@@ -62,6 +62,9 @@ def distance(before: ColumnSummary, now: ColumnSummary) -> Distance | None:
     >>> now = ColumnSummary("Int64", 40, 0, mean=3.0, std=1.0, quantiles=[1.5, 2.5, 3.5, 4.5])
     >>> str(distance(before, now))
     '0.5 standard deviations'
+    >>> rare = [ColumnSummary("Int8", 100, 0, mean, 0.4, quantiles=[0.0] * 10) for mean in (0.1, 0.2)]
+    >>> str(distance(*rare))
+    '0.25 standard deviations'
     >>> sides = [ColumnSummary("String", 20, 0, categories={name: 20}) for name in ("a", "b")]
     >>> distance(*sides).value, distance(sides[0], sides[0]).value
     (1.0, 0.0)
@@ -71,8 +74,12 @@ def distance(before: ColumnSummary, now: ColumnSummary) -> Distance | None:
             return Distance(0.0, "wasserstein") if before.quantiles == now.quantiles else None
         size = max(len(before.quantiles), len(now.quantiles))
         levels = [(place + 0.5) / size for place in range(size)]
-        apart = sum(abs(_at(before.quantiles, level) - _at(now.quantiles, level)) for level in levels)
-        return Distance(apart / size / before.std, "wasserstein")
+        apart = sum(abs(_at(before.quantiles, level) - _at(now.quantiles, level)) for level in levels) / size
+        if before.mean is not None and now.mean is not None:
+            apart = max(
+                apart, abs(before.mean - now.mean)
+            )  # it is never less; of 0 and 1 quantiles tell little
+        return Distance(apart / before.std, "wasserstein")
     if before.categories and now.categories:
         return Distance(_jensen_shannon(_shares(before), _shares(now)), "jensen_shannon")
     return None
