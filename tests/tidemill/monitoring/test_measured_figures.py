@@ -36,6 +36,15 @@ def test_each_figure_of_a_run_is_said():
     assert measured(RESULTS) == SAID
 
 
+def test_a_distance_that_chance_alone_may_bring_is_said_to_be_one():
+    wind = {"name": "wind", "value": 0.16, "threshold": 0.1, "drifted": False}
+    said = measured({"data_drift": {"columns": [wind]}, "prediction_drift": {**wind, "name": "score"}})
+    assert said["largest drift"] == "wind 0.16 (drifted from 0.1), within chance"
+    assert said["drift of answers"] == "score 0.16 (alert at 0.1), within chance"
+    told = measured({"prediction_drift": {**wind, "drifted": True}})["drift of answers"]
+    assert told == "wind 0.16 (alert at 0.1)"
+
+
 def test_a_run_that_judged_nothing_has_no_figures():
     assert measured({"rows_by_version": {}, "min_rows": 500}) == {}
     nothing = {"metric": "roc_auc", "value": None, "expected": 0.7}
