@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tidemill.clock import parse_duration
 from tidemill.features.project_features import feature_names
 from tidemill.project import Project, load_project
 from tidemill.quickstart.init_options import InitOptions
@@ -56,8 +57,37 @@ def turning() -> pl.DataFrame:
     return frame.with_columns(at, pl.Series("above", [int(label) for _, label in rows]))
 
 
+def shares() -> pl.DataFrame:
+    """Return ten shares' days of 2013 to 2018, and whether each moves more than 1 % on the next trading day.
+
+    River brings the table. Its five years are squeezed into one, so that a trading day takes seven hours and
+    a hold-out of a fortnight has 48 of them.
+    """
+    package = find_spec("river.datasets")
+    assert package is not None
+    assert package.origin is not None
+    days = pl.read_csv(Path(package.origin).parent / "sp500.csv.gz").drop("next_day_return")
+    step = timedelta(days=365) / days.height
+    first = datetime(2013, 1, 1, tzinfo=UTC)
+    at = pl.Series("at", [first + step * number for number in range(days.height)], pl.Datetime("us", "UTC"))
+    rows = days.with_columns(at).unpivot(index=["date", "at"], variable_name="share", value_name="moved")
+    size, of_share = pl.col("moved").abs(), "share"
+    rows = rows.sort("share", "at").with_columns(
+        week=size.rolling_mean(5).over(of_share),
+        month=size.rolling_mean(21).over(of_share),
+        largest=size.rolling_max(21).over(of_share),
+        trend=pl.col("moved").rolling_mean(21).over(of_share),
+        weekday=pl.col("date").str.to_date().dt.weekday(),
+        jumps=(size.shift(-1).over(of_share) > 1).cast(pl.Int64),
+    )
+    market = rows.group_by("at").agg(market=pl.col("moved").mean(), restless=pl.col("moved").abs().mean())
+    rows = rows.join(market, on="at").drop_nulls().sort("at", "share")
+    return rows.drop("date")
+
+
 WORLDS: dict[str, tuple[Callable[[], pl.DataFrame], InitOptions]] = {
     "the plane that turns": (turning, InitOptions("above", task="binary", time="at")),
+    "shares": (shares, InitOptions("jumps", task="binary", time="at", labels_after="7h")),
     "weather": (weather, InitOptions("wet", task="binary", time="at", labels_after="6h")),
 }
 
@@ -71,7 +101,7 @@ def world(name: str, folder: Path) -> Project:
     draft = draft_project(path.stem, str(path), folder, options)
     write_draft(draft, path.with_suffix(""))
     project = load_project(path.with_suffix(""))
-    lag = _AHEAD if options.labels_after else timedelta(0)
+    lag = timedelta(0) if options.labels_after is None else parse_duration(options.labels_after)
     known = rows.with_columns(label_known_at=pl.col("at") + lag)
     project.dataset_path.parent.mkdir(parents=True, exist_ok=True)
     known.write_parquet(project.dataset_path)
