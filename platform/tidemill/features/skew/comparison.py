@@ -5,7 +5,7 @@ those of all batches become findings (`tidemill.features.skew.skew_summary`). So
 compared in the memory of one batch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -18,6 +18,7 @@ from tidemill.features.skew.diagnosis import (
     OnDemandSource,
     explain_computed,
     explain_view,
+    is_behind,
     served_column,
 )
 from tidemill.features.skew.provenance import Provenance, Source
@@ -77,9 +78,15 @@ def compare_batch(
     counts: list[pl.DataFrame] = []
     found: list[pl.DataFrame] = []
     explained: dict[str, Diagnosis] = {}
+    early: dict[str, pl.Series] = {}
     for source in origins.views:
         features = [name for name in source.features if name not in left_out]
-        standing = rows.select(_standing(source, origins).alias("standing"))["standing"]
+        early[source.name] = (
+            _any_early(rows, [early[name] for name in source.reads if name in early])
+            if isinstance(source, OnDemandSource)
+            else _early(rows, source, origins, features, tolerance)
+        )
+        standing = rows.select(_standing(source, origins, early[source.name]).alias("standing"))["standing"]
         standings = {name: _of_feature(standing, rows, name, source, origins) for name in features}
         counts += _counts(days, rows["at"], standings, source.name)
         differs = differences(rows, features, tolerance).select(
@@ -162,17 +169,38 @@ def _differs(name: str, tolerance: float) -> pl.Expr:
     return apart.fill_null(False) | (served.is_null() != expected.is_null())
 
 
-def _standing(source: Source | OnDemandSource, origins: Provenance) -> pl.Expr:
+def _early(
+    rows: pl.DataFrame, source: Source, origins: Provenance, features: Sequence[str], tolerance: float
+) -> pl.Series:
+    """Return which rows are so late that the store may not know yet what training will see.
+
+    Where no view has a TTL, nothing but its newest row tells how far the store reaches, and that may be years
+    ago. There what was served tells: the newest value of the key is no skew so far, and an older one is,
+    whatever else comes.
+    """
+    end = origins.end_of(source)
+    late = rows["at"] > end if end is not None else rows["at"].is_null()
+    if origins.has_ttl or not features or not late.any():
+        return late
+    asked = rows.filter(late)
+    agrees = ~differences(asked, features, tolerance).select(pl.any_horizontal(pl.all()).alias("any"))["any"]
+    return late.scatter(late.arg_true(), ~(agrees | is_behind(asked, source)))
+
+
+def _any_early(rows: pl.DataFrame, early: Sequence[pl.Series]) -> pl.Series:
+    """Return which rows are too late for one of the views that a view computes from."""
+    return rows.select(pl.any_horizontal(pl.lit(False), *map(pl.lit, early)).alias("early"))["early"]
+
+
+def _standing(source: Source | OnDemandSource, origins: Provenance, early: pl.Series) -> pl.Expr:
     """Return whether a row can be compared, and if not, why not."""
     unresolved = pl.any_horizontal(
         pl.lit(False), *(pl.col("unresolved").list.contains(key) for key in origins.keys_of(source))
     )
-    end = origins.end_of(source)
-    early = pl.lit(False) if end is None else pl.col("at") > pl.lit(end)
     return (
         pl.when(unresolved)
         .then(pl.lit(UNRESOLVED))
-        .when(early)
+        .when(pl.lit(early))
         .then(pl.lit(EARLY))
         .otherwise(pl.lit(COMPARED))
     )

@@ -24,7 +24,15 @@ from tidemill.features.offline.asof import History, point_in_time_join, utc_mome
 from tidemill.features.skew.comparable_values import as_number, is_list, is_text
 from tidemill.features.skew.provenance import OnDemandSource, Provenance, Source
 
-__all__ = ["CAUSES", "Diagnosis", "OnDemandSource", "explain_computed", "explain_view", "served_column"]
+__all__ = [
+    "CAUSES",
+    "Diagnosis",
+    "OnDemandSource",
+    "explain_computed",
+    "explain_view",
+    "is_behind",
+    "served_column",
+]
 
 CAUSES = (
     "late data",
@@ -79,12 +87,7 @@ def explain_view(rows: pl.DataFrame, source: Source, differs: pl.DataFrame, comp
         compared: which rows can be compared.
     """
     any_differs = differs.select(pl.any_horizontal(pl.all()).alias("any"))["any"]
-    history = _history(source.history, rows, source.features)
-    asked = rows.select(
-        pl.col("at"),
-        pl.col("^key\\..*$"),
-        _fingerprint([(_as_stored(n), rows.schema[served_column(n)]) for n in source.features]),
-    )
+    history, asked = _history(source.history, rows, source.features), _asked(rows, source)
     expected = point_in_time_join(asked, "at", [_expected(source.history, history)])
     served = point_in_time_join(asked.filter(any_differs), "at", [_served(source.history, history)])
     event = pl.Series("served", [None] * rows.height, dtype=_MOMENT)
@@ -103,6 +106,24 @@ def explain_view(rows: pl.DataFrame, source: Source, differs: pl.DataFrame, comp
         view=pl.select(pl.when(pl.lit(any_differs)).then(pl.lit(source.name)).alias("view"))["view"],
         known=facts["known"],
         served=facts["served"],
+    )
+
+
+def is_behind(rows: pl.DataFrame, source: Source) -> pl.Series:
+    """Return which rows got an older value than the newest of their key, or none where there is one."""
+    history, asked = _history(source.history, rows, source.features), _asked(rows, source)
+    known = point_in_time_join(asked, "at", [_expected(source.history, history)])["known"]
+    served = point_in_time_join(asked, "at", [_served(source.history, history)])["served"]
+    missing = rows.select(pl.col("flags").list.contains(f"missing:{source.name}"))["flags"]
+    return ((served < known) | (missing & known.is_not_null())).fill_null(False)
+
+
+def _asked(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """Return moment, keys and a hash of what was served of a view."""
+    return rows.select(
+        pl.col("at"),
+        pl.col("^key\\..*$"),
+        _fingerprint([(_as_stored(n), rows.schema[served_column(n)]) for n in source.features]),
     )
 
 

@@ -54,6 +54,11 @@ class Provenance:
         """Feature → view."""
         return {name: each.name for each in self.views for name in each.features}
 
+    @property
+    def has_ttl(self) -> bool:
+        """Whether the rows of any view expire."""
+        return any(each.history.ttl for each in self.sources)
+
     def keys_of(self, origin: Source | OnDemandSource) -> tuple[str, ...]:
         """Return the join keys and request fields that a view's features depend on."""
         if isinstance(origin, Source):

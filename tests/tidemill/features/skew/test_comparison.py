@@ -181,6 +181,21 @@ def test_what_is_later_than_the_offline_store_or_unresolved_is_no_skew():
     assert found.expected_null == 1
 
 
+def test_a_view_whose_values_never_expire_is_judged_later_than_its_newest_row_by_what_was_served():
+    rows = batch(
+        ("JFK", 90, (9.0, 0.9), (9.0, 0.9), []),  # the newest there is
+        ("JFK", 89, (8.0, 0.8), (9.0, 0.9), []),  # an older one
+        ("JFK", 92, (None, None), (9.0, 0.9), ["missing:weather"]),
+        ("JFK", 93, (9.5, 0.9), (9.0, 0.9), []),  # perhaps of a row that is still to come
+    )
+    history = [("JFK", 1, 8.0, 0.8, 1), ("JFK", 2, 9.0, 0.9, 2)]
+    found = compare(rows, weather(history))["wind"]
+    assert (found.rows, found.differing, found.not_comparable_yet) == (3, 2, 1)
+    assert {cause.name for cause in found.causes} == {"stale materialisation", "missing"}
+    found = compare(rows, weather(history, timedelta(hours=300)))["wind"]
+    assert (found.rows, found.differing, found.not_comparable_yet) == (0, 0, 4)
+
+
 def test_the_beginning_is_that_of_the_latest_stretch_of_days():
     def day(number, differing, rows=10):
         return [
