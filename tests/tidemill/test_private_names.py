@@ -66,9 +66,10 @@ def _sets(value: object, name: str) -> bool:
 
 
 @cache
-def modules() -> list[tuple[str, ast.Module]]:
+def modules() -> list[tuple[str, list[ast.AST]]]:
+    """Return each module of ours with its parts."""
     return [
-        (file.relative_to(LIBRARY).as_posix(), ast.parse(file.read_text()))
+        (file.relative_to(LIBRARY).as_posix(), list(ast.walk(ast.parse(file.read_text()))))
         for file in sorted(LIBRARY.rglob("*.py"))
     ]
 
@@ -100,10 +101,10 @@ def test_every_private_module_lists_its_names_once_and_says_why():
 def test_no_other_module_imports_a_name_that_is_listed_as_private():
     listed = {path: module for module, path, _ in COLLECTED}
     wrong = []
-    for file, tree in modules():
+    for file, nodes in modules():
         if Path(file).name.startswith("private_"):
             continue
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.ImportFrom) and not node.level:
                 wrong += [
                     f"{file}:{node.lineno}: {node.module}.{alias.name} belongs to {module}"
@@ -116,36 +117,28 @@ def test_no_other_module_imports_a_name_that_is_listed_as_private():
 def test_names_with_an_underscore_of_engines_are_used_in_private_modules_alone():
     wrong = [
         f"{file}:{number}: {text}"
-        for file, tree in modules()
+        for file, nodes in modules()
         if not Path(file).name.startswith("private_")
-        for number, text in _foreign_underscores(tree)
+        for number, text in _foreign_underscores(nodes)
     ]
     assert wrong == []
 
 
-def _foreign_underscores(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def _foreign_underscores(nodes: list[ast.AST]) -> Iterator[tuple[int, str]]:
     """Yield attributes with an underscore that the module does not define, and imports of such names."""
     own = {
-        *(n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)),
-        *(
-            n.name
-            for n in ast.walk(tree)
-            if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        ),
-        *(
-            n.target.id
-            for n in ast.walk(tree)
-            if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)
-        ),
+        *(n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)),
+        *(n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)),
+        *(n.target.id for n in nodes if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)),
         *PYTHONS_OWN,
     }
     only_types = {
         id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for node in nodes
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and _is_private(node.attr) and node.attr not in own:
             yield node.lineno, ast.unparse(node)
         if isinstance(node, ast.ImportFrom) and not node.level and id(node) not in only_types:
