@@ -5,6 +5,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tidemill.monitoring.drift.distances import wasserstein
+from tidemill.threads import one_thread_to_compute
 
 __all__ = ["element_matrix", "is_list", "list_distance", "norms"]
 
@@ -81,7 +82,9 @@ def list_distance(before: Floats, now: Floats) -> float:
     step = max(1, -(-before.shape[1] // _MOST))
     of_elements = [_distance(before[:, place], now[:, place]) for place in range(0, before.shape[1], step)]
     of_norms = _distance(np.linalg.norm(before, axis=1), np.linalg.norm(now, axis=1))
-    return max(of_norms, float(np.mean(of_elements)), *_along_lines(before, now, step))
+    with one_thread_to_compute():
+        along_lines = _along_lines(before, now, step)
+    return max(of_norms, float(np.mean(of_elements)), *along_lines)
 
 
 def _along_lines(before: Floats, now: Floats, step: int) -> tuple[float, float]:
