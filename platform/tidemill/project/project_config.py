@@ -222,6 +222,13 @@ class ProjectConfig(BaseModel):
         """What a decision of all gates together does: that of the strictest one."""
         return strictest((self.gate.mode, *(one.mode for one in self.gates)))
 
+    @property
+    def gate_columns(self) -> tuple[str, ...]:
+        """The columns by which gates group rows: a hold-out keeps them beside the features."""
+        asked = [one for one in self.gates if one.mode != "off"]
+        named = [getattr(one, "columns", ()) or (getattr(one, "column", None),) for one in asked]
+        return tuple(dict.fromkeys(name for each in named for name in each if name is not None))
+
     @model_validator(mode="before")
     @classmethod
     def _choose_split(cls, given: Any) -> Any:

@@ -1,6 +1,6 @@
 """Read the training set: the rows whose label is known, with their features as numbers, text and lists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ class LabelledRows(NamedTuple):
 
     rows: pl.DataFrame
     """In order of time, where there is one: time, label, when it was known, group; then the features as
-    Float64, String, or Array of Float64."""
+    Float64, String, or Array of Float64; then the columns by which gates group rows, as they are."""
     without_label: int
     """Number of rows left out: their label should be known, but is null."""
     wrong: Labels
@@ -63,7 +63,8 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
         missing = [name for name in (*about, *features) if name not in schema]
         if missing:
             raise TrainingError(f"{path} lacks the columns {', '.join(missing)}", hint=hint)
-        scan = scan.select(literal_names(dict.fromkeys((*about, *features))))
+        beside = _kept_for_gates(project, schema, {*about, *features})
+        scan = scan.select(literal_names(dict.fromkeys((*about, *features, *beside))))
         scan = scan.filter(known_at(as_of, dataset.time, dataset.label_known))
         if dataset.time is not None:
             scan = scan.sort(literal_name(dataset.time), maintain_order=True)
@@ -89,6 +90,17 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
         )
     infinite = {name: int(_infinite(known[name]).sum()) for name in features}
     return LabelledRows(rows, empty, labels, {name: count for name, count in infinite.items() if count})
+
+
+def _kept_for_gates(project: Project, there: Container[str], known: Container[str]) -> list[str]:
+    """Return the further columns by which gates group rows; none that is personal."""
+    names = [name for name in project.config.gate_columns if name in there and name not in known]
+    if not names:
+        return []
+    from tidemill.features.personal_fields import declared_columns  # loads Feast
+
+    personal = declared_columns(project)
+    return [name for name in names if name not in personal]
 
 
 def _check_types(project: Project, rows: pl.DataFrame) -> None:

@@ -145,7 +145,8 @@ class Judged:
         if name not in rows.columns:
             raise DataError(
                 f"the hold-out has no column {name!r}: its columns are {', '.join(rows.columns)}",
-                hint="name one of these in the entry under gates in params.yaml",
+                hint="name one of these under gates in params.yaml; or, if the training set has it, train "
+                "again: a version keeps the columns that gates name then",
             )
         from tidemill.features.personal_fields import declared_columns  # loads Feast, which few gates need
 
