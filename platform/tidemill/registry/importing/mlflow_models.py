@@ -37,6 +37,7 @@ from tidemill.registry.versions.model_signature import (
     with_arrays,
     with_types,
 )
+from tidemill.registry.versions.original_models import without_progress_bars
 from tidemill.tasks.task import Task
 from tidemill.training.tracking.private_mlflow import artifact_repository
 
@@ -193,6 +194,7 @@ def _with_code(
                 except ModelUnsafe:  # it is served as it is
                     return replace(of_pyfunc(folder, estimator, what), **about_estimator(estimator))
             model = mlflow.pyfunc.load_model(path)
+            without_progress_bars()
     except ImportError as error:
         raise RegistryError(
             f"{folder} needs a package that is not installed: {error}",

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -36,7 +37,7 @@ from tidemill.training.feature_table import column_names
 from tidemill.training.fitting.private_skops import UntrustedTypesFoundException, load, types_in
 from tidemill.training.fitting.trusted_types import untrusted
 
-__all__ = ["read_original"]
+__all__ = ["read_original", "without_progress_bars"]
 
 _log = logging.getLogger(__name__)
 _BROKEN = (
@@ -162,6 +163,13 @@ def _by_estimator(version: str, given: ModelSignature, estimator: Any, kind: Kin
     return given.scorer(version, lambda rows: given.task.answers(estimator, rows), kind, estimator)
 
 
+def without_progress_bars() -> None:
+    """Keep Keras, if a model has loaded it, from writing a progress bar at each prediction."""
+    config: Any = getattr(sys.modules.get("keras"), "config", None)
+    if hasattr(config, "disable_interactive_logging"):  # since Keras 3
+        config.disable_interactive_logging()
+
+
 def _pickled(folder: Path, version: str, given: ModelSignature, flavors: Mapping[str, Any]) -> Scorer:
     _log.warning("version %s is loaded from a pickle, which can execute code: the project trusts it", version)
     try:
@@ -176,6 +184,7 @@ def _pickled(folder: Path, version: str, given: ModelSignature, flavors: Mapping
                     return _by_estimator(version, given, estimator, "pyfunc")
             types = column_types(read_description(folder))
             model = mlflow.pyfunc.load_model(path)
+            without_progress_bars()
     except RegistryError:
         raise
     except Exception as error:  # a pickle can raise anything

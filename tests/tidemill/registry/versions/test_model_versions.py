@@ -2,9 +2,11 @@
 
 import shutil
 import sqlite3
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow.sklearn
 import numpy as np
@@ -29,7 +31,7 @@ from tidemill.registry.versions.model_versions import (
     load_scorer,
 )
 from tidemill.registry.versions.new_versions import register
-from tidemill.registry.versions.original_models import read_original
+from tidemill.registry.versions.original_models import read_original, without_progress_bars
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -236,3 +238,12 @@ def test_a_registry_that_is_ill_is_not_without_a_champion(registered):
     with pytest.raises(RegistryError, match="cannot read small-model champion") as refused:
         get_version(registered, "champion")
     assert not isinstance(refused.value, ModelNotFound)
+
+
+def test_keras_writes_no_progress_bar_at_each_prediction(monkeypatch):
+    without_progress_bars()  # where nothing has loaded it
+    told: list[str] = []
+    config = SimpleNamespace(disable_interactive_logging=lambda: told.append("quiet"))
+    monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(config=config))
+    without_progress_bars()
+    assert told == ["quiet"]
