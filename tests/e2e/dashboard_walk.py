@@ -1,7 +1,6 @@
 """Every page of the dashboard in a real browser, over the workspace of a demo that has ended."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -13,12 +12,12 @@ from urllib.parse import urlsplit
 
 from starlette.routing import compile_path
 
+from tests.headless_chromium import open_chromium
 from tests.tidemill.dashboard.tracking_proxy.test_plain_mlflow import wait_until_it_answers
 from tidemill.dashboard.app import make_pages
 from tidemill.dashboard.page import permissions
 from tidemill.serving.runtime.network import free_port
 
-CHROMIUM = shutil.which("chromium")
 AXE = os.environ.get("AXE_CORE")  # …/node_modules/axe-core
 VIEWS = tuple((wide, scheme) for wide in (360, 1440) for scheme in ("light", "dark"))
 MOST_BYTES = 200_000
@@ -145,7 +144,8 @@ class Walk:
         return next((kind for kind, form in self._kinds.items() if form.fullmatch(urlsplit(path).path)), None)
 
     def _failed(self, request: Any) -> None:
-        if not request.url.endswith("/events"):  # the stream ends when the page is left
+        left = urlsplit(request.url).path in ("/events", "/static/icon.svg")  # both end with their page
+        if not (left and request.failure == "net::ERR_ABORTED"):
             self._said.append(f"failed: {request.url} {request.failure}")
 
     def _finished(self, request: Any) -> None:
@@ -155,12 +155,8 @@ class Walk:
 
 def walk(workspace: Path) -> None:
     """Walk the dashboard over a workspace; fail with what is wrong with each page."""
-    from playwright.sync_api import sync_playwright
-
-    with dashboard_of(workspace) as address, sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with dashboard_of(workspace) as address, open_chromium() as browser:
         walk = Walk(address, browser)
         walk.all()
-        browser.close()
     assert not walk.faults, walk.faults
     assert not walk.missed(), walk.missed()

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.headless_chromium import CHROMIUM
 from tests.tidemill.cli.one_process import run_each
 
 from .conftest import run, tidemill, wait_for
-from .dashboard_walk import CHROMIUM, walk
+from .dashboard_walk import walk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

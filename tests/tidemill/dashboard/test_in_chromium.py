@@ -1,7 +1,6 @@
 """In a real browser: pages refresh what changed, leave alone what somebody works in, and break no policy."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.headless_chromium import CHROMIUM, open_chromium
 from tests.tidemill.dashboard.conftest import PARAMS
 from tests.tidemill.dashboard.pages.serving.test_serving_pages import job
 from tests.tidemill.dashboard.tracking_proxy.test_plain_mlflow import wait_until_it_answers
@@ -18,7 +18,6 @@ from tidemill.serving.runtime.network import free_port
 from tidemill.state import open_state
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
-CHROMIUM = shutil.which("chromium")
 PAGE = "/models/parcel-delay/serving"
 
 
@@ -57,16 +56,19 @@ def server(tmp_path_factory, hanging):
         process.wait()
 
 
-@pytest.fixture
-def browser():
+@pytest.fixture(scope="module")
+def chromium():
     if CHROMIUM is None:
         pytest.skip("needs Chromium (on Debian: apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with open_chromium() as made:
         yield made
-        made.close()
+
+
+@pytest.fixture
+def browser(chromium):
+    yield chromium
+    for context in chromium.contexts:
+        context.close()
 
 
 def add_job(state, number):

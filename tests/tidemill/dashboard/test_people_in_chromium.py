@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ import uvicorn
 from argon2 import PasswordHasher
 from sqlalchemy import delete
 
+from tests.headless_chromium import CHROMIUM, open_chromium
 from tests.tidemill.dashboard.conftest import PARAMS
 from tests.tidemill.dashboard.door.test_openid_login import ADA, provider_at, real, write_file
 from tests.tidemill.dashboard.test_login import WORDS, MovingClock
@@ -30,7 +30,6 @@ from tidemill.serving.runtime.network import free_port
 from tidemill.settings import Settings
 from tidemill.state.tables import Alert, GateDecision, LoginSession, MonitorRun, Promotion
 
-CHROMIUM = shutil.which("chromium")
 AXE = os.environ.get("AXE_CORE")  # …/node_modules/axe-core
 MODEL = "/models/parcel-delay"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -133,12 +132,8 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with open_chromium() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from tests.headless_chromium import LEAN
 from tidemill.cli.main import app
 from tidemill.registry.versions.model_versions import load_scorer
 from tidemill.registry.versions.new_versions import register
@@ -101,7 +102,12 @@ def shown(folder, profile):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
-    flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"]
+    flags += [
+        "--disable-background-networking",
+        "--disable-component-update",
+        LEAN,
+        f"--user-data-dir={profile}",
+    ]
     page = ["--virtual-time-budget=20000", "--dump-dom", f"http://127.0.0.1:{server.server_port}/index.html"]
     try:
         done = subprocess.run([CHROMIUM, *flags, *page], capture_output=True, text=True, timeout=120)
