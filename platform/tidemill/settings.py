@@ -40,6 +40,12 @@ class Secret:
     __str__ = __repr__
 
 
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("it must be true or false")
+    return text == "true"
+
+
 def _setting(name: str, default: Any = None, read: Callable[[str], Any] = str, *, shown: bool = True) -> Any:
     """Return a field that is read from the environment, unless it is given."""
 
@@ -197,6 +203,10 @@ class Settings:
 
     ray_job: str | None = _setting("RAY_JOB")
     """File with the chart's template of RayJobs (``kubernetes`` in ``params.yaml``)."""
+
+    hand_over_turns: bool = _setting("HAND_OVER_TURNS", False, _truth)
+    """Whether turns that people ask for here are left to the controller, which makes RayJobs of them where
+    ``kubernetes.turns`` in ``params.yaml`` says so; set by the chart."""
 
     actor: str | None = _setting("ACTOR")
     """Who acts, for the records; default: the name of the logged-in user."""

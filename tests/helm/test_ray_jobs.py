@@ -90,3 +90,24 @@ def test_what_kuberay_would_refuse_would_be_found(template: Manifest):
     ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**job, "spec": {**job["spec"], **wrong}}, RAY_JOB)
+
+
+def test_turns_that_people_ask_for_are_left_to_a_controller_that_makes_jobs(render: Render):
+    def told(controller: bool) -> set[str]:
+        made = render(
+            {
+                "secrets": SECRETS,
+                "rayJobs": {"enabled": True, "node": POD},
+                **({} if controller else {"controller": {"enabled": False}}),
+            }
+        )
+        pods = {
+            one["metadata"]["labels"]["app.kubernetes.io/component"]: one["spec"]["template"]["spec"]
+            for one in made
+            if one["kind"] == "Deployment"
+        }
+        flag = {"name": "TIDEMILL_HAND_OVER_TURNS", "value": "true"}
+        return {name for name, pod in pods.items() if flag in pod["containers"][0]["env"]}
+
+    assert told(controller=True) == {"controller", "dashboard"}
+    assert told(controller=False) == set(), "nobody would make them"

@@ -28,8 +28,8 @@ class KubernetesConfig(Section):
     """Where the controller of a cluster has work done; without a cluster it means nothing."""
 
     turns: WorkPlace = "local"
-    """Policies' turns: ``local``, in the controller's pod; ``rayjob``, each on a Ray cluster of its own;
-    ``cluster``, on the RayCluster that ``cluster`` names."""
+    """Turns: ``local``, in the pod of the controller, or of who asks for one; ``rayjob``, each on a Ray
+    cluster of its own; ``cluster``, on the RayCluster that ``cluster`` names."""
     scoring: WorkPlace = "local"
     """Scheduled batch scoring, in the same way."""
     cluster: str | None = Field(default=None, pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=63)

@@ -103,6 +103,7 @@ def _turn(
     from tidemill.registry.history.serving_history import read_decision
     from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
     from tidemill.retraining.by_hand.resumed_turn import resume_turn
+    from tidemill.retraining.handed_over.recorded_turns import begin_turn, hands_over
     from tidemill.retraining.questions import raise_needed
     from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn
     from tidemill.retraining.turn_steps import same_data
@@ -113,6 +114,14 @@ def _turn(
     project = attach(project)
     state = open_state(project.state_url)
     who = project.settings.who
+
+    def request() -> TurnRequest:
+        at = moment_by_hand(project, state, wished)
+        return TurnRequest(at, reason, who, promote=promote, params=overrides)
+
+    if resumed is None and hands_over(project):
+        _tell_handed_over(begin_turn(project, state, request()), json)
+        return
     with progress() as tell:
 
         def listen(event: TurnEvent) -> None:
@@ -121,9 +130,7 @@ def _turn(
         if resumed is not None:
             turn = resume_turn(project, state, resumed or None, who, listen)
         else:
-            at = moment_by_hand(project, state, wished)
-            request = TurnRequest(at, reason, who, promote=promote, params=overrides)
-            turn = make_turn(project, state, request, listen)
+            turn = make_turn(project, state, request(), listen)
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None
     changed = _uncommitted(project, turn.version)
     same = same_data(state, turn, (turn.inputs or {}).get("data"))
@@ -166,6 +173,17 @@ def _turn(
             f"the gate refused version {turn.version} of {turn.model}",
             hint=f"tidemill models show {turn.model} {turn.version}",
         )
+
+
+def _tell_handed_over(turn: "Turn", json: bool) -> None:
+    """Say who makes a turn that was only recorded here."""
+
+    def render(console: "Console") -> None:
+        said = f"{turn.id} is on record: the controller makes a RayJob of it in its next round"
+        console.print(said, soft_wrap=True)
+        console.print("  next: tidemill status")
+
+    emit({"turn": turn.id, "status": turn.status, "model": turn.model}, json, render)
 
 
 def _facts(turn: "Turn", decision: "GateDecision | None", changed: list[str] | None) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from pathlib import Path
 from tidemill.errors import TurnInProgress
 from tidemill.kubernetes.ray_jobs.cluster_jobs import ClusterJobs, JobState
 from tidemill.kubernetes.ray_jobs.ray_job_manifest import job_name
-from tidemill.kubernetes.ray_jobs.recorded_turns import (
+from tidemill.project import Project
+from tidemill.retraining.handed_over.recorded_turns import (
     begin_turn,
     cancelled_because,
     give_up_turn,
     is_being_made,
     running_turns,
 )
-from tidemill.project import Project
 from tidemill.retraining.turn import TurnRequest
 from tidemill.state import State
 from tidemill.state.tables import Turn

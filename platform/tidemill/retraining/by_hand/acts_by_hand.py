@@ -104,11 +104,16 @@ def _answer(project: Project, state: State, asked: Asked) -> dict[str, Any]:
 def _retrain(project: Project, state: State, asked: Asked) -> dict[str, Any]:
     from tidemill.clock import parse_moment
     from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
+    from tidemill.retraining.handed_over.recorded_turns import begin_turn, hands_over
     from tidemill.retraining.turn import TurnRequest, make_turn
 
     given = parse_moment(asked["as_of"]) if asked.get("as_of") else None
     at = moment_by_hand(project, state, given)
-    turn = make_turn(project, state, TurnRequest(at, asked["reason"], asked["actor"]), _listen)
+    request = TurnRequest(at, asked["reason"], asked["actor"])
+    if hands_over(project):
+        turn = begin_turn(project, state, request)
+    else:
+        turn = make_turn(project, state, request, _listen)
     return {"turn": turn.id, "status": turn.status}
 
 

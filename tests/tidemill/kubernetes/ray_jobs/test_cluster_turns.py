@@ -20,11 +20,12 @@ from tidemill.kubernetes.ray_jobs import cluster_turns
 from tidemill.kubernetes.ray_jobs.cluster_jobs import ClusterJobs
 from tidemill.kubernetes.ray_jobs.cluster_scoring import ClusterScoring
 from tidemill.kubernetes.ray_jobs.cluster_turns import ClusterTurns
-from tidemill.kubernetes.ray_jobs.recorded_turns import begin_turn, running_turns
 from tidemill.project import Project, load_project
 from tidemill.project.kubernetes_config import KubernetesConfig
+from tidemill.retraining.by_hand.acts_by_hand import do
 from tidemill.retraining.cancelling.cancelled_turns import cancel_turn
 from tidemill.retraining.controller import Controller, Elsewhere
+from tidemill.retraining.handed_over.recorded_turns import begin_turn, hands_over, running_turns
 from tidemill.retraining.turn import TurnRequest, turn_lock
 from tidemill.settings import Settings
 from tidemill.state import open_state
@@ -176,6 +177,24 @@ def test_the_job_of_a_cancelled_turn_is_deleted_at_once(shop: Shop, caplog):
     assert shop.names == []
     assert "cancelled by ada in step data: the labels are wrong" in caplog.text
     assert shop.turn(turn.id).status == "cancelled"
+
+
+def test_a_turn_that_a_person_asks_for_becomes_a_job_in_the_next_round(shop: Shop):
+    params = shop.project.root / "params.yaml"
+    params.write_text(
+        yaml.safe_dump(yaml.safe_load(params.read_text()) | {"kubernetes": {"turns": "rayjob"}})
+    )
+    project = load_project(shop.project.root, Settings(hand_over_turns=True))
+    asked = {"act": "retrain", "reason": "r", "actor": "ada"}
+    done = do(project, shop.state, asked)["done"]
+    assert done["status"] == "running"
+    assert shop.names == []
+    attend(shop, shop.turns())
+    assert shop.names == [done["turn"].replace("_", "-")]
+    assert shop.turn(done["turn"]).actor == "ada"
+    again = do(project, shop.state, asked)
+    assert again["error"]["kind"] == "TurnInProgress"
+    assert not hands_over(load_project(project.root, Settings())), "where the installation does not say so"
 
 
 def test_the_controller_makes_no_turn_itself_while_the_api_is_away(shop: Shop):

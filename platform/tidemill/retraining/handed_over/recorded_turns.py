@@ -1,4 +1,4 @@
-"""Turns that the controller records and another process makes: begun here, and given up here."""
+"""Turns that one process records and another one makes: begun here, and given up here."""
 
 from sqlalchemy import select
 
@@ -10,7 +10,12 @@ from tidemill.state import State
 from tidemill.state.claims import is_claimed
 from tidemill.state.tables import Turn
 
-__all__ = ["begin_turn", "cancelled_because", "give_up_turn", "is_being_made", "running_turns"]
+__all__ = ["begin_turn", "cancelled_because", "give_up_turn", "hands_over", "is_being_made", "running_turns"]
+
+
+def hands_over(project: Project) -> bool:
+    """Return whether turns that people ask for here are left to the controller, as RayJobs."""
+    return project.settings.hand_over_turns and project.config.kubernetes.turns != "local"
 
 
 def begin_turn(project: Project, state: State, request: TurnRequest) -> Turn:

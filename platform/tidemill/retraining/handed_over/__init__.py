@@ -1,0 +1,1 @@
+"""Turns that one process records and another one makes, as a RayJob."""
