@@ -196,6 +196,18 @@ def monitor_runs(records: Records, model: str, last: int) -> list[Row]:
     return records.select("monitor_runs", of, model, order="at DESC, id DESC", limit=last)
 
 
+def kpis_of(records: Records, model: str, version: str) -> list[dict[str, Any]]:
+    """Return the last value of each KPI that monitors measured of a version, among its last 200 runs."""
+    of = "model = ? AND version = ?"
+    found: dict[str, dict[str, Any]] = {}
+    for run in records.select("monitor_runs", of, model, version, order="at DESC, id DESC", limit=200):
+        if kpi := (run.results or {}).get("kpi"):
+            facts = {name: kpi.get(name) for name in ("name", "value", "standard_error", "rows")}
+            about = {"monitor": run.monitor, "from": run.window_start, "to": run.window_end}
+            found.setdefault(str(kpi.get("name")), {**facts, **about})
+    return list(found.values())
+
+
 def last_monitor_runs(records: Records, model: str) -> list[Row]:
     """Return the latest run of each monitor, by its name."""
     of = "model = ? AND monitor = ? AND verdict <> 'external'"

@@ -111,6 +111,7 @@ def fill(session):
         results={
             "findings": [{"kind": "quality", "message": WHY}],
             "quality": {"metric": "roc_auc", "value": 0.70341, "expected": 0.75124},
+            "kpi": {"name": "profit", "value": 3.25, "standard_error": 0.125, "rows": 1200},
             "unjudged": {"estimated_quality": WHY},
         },
         report_path="reports/weekly/2013-05-08.html", at=NOW,
@@ -291,6 +292,12 @@ def test_a_moved_project_is_read(root: Path, tmp_path: Path):
     moved = shutil.copytree(root, tmp_path / "elsewhere", ignore=shutil.ignore_patterns("*.lock"))
     assert [one.version for one in read_registered(open_folder(moved))] == ["2", "1"]
     assert read_champion(open_folder(moved)) == "2"
+
+
+def test_a_version_is_shown_with_its_kpis(root: Path):
+    assert "profit: 3.25 (± 0.12), 1,200 rows to 2013-05-08 12:00" in run(root, "models show champion").stdout
+    [kpi] = json.loads(run(root, "models show 2 --json").stdout)["kpis"]
+    assert (kpi["name"], kpi["value"], kpi["monitor"]) == ("profit", 3.25, "weekly-quality-of-all-the-depots")
 
 
 def test_versions_are_compared_side_by_side(root: Path):

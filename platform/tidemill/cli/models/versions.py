@@ -84,14 +84,16 @@ def models_show(
     """Show one version: metrics, lineage, gate decisions."""
     from tidemill.cli.reading import open_reading
     from tidemill.registry.versions.registry_reader import read_version
-    from tidemill.state.record_queries import gate_decisions
+    from tidemill.state.record_queries import gate_decisions, kpis_of
 
     folder, records = open_reading(project)
     model, version = meant_version(folder, model, version)
     found = read_version(folder, version, model)
     decisions = gate_decisions(records, model, found.version)
     names = ("model", "version", "aliases", "run_id", "metrics", "lineage", "compiled")
-    facts = {name: getattr(found, name) for name in names} | {"gate": [_decided(one) for one in decisions]}
+    kpis = kpis_of(records, model, found.version)
+    gate = [_decided(one) for one in decisions]
+    facts = {name: getattr(found, name) for name in names} | {"gate": gate, "kpis": kpis}
 
     def render(console: "Console") -> None:
         named = " ".join(filter(None, (found.model, found.version, ", ".join(found.aliases))))
@@ -107,6 +109,11 @@ def models_show(
                 table.add_row(name, _plain(value))
             console.print(table)
         console.print(f"compiled: {_compiled(found.compiled)}")
+        for kpi in kpis:
+            rows, until = counted(kpi["rows"], "row"), format_moment(kpi["to"])
+            console.print(
+                f"{kpi['name']}: {kpi['value']:.4g} (± {kpi['standard_error']:.2g}), {rows} to {until}"
+            )
         for d in decisions:
             verdict = "passed" if d.passed else "refused"
             console.print(f"gate {format_moment(d.decided_at)}: {verdict}")
