@@ -59,7 +59,7 @@ ENTRIES = (
         "runs",
         "Models",
         "List runs, show and explain their differences, and stop a search.",
-        ("models.runs", "models.explanations", "models.search_runs"),
+        ("models.runs", "models.explanations", "models.run_import", "models.search_runs"),
         True,
     ),
     Entry("reproduce", "Models", "Fit a version once more, and compare the two.", ("models.reproduction",)),

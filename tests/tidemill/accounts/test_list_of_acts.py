@@ -43,6 +43,7 @@ COMMANDS = {
     "approvals approve": APPROVAL,
     "approvals refuse": APPROVAL,
     "models import": "cli/models/model_import.py:import_",
+    "runs import": "cli/models/run_import.py:import_",
     "models archive": "registry/version_removal.py:_put_on_record",
     "models unarchive": "registry/version_removal.py:_put_on_record",
     "models delete": "registry/version_removal.py:_put_on_record",

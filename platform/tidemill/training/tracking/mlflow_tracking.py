@@ -6,7 +6,7 @@ import re
 import sqlite3
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +39,7 @@ __all__ = [
     "experiment_id",
     "find_runs",
     "kill_orphans",
+    "log_points",
     "log_values",
     "parent_run",
     "quiet_mlflow",
@@ -51,6 +52,7 @@ _log = logging.getLogger(__name__)
 ERROR = "error.txt"
 """File of a run that failed: the whole traceback."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_BATCH = 1000  # MLflow takes no more metrics at once
 _NAME = 200  # MLflow allows 250 characters for names of parameters and runs
 _LOCKED = "database is locked"
 _NOT_A_NAME = re.compile(r"[^/\w.\- :]")
@@ -244,6 +246,13 @@ def log_values(
         metrics=[Metric(key, value, now, 0) for key, value in known.items()],
         params=shown_params(params or {}),
     )
+
+
+def log_points(client: MlflowClient, run_id: str, points: Sequence[tuple[str, float, int, int]]) -> None:
+    """Log values of metrics with their steps and moments (milliseconds since 1970), without NaN."""
+    known = [Metric(_legal(name), value, at, step) for name, value, step, at in points if value == value]
+    for begin in range(0, len(known), _BATCH):
+        client.log_batch(run_id, metrics=known[begin : begin + _BATCH])
 
 
 def _legal(name: str) -> str:

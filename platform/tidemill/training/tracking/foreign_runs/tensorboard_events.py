@@ -1,0 +1,134 @@
+"""Reads the scalars of TensorBoard's event files: TFRecords of protocol buffers.
+
+The messages are those of ``tensorflow/core/util/event.proto`` and ``framework/summary.proto``. Neither
+TensorFlow nor TensorBoard is imported: few fields of four messages are all that is needed.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from tidemill.errors import DataError
+from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point
+
+__all__ = ["event_folders", "read_event_folder", "scalars"]
+
+_FILES = "*tfevents*"
+_LENGTH = struct.Struct("<QI")
+_CHECKSUM = 4
+_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+_DTYPES = {1: "<f", 2: "<d"}
+"""Types of a tensor with one number: DT_FLOAT, DT_DOUBLE."""
+
+
+def event_folders(folder: Path) -> list[Path]:
+    """Return the folders with event files: TensorBoard shows each as a run."""
+    return sorted({file.parent for file in folder.rglob(_FILES) if file.is_file()})
+
+
+def read_event_folder(folder: Path, name: str) -> ForeignRun:
+    """Return the run whose event files lie in a folder.
+
+    Raises:
+        DataError: a file is no event file, or cannot be read.
+    """
+    digest, points = hashlib.sha256(), list[Point]()
+    for file in sorted(folder.glob(_FILES)):
+        try:
+            content = file.read_bytes()
+            points += scalars(content)
+        except (OSError, ValueError, IndexError, struct.error) as error:
+            raise DataError(
+                f"{file} cannot be read as events of TensorBoard: {error}",
+                hint="leave it out, or copy it again",
+            ) from error
+        digest.update(content)
+    return ForeignRun(name, "tensorboard", folder, digest.hexdigest(), points)
+
+
+def scalars(content: bytes) -> Iterator[Point]:
+    """Yield the scalars of an event file; a last record that was not written to its end is left out.
+
+    Raises:
+        ValueError, IndexError, struct.error: it is no event file.
+    """
+    place = 0
+    while place + _LENGTH.size <= len(content):
+        length, _ = _LENGTH.unpack_from(content, place)
+        begin = place + _LENGTH.size
+        place = begin + length + _CHECKSUM
+        if place > len(content):
+            if begin == _LENGTH.size:
+                raise ValueError("it does not begin with a record")
+            return
+        yield from _of_event(content[begin : begin + length])
+
+
+def _of_event(event: bytes) -> Iterator[Point]:
+    seconds, step, values = 0.0, 0, list[bytes]()
+    for number, kind, value in _fields(event):
+        if (number, kind) == (1, _EIGHT):
+            [seconds] = struct.unpack("<d", value)
+        elif (number, kind) == (2, _VARINT):
+            step = int.from_bytes(value, "little", signed=False)
+        elif (number, kind) == (5, _BYTES):
+            values += [one for field, _, one in _fields(value) if field == 1]
+    for one in values:
+        tag, found = "", None
+        for number, kind, value in _fields(one):
+            if (number, kind) == (1, _BYTES):
+                tag = value.decode()
+            elif (number, kind) == (2, _FOUR):
+                [found] = struct.unpack("<f", value)
+            elif (number, kind) == (8, _BYTES):
+                found = _of_tensor(value)
+        if found is not None:
+            yield Point(tag, found, step, int(seconds * 1000))
+
+
+def _of_tensor(tensor: bytes) -> float | None:
+    """Return the number of a tensor that has one; None of any other."""
+    dtype, raw = 0, b""
+    for number, kind, value in _fields(tensor):
+        if (number, kind) == (1, _VARINT):
+            dtype = int.from_bytes(value, "little")
+        elif number in (4, 5, 6):  # as bytes, as floats, as doubles
+            raw = value
+    form = _DTYPES.get(dtype)
+    if form is None or len(raw) != struct.calcsize(form):
+        return None
+    [found] = struct.unpack(form, raw)
+    return float(found)
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield number, wire type and content of the fields of a message."""
+    place = 0
+    while place < len(message):
+        key, place = _varint(message, place)
+        kind = key & 7
+        if kind == _VARINT:
+            value, place = _varint(message, place)
+            yield key >> 3, kind, value.to_bytes(10, "little")
+            continue
+        if kind == _BYTES:
+            size, place = _varint(message, place)
+        elif kind in (_EIGHT, _FOUR):
+            size = 8 if kind == _EIGHT else 4
+        else:
+            raise ValueError(f"a field of wire type {kind}")
+        if place + size > len(message):
+            raise ValueError("a field ends after its message")
+        yield key >> 3, kind, message[place : place + size]
+        place += size
+
+
+def _varint(message: bytes, place: int) -> tuple[int, int]:
+    found = shift = 0
+    while True:
+        byte = message[place]
+        found |= (byte & 127) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 128:
+            return found, place

@@ -1,0 +1,65 @@
+"""Reads the folders that Weights & Biases writes for each run: settings, and the last value of each metric.
+
+The whole history is in a binary file of its own, which is not read.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tidemill.errors import DataError
+from tidemill.files.yaml_reading import YamlError, parse_yaml
+from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point
+
+__all__ = ["read_wandb_folder", "wandb_folders"]
+
+_SUMMARY, _CONFIG, _METADATA = "wandb-summary.json", "config.yaml", "wandb-metadata.json"
+
+
+def wandb_folders(folder: Path) -> list[Path]:
+    """Return the folders with the summary of a run."""
+    return sorted(file.parent for file in folder.rglob(_SUMMARY) if file.is_file())
+
+
+def read_wandb_folder(folder: Path, name: str) -> ForeignRun:
+    """Return the run whose files lie in a folder.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    content = {
+        file: (folder / file).read_bytes()
+        for file in (_SUMMARY, _CONFIG, _METADATA)
+        if (folder / file).is_file()
+    }
+    try:
+        summary = json.loads(content[_SUMMARY])
+        about = json.loads(content.get(_METADATA, b"{}"))
+        config = parse_yaml(content.get(_CONFIG, b"{}").decode()) or {}
+        at, step = int(float(summary.get("_timestamp", 0)) * 1000), int(summary.get("_step", 0))
+    except (ValueError, TypeError, AttributeError, YamlError) as error:
+        raise DataError(
+            f"{folder} cannot be read as a run of Weights & Biases: {error}",
+            hint="leave it out, or copy it again",
+        ) from error
+    numbers = ((key, value) for key, value in _flat(summary) if isinstance(value, int | float))
+    points = [Point(key, float(value), step, at) for key, value in numbers if not key.startswith("_")]
+    values = {key: each.get("value") if isinstance(each, Mapping) else each for key, each in config.items()}
+    params = {key: str(each) for key, each in _flat(values) if not key.startswith(("_", "wandb_version"))}
+    digest = hashlib.sha256(b"".join(content.values())).hexdigest()
+    return ForeignRun(name, "wandb", folder, digest, points, params, (about.get("git") or {}).get("commit"))
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted names and values.
+
+    >>> list(_flat({"a": 1, "b": {"c": 2}}))
+    [('a', 1), ('b.c', 2)]
+    """
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
