@@ -41,10 +41,11 @@ def test_classes_have_shares_and_rare_ones_no_name():
     assert found["classes_before"] == {"a": 1.0}
 
 
-def test_answers_without_numbers_say_nothing():
+def test_answers_without_numbers_are_classes_by_their_text():
     scores = pl.Series("score", [None] * 50, dtype=pl.Float64)
     own = pl.DataFrame({"score": scores, "answer": [json.dumps({"a": "x"})] * 50})
-    assert summary_of(Custom("metrics:profit"), reference(scores), own) == {}
+    found = summary_of(Custom("metrics:profit"), reference(scores), own)
+    assert found == {"classes_now": {'{"a": "x"}': 1.0}}
 
 
 def test_a_sketch_gives_about_the_quantiles_of_its_rows():
