@@ -60,6 +60,10 @@ __all__ = [
 ]
 
 
+_FAULTY = ("missing", "constant", "typical size", "spread as")
+"""How notes begin that say what is wrong with values (`ColumnPair`)."""
+
+
 @dataclass(frozen=True)
 class ColumnDrift:
     """The drift of one column."""
@@ -94,9 +98,7 @@ class ColumnDrift:
 
         Far values and new categories may be what the world is like by now.
         """
-        return self.broken is not None and (
-            self.value is None or self.broken.startswith(("missing", "constant", "typical size"))
-        )
+        return self.broken is not None and (self.value is None or self.broken.startswith(_FAULTY))
 
 
 @dataclass(frozen=True)
@@ -251,12 +253,12 @@ def compare_column(
     if value is not None:
         broken = broken or pair.constant(columns)
         broken = broken or (pair.unseen(columns) if method == "jensenshannon" else pair.rescaled(columns))
+        if broken is None and method == "wasserstein":
+            broken = pair.multiplied(threshold, columns)
         if value >= threshold and pair.far(method, value, columns):
             drifted = True
             if broken is None and value >= config.severe * threshold:
                 broken = f"distance {value:.3g}, alert at {config.severe * threshold:.3g}"
-        if broken is None and method == "wasserstein":
-            broken = pair.multiplied(threshold, columns)
     return ColumnDrift(
         name=name,
         method=method,

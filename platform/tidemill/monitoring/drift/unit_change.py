@@ -31,6 +31,7 @@ _UNITS = (1.609344, 1.8, 1.852, 1.943844, 2.20462, 2.23694, 2.54, 3.28084, 3.6, 
 _NEAR = math.log10(1.15)
 _REST, _MOST_REST = 0.3, 0.5
 """The share of the difference that may be left once the factor is taken out; with chance, up to the other."""
+_MOST_MOVED = 300.0
 _GLANCE = 5_000
 """Rows of a large window that are looked at first; what is plain in them needs no look at all."""
 
@@ -57,7 +58,7 @@ def other_size(before: Floats, now: Floats, columns: int) -> float | None:
     moved = float(np.median(new) - np.median(old)) if len(new) else 0.0
     if abs(moved) < limit or not beyond_chance(_sizes_apart, old, new, abs(moved), columns):
         return None
-    return float(10**moved)
+    return _times(moved)
 
 
 def unit_factor(before: Floats, now: Floats, threshold: float, columns: int) -> float | None:
@@ -89,7 +90,8 @@ def unit_factor(before: Floats, now: Floats, threshold: float, columns: int) -> 
     if apart < _by_chance(len(before), len(now), columns):
         return None
     near = [each for unit in _UNITS for each in (unit, 1 / unit) if abs(math.log10(each) - moved) < _NEAR]
-    rest = {factor: _apart(before * factor, now) for factor in (float(10**moved), *near)}
+    with np.errstate(over="ignore"):  # beyond all numbers, they are apart
+        rest = {factor: _apart(before * factor, now) for factor in (_times(moved), *near)}
     best = min(rest, key=lambda factor: rest[factor])
     allowed = max(_REST * apart, min(_MOST_REST * apart, _by_chance(len(before), len(now), 1)))
     return best if rest[best] <= allowed else None
@@ -120,6 +122,11 @@ def sizes(numbers: Floats) -> Floats:
     """Return the powers of ten of numbers, without zeros."""
     found: Floats = np.log10(np.abs(numbers[numbers != 0]))
     return found
+
+
+def _times(moved: float) -> float:
+    """Return the factor of a moved power of ten, as far as there are such numbers."""
+    return float(10.0 ** min(max(moved, -_MOST_MOVED), _MOST_MOVED))
 
 
 def _size_limit(old: Floats) -> float:

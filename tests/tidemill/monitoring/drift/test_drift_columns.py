@@ -142,6 +142,8 @@ def test_huge_integers_and_infinities_end_nothing():
     assert away.value is not None
     assert math.isfinite(away.value)
     assert away.broken
+    tiny = [1e-200 + number * 1e-202 for number in range(90)]
+    assert described(tiny, [number * 1e200 * 1e200 for number in tiny]).broken
     everywhere = described([1.7e308, -1.7e308, *MANY], [1.7e308, -1.7e308, *MANY])
     assert everywhere.value == 0.0
     assert everywhere.reference_mean is not None
@@ -287,6 +289,21 @@ def test_numbers_times_a_small_factor_are_in_another_unit(kind: str, factor: flo
     assert not any(described(before.tolist(), now.tolist()).broken for now in windows)
     found = [described(before.tolist(), (now * factor).tolist(), WIDE).broken for now in windows]
     assert any(note is not None and note.startswith("spread as in the reference times") for note in found)
+
+
+def test_another_unit_is_a_fault_of_the_data_however_far_it_moves_a_column():
+    draw = np.random.default_rng(3)
+    before, same, now = draw.gamma(3, 20, 3000), draw.gamma(3, 20, 250), draw.gamma(3, 20, 250) * 2.54
+    found = described(before.tolist(), now.tolist())
+    assert found.broken is not None
+    assert found.broken.startswith("spread as in the reference times 2.")
+    assert found.value is not None
+    assert found.value > 2, "alarming by its distance alone, too"
+    assert found.at_fault
+    far = described(before.tolist(), (same + 150).tolist())
+    assert far.broken is not None
+    assert far.broken.startswith("distance")
+    assert not far.at_fault
 
 
 def test_numbers_that_grow_spread_or_lean_are_in_the_same_unit():
