@@ -11,7 +11,8 @@ from tests.tidemill.registry.test_promotion import with_gate
 from tidemill.cli.main import app
 from tidemill.errors import ModelNotFound, RegistryError, UsageError
 from tidemill.registry.deployments import DeployRequest, deploy, stop
-from tidemill.registry.promotion import promote
+from tidemill.registry.history.serving_history import decisions_for
+from tidemill.registry.promotion import evaluate_gate, promote
 from tidemill.registry.version_removal import archive_version, delete_version, unarchive_version
 from tidemill.registry.versions.model_versions import get_version, list_versions
 from tidemill.registry.versions.registry_reader import read_registered
@@ -64,6 +65,9 @@ def test_what_is_archived_is_not_listed_and_nothing_promotes_or_deploys_it(crown
         return [one["version"] for one in json.loads(done.stdout)]
 
     assert (listed(), listed("--all")) == (["2", "1"], ["3", "2", "1"])
+    with pytest.raises(RegistryError, match="was archived by ada"):
+        evaluate_gate(crowned, state, "3", NOW)
+    assert decisions_for(state, "small-model", "3") == []
     unarchive_version(crowned, state, "3", **WHO)
     with pytest.raises(RegistryError, match="is not archived"):
         unarchive_version(crowned, state, "3", **WHO)

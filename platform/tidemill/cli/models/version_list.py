@@ -32,7 +32,7 @@ def render_versions(
         value = v.metrics.get(f"holdout_{metric}")
         table.add_row(
             v.version,
-            "archived" if v.archived else ", ".join(v.aliases) or "–",
+            ", ".join([*v.aliases, *(["archived"] if v.archived else [])]) or "–",
             "–" if value is None else metric_of(metric).said(value),
             (v.data_revision or "–")[:10],
             format_moment(v.registered_at),

@@ -32,7 +32,8 @@ def add_to(app: typer.Typer) -> None:
 def archive(version: _Version, reason: _Reason, project: ProjectDir = None, json: AsJson = False) -> None:
     """Put a version away: lists leave it out, and nothing promotes or deploys it.
 
-    Refused while it has an alias, is deployed, or something waits for it.
+    Refused while it has an alias, is deployed, or something waits for it. A rollback may
+    still go to it.
     """
     from tidemill.registry.version_removal import archive_version
 

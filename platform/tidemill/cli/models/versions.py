@@ -58,7 +58,7 @@ def models_list(
             hint=f"tidemill models show {model}",
         )
     known = read_registered(folder, model)
-    versions = [one for one in known if all_of or not one.archived]
+    versions = [one for one in known if all_of or one.aliases or not one.archived]
     away = counted(len(known) - len(versions), "archived version")
 
     def render(console: "Console") -> None:

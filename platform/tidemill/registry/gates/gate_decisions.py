@@ -34,9 +34,10 @@ def ask_gate(
 
     Raises:
         ModelNotFound: there is no such version.
-        RegistryError: it is champion already.
+        RegistryError: it is champion already, or archived.
     """
     candidate = get_version(project, version)
+    candidate.refuse_archived()
     refuse_champion(project, candidate.version, champion)
     verdict = compare(project, candidate, get_version(project, champion) if champion else None, now)
     decision = GateDecision(
