@@ -10,7 +10,7 @@ import pytest
 import skops.io
 
 from tidemill.errors import ConfigError, TrainingError
-from tidemill.project.project_config import FamilyName
+from tidemill.project.train_config import FamilyName
 from tidemill.tasks.task_choice import Target, make_task
 from tidemill.training.compiling.compiler import CompiledModel, compile_model
 from tidemill.training.compiling.onnx_session import open_session
@@ -85,7 +85,9 @@ def test_a_family_learns_is_saved_and_answers_the_same(name, task):
     least = {"roc_auc": 0.85, "neg_log_loss": -0.8, "r2": 0.3}[judge.metric]
     assert found[judge.metric] > least, found
     trusted = trusted_types(model, ready_spec([name], task).trusted_types)
-    again = skops.io.loads(skops.io.dumps(model), trusted=trusted)
+    saved = skops.io.dumps(model)
+    assert trusted == sorted(skops.io.get_untrusted_types(data=saved))
+    again = skops.io.loads(saved, trusted=trusted)
     assert np.array_equal(judge.answers(again, rows), answers)
     assert np.array_equal(judge.answers(fit(name, task, rows, target), rows), answers)  # the seed is fixed
 
