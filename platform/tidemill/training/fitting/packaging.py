@@ -19,7 +19,7 @@ from mlflow.models.model import MLMODEL_FILE_NAME
 from tidemill.errors import TrainingError
 from tidemill.files.yaml_reading import read_yaml
 from tidemill.tasks.task import Task
-from tidemill.training.fitting.private_skops import UnsupportedTypeException, dumps, types_in
+from tidemill.training.fitting.private_skops import UnsupportedTypeException, types_of
 from tidemill.training.fitting.trusted_types import untrusted
 from tidemill.training.tracking.private_mlflow import requirements_as_given
 from tidemill.training.tracking.run_files import log_folder
@@ -56,7 +56,7 @@ def trusted_types(estimator: Any, declared: Collection[str]) -> list[str]:
             scikit-learn's nor declared.
     """
     try:
-        found = types_in(data=dumps(estimator))
+        found = types_of(estimator)
     except (UnsupportedTypeException, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(
             f"{type(estimator).__name__} cannot be saved in the skops format: {error}",
