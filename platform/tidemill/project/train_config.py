@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tidemill.project.serve_config import Section
+from tidemill.project.trial_resources import TrialResources
 from tidemill.tasks.task_names import METRICS, TaskName, metric_name
 
 __all__ = ["FamilyName", "TrainConfig", "first_decides", "name_metrics"]
@@ -52,7 +53,9 @@ class TrainConfig(Section):
     refit: bool = False
     """Fit what serves once more, on all labelled rows, after a twin was judged on the hold-out."""
     max_concurrent: int = Field(default=0, ge=0)
-    """Trials that run at once; 0 for as many as there are CPUs."""
+    """Trials that run at once; 0 for as many as there are CPUs and GPUs for."""
+    resources: TrialResources = TrialResources()
+    """What each of them asks Ray for."""
     seed: int = 0
 
     @model_validator(mode="after")

@@ -211,8 +211,8 @@ def ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
-def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_session, ctrl_c):
-    project = new_project(trials=3)
+def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_session, ctrl_c, caplog):
+    project = new_project(trials=3, resources={"gpus": 0.5, "accelerator": "A100"})
 
     def interrupt(progress):
         signal.raise_signal(signal.SIGINT)
@@ -225,6 +225,7 @@ def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_sessio
     assert len(found) >= 2
     assert "RUNNING" not in {one.info.status for one in found}
     assert runs_of(project, role="search")[0].info.status == "KILLED"
+    assert "asks for 0.5 GPU a trial, and Ray has none here" in caplog.text
     assert run(project).trials == 3
 
 

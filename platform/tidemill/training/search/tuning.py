@@ -33,6 +33,7 @@ from tidemill.training.tracking.mlflow_tracking import ERROR, shortened
 
 __all__ = ["SearchResult", "delete_search_files", "search"]
 
+_log = logging.getLogger(__name__)
 _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -95,7 +96,10 @@ def search(
     ended = over(log, config)
     if todo and ended is None:
         with ray_session(project), _quiet():
-            at_once = config.max_concurrent or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            there = ray.cluster_resources()
+            if (note := config.resources.note(there)) is not None:
+                _log.warning("%s", note)
+            at_once = config.max_concurrent or config.resources.at_once(there)
             trials = ProposedTrials(proposals, log, todo, at_once, config.metric)
             _fit(_tuner(project, data(), log, name, scheduler, trials), project, log, name)
         ended = over(log, config)
@@ -143,7 +147,7 @@ def _tuner(
         data=data,
     )
     return tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 1}),
+        tune.with_resources(trainable, config.resources.on(ray.cluster_resources())),
         tune_config=tune.TuneConfig(
             search_alg=trials,
             scheduler=scheduler,
