@@ -4,8 +4,8 @@ Two signs count. Their typical size has moved by a power of ten, and further tha
 lie apart. Or all are multiplied by one factor, as inches for centimetres: that moves a column by less than a
 season may, where numbers lie around zero or stray so far that their standard deviation says little. But it
 leaves the shape as it was: divided by the factor, the numbers are distributed as in the reference, which what
-grows by itself seldom is. Both are compared by the largest difference of the shares up to a value (Kolmogorov
-and Smirnov), which far tails do not move.
+grows by itself seldom is; and no sum that all have gained, as summer degrees, fits better. All are compared
+by the largest difference of the shares up to a value (Kolmogorov and Smirnov), which far tails do not move.
 
 Shares, between 0 and 1, have no unit, and double by themselves: as long as they stay there, no factor counts.
 """
@@ -94,7 +94,8 @@ def unit_factor(before: Floats, now: Floats, threshold: float, columns: int) -> 
         rest = {factor: _apart(before * factor, now) for factor in (_times(moved), *near)}
     best = min(rest, key=lambda factor: rest[factor])
     allowed = max(_REST * apart, min(_MOST_REST * apart, _by_chance(len(before), len(now), 1)))
-    return best if rest[best] <= allowed else None
+    shifted = _apart(before + float(np.median(now) - np.median(before)), now)
+    return best if rest[best] <= min(allowed, shifted) else None
 
 
 def certain_limit(before: Floats, least: float, most: float, threshold: float) -> tuple[float | None, float]:

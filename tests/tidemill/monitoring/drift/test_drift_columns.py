@@ -304,6 +304,10 @@ def test_another_unit_is_a_fault_of_the_data_however_far_it_moves_a_column():
     assert far.broken is not None
     assert far.broken.startswith("distance")
     assert not far.at_fault
+    spring, summer = draw.normal(15, 6, 3000), draw.normal(25, 6, 250)
+    warm = described(spring.tolist(), summer.tolist())
+    assert warm.broken is not None
+    assert warm.broken.startswith("distance"), "all have gained ten degrees"
 
 
 def test_numbers_that_grow_spread_or_lean_are_in_the_same_unit():
