@@ -21,6 +21,7 @@ ROOMS = {
     "files": "Files",
     "prediction_log": "Prediction log",
     "project": "Project",
+    "registry": "Gates",
     "replay": "Replay",
     "serving": "Serving",
     "training": "Training",
