@@ -23,6 +23,7 @@ ROOMS = {
     "project": "Project",
     "registry": "Gates",
     "replay": "Replay",
+    "retraining": "Retraining",
     "serving": "Serving",
     "training": "Training",
 }
@@ -33,7 +34,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {
         "cli": command_line(),
         "api": python_api(),
-        "changelog": (ROOT / "CHANGELOG.md").read_text(),
+        "changelog": (ROOT / "CHANGELOG.md").read_text().replace("](docs/", "](../"),
         "contributing": (ROOT / "CONTRIBUTING.md").read_text(),
     }
     for name, text in pages.items():
