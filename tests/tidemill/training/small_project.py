@@ -3,12 +3,14 @@
 import textwrap
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import yaml
 
-from tidemill.project import load_project
+from tidemill.project import Project, load_project
 from tidemill.settings import Settings
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -73,7 +75,7 @@ MODEL = textwrap.dedent(
 )
 
 
-def rows(days=DAYS, per_day=PER_DAY, seed=7):
+def rows(days: int = DAYS, per_day: int = PER_DAY, seed: int = 7) -> pl.DataFrame:
     """A training set: ``late`` depends on wind and delay; some winds are unknown."""
     draw = np.random.default_rng(seed)
     count = days * per_day
@@ -97,7 +99,7 @@ def rows(days=DAYS, per_day=PER_DAY, seed=7):
     )
 
 
-def make_project(root, spec="spec", **train):
+def make_project(root: Path, spec: str = "spec", **train: Any) -> Project:
     """Write the project's files and load it."""
     (root / "small_model.py").write_text(MODEL)
     params = {
@@ -124,9 +126,9 @@ class Data:
     """Stands for a `tidemill.data.versioning.data_versions.DataVersion`, without DVC."""
 
     revision: str = "4f1d" * 10
-    outputs: dict = field(default_factory=lambda: {"data/training_set.parquet": "9a0e" * 8})
+    outputs: dict[str, str] = field(default_factory=lambda: {"data/training_set.parquet": "9a0e" * 8})
 
 
-def day(number):
+def day(number: int) -> datetime:
     """Noon of the given day of the synthetic history."""
     return START + timedelta(days=number, hours=12)
