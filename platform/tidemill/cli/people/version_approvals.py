@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def approve(version: _Version, reason: _Reason, project: ProjectDir = None, json: AsJson = False) -> None:
-    """Approve what another person asked for about a version, and do it.
+    """Approve what waits about a version, and do it.
 
     The approval is bound to the version's file, to the gate's figures and to the version
     that it replaces. If it cannot be done now, it counts for seven days.
@@ -30,7 +30,7 @@ def approve(version: _Version, reason: _Reason, project: ProjectDir = None, json
 
 
 def reject(version: _Version, reason: _Reason, project: ProjectDir = None, json: AsJson = False) -> None:
-    """Refuse what was asked for about a version, or take back one's own request."""
+    """Refuse what waits about a version. Who asked for it takes it back so."""
     decide(_waiting(version, project, "refuse"), "refuse", reason, project, json)
 
 
