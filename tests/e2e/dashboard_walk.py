@@ -28,6 +28,7 @@ NOT_IN_A_DEMO = (
     "/models/{model}/rollouts/{rollout_id}",  # without replicas a version is promoted at once
     "/models/{model}/rollouts/{rollout_id}/stop",
     "/models/{model}/turns/{turn_id}/answer",
+    "/models/{model}/turns/{turn_id}/cancel",  # none is being made
     "/models/{model}/acts/{act_id}",  # commands act, no form
     "/account",  # nobody has logged in
     "/models/{model}/policies/now",  # it reads the log and all data: tests of its own have less

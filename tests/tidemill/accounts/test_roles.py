@@ -22,6 +22,7 @@ rollout start           -         -         x         -        x
 rollout stop            -         -         x         x        x
 turn read               x         x         x         x        x
 turn start              -         x         x         -        x
+turn cancel             -         x         x         x        x
 policy read             x         x         x         x        x
 run read                x         x         x         x        x
 run write               -         x         x         -        x

@@ -37,7 +37,7 @@ def interrupted_when_cancelled(state: State, turn: Turn) -> Iterator[None]:
     """
     before = signal.getsignal(signal.SIGINT)
     main = threading.main_thread()
-    if threading.current_thread() is not main or not callable(before):
+    if threading.current_thread() is not main or before is None:
         yield
         return
     cancelled = threading.Event()
@@ -47,7 +47,10 @@ def interrupted_when_cancelled(state: State, turn: Turn) -> Iterator[None]:
             if watch.stopping.is_set():  # the block has ended
                 return
             raise KeyboardInterrupt
-        before(number, frame)  # type: ignore[arg-type]
+        if callable(before):
+            before(number, frame)
+        elif before is not signal.SIG_IGN:  # as in what a shell has put in the background
+            raise KeyboardInterrupt
 
     def look() -> None:
         with state.transaction() as session:

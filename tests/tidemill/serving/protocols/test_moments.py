@@ -113,6 +113,8 @@ def test_options_and_files_of_labels_refuse_digits(tmp_path, digits):
     assert "2013-04-01" in error.value.hint
     file = tmp_path / "labels.jsonl"
     file.write_text(json.dumps({"prediction_id": "p", "label": 1, "at": digits}) + "\n")
+    declared = SimpleNamespace(dataset=SimpleNamespace(classes=None))
+    project = SimpleNamespace(task=Binary("roc_auc"), config=declared)
     with pytest.raises(DataError, match=r"at .* is not a moment") as wrong:
-        import_label_file(SimpleNamespace(task=Binary("roc_auc")), file, SystemClock())
+        import_label_file(project, file, SystemClock())
     assert "2013-04-01" in wrong.value.hint
