@@ -6,6 +6,7 @@ Importing that takes two seconds, and each search of the tests has a worker of i
 import fcntl
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -77,11 +78,16 @@ def _wire() -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def _ask(folder: str, arguments: list[str]) -> None:
-    """Have a worker forked in place of this process, which Ray has started."""
-    with Path(folder, "lock").open("w") as lock:
+def _ask(folder: str, arguments: list[str]) -> bool:
+    """Have a worker forked in place of this process, which Ray has started; False: of another driver."""
+    job = os.environ.get("RAY_JOB_ID", "")  # Ray's modules read it when they are imported
+    with Path(folder, "job").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if (known := lock.read()) and known != job:
+            return False
         if not Path(folder, "socket").exists():
+            lock.write(job)
             with _wire() as listening:
                 listening.bind(f"{folder}/socket")
                 listening.listen(100)
@@ -104,6 +110,7 @@ def _ask(folder: str, arguments: list[str]) -> None:
         file.seek(0)
         wire.connect(f"{folder}/socket")
         socket.send_fds(wire, [b"ask"], [file.fileno(), 1, 2])
+    return True
 
 
 def _serve(listening: socket.socket) -> None:
@@ -135,6 +142,10 @@ def _serve(listening: socket.socket) -> None:
 
 if __name__ == "__main__":
     if FOLDER in os.environ and sys.argv[1].endswith(".py"):
-        _ask(os.environ[FOLDER], sys.argv[1:])
+        if not _ask(os.environ[FOLDER], sys.argv[1:]):
+            import ray
+
+            sys.argv[0] = f"{Path(ray.__file__).parent}/_private/workers/setup_worker.py"
+            runpy.run_path(sys.argv[0], run_name="__main__")
     else:
         _serve(socket.socket(fileno=int(sys.argv[1])))
