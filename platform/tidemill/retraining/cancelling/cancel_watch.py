@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from tidemill.errors import TurnCancelled
 from tidemill.retraining.cancelling.cancelled_turns import CANCELLED
@@ -42,7 +43,7 @@ def interrupted_when_cancelled(state: State, turn: Turn) -> Iterator[None]:
         return
     cancelled = threading.Event()
 
-    def interrupt(number: int, frame: object) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         if cancelled.is_set():
             if watch.stopping.is_set():  # the block has ended
                 return

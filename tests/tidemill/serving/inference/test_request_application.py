@@ -130,8 +130,8 @@ def test_text_that_means_a_gap_in_the_tables_is_one_in_requests():
     assert (america.values["origin"], america.flags) == ("NA", ())
     known = request_model([FeatureColumn("state", "text", True, ("n/a", "ok"), has_gap_words=True)])
     assert known.model_validate({"state": "n/a"}).model_dump() == {"state": "n/a"}
-    with pytest.raises(ValidationError, match="valid string, and 'N/A', which means a gap, was given"):
-        known.model_validate({"state": "N/A"})
+    with pytest.raises(ValidationError, match="valid string, and 'NULL', which means a gap, was given"):
+        known.model_validate({"state": "NULL"})
     assert known.model_json_schema()["properties"]["state"]["type"] == "string"
 
 
