@@ -41,6 +41,13 @@ def test_a_page_carries_no_script_or_style_of_its_own_and_strict_headers(browser
     assert not re.search(r"\son\w+=|<style|style=|javascript:", answer.text)
 
 
+def test_what_can_be_read_can_be_asked_for_its_headers(browser):
+    for path in ("/", f"{API}/fleet", "/healthz"):
+        asked, read = browser.head(path), browser.get(path)
+        assert (asked.status_code, asked.headers["content-type"]) == (200, read.headers["content-type"])
+    assert browser.head("/no/such/page").status_code == 404
+
+
 def test_a_name_that_only_leads_here_is_refused(browser):
     answer = browser.get("/", headers={"Host": "rebound.example"})
     assert answer.status_code == 421

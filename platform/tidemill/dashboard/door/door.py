@@ -103,7 +103,7 @@ class Door:
             answer = await body.read_in_time() or self._forged(request, body)
             receive = body.again
         with calling(_caller(request)), patience(_patience(request)):
-            await (answer or self._app)(scope, receive, send_with_headers)
+            await (answer or self._app)(_asked_for(scope), receive, send_with_headers)
 
     def _forged(self, request: Request, body: "_Body") -> ASGIApp | None:
         """Return an answer unless a form comes from a page of ours; programs send no cookie, and no form."""
@@ -225,6 +225,13 @@ async def _nobody_is_there(scope: Scope, receive: Receive, send: Send) -> None:
 def _patience(request: Request) -> float:
     """Return how long readings are waited for: a person is told soon, a program waits."""
     return PROGRAM_SECONDS if wants_json(request) or request.method not in _READING else PAGE_SECONDS
+
+
+def _asked_for(scope: Scope) -> Scope:
+    """Return what the app is asked: for HEAD what GET would give; the server leaves the content out."""
+    if scope["method"] != "HEAD" or is_mlflow(scope["path"]) or scope["path"].endswith("/events"):
+        return scope  # MLflow answers HEAD itself, and a stream of events has no end
+    return {**scope, "method": "GET"}
 
 
 def _foreign(request: Request) -> ASGIApp:

@@ -18,6 +18,7 @@ __all__ = [
 _SECURE: Final = "__Host-tidemill"
 """With this prefix a browser takes it from this host alone, over TLS."""
 _PLAIN: Final = "tidemill_session"
+"""On this machine; the port follows, as browsers send a cookie to all ports of a host."""
 _PROVIDER: Final = "tidemill_provider"
 _LOGOUT = "/logout"
 
@@ -67,7 +68,10 @@ def provider_of_session(request: HTTPConnection) -> str:
 
 
 def _name(request: HTTPConnection) -> str:
-    return _SECURE if _is_secure(request) else _PLAIN
+    if _is_secure(request):
+        return _SECURE
+    port = request.url.port
+    return f"{_PLAIN}_{port}" if port else _PLAIN
 
 
 def _is_secure(request: HTTPConnection) -> bool:
