@@ -8,16 +8,26 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
 from tidemill.errors import ClusterError
 from tidemill.settings import Settings
 
-__all__ = ["LEASES", "RAY_JOBS", "RAY_SERVICES", "ApiPlace", "ClusterApi", "Resource", "find_place"]
+__all__ = [
+    "LEASES",
+    "RAY_JOBS",
+    "RAY_SERVICES",
+    "ApiPlace",
+    "ClusterApi",
+    "Login",
+    "Looked",
+    "Resource",
+    "find_place",
+]
 
 Manifest = dict[str, Any]
 
@@ -42,6 +52,14 @@ RAY_SERVICES = Resource("ray.io", "v1", "rayservices")
 
 
 @dataclass(frozen=True)
+class Login:
+    """How a person reaches the API, as their kubeconfig says."""
+
+    token: str | None
+    trusted: ssl.SSLContext | bool
+
+
+@dataclass(frozen=True)
 class ApiPlace:
     """Where the API is, in which namespace we are, and how it knows us."""
 
@@ -51,6 +69,8 @@ class ApiPlace:
     """File with a token, which Kubernetes replaces by and by."""
     authority: Path | None = None
     """File with the certificates that the API's is signed by."""
+    login: Login | None = field(default=None, repr=False)
+    """Of a person; None: it is a pod that asks."""
 
 
 def find_place(
@@ -72,6 +92,16 @@ def find_place(
     return ApiPlace(f"https://{named}:{port}", namespace, token, account / "ca.crt")
 
 
+class Looked(NamedTuple):
+    """What the API has at a path."""
+
+    content: Manifest | None
+    """None: there is nothing, or we may not read it."""
+    allowed: bool
+    date: str | None
+    """The API's own clock, as a header has it."""
+
+
 class ClusterApi:
     """The objects of one namespace. Each call ends within its seconds, waits for 429 included."""
 
@@ -79,8 +109,19 @@ class ClusterApi:
         self.namespace = place.namespace
         self._place = place
         self._sleep = sleep
-        trusted = ssl.create_default_context(cafile=place.authority) if place.authority else True
-        self._client = httpx.Client(base_url=place.url, verify=trusted, trust_env=False)
+        trusted: ssl.SSLContext | bool = True
+        if place.login is not None:
+            trusted = place.login.trusted
+        elif place.authority is not None:
+            trusted = ssl.create_default_context(cafile=place.authority)
+        # People may be behind a proxy, which kubectl finds in the environment, too.
+        by_environment = place.login is not None
+        self._client = httpx.Client(base_url=place.url, verify=trusted, trust_env=by_environment)
+
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return self._place.url
 
     def close(self) -> None:
         """Close the connections."""
@@ -92,39 +133,49 @@ class ClusterApi:
         Raises:
             ClusterError: the API is away or refused, as of every call here.
         """
-        answer = self._send("GET", self._path(resource, name), seconds, also=404)
+        answer = self._send("GET", self._path(resource, name), seconds, also=(404,))
         return None if answer.status_code == 404 else _content(answer)
 
     def list(self, resource: Resource, labels: Mapping[str, str], *, seconds: float = 30.0) -> list[Manifest]:
         """Return the objects that have all these labels; none where the API does not know the kind."""
         chosen = {"labelSelector": ",".join(f"{key}={value}" for key, value in sorted(labels.items()))}
-        answer = self._send("GET", self._path(resource), seconds, params=chosen, also=404)
+        answer = self._send("GET", self._path(resource), seconds, params=chosen, also=(404,))
         items = [] if answer.status_code == 404 else _content(answer).get("items")
         return [one for one in items or [] if isinstance(one, dict)]
 
     def create(self, resource: Resource, body: Manifest, *, seconds: float = 30.0) -> Manifest | None:
         """Make an object and return it; None if there is one of that name."""
-        answer = self._send("POST", self._path(resource), seconds, body=body, also=409)
+        answer = self._send("POST", self._path(resource), seconds, body=body, also=(409,))
         return None if answer.status_code == 409 else _content(answer)
 
     def replace(
         self, resource: Resource, name: str, body: Manifest, *, seconds: float = 30.0
     ) -> Manifest | None:
         """Replace an object and return it; None if it is not as ``body``'s resourceVersion says any more."""
-        answer = self._send("PUT", self._path(resource, name), seconds, body=body, also=409)
+        answer = self._send("PUT", self._path(resource, name), seconds, body=body, also=(409,))
         return None if answer.status_code == 409 else _content(answer)
 
     def delete(self, resource: Resource, name: str, *, seconds: float = 30.0) -> bool:
         """Delete an object and what it owns; return whether there was one."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        answer = self._send("DELETE", self._path(resource, name), seconds, body=body, also=404)
+        answer = self._send("DELETE", self._path(resource, name), seconds, body=body, also=(404,))
         return answer.status_code != 404
+
+    def look(self, path: str, question: Manifest | None = None, *, seconds: float = 10.0) -> Looked:
+        """Return what is at a path, or what the API answers to a question that changes nothing."""
+        method = "GET" if question is None else "POST"
+        answer = self._send(method, path, seconds, body=question, also=(403, 404))
+        found = _content(answer) if answer.status_code in _OK else None
+        return Looked(found, answer.status_code != 403, answer.headers.get("Date"))
 
     def _path(self, resource: Resource, name: str = "") -> str:
         group = f"/apis/{resource.group}/{resource.version}"
         return f"{group}/namespaces/{self.namespace}/{resource.plural}" + (f"/{name}" if name else "")
 
     def _headers(self) -> dict[str, str]:
+        if self._place.login is not None:
+            token = self._place.login.token
+            return {"Authorization": f"Bearer {token}"} if token else {}
         if self._place.token is None:
             return {}
         try:
@@ -143,7 +194,7 @@ class ClusterApi:
         *,
         params: Mapping[str, str] | None = None,
         body: Manifest | None = None,
-        also: int | None = None,
+        also: tuple[int, ...] = (),
     ) -> httpx.Response:
         """Send a request, and again after what Retry-After says while there is time for that.
 
@@ -163,13 +214,15 @@ class ClusterApi:
             except httpx.HTTPError as error:
                 raise ClusterError(
                     f"Kubernetes' API at {self._place.url} does not answer: {type(error).__name__}: {error}",
-                    hint="check the API server, and the NetworkPolicy of this pod",
+                    hint="check the API server, and the NetworkPolicy of this pod"
+                    if self._place.login is None
+                    else "check the kubeconfig's context, the VPN, and `kubectl version`",
                 ) from error
-            if answer.status_code in _OK or answer.status_code == also:
+            if answer.status_code in _OK or answer.status_code in also:
                 return answer
             pause = max(_LEAST_WAIT, _retry_after(answer))
             if answer.status_code not in _LATER or time.monotonic() + pause >= end:
-                raise _refusal(method, path, answer)
+                raise _refusal(method, path, answer, self._place.login is None)
             self._sleep(pause)
 
 
@@ -186,18 +239,20 @@ def _content(answer: httpx.Response) -> Manifest:
     except ValueError as error:
         raise ClusterError(
             f"what answers at {answer.url} is not Kubernetes' API: no JSON",
-            hint="check TIDEMILL_KUBERNETES_URL",
+            hint="check TIDEMILL_KUBERNETES_URL, or the kubeconfig's context",
         ) from error
     return dict(content)
 
 
-def _refusal(method: str, path: str, answer: httpx.Response) -> ClusterError:
+def _refusal(method: str, path: str, answer: httpx.Response, of_pod: bool) -> ClusterError:
     try:
         said = str(answer.json().get("message", ""))
     except (ValueError, AttributeError):
         said = answer.text[:200]
     hints = {
-        401: "the service account's token is not accepted: check that the account is there",
+        401: "the service account's token is not accepted: check that the account is there"
+        if of_pod
+        else "log in again",
         403: "give the service account the Role of the chart (rbac.create)",
         404: "check that KubeRay's operator is installed, with its definitions (ray.io/v1)",
         422: "the API refuses the object: correct the values that it is made from",

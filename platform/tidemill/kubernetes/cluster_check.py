@@ -8,10 +8,8 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-import httpx
-
 from tidemill.errors import ClusterError
-from tidemill.kubernetes.kubeconfig import Access
+from tidemill.kubernetes.cluster_api import ClusterApi
 from tidemill.kubernetes.release_needs import (
     Kind,
     claims,
@@ -51,12 +49,8 @@ class Finding(NamedTuple):
     to_do: str = ""
 
 
-class _Refused(Exception):
-    """The API does not let us read this."""
-
-
 def check_cluster(
-    access: Access,
+    api: ClusterApi,
     manifests: Sequence[Manifest],
     namespace: str,
     now: Callable[[], datetime],
@@ -65,7 +59,7 @@ def check_cluster(
     """Give what each check found, in an order in which the first that is missing may explain the others.
 
     Args:
-        access: the API, as whoever installs.
+        api: the API, as whoever installs.
         manifests: what would be installed.
         namespace: where.
         now: this machine's clock.
@@ -75,59 +69,33 @@ def check_cluster(
         ClusterError: the API stopped answering in the midst of it.
     """
     try:
-        version, date = _version(access)
+        version, date = _version(api)
     except ClusterError as error:
         yield Finding("API", "missing", str(error), error.hint or "")
         return
-    yield Finding("API", "ok", access.url)
+    yield Finding("API", "ok", api.url)
     yield _version_finding(version)
     yield _clock(date, now())
     plurals: dict[Kind, str] = {}
-    yield from _definitions(access, kinds(manifests), plurals)
-    yield _namespace(access, namespace)
-    yield _permissions(access, namespace, plurals)
-    yield from _volumes(access, manifests)
+    yield from _definitions(api, kinds(manifests), plurals)
+    yield _namespace(api, namespace)
+    yield _permissions(api, namespace, plurals)
+    yield from _volumes(api, manifests)
     addresses = {pair for one in trusted_addresses(manifests) for pair in host_and_port(one)}
-    yield from _secrets(access, namespace, manifests, addresses)
+    yield from _secrets(api, namespace, manifests, addresses)
     for host, port in sorted(addresses):
         yield _store(host, port, connect or _connect)
 
 
-def _ask(access: Access, path: str, body: Any = None) -> tuple[dict[str, Any] | None, httpx.Response]:
-    """Return what the API has at a path; None if there is nothing."""
-    try:
-        answer = access.client.request("POST" if body else "GET", path, json=body)
-        content = (
-            answer.json() if answer.headers.get("Content-Type", "").startswith("application/json") else {}
-        )
-    except (httpx.HTTPError, ValueError) as error:
+def _version(api: ClusterApi) -> tuple[Manifest, str | None]:
+    found = api.look("/version")
+    if not found.allowed:
+        raise ClusterError("the API does not say its version to you", hint="log in again")
+    if not found.content or "minor" not in found.content:
         raise ClusterError(
-            f"Kubernetes' API at {access.url} does not answer: {type(error).__name__}: {error}",
-            hint="check the kubeconfig's context, the VPN, and `kubectl version`",
-        ) from error
-    if answer.status_code == 404:
-        return None, answer
-    if answer.status_code == 403:
-        raise _Refused
-    if answer.status_code >= 400:
-        raise ClusterError(
-            f"Kubernetes' API at {access.url} answers {answer.status_code} to {path}: "
-            f"{str(content.get('message', ''))[:200]}",
-            hint="log in again" if answer.status_code == 401 else "try again",
+            f"what answers at {api.url} is not Kubernetes' API", hint="check the kubeconfig's context"
         )
-    return content, answer
-
-
-def _version(access: Access) -> tuple[dict[str, Any], str | None]:
-    try:
-        content, answer = _ask(access, "/version")
-    except _Refused:
-        raise ClusterError("the API does not say its version to you", hint="log in again") from None
-    if not content or "minor" not in content:
-        raise ClusterError(
-            f"what answers at {access.url} is not Kubernetes' API", hint="check the kubeconfig's context"
-        )
-    return content, answer.headers.get("Date")
+    return found.content, found.date
 
 
 def _version_finding(version: Mapping[str, Any]) -> Finding:
@@ -159,17 +127,18 @@ def _clock(date: str | None, now: datetime) -> Finding:
     )
 
 
-def _definitions(access: Access, wanted: Sequence[Kind], plurals: dict[Kind, str]) -> Iterator[Finding]:
+def _definitions(api: ClusterApi, wanted: Sequence[Kind], plurals: dict[Kind, str]) -> Iterator[Finding]:
     """Give what is missing of the kinds, and note in ``plurals`` how the API calls the others."""
     missing: dict[str, list[str]] = {}
     for version in sorted({one.version for one in wanted}):
-        try:
-            content, _ = _ask(access, f"/apis/{version}" if "/" in version else f"/api/{version}")
-        except _Refused:
+        found = api.look(f"/apis/{version}" if "/" in version else f"/api/{version}")
+        if not found.allowed:
             yield Finding(f"kinds of {version}", "unknown", "you may not list them", _TO_DO_RIGHTS)
             continue
         known = {
-            one["kind"]: one["name"] for one in (content or {}).get("resources", []) if "/" not in one["name"]
+            one["kind"]: one["name"]
+            for one in (found.content or {}).get("resources", [])
+            if "/" not in one["name"]
         }
         for one in wanted:
             if one.version == version and one.kind in known:
@@ -186,19 +155,18 @@ def _definitions(access: Access, wanted: Sequence[Kind], plurals: dict[Kind, str
         yield Finding("kinds", "ok", f"all {len(plurals)} are known")
 
 
-def _namespace(access: Access, namespace: str) -> Finding:
-    try:
-        content, _ = _ask(access, f"/api/v1/namespaces/{namespace}")
-    except _Refused:
+def _namespace(api: ClusterApi, namespace: str) -> Finding:
+    found = api.look(f"/api/v1/namespaces/{namespace}")
+    if not found.allowed:
         return Finding("namespace", "unknown", f"you may not read {namespace}")
-    if content is None:
+    if found.content is None:
         return Finding(
             "namespace", "missing", f"there is no {namespace}", f"kubectl create namespace {namespace}"
         )
     return Finding("namespace", "ok", namespace)
 
 
-def _permissions(access: Access, namespace: str, plurals: Mapping[Kind, str]) -> Finding:
+def _permissions(api: ClusterApi, namespace: str, plurals: Mapping[Kind, str]) -> Finding:
     asked = {(kind.version.rpartition("/")[0].partition("/")[0], plural) for kind, plural in plurals.items()}
     asked.add(("", "secrets"))  # where helm keeps its releases
     refused = []
@@ -210,27 +178,25 @@ def _permissions(access: Access, namespace: str, plurals: Mapping[Kind, str]) ->
                 "kind": "SelfSubjectAccessReview",
                 "spec": {"resourceAttributes": wanted},
             }
-            try:
-                content, _ = _ask(access, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
-            except _Refused:
+            found = api.look("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
+            if not found.allowed:
                 return Finding("permissions", "unknown", "you may not ask what you may")
-            if not (content or {}).get("status", {}).get("allowed"):
+            if not (found.content or {}).get("status", {}).get("allowed"):
                 refused.append(f"{verb} {plural}" + (f".{group}" if group else ""))
     if refused:
         return Finding("permissions", "missing", f"you may not {', '.join(refused)}", _TO_DO_RIGHTS)
     return Finding("permissions", "ok", f"you may {', '.join(_VERBS)} all {len(asked)} kinds")
 
 
-def _volumes(access: Access, manifests: Sequence[Manifest]) -> Iterator[Finding]:
+def _volumes(api: ClusterApi, manifests: Sequence[Manifest]) -> Iterator[Finding]:
     wanted = claims(manifests)
     if not wanted:
         return
-    try:
-        content, _ = _ask(access, "/apis/storage.k8s.io/v1/storageclasses")
-    except _Refused:
+    found = api.look("/apis/storage.k8s.io/v1/storageclasses")
+    if not found.allowed:
         yield Finding("storage class", "unknown", "you may not list them")
         return
-    known = {one["metadata"]["name"]: one for one in (content or {}).get("items", [])}
+    known = {one["metadata"]["name"]: one for one in (found.content or {}).get("items", [])}
     marked = "storageclass.kubernetes.io/is-default-class"
     default = next(
         (name for name, one in known.items() if one["metadata"].get("annotations", {}).get(marked) == "true"),
@@ -253,22 +219,21 @@ def _volumes(access: Access, manifests: Sequence[Manifest]) -> Iterator[Finding]
 
 
 def _secrets(
-    access: Access, namespace: str, manifests: Sequence[Manifest], addresses: set[tuple[str, int]]
+    api: ClusterApi, namespace: str, manifests: Sequence[Manifest], addresses: set[tuple[str, int]]
 ) -> Iterator[Finding]:
     """Give which Secrets are there, and add the stores that they name to ``addresses``."""
     made = made_secrets(manifests)
     for name, keys in sorted(named_secrets(manifests).items()):
         if name in made:
             continue
-        try:
-            content, _ = _ask(access, f"/api/v1/namespaces/{namespace}/secrets/{name}")
-        except _Refused:
+        found = api.look(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        if not found.allowed:
             yield Finding(f"Secret {name}", "unknown", "you may not read it")
             continue
-        data = (content or {}).get("data") or {}
+        data = (found.content or {}).get("data") or {}
         lacking = sorted(keys - data.keys())
         to_do = f"kubectl -n {namespace} create secret generic {name} --from-literal=…"
-        if content is None:
+        if found.content is None:
             yield Finding(f"Secret {name}", "missing", "it is not there", to_do)
         elif lacking:
             yield Finding(f"Secret {name}", "missing", f"it has no {', '.join(lacking)}", to_do)

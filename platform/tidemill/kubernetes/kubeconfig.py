@@ -9,30 +9,21 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import httpx
+from typing import Any
 
 from tidemill.errors import ClusterError, ConfigError
 from tidemill.files.declaration_files import read_declaration
+from tidemill.kubernetes.cluster_api import ApiPlace, ClusterApi, Login
 
-__all__ = ["Access", "open_access"]
+__all__ = ["open_access"]
 
 _HINT = "see `kubectl config view`, or name another with --kubeconfig and --context"
 
 
-class Access(NamedTuple):
-    """A connection to an API server, and the namespace that the context names."""
-
-    client: httpx.Client
-    url: str
-    namespace: str | None
-
-
 def open_access(
     path: Path | None = None, context: str | None = None, environment: Mapping[str, str] = os.environ
-) -> Access:
-    """Open the API of a context; the caller closes the client.
+) -> ClusterApi:
+    """Open the API of a context, in the namespace that it names, else ``default``; the caller closes it.
 
     Args:
         path: the kubeconfig (default: the first of ``KUBECONFIG``, else ``~/.kube/config``).
@@ -54,10 +45,10 @@ def open_access(
     user = _entry(file, content, "user", chosen.get("user"))
     url = str(cluster.get("server", "")).rstrip("/")
     try:
-        client = _client(url, cluster, _logged_in(user, file.parent), file.parent)
+        login = _login(url, cluster, _logged_in(user, file.parent), file.parent)
     except (OSError, ssl.SSLError, binascii.Error) as error:
         raise ConfigError(f"{file}: a certificate or a key cannot be read: {error}", hint=_HINT) from error
-    return Access(client, url, chosen.get("namespace"))
+    return ClusterApi(ApiPlace(url, str(chosen.get("namespace") or "default"), login=login))
 
 
 def _entry(file: Path, content: Mapping[str, Any], kind: str, name: Any) -> dict[str, Any]:
@@ -99,7 +90,7 @@ def _logged_in(user: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**user, **{ours: status[theirs] for theirs, ours in named.items() if status.get(theirs)}}
 
 
-def _client(url: str, cluster: dict[str, Any], user: dict[str, Any], folder: Path) -> httpx.Client:
+def _login(url: str, cluster: dict[str, Any], user: dict[str, Any], folder: Path) -> Login:
     trusted: ssl.SSLContext | bool = True
     if url.startswith("https:"):
         authority = _pem(cluster, "certificate-authority", folder)
@@ -116,8 +107,7 @@ def _client(url: str, cluster: dict[str, Any], user: dict[str, Any], folder: Pat
     token = user.get("token")
     if user.get("tokenFile"):
         token = (folder / user["tokenFile"]).read_text().strip()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return httpx.Client(base_url=url, verify=trusted, headers=headers, timeout=10)
+    return Login(str(token) if token else None, trusted)
 
 
 def _pem(of: Mapping[str, Any], name: str, folder: Path) -> str | None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -124,9 +125,8 @@ def check(url: str, tmp_path: Path) -> Callable[..., dict[str, Finding]]:
     def found(
         now: datetime | None = None, connect: Callable[[str, int], str | None] = lambda host, port: None
     ) -> dict[str, Finding]:
-        access = open_access(kubeconfig(tmp_path, url, {"token": "t"}))
-        with access.client:
-            said = list(check_cluster(access, MANIFESTS, "models", lambda: now or datetime.now(UTC), connect))
+        with closing(open_access(kubeconfig(tmp_path, url, {"token": "t"}))) as opened:
+            said = list(check_cluster(opened, MANIFESTS, "models", lambda: now or datetime.now(UTC), connect))
         assert len({one.check for one in said}) == len(said)
         return {one.check: one for one in said}
 
@@ -205,8 +205,8 @@ def test_another_server_or_none_ends_the_check_at_once(
 ):
     api.paths["/version"] = {"name": "a web page"}
     assert [(one.check, one.verdict) for one in check().values()] == [("API", "missing")]
-    access = open_access(kubeconfig(tmp_path, "http://127.0.0.1:1", {}))
-    [only] = check_cluster(access, MANIFESTS, "models", lambda: LONG_AGO)
+    with closing(open_access(kubeconfig(tmp_path, "http://127.0.0.1:1", {}))) as away:
+        [only] = check_cluster(away, MANIFESTS, "models", lambda: LONG_AGO)
     assert "does not answer" in only.said
 
 
@@ -218,8 +218,8 @@ def test_a_program_of_the_kubeconfig_logs_in(url: str, api: ApiServer, tmp_path:
     )
     login.chmod(0o755)
     asked = {"command": str(login), "args": ["of"], "env": [{"name": "REGION", "value": "eu"}]}
-    with open_access(kubeconfig(tmp_path, url, {"exec": asked})).client as client:
-        client.get("/version")
+    with closing(open_access(kubeconfig(tmp_path, url, {"exec": asked}))) as opened:
+        opened.look("/version")
     assert api.seen == {"Bearer of-eu"}
     login.write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(ClusterError, match="gave no credential"):
@@ -249,13 +249,12 @@ def test_client_certificates_log_in_and_another_authority_is_not_trusted(api: Ap
     text = base64.b64encode(ours.read_bytes()).decode()
     user = {"client-certificate-data": text, "client-key": str(ours)}
     try:
-        with open_access(
-            kubeconfig(tmp_path, url, user, {"certificate-authority-data": text})
-        ).client as client:
-            assert client.get("/version").status_code == 200
-        access = open_access(kubeconfig(tmp_path, url, user, {"certificate-authority": str(others)}))
-        with access.client:
-            [only] = check_cluster(access, MANIFESTS, "models", lambda: LONG_AGO)
+        known = kubeconfig(tmp_path, url, user, {"certificate-authority-data": text})
+        with closing(open_access(known)) as opened:
+            assert opened.look("/version").content is not None
+        strange = kubeconfig(tmp_path, url, user, {"certificate-authority": str(others)})
+        with closing(open_access(strange)) as opened:
+            [only] = check_cluster(opened, MANIFESTS, "models", lambda: LONG_AGO)
         assert "CERTIFICATE_VERIFY_FAILED" in only.said
     finally:
         server.shutdown()

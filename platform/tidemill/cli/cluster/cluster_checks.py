@@ -64,16 +64,18 @@ def check(
     of objects, permissions, storage classes, Secrets, and whether stores answer. Nothing is changed. The exit
     code is 1 if something is missing.
     """
+    from contextlib import closing
+
     from tidemill.clock import SystemClock
     from tidemill.kubernetes.cluster_check import check_cluster
     from tidemill.kubernetes.kubeconfig import open_access
     from tidemill.kubernetes.rendered_manifests import find_chart, find_helm, render_chart
 
-    access = open_access(kubeconfig, context)
-    place = namespace or access.namespace or "default"
+    api = open_access(kubeconfig, context)
+    place = namespace or api.namespace
     made = render_chart(find_helm(helm), find_chart(chart), release, place, values)
-    with access.client:
-        found = list(check_cluster(access, made, place, SystemClock().now))
+    with closing(api):
+        found = list(check_cluster(api, made, place, SystemClock().now))
 
     def render(console: "Console") -> None:
         for one in found:
