@@ -7,7 +7,16 @@ from typing import Any
 from tidemill.errors import DataError
 from tidemill.state.database_snapshots import DatabaseCopy
 
-__all__ = ["FACTS", "MANIFEST", "BackupFacts", "DatabaseFacts", "VersionFiles", "facts_from", "facts_of_copy"]
+__all__ = [
+    "FACTS",
+    "MANIFEST",
+    "BackupFacts",
+    "DatabaseFacts",
+    "StoredLog",
+    "VersionFiles",
+    "facts_from",
+    "facts_of_copy",
+]
 
 FACTS = "backup.json"
 MANIFEST = "manifest.json"
@@ -36,6 +45,15 @@ class VersionFiles:
 
 
 @dataclass(frozen=True)
+class StoredLog:
+    """An object store with parts of the prediction log."""
+
+    address: str
+    endpoint: str | None = None
+    """Of an S3-compatible store; None: Amazon's."""
+
+
+@dataclass(frozen=True)
 class BackupFacts:
     """What a backup holds, and of what."""
 
@@ -55,6 +73,8 @@ class BackupFacts:
     records: DatabaseFacts
     tracking: DatabaseFacts | None
     versions: tuple[VersionFiles, ...]
+    stores: tuple[StoredLog, ...] = ()
+    """Whose parts of the prediction log it has; none in backups of earlier releases."""
 
     def encoded(self) -> bytes:
         """Return it as JSON."""
@@ -88,6 +108,7 @@ def facts_from(content: bytes) -> BackupFacts:
                 "records": DatabaseFacts(**given["records"]),
                 "tracking": given["tracking"] and DatabaseFacts(**given["tracking"]),
                 "versions": tuple(VersionFiles(**each) for each in given["versions"]),
+                "stores": tuple(StoredLog(**each) for each in given.get("stores", ())),
             }
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -14,6 +14,7 @@ from tidemill.backup.archive import ArchiveWriter, write_archive
 from tidemill.backup.archive_places import refuse_credentials
 from tidemill.backup.backup_facts import BackupFacts, VersionFiles, facts_of_copy
 from tidemill.backup.backup_sources import ArtifactStore, chosen_files, dvc_remote
+from tidemill.backup.stored_log import add_stored_log, stored_log
 from tidemill.backup.tracked_versions import registered_versions, run_folders
 from tidemill.data.repository.git import git, git_try
 from tidemill.errors import StateError, UsageError
@@ -86,6 +87,7 @@ def make_backup(
             _add_databases(archive, copies)
             _add_artifacts(archive, store, copies, whole="runs" in choices, tell=tell)
             with _log_at_rest(project, choices):
+                add_stored_log(archive, facts.stores, project.model, tell)
                 files = list(chosen_files(project, choices))
                 for number, (name, path) in enumerate(files):
                     tell("files", name, number, len(files))
@@ -141,6 +143,7 @@ def _facts(project: ProjectFolder, copies: _Copies, choices: Collection[str], ma
         records=facts_of_copy(copies.records),
         tracking=None if tracking is None else facts_of_copy(tracking),
         versions=copies.versions,
+        stores=stored_log(project.predictions) if "log" in choices else (),
     )
 
 
@@ -187,8 +190,6 @@ def _notes(project: ProjectFolder, facts: BackupFacts, choices: Collection[str])
         yield "the data's content is in DVC's remote in .tidemill/remote; --data adds it"
     if "keys" not in choices and (project.home / "privacy.key").exists():
         yield "privacy.key, without which pseudonyms cannot be made again, is not here; --keys adds it"
-    if "log" in choices and (project.predictions / "stores.json").exists():
-        yield "parts of the log in an object store are not here: keep them by versioning its bucket"
     elsewhere = [each for each in facts.versions if each.folder is None]
     if elsewhere:
         yield f"files of {len(elsewhere)} versions are elsewhere than --artifacts, and not here"

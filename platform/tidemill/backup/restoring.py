@@ -13,8 +13,10 @@ from sqlalchemy import make_url
 
 from tidemill.accounts.auditing.audit_reading import verify_log
 from tidemill.backup.archive import unpack
-from tidemill.backup.backup_facts import BackupFacts, DatabaseFacts
+from tidemill.backup.archive_places import refuse_credentials
+from tidemill.backup.backup_facts import BackupFacts, DatabaseFacts, StoredLog
 from tidemill.backup.backup_sources import ArtifactStore
+from tidemill.backup.stored_log import check_log, put_stored_log
 from tidemill.errors import DataError, StateError, UsageError
 from tidemill.files.atomic import replacing_folder
 from tidemill.files.drafts import discard_draft, new_draft_folder
@@ -44,7 +46,12 @@ class _Target:
 
 
 def restore_backup(
-    project: Project, place: str, *, passphrase: str | None = None, artifacts: str | None = None
+    project: Project,
+    place: str,
+    *,
+    passphrase: str | None = None,
+    artifacts: str | None = None,
+    log_store: str | None = None,
 ) -> BackupFacts:
     """Bring a backup back into a project whose ``.tidemill``, records and MLflow's database are empty.
 
@@ -53,6 +60,7 @@ def restore_backup(
         place: a path or an address.
         passphrase: of an encrypted archive.
         artifacts: where MLflow's server keeps files; default: the project's folder.
+        log_store: address for parts of the log that were in object stores; default: where they were.
 
     Raises:
         UsageError: something is there already, or the backup is of another project or kind of database.
@@ -67,8 +75,11 @@ def restore_backup(
 
     with _draft_beside(project.home) as unpacked:
         facts = unpack(place, unpacked, passphrase, check)
+        check_log(unpacked, project.model)
         with ExitStack() as stack:  # which first gives the folder its name, and last commits the records
             _fill(stack, facts, unpacked, target)
+            root = unpacked / "home" / "predictions"
+            put_stored_log(unpacked, facts.stores, root, project.model, _log_place(project, facts, log_store))
             _arrange(facts, unpacked, stack.enter_context(replacing_folder(project.home)), target)
     open_state(project.state_url).close()  # brings older records to this release
     if facts.tracking is not None and artifacts is None and project.tracking_uri == target.tracking:
@@ -97,6 +108,7 @@ def verify_backup(
         AuditError: the audit log in it was changed.
     """
     facts = unpack(place, folder / "unpacked", passphrase, _check_schema)
+    check_log(folder / "unpacked", project.model)
     with ExitStack() as stack:
         target = _Target(
             _verifying_url(stack, facts.records, project.state_url, folder / "state.db"),
@@ -112,6 +124,14 @@ def verify_backup(
         verify_log(open_records(target.records))
         _check_versions(facts, home / "artifacts")
     return facts
+
+
+def _log_place(project: Project, facts: BackupFacts, address: str | None) -> StoredLog | None:
+    if address is None or not facts.stores:
+        return None
+    refuse_credentials(address)
+    log = project.config.serve.log
+    return StoredLog(address, log.endpoint_url if log.store else facts.stores[0].endpoint)
 
 
 @contextmanager

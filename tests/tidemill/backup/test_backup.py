@@ -13,15 +13,21 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
+from tests.tidemill.prediction_log.log_records import ALWAYS, NOON, record
 from tests.tidemill.state.test_store import turn
 from tidemill.backup import archive_places
 from tidemill.backup.archive import unpack, write_archive
 from tidemill.backup.backup_facts import FACTS
 from tidemill.backup.making import make_backup
 from tidemill.backup.restoring import restore_backup, verify_backup
+from tidemill.backup.stored_log import check_log
 from tidemill.cli.main import app
 from tidemill.data.repository.git import git
 from tidemill.errors import DataError, StateError, UsageError
+from tidemill.prediction_log.prediction_log import PredictionLog, read_predictions
+from tidemill.prediction_log.storage.log_parts import Sizes
+from tidemill.prediction_log.storage.log_places import current_place
+from tidemill.prediction_log.upkeep.compaction import compact
 from tidemill.project import Project, load_project
 from tidemill.registry.versions.registry_reader import read_champion
 from tidemill.settings import Settings
@@ -190,7 +196,9 @@ def test_object_stores_and_passphrases(
     for path, content in tree(shop.home / "artifacts").items():
         s3.put_object(Bucket="backups", Key=f"mlflow/{path}", Body=content)
     shutil.rmtree(shop.home / "artifacts")
-    place = "s3://backups/2013/a.tar.gz"
+    place, log = "s3://backups/2013/a.tar.gz", shop.predictions
+    write_log(log, shop.model, "s3://backups/log", s3_endpoint)
+    logged = read_predictions(log, shop.model, *ALWAYS)
 
     def run(*words: str) -> dict:
         done = CliRunner().invoke(app, [*words, "--json"])
@@ -207,7 +215,16 @@ def test_object_stores_and_passphrases(
     assert b"sqlite" not in content
     assert run("backup", "verify", place, "-p", str(shop.root))["verified"]
     new = clone_of(shop, tmp_path / "clone")
-    run("restore", place, "-p", str(new.root), "--artifacts", "s3://backups/again")
+    with pytest.raises(UsageError, match="s3://backups/log already has a log of parcel-delay"):
+        restore_backup(new, place, passphrase="correct horse", artifacts="s3://backups/again")
+    assert not new.home.exists()
+    elsewhere = ["--artifacts", "s3://backups/again", "--log-store", "s3://backups/log2"]
+    assert run("restore", place, "-p", str(new.root), *elsewhere)["log_stores"] == ["s3://backups/log"]
+    assert read_predictions(new.predictions, shop.model, *ALWAYS).equals(logged)
+    assert len(logged) == 2
+    assert [
+        each["address"] for each in json.loads((new.predictions / "stores.json").read_text())["stores"]
+    ] == ["s3://backups/log2"]
     listed = s3.list_objects_v2(Bucket="backups", Prefix="again/")["Contents"]
     assert any(each["Key"].endswith("MLmodel") for each in listed)
     [entry] = run("audit", "list", "-p", str(new.root), "--action", "restore")["entries"]
@@ -220,6 +237,21 @@ def test_object_stores_and_passphrases(
         make_backup(shop, place, made_at=AT, artifacts="s3://backups/mlflow")
     kept = {each["Key"] for each in s3.list_objects_v2(Bucket="backups")["Contents"]}
     assert "half" not in kept
+    [part] = [key for key in kept if key.startswith("log/") and key.endswith(".parquet")]
+    s3.delete_object(Bucket="backups", Key=part)
+    with pytest.raises(DataError, match=f"names s3://backups/{part}, which is not there"):
+        make_backup(shop, "s3://backups/b", made_at=AT, choices=["log"], artifacts="s3://backups/mlflow")
+
+
+def write_log(root: Path, model: str, store: str | None, endpoint: str | None) -> None:
+    """Predictions of which one is in a part, at the store if there is one, and one in a segment."""
+    shutil.rmtree(root)
+    for number in range(2):
+        log = PredictionLog(root, model)
+        log.append([record(f"p{number}", NOON)])
+        log.close()
+        if not number:
+            compact(root, model, current_place(root, store, endpoint), Sizes().all_of_it())
 
 
 def _interrupted(place: str) -> None:
@@ -264,3 +296,14 @@ def test_postgres_comes_back(
     with psycopg.connect(urls[0]) as connection:
         left = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'verify%'").fetchall()
     assert left == []
+
+
+def test_a_part_of_the_log_that_is_not_in_the_backup_is_named(tmp_path: Path):
+    root = tmp_path / "home" / "predictions"
+    root.mkdir(parents=True)
+    write_log(root, "parcel-delay", None, None)
+    check_log(tmp_path, "parcel-delay")
+    [part] = root.rglob("*.parquet")
+    part.unlink()
+    with pytest.raises(DataError, match=f"part parcel-delay/.*{part.name} of the log cannot be read"):
+        check_log(tmp_path, "parcel-delay")

@@ -161,6 +161,14 @@ def restore(
     project: ProjectDir = None,
     passphrase_file: _PassphraseFile = None,
     artifacts: _Artifacts = None,
+    log_store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where parts of the log go that were in an object store (default: there).",
+            show_default=False,
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Bring a backup back into an empty project.
@@ -172,7 +180,8 @@ def restore(
 
     loaded = load_project(project)
     secret = _passphrase(loaded, passphrase_file, wanted=False)
-    facts = restore_backup(loaded, place, passphrase=secret, artifacts=artifacts)
+    facts = restore_backup(loaded, place, passphrase=secret, artifacts=artifacts, log_store=log_store)
+    named = loaded.config.serve.log.store
     own_act(
         loaded, "restore", ("backup", place.rpartition("/")[2]), made_at=facts.made_at, commit=facts.commit
     )()
@@ -182,6 +191,8 @@ def restore(
         _show(console, facts)
         if facts.commit:
             console.print(f"Its files were those of commit {facts.commit[:12]}; bring data by `dvc pull`")
+        if facts.stores and log_store not in (None, named):
+            console.print(f"Set serve.log.store in params.yaml to {log_store}", soft_wrap=True)
 
     emit({"place": place, "restored": loaded.home, **_plain(facts)}, json, render)
 
@@ -230,6 +241,8 @@ def _show(console: "Console", facts: "BackupFacts") -> None:
         versions = counted(len(facts.versions), "registered version")
         console.print(f"  MLflow {facts.mlflow}: {counted(rows, 'row')}, {versions}")
     console.print(f"  beside them: {', '.join(facts.holds) or 'nothing'}")
+    for each in facts.stores:
+        console.print(f"  parts of the log that were in {each.address}", soft_wrap=True)
 
 
 def _plain(facts: "BackupFacts") -> dict[str, object]:
@@ -241,4 +254,5 @@ def _plain(facts: "BackupFacts") -> dict[str, object]:
         "holds": facts.holds,
         "schema": facts.records.revision,
         "versions": [f"{each.model} {each.version}" for each in facts.versions],
+        "log_stores": [each.address for each in facts.stores],
     }

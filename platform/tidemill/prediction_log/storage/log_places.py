@@ -21,7 +21,16 @@ from tidemill.files.atomic import move_into_place, replace_file
 from tidemill.files.remote_files import open_address
 from tidemill.ids import new_id
 
-__all__ = ["Folder", "Place", "Store", "current_place", "owner_of", "places_of"]
+__all__ = [
+    "Folder",
+    "Place",
+    "Store",
+    "current_place",
+    "name_stores",
+    "owner_of",
+    "places_of",
+    "stores_of",
+]
 
 _STORES = "stores.json"
 
@@ -185,8 +194,18 @@ def owner_of(root: Path) -> str:
 
 def places_of(root: Path) -> list[Place]:
     """Return all places that have parts of the log at ``root``, its own folder first."""
-    stores = _stores(root)["stores"]
-    return [Folder(root), *(Store(each["address"], each["endpoint"]) for each in stores)]
+    return [Folder(root), *stores_of(root)]
+
+
+def stores_of(root: Path) -> list[Store]:
+    """Return the object stores that have parts of the log at ``root``."""
+    return [Store(each["address"], each["endpoint"]) for each in _stores(root)["stores"]]
+
+
+def name_stores(root: Path, stores: Iterable[Store]) -> None:
+    """Record that these object stores, and no others, have parts of the log."""
+    named = [{"address": each.address, "endpoint": each.endpoint} for each in stores]
+    replace_file(root / _STORES, orjson.dumps(_stores(root, make=True) | {"stores": named}))
 
 
 def current_place(root: Path, store: str | None, endpoint: str | None = None) -> Place:
