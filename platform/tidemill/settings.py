@@ -95,6 +95,12 @@ def _addresses(text: str) -> str:
     return ",".join(one.strip() for one in text.split(","))
 
 
+def _amounts(text: str) -> str:
+    for one in text.split(","):
+        _within(float(one.partition("=")[2]), 0.0, 1e9)
+    return text
+
+
 def _auto_or_always(text: str) -> str:
     if text not in ("auto", "always"):
         raise ValueError("it must be auto or always")
@@ -208,6 +214,13 @@ class Settings:
     """Whether turns that people ask for here are left to the controller, which makes RayJobs of them where
     ``kubernetes.turns`` in ``params.yaml`` says so; set by the chart."""
 
+    monitors_elsewhere: bool = _setting("MONITORS_ELSEWHERE", False, _truth)
+    """Whether a job of the cluster evaluates the monitors that are due, and not the controller; set by the
+    chart."""
+
+    ray_grows_to: str | None = _setting("RAY_GROWS_TO", None, _amounts)
+    """What Ray has once its autoscaler has started every node, such as ``CPU=16,GPU=4``; set by the chart."""
+
     actor: str | None = _setting("ACTOR")
     """Who acts, for the records; default: the name of the logged-in user."""
 
@@ -228,10 +241,7 @@ class Settings:
             for each in sorted(fields(self), key=lambda each: each.name)
             if getattr(self, each.name) != each.metadata["default"]
         }
-        return {
-            _PREFIX + name.upper(): value.get_secret_value() if isinstance(value, Secret) else str(value)
-            for name, value in chosen.items()
-        }
+        return {_PREFIX + name.upper(): _written(value) for name, value in chosen.items()}
 
     @cached_property
     def who(self) -> str:
@@ -247,6 +257,12 @@ class Settings:
                 hint="set TIDEMILL_ACTOR to your own name",
             )
         return name
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Secret):
+        return value.get_secret_value()
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _login_name() -> str:

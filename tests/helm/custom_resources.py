@@ -48,6 +48,7 @@ RAY_CLUSTER = fields(
     *("rayVersion", "headGroupSpec"),
     rayVersion=TEXT,
     authOptions=fields("mode", mode={"enum": ["disabled", "token"]}, secretName=TEXT),
+    upgradeStrategy=fields("type", type={"enum": ["Recreate", "None"]}),
     enableInTreeAutoscaling=YES,
     autoscalerOptions=fields(
         resources=ANY,
@@ -218,6 +219,7 @@ SCALED_OBJECT = resource(
 )
 
 SCHEMAS = {
+    "RayCluster": resource("ray.io/v1", "RayCluster", RAY_CLUSTER),
     "RayService": RAY_SERVICE,
     "ServiceMonitor": SERVICE_MONITOR,
     "PrometheusRule": PROMETHEUS_RULE,

@@ -32,8 +32,8 @@ def every_shape(render: Render) -> list[Manifest]:
 def of_kubernetes(manifests: list[Manifest]) -> dict[str, Any]:
     """What Kubernetes' schemas know, by its text: also pod templates and Services in custom resources."""
     found = [one for one in manifests if one["kind"] not in SCHEMAS]
-    for ray in (one for one in manifests if one["kind"] == "RayService"):
-        cluster = ray["spec"]["rayClusterConfig"]
+    for ray in (one for one in manifests if one["kind"] in ("RayService", "RayCluster")):
+        cluster = ray["spec"].get("rayClusterConfig", ray["spec"])
         groups = [cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])]
         found += [
             {

@@ -14,6 +14,7 @@ from tests.helm.values_matrix import CASES, SECRETS, TRIAL_PASSWORD
 pytestmark = pytest.mark.slow
 
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
+RAYS = ("RayService", "RayCluster")
 ROLES = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 NUMBERS = range(len(CASES))
 
@@ -34,7 +35,7 @@ class Pod(NamedTuple):
 
     @property
     def is_ray(self) -> bool:
-        return self.owner.startswith(("RayService", "ConfigMap"))
+        return self.owner.startswith(("RayService", "RayCluster", "ConfigMap"))
 
 
 def pods(manifests: list[Manifest]) -> Iterator[Pod]:
@@ -50,14 +51,19 @@ def pods(manifests: list[Manifest]) -> Iterator[Pod]:
             yield Pod(f"{kind}/{name}", template["metadata"]["labels"], template["spec"], 1)
         elif kind == "Pod":
             yield Pod(f"{kind}/{name}", one["metadata"]["labels"], spec, 1)
-        elif kind == "RayService" or name.endswith("-ray-job"):
+        elif kind in RAYS or name.endswith("-ray-job"):
             job = yaml.safe_load(one["data"]["ray-job.yaml"]) if kind == "ConfigMap" else None
-            cluster = job["spec"]["rayClusterSpec"] if job else spec["rayClusterConfig"]
+            cluster = job["spec"]["rayClusterSpec"] if job else ray_of(one)
             groups = [("head", cluster["headGroupSpec"], 1)]
             groups += [(g["groupName"], g, g["maxReplicas"]) for g in cluster.get("workerGroupSpecs", [])]
             for group, given, count in groups:
                 template = given["template"]
                 yield Pod(f"{kind}/{name}/{group}", template["metadata"]["labels"], template["spec"], count)
+
+
+def ray_of(one: Manifest) -> dict[str, Any]:
+    """The Ray cluster of an object that has one."""
+    return one["spec"].get("rayClusterConfig", one["spec"])
 
 
 def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
@@ -238,15 +244,14 @@ def test_the_controller_and_the_dashboard_alone_may_ask_the_api_server(manifests
         named = {subject["name"] for subject in binding["subjects"]}
         assert named & accounts
         assert named <= accounts | {f"{RELEASE}-tidemill-controller"}
-    scaled = any(
-        ray["spec"]["rayClusterConfig"].get("enableInTreeAutoscaling")
-        for ray in of_kind(manifests, "RayService")
-    )
+    scaled = {
+        f"{ray['kind']}/{ray['metadata']['name']}/head"
+        for ray in of_kind(manifests, *RAYS)
+        if ray_of(ray).get("enableInTreeAutoscaling")
+    }
     assert all(one["automountServiceAccountToken"] is False for one in of_kind(manifests, "ServiceAccount"))
     for pod in pods(manifests):
-        asks = pod in asking or (
-            scaled and pod.owner.startswith("RayService") and pod.owner.endswith("/head")
-        )
+        asks = pod in asking or pod.owner in scaled
         assert pod.spec["automountServiceAccountToken"] is asks, pod.owner
 
 

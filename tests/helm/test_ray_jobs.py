@@ -10,9 +10,17 @@ import pytest
 from tests.helm.conftest import Manifest, Render
 from tests.helm.custom_resources import RAY_JOB
 from tests.helm.test_manifests import MINORS, problems
-from tests.helm.values_matrix import POD, SECRETS
-from tidemill.kubernetes.ray_jobs.ray_job_manifest import KIND, SUBJECT, ray_job, read_template
+from tests.helm.values_matrix import GPU_WORKER, POD, SECRETS, WORKER
+from tidemill.errors import ConfigError
+from tidemill.kubernetes.ray_jobs.ray_job_manifest import (
+    KIND,
+    SUBJECT,
+    ray_job,
+    read_template,
+    shared_cluster,
+)
 from tidemill.project.kubernetes_config import KubernetesConfig
+from tidemill.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -111,3 +119,40 @@ def test_turns_that_people_ask_for_are_left_to_a_controller_that_makes_jobs(rend
 
     assert told(controller=True) == {"controller", "dashboard"}
     assert told(controller=False) == set(), "nobody would make them"
+
+
+def test_the_cluster_that_jobs_share_is_the_charts_own_and_says_how_far_it_grows(
+    render: Render, tmp_path: Path
+):
+    shared = {"enabled": True, "workers": [{**WORKER, "minReplicas": 0, "maxReplicas": 3}, GPU_WORKER]}
+    made = render({"secrets": SECRETS, "rayJobs": {"enabled": True, "cluster": shared}})
+    [cluster] = [one for one in made if one["kind"] == "RayCluster"]
+    cpu, gpu = cluster["spec"]["workerGroupSpecs"]
+    assert [(one["replicas"], one["minReplicas"], one["maxReplicas"]) for one in (cpu, gpu)] == [
+        (2, 0, 3),
+        (0, 0, 4),
+    ]
+    head = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    [grows] = [one["value"] for one in head["env"] if one["name"] == "TIDEMILL_RAY_GROWS_TO"]
+    assert grows == "CPU=19,GPU=4", "3 × 500m, rounded up as KubeRay does, and 4 × 4"
+    assert Settings(ray_grows_to=grows).ray_grows_to == grows
+    [content] = [one["data"]["ray-job.yaml"] for one in made if one["metadata"]["name"].endswith("-ray-job")]
+    (tmp_path / "ray-job.yaml").write_text(content)
+    spec = checked(read_template(tmp_path / "ray-job.yaml"), shared=True, turns="cluster")
+    assert spec["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
+
+
+def test_without_a_cluster_to_share_it_is_said(template: Manifest):
+    with pytest.raises(ConfigError, match=r"there is no RayCluster"):
+        shared_cluster(template, KubernetesConfig(turns="cluster"))
+
+
+def test_monitors_are_the_controllers_or_a_jobs(render: Render):
+    for enabled in (False, True):
+        made = render({"secrets": SECRETS, "monitors": {"enabled": enabled}})
+        jobs = [one for one in made if one["metadata"]["name"].endswith("-monitors")]
+        [controller] = [
+            one for one in made if one["kind"] == "Deployment" and "controller" in one["metadata"]["name"]
+        ]
+        names = [one["name"] for one in controller["spec"]["template"]["spec"]["containers"][0]["env"]]
+        assert (len(jobs), "TIDEMILL_MONITORS_ELSEWHERE" in names) == (enabled, enabled)

@@ -10,7 +10,7 @@ import yaml
 
 from helm.values_table import documented, readme
 from tests.helm.conftest import CHART, RELEASE, Render
-from tests.helm.values_matrix import CASES, FACTORS, SECRETS, merged, pairwise
+from tests.helm.values_matrix import CASES, FACTORS, SECRETS, WORKER, merged, pairwise
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +84,7 @@ def test_the_matrix_has_every_pair_and_every_choice_of_the_schema():
         ({"dashbord": {}}, "dashbord"),
         ({"serving": {"head": {"resource": {}}}}, "resource"),
         ({"serving": {"workers": [{"name": "cpu", "replicas": 1}]}}, "resources"),
+        ({"serving": {"workers": [{**WORKER, "name": "job"}]}}, "name"),
         ({"trial": {"password": "short"}}, "password"),
         ({"dashboard": {"resources": {"limits": {"memory": None}}}}, "memory"),
     ],
@@ -106,6 +107,18 @@ def test_what_the_schema_does_not_know_is_refused(refused, values: dict[str, Any
         ({"secrets": SECRETS, "ingress": {"enabled": True}}, "ingress.dashboard.host"),
         ({"secrets": SECRETS, "backup": {"enabled": True}}, "set backup.place"),
         ({"secrets": SECRETS, "backup": {"enabled": True, "place": "s3://b/{at}"}}, "set mlflow.artifacts"),
+        (
+            {"secrets": SECRETS, "rayJobs": {"cluster": {"enabled": True}}},
+            "rayJobs.cluster.enabled is true: set rayJobs.enabled",
+        ),
+        (
+            {"secrets": SECRETS, "serving": {"workers": [WORKER, WORKER]}},
+            "serving.workers has two groups with the name cpu",
+        ),
+        (
+            {"secrets": SECRETS, "serving": {"workers": [{**WORKER, "maxReplicas": 1}]}},
+            "replicas of cpu is not between",
+        ),
     ],
 )
 def test_values_that_need_each_other_are_asked_for(refused, values: dict[str, Any], said: str):

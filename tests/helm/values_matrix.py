@@ -118,6 +118,7 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
         {
             "serving": {
                 "autoscaling": {"enabled": True},
+                "replicaGpus": 0.5,
                 "workers": [WORKER, GPU_WORKER],
                 "faultTolerance": {
                     "redisAddress": "redis.example.com:6379",
@@ -136,12 +137,20 @@ FACTORS: dict[str, list[dict[str, Any]]] = {
         {},
         {"serving": {"jobs": True}, "compaction": {"enabled": True}, "controller": {"enabled": False}},
         {
-            "rayJobs": {"enabled": True, "node": POD},
+            "rayJobs": {
+                "enabled": True,
+                "node": POD,
+                "cluster": {"enabled": True, "head": POD, "workers": [WORKER, GPU_WORKER]},
+            },
+            "monitors": {"enabled": True},
             "controller": {"replicas": 1, **POD},
             "compaction": {"enabled": True},
             "jobs": POD,
         },
-        {"backup": BACKUP},
+        {
+            "backup": BACKUP,
+            "rayJobs": {"enabled": True, "cluster": {"enabled": True, "autoscaling": {"enabled": False}}},
+        },
     ],
     "doors": [
         {},

@@ -124,7 +124,7 @@ def put_stored_log(
 
 
 def _target(number: int, was: StoredLog, elsewhere: StoredLog | None) -> Store:
-    """Return where the parts of a store go: never two to one place, where their manifests have the same names."""
+    """Return where the parts of a store go: never two to one place, as manifests have one name in both."""
     if elsewhere is None:
         return Store(was.address, was.endpoint)
     address = elsewhere.address.rstrip("/")

@@ -16,6 +16,7 @@ from tidemill.kubernetes.elected_controller import end_with_owner
 from tidemill.kubernetes.ray_jobs.cluster_jobs import ClusterJobs
 from tidemill.kubernetes.ray_jobs.cluster_scoring import ClusterScoring
 from tidemill.kubernetes.ray_jobs.cluster_turns import ClusterTurns
+from tidemill.kubernetes.ray_jobs.ray_job_manifest import read_template, shared_cluster
 from tidemill.project import Project, load_project
 from tidemill.retraining.controller import Elsewhere, run_forever
 from tidemill.threads import BackgroundThread
@@ -48,24 +49,27 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def elsewhere(project: Project) -> Elsewhere:
-    """Return who makes turns and scores, as ``kubernetes`` in ``params.yaml`` says.
+    """Return who makes turns and scores, as ``kubernetes`` in ``params.yaml`` says, and who runs monitors.
 
     Raises:
-        ConfigError: RayJobs are asked for, and there is no API or no template.
+        ConfigError: RayJobs are asked for, and there is no API, no template, or no cluster to share.
     """
-    config = project.config.kubernetes
+    config, monitors = project.config.kubernetes, project.settings.monitors_elsewhere
     if config.turns == config.scoring == "local":
-        return Elsewhere()
+        return Elsewhere(monitors=monitors)
     place, template = find_place(project.settings), project.settings.ray_job
     if place is None or template is None:
         raise ConfigError(
             "kubernetes.turns or kubernetes.scoring in params.yaml asks for RayJobs: not possible here",
             hint="set rayJobs.enabled in the chart's values, or use local",
         )
+    if "cluster" in (config.turns, config.scoring):
+        shared_cluster(read_template(Path(template)), config)
     jobs = ClusterJobs(ClusterApi(place), Path(template), config)
     return Elsewhere(
         None if config.turns == "local" else ClusterTurns(jobs, shared=config.turns == "cluster"),
         None if config.scoring == "local" else ClusterScoring(jobs, shared=config.scoring == "cluster"),
+        monitors,
     )
 
 

@@ -10,6 +10,9 @@ from tidemill.serving.runtime.configuration_checks import require_coherent
 
 __all__ = ["build", "build_jobs"]
 
+_CPUS = 1.0
+"""Of Ray's, that a replica claims: they decide how many fit on a worker, and what the autoscaler sees."""
+
 
 def build(arguments: Mapping[str, str]) -> Any:
     """Return the Serve application of the project in ``arguments["project"]``.
@@ -24,7 +27,7 @@ def build(arguments: Mapping[str, str]) -> Any:
 
     project = _project(arguments)
     require_coherent(project)
-    return application(project)
+    return application(project, cpus=_CPUS)
 
 
 def build_jobs(arguments: Mapping[str, str]) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tidemill.project.serve_config import Section
 
@@ -29,11 +29,11 @@ class KubernetesConfig(Section):
 
     turns: WorkPlace = "local"
     """Turns: ``local``, in the pod of the controller, or of who asks for one; ``rayjob``, each on a Ray
-    cluster of its own; ``cluster``, on the RayCluster that ``cluster`` names."""
+    cluster of its own; ``cluster``, on a RayCluster that they share."""
     scoring: WorkPlace = "local"
     """Scheduled batch scoring, in the same way."""
     cluster: str | None = Field(default=None, pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=63)
-    """Name of a RayCluster of the release's namespace, with the project's image and volume."""
+    """Name of that RayCluster, with the project's image and volume; default: the chart's own."""
     resources: JobResources = JobResources()
     """Of ``rayjob``."""
     retries: int = Field(default=2, ge=0, le=10)
@@ -42,11 +42,3 @@ class KubernetesConfig(Section):
     """A job that takes longer is ended, and its turn has failed."""
     keep_minutes: int = Field(default=60, ge=0)
     """How long a job that has ended can be looked at; then it is deleted."""
-
-    @model_validator(mode="after")
-    def _names_its_cluster(self) -> "KubernetesConfig":
-        if "cluster" in (self.turns, self.scoring) and self.cluster is None:
-            raise ValueError(
-                "kubernetes.turns or kubernetes.scoring is cluster: name the RayCluster in kubernetes.cluster"
-            )
-        return self

@@ -14,6 +14,7 @@ __all__ = [
     "LimitsConfig",
     "LogConfig",
     "ProofConfig",
+    "RayResources",
     "RolloutConfig",
     "RolloutStep",
     "Section",
@@ -27,6 +28,25 @@ class Section(BaseModel):
     """A part of ``params.yaml``, in which an unknown field, infinity and NaN are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RayResources(Section):
+    """What a process asks Ray for."""
+
+    cpus: float | None = Field(default=None, ge=0)
+    """CPUs of Ray's; of a replica, null is none on one machine, where the system shares them, else 1."""
+    gpus: float = Field(default=0.0, ge=0)
+    """GPUs, or a part of one that several share. Where Ray has none, it runs on CPUs."""
+    accelerator: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    """Type of the GPU as Ray names it, such as ``A100`` or ``H100``; null: any."""
+
+    @model_validator(mode="after")
+    def _can_be_given(self) -> "RayResources":
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(f"gpus: {self.gpus:g}: Ray gives a part of one GPU, or whole ones")
+        if self.accelerator is not None and not self.gpus:
+            raise ValueError("accelerator names a type of GPU: say in gpus how many")
+        return self
 
 
 class LogConfig(Section):
@@ -208,6 +228,8 @@ class ServeConfig(Section):
     replicas: int = Field(default=1, ge=1)
     """Fixed number of processes that answer requests; the alternative is `autoscaling`."""
     autoscaling: AutoscalingConfig | None = None
+    resources: RayResources = RayResources()
+    """What each of them claims of Ray."""
     jobs: JobsConfig = JobsConfig()
     poll_seconds: float = Field(default=0.5, gt=0, le=60)
     """How often a replica reads the alias."""

@@ -1,10 +1,10 @@
-"""What a trial of a search asks Ray for, and what it gets where there are no GPUs."""
+"""What a trial of a search, or the last fit, asks Ray for, and what it gets where there are no GPUs."""
 
 from collections.abc import Mapping
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from tidemill.project.serve_config import Section
+from tidemill.project.serve_config import RayResources
 
 __all__ = ["TrialResources"]
 
@@ -12,29 +12,17 @@ _ANY_OF_TYPE = 0.001
 """Ray's way to ask for a node with a type of accelerator."""
 
 
-class TrialResources(Section):
-    """The section ``train.resources`` of ``params.yaml``."""
+class TrialResources(RayResources):
+    """The sections ``train.resources`` and ``train.fit_resources`` of ``params.yaml``."""
 
     cpus: float = Field(default=1.0, gt=0)
     """CPUs of a trial."""
-    gpus: float = Field(default=0.0, ge=0)
-    """GPUs of a trial, or a part of one that several trials share. Where Ray has none, it runs on CPUs."""
-    accelerator: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    """Type of the GPU as Ray names it, such as ``A100`` or ``H100``; null: any."""
-
-    @model_validator(mode="after")
-    def _can_be_given(self) -> "TrialResources":
-        if self.gpus > 1 and self.gpus % 1:
-            raise ValueError(f"gpus: {self.gpus:g}: Ray gives a part of one GPU, or whole ones")
-        if self.accelerator is not None and not self.gpus:
-            raise ValueError("accelerator names a type of GPU: say in gpus how many")
-        return self
 
     def on(self, there: Mapping[str, float]) -> dict[str, float]:
-        """Return what Ray Tune is asked for.
+        """Return what Ray is asked for, in Ray Tune's words.
 
         Args:
-            there: all that Ray has (``ray.cluster_resources()``).
+            there: all that Ray has (`tidemill.training.ray_session.ray_capacity`).
 
         >>> TrialResources(gpus=0.5, accelerator="A100").on({"CPU": 8.0, "GPU": 1.0})
         {'cpu': 1.0, 'gpu': 0.5, 'accelerator_type:A100': 0.001}
@@ -59,25 +47,22 @@ class TrialResources(Section):
             fits.append(there["GPU"] / self.gpus)
         return max(1, int(min(fits)))
 
-    def note(self, there: Mapping[str, float]) -> str | None:
+    def note(self, there: Mapping[str, float], name: str = "train.resources") -> str | None:
         """Return what is otherwise here than the project's file asks for; None: nothing.
 
         >>> TrialResources(gpus=1).note({"CPU": 8.0})
-        'train.resources asks for 1 GPU a trial, and Ray has none here: the trials run on CPUs'
+        'train.resources asks for 1 GPU, and Ray has none here: it runs on CPUs'
         >>> TrialResources(gpus=1, accelerator="A100").note({"GPU": 1.0, "accelerator_type:T4": 1.0})
-        'train.resources asks for A100, and Ray has T4 here: the trials wait for a node with one'
+        'train.resources asks for A100, and Ray has T4 here: it waits for a node with one'
         """
         if not self.gpus:
             return None
         if not there.get("GPU"):
-            return (
-                f"train.resources asks for {self.gpus:g} GPU a trial, and Ray has none here: "
-                "the trials run on CPUs"
-            )
-        types = [name.partition(":")[2] for name in there if name.startswith("accelerator_type:")]
+            return f"{name} asks for {self.gpus:g} GPU, and Ray has none here: it runs on CPUs"
+        types = [one.partition(":")[2] for one in there if one.startswith("accelerator_type:")]
         if self.accelerator is None or self.accelerator in types:
             return None
         return (
-            f"train.resources asks for {self.accelerator}, and Ray has {', '.join(types) or 'no type'} here: "
-            "the trials wait for a node with one"
+            f"{name} asks for {self.accelerator}, and Ray has {', '.join(types) or 'no type'} here: "
+            "it waits for a node with one"
         )

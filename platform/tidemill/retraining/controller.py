@@ -88,6 +88,8 @@ class Elsewhere:
     turns: TurnPlace | None = None
     scoring: Callable[[Project, State, datetime], object] | None = None
     """In place of `start_due`."""
+    monitors: bool = False
+    """Whether a process of its own evaluates the monitors that are due."""
 
 
 class Controller:
@@ -114,6 +116,7 @@ class Controller:
         self._turns = elsewhere.turns if elsewhere is not None else None
         """Makes turns; None: this process does."""
         self._start_scoring = (elsewhere.scoring if elsewhere is not None else None) or start_due
+        self._watches = elsewhere is None or not elsewhere.monitors
 
     def recover(self) -> list[Turn]:
         """Finish or undo what killed processes left: moves of aliases, deployments, turns.
@@ -149,8 +152,9 @@ class Controller:
                 self.recover()
             except TurnInProgress:
                 busy = True
-        with _reported("monitors", failures):
-            runs = run_due(self._project, self._state, now, record_alerts)
+        if self._watches:
+            with _reported("monitors", failures):
+                runs = run_due(self._project, self._state, now, record_alerts)
         with _reported("monitors that did not run", failures), suppress(ConfigError):  # said by "monitors"
             monitors = load_monitors(self._project)
             raise_missed(self._project, self._state, monitors, now)

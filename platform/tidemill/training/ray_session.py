@@ -15,6 +15,7 @@ import ray
 from tidemill.errors import TrainingError
 from tidemill.orphan_reaper import MARK, OrphanReaper
 from tidemill.project import Project
+from tidemill.settings import Settings
 from tidemill.training.private_ray_settings import (
     LOOPBACK,
     SINGLE_NODE,
@@ -22,7 +23,7 @@ from tidemill.training.private_ray_settings import (
     read_environment,
 )
 
-__all__ = ["check_address", "hold_ctrl_c", "keep_sigterm", "ray_session"]
+__all__ = ["check_address", "hold_ctrl_c", "keep_sigterm", "ray_capacity", "ray_session"]
 
 _ADDRESS = re.compile(r"^(ray://)?(?P<host>[^/:]+|\[[^]]+\]):(?P<port>\d+)$")
 _PATIENCE = 5.0
@@ -49,6 +50,16 @@ def ray_session(project: Project) -> Iterator[None]:
     else:
         with _own_ray(project):
             yield
+
+
+def ray_capacity(settings: Settings) -> dict[str, float]:
+    """Return what the Ray of this process has, or has once its autoscaler has started every node."""
+    found = {name: float(amount) for name, amount in ray.cluster_resources().items()}
+    for each in settings.ray_grows_to.split(",") if settings.ray_grows_to else ():
+        name, _, most = each.partition("=")
+        if float(most):
+            found[name] = max(found.get(name, 0.0), float(most))
+    return found
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tidemill.alerting.alert_states import record_alerts
 from tidemill.cli.main import app
 from tidemill.errors import ConfigError, MonitoringError
 from tidemill.files.locks import locked
+from tidemill.kubernetes import monitors_job
 from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.kinds.kind_table import TABLE
 from tidemill.monitoring.monitor import evaluate
@@ -473,6 +474,17 @@ def test_monitors_run_when_they_are_due_for_the_moment_they_were_due(project: Pr
     (late,) = run_due(project, state, NOW + 16 * DAY, record_alerts)
     assert late.at == NOW + 14 * DAY
     assert run_due(project, state, NOW + 16 * DAY, record_alerts) == []
+
+
+def test_a_job_of_a_cluster_runs_those_that_are_due_once(project: Project, state: State):
+    register(project)
+    for _ in range(2):
+        assert monitors_job.main(["--project", str(project.root)]) == 0
+    with state.transaction() as session:
+        [run] = session.scalars(select(MonitorRun)).all()
+    assert (run.monitor, run.verdict) == ("weekly", "too_few")
+    (project.root / "monitoring" / "monitors.yaml").write_text("monitors: 3")
+    assert monitors_job.main(["--project", str(project.root)]) == 1
 
 
 def test_what_another_process_evaluates_is_left_to_it(

@@ -225,7 +225,7 @@ def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_sessio
     assert len(found) >= 2
     assert "RUNNING" not in {one.info.status for one in found}
     assert runs_of(project, role="search")[0].info.status == "KILLED"
-    assert "asks for 0.5 GPU a trial, and Ray has none here" in caplog.text
+    assert "asks for 0.5 GPU, and Ray has none here" in caplog.text
     assert run(project).trials == 3
 
 

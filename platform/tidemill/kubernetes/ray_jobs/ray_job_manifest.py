@@ -12,12 +12,14 @@ from tidemill.errors import ConfigError
 from tidemill.files.yaml_reading import YamlError, parse_yaml
 from tidemill.project.kubernetes_config import JobResources, KubernetesConfig
 
-__all__ = ["KIND", "SUBJECT", "job_name", "ray_job", "read_template"]
+__all__ = ["KIND", "SUBJECT", "job_name", "ray_job", "read_template", "shared_cluster"]
 
 KIND = "tidemill.io/work"
 """Label with the kind of the work: ``turn`` or ``scoring``."""
 SUBJECT = "tidemill.io/subject"
 """Label with the turn's id, or the name of the schedule's job."""
+_SHARED = "tidemill.io/shared-cluster"
+"""Annotation of the template with the name of the chart's RayCluster."""
 _LONGEST = 47  # of a RayJob's name
 _GPU = "nvidia.com/gpu"
 
@@ -55,6 +57,21 @@ def read_template(file: Path) -> Manifest:
     return content
 
 
+def shared_cluster(template: Mapping[str, Any], config: KubernetesConfig) -> str:
+    """Return the name of the RayCluster that jobs share: the project's, else the chart's.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    named = config.cluster or (template["metadata"].get("annotations") or {}).get(_SHARED)
+    if named is None:
+        raise ConfigError(
+            "kubernetes.turns or kubernetes.scoring is cluster, and there is no RayCluster",
+            hint="set rayJobs.cluster.enabled in the chart's values, or name one in kubernetes.cluster",
+        )
+    return str(named)
+
+
 def ray_job(
     template: Mapping[str, Any],
     config: KubernetesConfig,
@@ -73,7 +90,7 @@ def ray_job(
         name: of the job.
         labels: beside the template's.
         command: what it runs, on the Ray cluster's head.
-        shared: whether it runs on the RayCluster that ``config.cluster`` names, not on one of its own.
+        shared: whether it runs on the RayCluster of `shared_cluster`, not on one of its own.
         retries: in place of ``config.retries``.
     """
     made: Manifest = copy.deepcopy(dict(template))
@@ -85,7 +102,7 @@ def ray_job(
         "activeDeadlineSeconds": int(config.hours * 3600),
     }
     if shared:
-        made["spec"] = {**spec, "clusterSelector": {"ray.io/cluster": config.cluster}}
+        made["spec"] = {**spec, "clusterSelector": {"ray.io/cluster": shared_cluster(template, config)}}
         return made
     cluster = made["spec"]["rayClusterSpec"]
     workers = cluster.pop("workerGroupSpecs")

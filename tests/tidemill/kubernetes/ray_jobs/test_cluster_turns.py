@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+import tidemill.retraining.controller
 from tests.tidemill.kubernetes.api_server import ApiServer, away
 from tests.tidemill.retraining.test_controller import put_turn
 from tests.tidemill.retraining.test_loop_declarations import GOOD, project_with
@@ -210,6 +211,15 @@ def test_the_controller_makes_no_turn_itself_while_the_api_is_away(shop: Shop):
     assert len(shop.names) == 1
 
 
+def test_the_controller_leaves_monitors_to_a_job_of_the_cluster(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    asked: list[Any] = []
+    monkeypatch.setattr(tidemill.retraining.controller, "run_due", lambda *given: asked.append(given) or [])
+    for monitors in (True, False):
+        place = Elsewhere(None, lambda *_: None, monitors)
+        Controller(shop.project, shop.state, ReplayClock(NOW), elsewhere=place).tick()
+        assert len(asked) == (not monitors)
+
+
 def test_a_slot_has_one_job_a_try_and_a_dead_one_counts(shop: Shop):
     scoring = ClusterScoring(shop.jobs(retries=3), shared=False)
     assert scoring(shop.project, shop.state, NOW) == ["nightly"]
@@ -234,18 +244,21 @@ def test_a_slot_has_one_job_a_try_and_a_dead_one_counts(shop: Shop):
 
 
 def test_the_settings_say_who_makes_turns(shop: Shop):
-    def project(config: dict[str, Any], **settings: str) -> Project:
+    def project(config: dict[str, Any], **settings: Any) -> Project:
         params = shop.project.root / "params.yaml"
         given = yaml.safe_load(params.read_text()) | {"kubernetes": config}
         params.write_text(yaml.safe_dump(given))
         return load_project(shop.project.root, Settings(**settings))
 
     assert elsewhere(project({})) == Elsewhere()
+    assert elsewhere(project({}, monitors_elsewhere=True)) == Elsewhere(monitors=True)
     with pytest.raises(ConfigError, match="asks for RayJobs"):
         elsewhere(project({"turns": "rayjob"}))
-    with pytest.raises(ConfigError, match=r"name the RayCluster in kubernetes\.cluster"):
-        project({"turns": "cluster"})
-    found = elsewhere(project({"scoring": "rayjob"}, kubernetes_url=shop.server.url, ray_job=str(shop.file)))
+    there = {"kubernetes_url": shop.server.url, "ray_job": str(shop.file)}
+    with pytest.raises(ConfigError, match="there is no RayCluster"):
+        elsewhere(project({"turns": "cluster"}, **there))
+    assert elsewhere(project({"turns": "cluster", "cluster": "training"}, **there)).turns is not None
+    found = elsewhere(project({"scoring": "rayjob"}, **there))
     assert found.turns is None
     assert isinstance(found.scoring, ClusterScoring)
 

@@ -1,18 +1,21 @@
 """The prediction API as a Ray Serve deployment."""
 
 import gc
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import ASGIApp
 
 from tidemill.project import Project
-from tidemill.project.serve_config import AutoscalingConfig
+from tidemill.project.serve_config import AutoscalingConfig, RayResources
 from tidemill.serving.runtime.replica.composed_replicas import part_deployments
 from tidemill.serving.runtime.replica.process_start import OPTIONS, replica_name, start_process
 from tidemill.settings import Settings
 
-__all__ = ["Replica", "application", "scaling"]
+__all__ = ["Replica", "application", "claimed", "scaling"]
 
+_log = logging.getLogger(__name__)
 _IN_FLIGHT = 1024
 
 
@@ -46,8 +49,12 @@ class Replica:
         return front
 
 
-def application(project: Project) -> Any:
+def application(project: Project, cpus: float = 0.0) -> Any:
     """Return the Serve application (a ``serve.Application``) of a project, with the parts of a composition.
+
+    Args:
+        project: what to serve.
+        cpus: that a replica claims of Ray, where ``serve.resources`` does not say it.
 
     Raises:
         ConfigError: the project's application cannot be imported.
@@ -64,9 +71,38 @@ def application(project: Project) -> Any:
         max_ongoing_requests=_IN_FLIGHT,
         # A replica that is stopped ends what it has begun, and says so if that takes too long.
         graceful_shutdown_timeout_s=config.timeout_seconds + 2,
-        **OPTIONS,
+        **OPTIONS | {"ray_actor_options": claimed(config.resources, cpus, _capacity(project))},
     )
     return deployment.bind(str(project.root), project.settings, *parts.values())
+
+
+def claimed(resources: RayResources, cpus: float, there: Mapping[str, float]) -> dict[str, Any]:
+    """Return what a replica claims of Ray; no GPU where there is none, which is told.
+
+    >>> claimed(RayResources(gpus=0.5, accelerator="T4"), 1.0, {"GPU": 2.0})
+    {'num_cpus': 1.0, 'num_gpus': 0.5, 'accelerator_type': 'T4'}
+    >>> claimed(RayResources(cpus=2, gpus=1), 1.0, {"CPU": 4.0})
+    {'num_cpus': 2.0}
+    """
+    options: dict[str, Any] = {"num_cpus": cpus if resources.cpus is None else resources.cpus}
+    if not resources.gpus:
+        return options
+    if not there.get("GPU"):
+        _log.warning(
+            "serve.resources asks for %g GPU a replica, and Ray has none here: it runs on CPUs",
+            resources.gpus,
+        )
+        return options
+    typed = {} if resources.accelerator is None else {"accelerator_type": resources.accelerator}
+    return {**options, "num_gpus": resources.gpus, **typed}
+
+
+def _capacity(project: Project) -> Mapping[str, float]:
+    import ray
+
+    from tidemill.training.ray_session import ray_capacity
+
+    return ray_capacity(project.settings) if ray.is_initialized() else {}
 
 
 def scaling(replicas: int, autoscaling: AutoscalingConfig | None) -> dict[str, Any]:
