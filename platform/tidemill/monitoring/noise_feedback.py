@@ -96,7 +96,8 @@ def raised(monitor: "Monitor", proposals: Sequence[Proposal]) -> "Monitor":
     if monitor.raise_on_noise is None:
         return monitor
     for each in proposals:
-        value = min(each.proposed, monitor.raise_on_noise * each.threshold)
+        most = each.threshold + (monitor.raise_on_noise - 1) * abs(each.threshold)  # a ceiling may be below 0
+        value = min(each.proposed, most)
         section, field, *column = each.field.split(".", 2)
         declared = getattr(monitor, section, None)
         if declared is None:
@@ -198,8 +199,13 @@ def _figures(kind: str, results: Facts) -> Iterator[tuple[str, float, float]]:
             yield f"{kind}.max_drop", expected - best, allowed
     else:
         for field, figure, limit in kind_figures(kind, results):
-            if limit and figure >= limit:
+            if limit is not None and _is_beyond(figure, limit):
                 yield f"{kind}.{field}", figure, limit
+
+
+def _is_beyond(figure: float, limit: float) -> bool:
+    """Return whether a figure is at its limit or beyond; beyond 0, where that is the limit."""
+    return figure > limit or figure == limit != 0
 
 
 def _of_many(found: Facts) -> Iterator[tuple[str, float, float]]:
@@ -227,7 +233,7 @@ def _of_many(found: Facts) -> Iterator[tuple[str, float, float]]:
 def _of_slices(found: Facts) -> Iterator[tuple[str, float, float]]:
     """Yield the share of drifted features, and the distances of features that alarm a slice alone."""
     for field, figure, limit in kind_figures("slice_drift", {"slice_drift": found}):
-        if limit and figure >= limit:
+        if limit is not None and _is_beyond(figure, limit):
             yield f"slice_drift.{field}", figure, limit
     for one in (found.get("slices") or {}).values():
         yield from _of_broken(one.get("columns", ()), "slice_drift")
@@ -278,14 +284,16 @@ def _beyond(field: str, figure: float) -> float:
         return figure + (1 - figure) * (_MARGIN - 1)
     if field == _SHARE:
         return min(_rounded_up(_MARGIN * figure), 1.0)
-    return _rounded_up(_MARGIN * figure)
+    return _rounded_up(figure + (_MARGIN - 1) * abs(figure))
 
 
 def _rounded_up(figure: float) -> float:
-    """Return the least number of two digits that is not below a positive figure.
+    """Return the least number of two digits that is not below a figure.
 
-    >>> _rounded_up(0.1375), _rounded_up(12.01)
-    (0.14, 13.0)
+    >>> _rounded_up(0.1375), _rounded_up(12.01), _rounded_up(-4.56), _rounded_up(0.0)
+    (0.14, 13.0, -4.5, 0.0)
     """
-    unit = 10.0 ** (math.floor(math.log10(figure)) - 1)
+    if not figure:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(abs(figure))) - 1)
     return float(f"{math.ceil(round(figure / unit, 6)) * unit:.2g}")

@@ -159,6 +159,18 @@ def test_every_kind_has_a_figure_and_a_proposal(kind):
         assert (value["wind"] if field == "thresholds" else value) == pytest.approx(each.proposed)
 
 
+@pytest.mark.parametrize(
+    ("ceiling", "value", "proposed", "taken"), [(-10.0, -5.0, -4.5, -5.0), (0.0, 3.0, 3.3, 0.0)]
+)
+def test_a_ceiling_may_be_zero_or_below(ceiling: float, value: float, proposed: float, taken: float):
+    (found,) = proposals_of([NoiseMark("kpi", {"kpi": {"value": value, "ceiling": ceiling}})])
+    assert (found.threshold, found.proposed) == (ceiling, pytest.approx(proposed))
+    kpi = {"function": "own:worth", "ceiling": ceiling}
+    calm = raised(monitor(kpi=kpi, raise_on_noise=1.5), [found]).kpi
+    assert calm is not None
+    assert calm.ceiling == pytest.approx(taken)
+
+
 def test_the_figure_of_the_business_is_beside_its_nearest_limit():
     found = [figure_of("kpi", {"kpi": {**KPI, "value": value, "floor": 0.0}}) for value in (1.0, 6.0, 8.5)]
     assert found == [(1.0, 0.0), (6.0, 5.0), (8.5, 9.0)]
