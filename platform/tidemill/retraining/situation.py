@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 
 from tidemill.data.repository.revisions import current, outputs_at, version_of
 from tidemill.errors import TidemillError
@@ -27,6 +28,8 @@ __all__ = ["Facts", "alert_fact", "gather", "judge_all"]
 
 _ACTIVE = ("firing", "acknowledged")
 _UNDER_WAY = ("running", "rollout", "asked")
+_RUNS = 5
+"""So many of each monitor's last runs are looked at for one that could estimate the quality."""
 _AHEAD = timedelta(days=1)
 """A turn of a moment so far ahead was made before the clock went back, or is not known yet at that moment."""
 _ENDED = {"promoted": "promoted", "rolled_back": "refused", "stopped": "refused"}
@@ -64,18 +67,7 @@ def gather(
         ]
         of_project = select(Turn).where(Turn.model == project.model)
         rows = list(session.scalars(of_project.order_by(Turn.as_of, Turn.id)))
-        estimate = _estimate(
-            list(
-                session.scalars(
-                    select(MonitorRun)
-                    .where(
-                        MonitorRun.model == project.model, MonitorRun.version == serving, MonitorRun.at <= now
-                    )
-                    .order_by(MonitorRun.at.desc())
-                    .limit(20)
-                )
-            )
-        )
+        estimate = _estimate(_last_runs(session, project.model, serving, now))
     facts = (_turn_fact(each, state) for each in rows)
     turns = tuple(each for each in facts if each.as_of <= now + _AHEAD or each.status in _UNDER_WAY)
     latest = last_turn(turns)
@@ -136,6 +128,15 @@ def _turn_fact(turn: Turn, state: State) -> TurnFact:
     if status == "rollout" and (begun := rollout_of(state, turn)) is not None:
         status = _ENDED.get(begun.status, status)
     return TurnFact(status, turn.as_of, turn.trigger, turn.policy, sources, turn.id, spent)
+
+
+def _last_runs(session: Session, model: str, version: str | None, now: datetime) -> list[MonitorRun]:
+    """Return the last runs about a version, the latest first: some of each monitor, however often it runs."""
+    about = MonitorRun.model == model, MonitorRun.version == version, MonitorRun.at <= now
+    latest = select(MonitorRun).where(*about).order_by(MonitorRun.at.desc()).limit(_RUNS)
+    names = session.scalars(select(MonitorRun.monitor).where(*about).distinct()).all()
+    runs = [run for name in names for run in session.scalars(latest.where(MonitorRun.monitor == name))]
+    return sorted(runs, key=lambda run: run.at, reverse=True)
 
 
 def _estimate(runs: Sequence[MonitorRun]) -> EstimateFact | None:

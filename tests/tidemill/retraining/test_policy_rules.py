@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from tidemill.retraining.situation import gather
 from tidemill.retraining.triggers.policy_causes import too_old, unheard
 from tidemill.state import open_state
 from tidemill.state.external_alerts import ExternalAlert, record_external
+from tidemill.state.tables import MonitorRun
 
 DAY = timedelta(days=1)
 NOW = datetime(2013, 6, 1, 12, tzinfo=UTC)
@@ -244,6 +246,23 @@ def test_drift_without_estimated_harm():
     )  # an older window's
     quality = AlertFact("a2", "delay", "quality", "fell", NOW, NOW)
     assert outcome(policy(alerts=["quality"]), alerts=(ALERT, quality), estimate=fine) == "retrain"
+
+
+def test_an_estimate_counts_however_often_other_monitors_run_since():
+    state = open_state("sqlite://")
+    estimated = {"estimated_quality": {"metric": "roc_auc", "value": 0.7, "decayed": False}}
+    with state.transaction() as session:
+        for hour in range(26):
+            name, results = ("hourly", {}) if hour else ("weekly", estimated)
+            at = NOW + hour * DAY / 24
+            facts = {"model": "delay", "version": "7", "verdict": "ok", "results": results, "at": at}
+            span = {"window_start": at - DAY, "window_end": at, "rows": 900, "labelled": 0}
+            session.add(MonitorRun(id=f"mon_{hour}", monitor=name, **facts, **span))
+    model: Any = SimpleNamespace(model="delay")
+    found = gather(model, state, [], "7", NOW + 2 * DAY).situation.estimate
+    state.close()
+    assert found is not None
+    assert (found.at, found.decayed) == (NOW, False)
 
 
 def test_any_and_all():
