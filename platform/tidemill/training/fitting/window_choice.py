@@ -32,7 +32,7 @@ class Compared:
     value: float | None = None
     """Its metric on the rows of the comparison."""
     gain: float | None = None
-    """Over the first window."""
+    """Over the first window that was not left out."""
     low: float | None = None
     high: float | None = None
     """The 90 % interval of the gain: a paired bootstrap over days."""
@@ -71,8 +71,9 @@ def choose_window(
 ) -> WindowChoice:
     """Fit a model on each window of the training rows, and choose by the validation rows that follow them.
 
-    The first window stands unless another one is better beyond chance: the whole interval of its gain lies
-    above zero. Neither the training nor the comparison sees the hold-out, so the gate's comparison is fair.
+    The first window that the rows reach, with enough of them, stands unless another one is better beyond
+    chance: the whole interval of its gain lies above zero. Neither the training nor the comparison sees the
+    hold-out, so the gate's comparison is fair.
 
     Args:
         project: whose task, columns and seed count.
@@ -120,6 +121,7 @@ def _compare(
     days = validation[project.config.dataset.time_column].dt.date().to_numpy()
     fewest = min(_FEWEST, max((len(span) for span in spans if not isinstance(span, str)), default=0) // 4)
     first: Answers | None = None
+    base: float | None = None
     results = []
     for window, span in zip(windows, spans, strict=True):
         why = span if isinstance(span, str) else task.unlearnable(span[label])
@@ -132,16 +134,20 @@ def _compare(
         value = float(task.evaluate(truth, answers)[task.metric])
         one = Compared(str(window), len(span), value if np.isfinite(value) else None)
         if first is None:
-            first = answers
+            first, base = answers, one.value
         else:
             interval = gain_interval(task, truth, answers, first, days, seed=project.config.train.seed)
-            if interval is not None and results[0].value is not None:
-                one = replace(one, gain=value - results[0].value, low=interval.low, high=interval.high)
+            if interval is not None and base is not None:
+                one = replace(one, gain=value - base, low=interval.low, high=interval.high)
         results.append(one)
     return results
 
 
 def _best(results: Sequence[Compared]) -> int:
-    """Return the number of the window with the greatest gain that is surely one; the first without any."""
+    """Return the number of the window with the greatest gain that is surely one; the first without any.
+
+    The first is the first that was not left out, if one was not.
+    """
     sure = [(each.gain, -number) for number, each in enumerate(results) if each.gain and (each.low or 0) > 0]
-    return -max(sure)[1] if sure else 0
+    fitted = (number for number, each in enumerate(results) if each.left_out is None)
+    return -max(sure)[1] if sure else next(fitted, 0)

@@ -11,7 +11,7 @@ import yaml
 from tests.tidemill.retraining.test_policies import PROJECT
 from tidemill.project import Project, load_project
 from tidemill.tasks.task import Answers
-from tidemill.training.candidate_windows import parse_window
+from tidemill.training.candidate_windows import Window, parse_window
 from tidemill.training.fitting.window_choice import WindowChoice, choose_window
 
 HOUR, START = timedelta(hours=1), datetime(2024, 1, 1, tzinfo=UTC)
@@ -41,9 +41,9 @@ def direction(rows: pl.DataFrame) -> Callable[[pl.DataFrame], Answers]:
     return lambda some: 1 / (1 + np.exp(-sign * some["x"].to_numpy()))
 
 
-def choose(project: Project, rows: pl.DataFrame) -> WindowChoice:
+def choose(project: Project, rows: pl.DataFrame, windows: tuple[Window, ...] = WINDOWS) -> WindowChoice:
     train, validation = rows[: 86 * 24], rows[86 * 24 :]
-    return choose_window(project, WINDOWS, ("x",), (train, validation, rows), direction)
+    return choose_window(project, windows, ("x",), (train, validation, rows), direction)
 
 
 def test_a_window_that_is_surely_better_is_chosen(project: Project):
@@ -64,3 +64,14 @@ def test_the_first_window_stands_where_nothing_has_changed(project: Project):
     assert str(found.window) == "all"
     assert found.rows.height == 2400
     assert found.compared[0].chosen
+
+
+@pytest.mark.parametrize(("turns_over", "chosen"), [(False, "all"), (True, "last 30 days")])
+def test_a_first_window_that_is_left_out_does_not_stand(project: Project, turns_over: bool, chosen: str):
+    windows = tuple(map(parse_window, ({"last": "2d"}, "all", {"last": "30d"})))
+    found = choose(project, table(turns_over=turns_over), windows)
+    few, whole, last = found.compared
+    assert (few.rows, few.left_out, few.chosen) == (48, "48 rows, 516 are needed", False)
+    assert (str(found.window), whole.gain) == (chosen, None)
+    assert last.gain is not None
+    assert found.rows.height == (2400 if chosen == "all" else 30 * 24)
