@@ -34,7 +34,7 @@ def as_alertmanager(alert: AlertText) -> dict[str, Any]:
         },
         "annotations": {"summary": alert.message, "tidemill_alert": alert.id},
         "startsAt": _rfc3339(alert.fired_at),
-        "endsAt": _rfc3339(ends or alert.fired_at),
+        "endsAt": _rfc3339(max(ends or alert.fired_at, alert.fired_at)),  # a clock may have gone back
     }
 
 

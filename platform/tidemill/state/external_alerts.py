@@ -82,7 +82,7 @@ def _known(session: Session, model: str, monitors: Collection[str]) -> dict[tupl
 
 def _take(session: Session, model: str, told: ExternalAlert, now: datetime, same: list[Alert]) -> str:
     alert = next((each for each in same if each.status != "resolved"), None)
-    if alert is not None and told.starts_at < _start(alert):
+    if alert is not None and told.starts_at < _start(alert) and not _ends_later(told, _start(alert)):
         return "unchanged"  # told late: it is about an earlier time that the alert fired
     alert = alert or next((each for each in same if _start(each) == told.starts_at), None)
     if alert is None:
@@ -105,6 +105,14 @@ def _take(session: Session, model: str, told: ExternalAlert, now: datetime, same
     alert.occurrence += 1
     _step(session, alert, "reopened", told, now)
     return "reopened"
+
+
+def _ends_later(told: ExternalAlert, start: datetime) -> bool:
+    """Return whether what was told ended after ``start``, so that it is about the time that began then.
+
+    Of several that raise one alert, Alertmanager tells the earliest start, which it may learn later.
+    """
+    return not told.firing and told.ends_at is not None and told.ends_at > start
 
 
 def _start(alert: Alert) -> datetime:
@@ -160,7 +168,8 @@ def _raise(session: Session, model: str, told: ExternalAlert, now: datetime) -> 
 def _resolve(session: Session, alert: Alert, told: ExternalAlert, now: datetime) -> str:
     ended = told.ends_at or now
     alert.status, alert.resolved_at = "resolved", now
-    alert.details = {**alert.details, "ended_at": ended.isoformat()}
+    starts = {"starts_at": min(told.starts_at, _start(alert)).isoformat()}
+    alert.details = {**alert.details, **starts, "ended_at": ended.isoformat()}
     _step(session, alert, "resolved", told, now)
     return "resolved"
 

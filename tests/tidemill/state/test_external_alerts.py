@@ -75,6 +75,13 @@ def test_the_end_of_an_earlier_time_does_not_end_the_present_one(state):
     assert tell(state, 10, over(once_more, 9)) == "resolved 1"
 
 
+def test_an_alert_whose_start_turns_out_to_be_earlier_ends_all_the_same(state):
+    tell(state, 2, replace(DISK, starts_at=START + 2 * HOUR))
+    assert tell(state, 3, DISK) == "unchanged 1", "a second Prometheus had seen it two hours earlier"
+    assert tell(state, 4, over(DISK, 4)) == "resolved 1"
+    assert tell(state, 5, DISK, over(DISK, 4)) == "unchanged 2"
+
+
 def test_one_that_a_person_has_resolved_and_that_still_fires_is_reopened(state):
     tell(state, 0, DISK)
     (alert,) = list_alerts(state)
