@@ -135,7 +135,10 @@ def _lately(known: Sequence[KnownAlert], version: str, at: datetime, monitor: Mo
 def record_alerts(
     session: Session, run: MonitorRun, findings: Findings, monitor: Monitor, clock: Clock = _WALL
 ) -> AlertChanges:
-    """Raise, see again, resolve and reopen alerts in the transaction that records ``run``."""
+    """Raise, see again, resolve and reopen alerts in the transaction that records ``run``.
+
+    A run about an earlier moment than one that has judged since raises and reopens none.
+    """
     alerts = {
         alert.id: alert
         for alert in session.scalars(
@@ -153,6 +156,8 @@ def record_alerts(
     changes = decide_changes(
         [_known(each) for each in alerts.values()], findings, run.version, run.at, monitor, present
     )
+    if _is_about_the_past(session, run, present):
+        changes = changes._replace(raised=(), reopened=())
     by = f"monitor:{run.monitor}"
     for finding in changes.raised:
         _raise(session, run, finding, monitor)
@@ -172,6 +177,13 @@ def record_alerts(
         other = alerts[alert_id].version != run.version
         record_step(session, alert_id, "resolved", at, by, f"version {run.version} serves" if other else None)
     return changes
+
+
+def _is_about_the_past(session: Session, run: MonitorRun, present: datetime) -> bool:
+    """Return whether a later window of its monitor was judged, as where a person looks at an earlier one."""
+    of = MonitorRun.model == run.model, MonitorRun.monitor == run.monitor, MonitorRun.at > run.at
+    judged = MonitorRun.verdict.in_(("ok", "alert")), MonitorRun.at <= present
+    return session.scalar(select(MonitorRun.id).where(*of, *judged).limit(1)) is not None
 
 
 def record_step(

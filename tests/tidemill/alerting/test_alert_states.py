@@ -93,6 +93,16 @@ def test_alerts_about_a_version_that_no_longer_serves_are_resolved(state: State)
     assert alert.version == "2"
 
 
+def test_a_run_about_the_past_raises_and_reopens_nothing(state: State):
+    run_monitor(state, findings("quality"), day=0)
+    run_monitor(state, findings(), day=7)
+    for day in (3, 6):
+        run_monitor(state, findings("quality", "data_drift"), day=day, reopen_within="60d")
+    assert list_alerts(state) == []
+    run_monitor(state, findings("data_drift"), day=6, monitor="daily")
+    assert [each.monitor for each in list_alerts(state)] == ["daily"]
+
+
 def test_another_monitor_keeps_its_own(state: State):
     run_monitor(state, findings("quality"), day=0)
     run_monitor(state, findings(), day=7, monitor="daily")
