@@ -76,7 +76,7 @@ class AlertRecords(NamedTuple):
 
 EXTERNAL = "external"
 """The kind of alerts that something else raised, and the verdict of their runs."""
-FAULT_KINDS = ("feature_drift", "feature_skew", "data_quality", "staleness")
+FAULT_KINDS = ("feature_drift", "slice_drift", "feature_skew", "data_quality", "staleness")
 """The kinds that may name values which are broken at their source."""
 _FAULTS = 20
 _RUNS = 30

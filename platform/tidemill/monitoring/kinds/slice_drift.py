@@ -102,13 +102,23 @@ def _examples(
 
 def _drift(drifts: dict[str, Comparison]) -> Finding:
     listed = "; ".join(
-        f"{name} ({drift.current_rows:,} rows): {', '.join(drift.drifted[:_NAMED])}"
+        f"{name} ({drift.current_rows:,} rows): {_named(drift)}"
         for name, drift in list(drifts.items())[:_NAMED]
     )
+    faults = [each.name for drift in drifts.values() for each in drift.broken if each.at_fault]
     more = f"; and {len(drifts) - _NAMED} more" if len(drifts) > _NAMED else ""
     what = "slice has" if len(drifts) == 1 else "slices have"
     return Finding(
         "slice_drift",
         f"{len(drifts)} {what} features that have drifted: {listed}{more}",
-        {"slices": {name: list(drift.drifted) for name, drift in drifts.items()}},
+        {
+            "slices": {name: list(drift.drifted) for name, drift in drifts.items()},
+            "faults": list(dict.fromkeys(faults)),
+        },
     )
+
+
+def _named(drift: Comparison) -> str:
+    """Return the first features that have drifted, the broken ones with what is wrong."""
+    broken = {each.name: f"{each.name} ({each.broken})" for each in drift.broken}
+    return ", ".join(broken.get(name, name) for name in drift.drifted[:_NAMED])

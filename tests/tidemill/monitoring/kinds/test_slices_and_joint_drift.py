@@ -118,7 +118,7 @@ def test_drift_within_one_segment_is_told_for_that_segment(tmp_path: Path):
     one = window(tmp_path, draw(2, 1500, moved="LGA"), **watched)
     judged = judge_window(one)
     (found,) = gather(judged).found
-    assert found.details == {"slices": {"origin LGA": ["heat"]}}
+    assert found.details == {"slices": {"origin LGA": ["heat"]}, "faults": []}
     (noise,) = proposals_of([NoiseMark("slice_drift", results_of(one, judged, gather(judged)))])
     assert (noise.field, noise.threshold) == ("slice_drift.thresholds.heat", 0.1)
     raised = {"share": 0.5, "thresholds": {"heat": noise.proposed}}
@@ -131,6 +131,11 @@ def test_drift_within_one_segment_is_told_for_that_segment(tmp_path: Path):
     examples = one.rows.filter(pl.col("prediction_id").is_in(judged["slice_drift"].examples["slice_drift"]))
     assert examples["feature.origin"].to_list() == ["LGA"] * 5
     assert gather(judge_window(window(tmp_path, draw(2, 1500), **watched))).found == ()
+    answers, labels, features = draw(2, 1500)
+    gone = {**features, "heat": np.where(features["origin"] == "LGA", np.nan, features["heat"])}
+    (found,) = gather(judge_window(window(tmp_path, (answers, labels, gone), **watched))).found
+    assert found.details["faults"] == ["heat"], "policies hold turns meanwhile"
+    assert found.message.endswith(" rows): heat (no value in the window)")
     few = {"slice_drift": {}, "slices": [{"where": {"heat": {"below": -9}}}]}
     said = gather(judge_window(window(tmp_path, draw(2, 900), **few))).unjudged["slice_drift"]
     assert said == "no declared slice has 200 rows on both sides: too few rows"
