@@ -14,6 +14,7 @@ from tidemill.project.feature_columns import COLUMNS_FILE, FeatureColumn, read_c
 from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.refused_values import loggable
 from tidemill.serving.inference.request_moments import Moment
+from tidemill.tasks.target_labels import shown_class
 
 __all__ = ["make_application", "request_model"]
 
@@ -198,7 +199,9 @@ def _all_within(values: list[float]) -> list[float]:
 
 def _one_of(column: FeatureColumn) -> Any:
     known = frozenset(column.categories)
-    listed = ", ".join(column.categories[:_SHOWN]) + (", …" if len(column.categories) > _SHOWN else "")
+    listed = ", ".join(map(shown_class, column.categories[:_SHOWN])) + (
+        ", …" if len(column.categories) > _SHOWN else ""
+    )
 
     def check(value: str) -> str:
         if value in known:

@@ -27,7 +27,7 @@ COLUMNS = (
     FeatureColumn("copy", "truth", required=False),
     FeatureColumn("booked", "moment", required=False),
     FeatureColumn("origin", "text", False, ("EWR", "JFK"), "flag"),
-    FeatureColumn("class", "text", False, ("economy", "business"), "refuse"),
+    FeatureColumn("class", "text", False, ("economy", "business, flexible"), "refuse"),
     FeatureColumn("_carrier", "text", False, ("UA", "AA"), "unknown"),
 )
 SIZES = FeatureColumn("sizes", "list", required=False, length=2, element="integer")
@@ -73,7 +73,7 @@ def test_every_type_becomes_what_a_model_takes():
         (
             {"class": "first"},
             "class",
-            "one of the categories seen in training (economy, business), and 'first'",
+            "one of the categories seen in training (economy, 'business, flexible'), and 'first'",
         ),
         ({"unknown": 1}, "unknown", "not permitted"),
     ],
