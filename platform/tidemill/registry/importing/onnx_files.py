@@ -123,7 +123,9 @@ def _clear_outputs(given: Sequence[Any], task: Task, what: str) -> list[str]:
 def _columns(model: Any, taken: Sequence[Any]) -> tuple[tuple[str, ...], int | None]:
     """Return the names of a model's columns and how many there are, as far as the file says so."""
     if len(taken) > 1:
-        return tuple(one.name for one in taken), len(taken)
+        inner = [one.shape[1:] for one in taken]
+        fixed = all(isinstance(size, int) for sizes in inner for size in sizes)
+        return tuple(one.name for one in taken), sum(map(math.prod, inner)) if fixed else None
     named = [one.value for one in model.metadata_props if one.key == FEATURES]
     known = tuple(str(column["name"]) for column in json.loads(named[0])) if named else ()
     shape = [size for one in taken for size in one.shape[1:] if isinstance(size, int)]

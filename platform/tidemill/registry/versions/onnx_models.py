@@ -15,6 +15,7 @@ from tidemill.registry.versions.model_signature import ModelSignature
 from tidemill.tasks.task import Task
 from tidemill.training.compiling.onnx_session import check_content, start
 from tidemill.training.compiling.private_onnxruntime import inner_run
+from tidemill.training.feature_table import element_names
 
 __all__ = ["feeder", "number_outputs", "outputs_of", "read_onnx", "without_answer"]
 
@@ -119,8 +120,10 @@ def feeder(taken: Sequence[Any], features: Sequence[str], words: Sequence[str], 
         names, kind = list(features), kinds[one.type]
         return lambda rows: {one.name: _column(rows[names], kind).reshape(len(rows), *shape)}
     known = {one.name: one for one in taken}
-    if set(known) != set(features) or any(
-        (one.type not in kinds and one.type != _TEXT) or _shape(one, 1) is None for one in taken
+    columns = {name: _columns_of(name, features) for name in known}
+    if {each for names in columns.values() for each in names} != set(features) or any(
+        (one.type not in kinds and one.type != _TEXT) or _shape(one, len(columns[one.name])) is None
+        for one in taken
     ):
         raise RegistryError(f"{what} takes {found}, and its features are {', '.join(features)}", hint=_HINT)
     wrong = [one.name for one in taken if (one.type == _TEXT) != (one.name in words)]
@@ -131,9 +134,21 @@ def feeder(taken: Sequence[Any], features: Sequence[str], words: Sequence[str], 
             hint="correct the types of the columns, or export the model again",
         )
     return lambda rows: {
-        name: _column(rows[name], kinds.get(one.type)).reshape(len(rows), *(_shape(one, 1) or ()))
+        name: _column(rows[name] if name in rows else rows[columns[name]], kinds.get(one.type)).reshape(
+            len(rows), *(_shape(one, len(columns[name])) or ())
+        )
         for name, one in known.items()
     }
+
+
+def _columns_of(name: str, columns: Sequence[str]) -> list[str]:
+    """Return the columns that make an input: a feature, or the elements of the list of that name.
+
+    >>> _columns_of("e", ["e.0", "e.1", "age"]), _columns_of("age", ["e.0", "e.1", "age"])
+    (['e.0', 'e.1'], ['age'])
+    """
+    width = sum(column.rpartition(".")[0] == name for column in columns)
+    return [name] if name in columns else element_names(name, width)
 
 
 def _shape(one: Any, width: int) -> tuple[int, ...] | None:
@@ -177,7 +192,7 @@ def without_answer(rows: pd.DataFrame, taken: Sequence[Any]) -> npt.NDArray[np.b
     found = np.zeros(len(rows), np.bool_)
     for one in taken:
         if one.type in _WHOLE:
-            names = [one.name] if one.name in rows else list(rows)
+            names = _columns_of(one.name, list(map(str, rows.columns))) or list(rows.columns)
             values = rows[names].to_numpy(np.float64)
             fits = np.isin(values, (0.0, 1.0)) if _WHOLE[one.type] is np.bool_ else values == np.floor(values)
             found |= ~fits.all(axis=1)

@@ -37,6 +37,7 @@ from tests.tidemill.training.small_project import Data, day
 from tidemill.errors import DataError, ModelUnsafe, RegistryError, UsageError
 from tidemill.project import load_project
 from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.importing.import_checks import choose_features
 from tidemill.registry.importing.mlflow_models import read_folder_model
 from tidemill.registry.importing.model_files import read_file_model
 from tidemill.registry.importing.model_import import ImportRequest, ProjectState, import_version
@@ -124,6 +125,28 @@ def test_onnx_with_an_input_for_each_feature(project_of, imported, rows, tmp_pat
     numbers = given[[name for name in scorer.features if name != "origin"]].to_numpy()
     assert scorer.mixed(numbers, texts) == pytest.approx(scorer.predict(given))
     assert compare(project, get_version(project, done.version), None).passed
+
+
+def test_onnx_with_an_input_for_a_list_beside_others(tmp_path):
+    """As Keras and PyTorch export a picture and an age; the list is a column for each element."""
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", size])
+              for name, size in (("age", 1), ("picture", 3))]  # fmt: skip
+    nodes = [helper.make_node("ReduceL1", ["picture"], ["sum"], axes=[1]),
+             helper.make_node("Mul", ["sum", "age"], ["value"])]  # fmt: skip
+    output = helper.make_tensor_value_info("value", TensorProto.FLOAT, ["rows", 1])
+    graph = helper.make_graph(nodes, "both", inputs, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "both.onnx").write_bytes(model.SerializeToString())
+    task, found = Regression("neg_mae"), read_onnx_file(tmp_path / "both.onnx")
+    names = choose_features(found, None, ["picture", "age"], [], {"picture": 3})
+    assert (names, found.width) == (("age", "picture"), 4)
+    columns = ["age", "picture.0", "picture.1", "picture.2"]
+    given = pd.DataFrame([[2.0, 1.0, 2.0, 3.0], [10.0, 0.5, 0.0, 0.0]], columns=columns)
+    output = found.answer(given, task)
+    assert np.ravel(output).tolist() == [12.0, 5.0]
+    found.save(tmp_path / "saved", task, given, output)
+    served = read_original(tmp_path / "saved", "1", columns, tuple, task=task)
+    assert served.predict(given).tolist() == served.score(given.to_numpy()).tolist() == [12.0, 5.0]
 
 
 def test_onnx_that_cannot_be_served_says_how_to_export_it(project_of, imported, rows, tmp_path):
