@@ -70,7 +70,7 @@ class Custom(Task):
         [{'low': 1.0, 'words': ['a']}, {'low': 2.0, 'words': []}]
         """
         if hasattr(output, "to_dict") and hasattr(output, "columns"):
-            values = output.to_dict("records")
+            values = output.to_dicts() if hasattr(output, "to_dicts") else output.to_dict("records")
             if len(output.columns) == 1:
                 values = [next(iter(row.values())) for row in values]
         elif isinstance(output, Mapping):

@@ -9,12 +9,32 @@ import numpy.typing as npt
 from tidemill.errors import ConfigError
 from tidemill.tasks.weighted_metrics import Measure
 
-__all__ = ["ProjectMetric", "resampled"]
+__all__ = ["ProjectMetric", "load_metric", "resampled"]
 
 ProjectMetric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]
 """A metric of the project's own: takes truth and answers, and returns a number that is higher when better."""
 
 _RESAMPLES = 100
+
+
+def load_metric(name: str, load: Callable[[str], Any], where: str) -> ProjectMetric:
+    """Return a metric of the project's own.
+
+    Args:
+        name: ``module:function``.
+        load: imports it.
+        where: it is named, for messages.
+
+    Raises:
+        ConfigError: there is no such function.
+    """
+    found: ProjectMetric = load(name)
+    if not callable(found):
+        raise ConfigError(
+            f"{where} names {name}, which is no function",
+            hint="name a function that takes truth and answers, and returns a number",
+        )
+    return found
 
 
 def _times(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -2,19 +2,20 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tidemill.errors import DataError
+from tidemill.errors import ConfigError, DataError
 from tidemill.tasks.answer_fields import AnswerField
-from tidemill.tasks.own_metrics import ProjectMetric, resampled
+from tidemill.tasks.cost_table import check_costs
+from tidemill.tasks.own_metrics import ProjectMetric, load_metric, resampled
 from tidemill.tasks.target_labels import Labels
-from tidemill.tasks.task_names import METRICS, TaskName
+from tidemill.tasks.task_names import METRICS, TaskName, metric_name
 from tidemill.tasks.weighted_metrics import Measure
 
 __all__ = ["Answers", "ProjectMetric", "Task"]
@@ -35,6 +36,8 @@ class Task(ABC):
     """The metric by which trials, gates and monitors judge, as `task_names.metric_name` returns it."""
     own: Mapping[str, ProjectMetric] = field(default_factory=dict, compare=False, repr=False)
     """The project's own metrics, by ``module:function``."""
+    load: Callable[[str], Any] | None = field(default=None, compare=False, repr=False, kw_only=True)
+    """Imports ``module:function`` of the project."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -214,6 +217,28 @@ class Task(ABC):
         hint = f"a label must be {self.meant}: change what makes them, or leave those rows out"
         return np.asarray(self.labels(rows[label]).required(f"column {label}", self.meant, hint).to_numpy())
 
+    def judged_by(self, given: str | None) -> Self:
+        """Return the task with another metric that judges; the task itself where none is given.
+
+        Args:
+            given: any metric of the task, or ``module:function`` of the project.
+
+        Raises:
+            ConfigError: the task has no such metric, or what it needs is not declared.
+        """
+        if given is None:
+            return self
+        try:
+            metric = metric_name(self.kind, given)
+        except ValueError as error:
+            raise ConfigError(str(error), hint="correct the name of the metric") from error
+        if metric == "neg_cost":
+            check_costs(getattr(self, "costs", ()), len(getattr(self, "classes", ())))
+        own = self.own
+        if ":" in metric and metric not in own and self.load is not None:
+            own = {**own, metric: load_metric(metric, self.load, "the metric")}
+        return replace(self, metric=metric, own=own)
+
     def measure(self, metric: str, truth: npt.ArrayLike, answers: Answers) -> Measure:
         """Return a function from weights, shape (resamples, rows), to the metric under each.
 
@@ -227,6 +252,11 @@ class Task(ABC):
             if self.kind in ("binary", "multiclass") and known.dtype.kind == "f" and np.isfinite(known).all():
                 known = known.astype(np.int32)  # numbers of classes, in logs as in training
             return resampled(metric, self.own[metric], known, answers)
+        if ":" in metric:
+            raise ConfigError(
+                f"the function {metric} was not loaded: nothing can be measured by it",
+                hint="name a function of the project, `module:function`",
+            )
         return self._measure(metric, np.asarray(truth, dtype=np.float64), answers)
 
     def evaluate(self, truth: npt.ArrayLike, answers: Answers) -> dict[str, float]:

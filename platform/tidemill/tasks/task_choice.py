@@ -8,11 +8,13 @@ import polars as pl
 
 from tidemill.errors import ConfigError
 from tidemill.tasks.binary import Binary
+from tidemill.tasks.cost_table import Costs, check_costs, in_order
 from tidemill.tasks.custom import Custom
 from tidemill.tasks.multiclass import Multiclass
+from tidemill.tasks.own_metrics import load_metric
 from tidemill.tasks.regression import Regression
 from tidemill.tasks.target_labels import class_text
-from tidemill.tasks.task import ProjectMetric, Task
+from tidemill.tasks.task import Task
 from tidemill.tasks.task_names import TaskName, metric_name
 
 __all__ = ["MOST_CLASSES", "Target", "guess_task", "make_task"]
@@ -30,7 +32,8 @@ class Target:
     classes: tuple[str, ...] = ()
     positive: str | None = None
     """For two classes: the one whose probability is the answer; default: the last."""
-    costs: tuple[tuple[float, ...], ...] = ()
+    costs: Costs = ()
+    """Rows and columns in the order of ``classes``; of 0 and 1, where these are not listed."""
 
 
 def make_task(target: Target, load: Callable[[str], Any]) -> Task:
@@ -52,12 +55,7 @@ def make_task(target: Target, load: Callable[[str], Any]) -> Task:
         metric = "" if unnamed else metric_name(target.kind, target.metric)
     except ValueError as error:
         raise ConfigError(str(error), hint="train.metric in params.yaml names the metric") from error
-    own: dict[str, ProjectMetric] = {metric: load(metric)} if ":" in metric else {}
-    if own and not callable(own[metric]):
-        raise ConfigError(
-            f"train.metric in params.yaml names {metric}, which is no function",
-            hint="name a function that takes truth and answers, and returns a number",
-        )
+    own = {metric: load_metric(metric, load, "train.metric in params.yaml")} if ":" in metric else {}
     classes = tuple(class_text(name) for name in target.classes)
     if twice := sorted({name for name in classes if classes.count(name) > 1}):
         raise ConfigError(
@@ -65,17 +63,18 @@ def make_task(target: Target, load: Callable[[str], Any]) -> Task:
             hint="list each class once; 1, 1.0 and '1' are one class",
         )
     if metric == "neg_cost":
-        _check_costs(target.costs, len(classes) or 2)
+        check_costs(target.costs, len(classes) or 2)
     if target.kind == "binary":
-        return Binary(metric, own, _two(classes, target.positive), target.costs)
+        two = _two(classes, target.positive)
+        return Binary(metric, own, two, in_order(target.costs, classes or two, two), load=load)
     if target.kind == "multiclass":
         if len(set(classes)) < 2:
             raise ConfigError(
                 f"dataset.classes in params.yaml has {len(classes)} classes: it must list all of them",
                 hint="list all classes there, as text: classes: [setosa, versicolor, virginica]",
             )
-        return Multiclass(metric, own, classes, target.costs)
-    return Regression(metric, own) if target.kind == "regression" else Custom(metric, own)
+        return Multiclass(metric, own, classes, target.costs, load=load)
+    return (Regression if target.kind == "regression" else Custom)(metric, own, load=load)
 
 
 def guess_task(labels: pl.Series) -> tuple[TaskName, tuple[str, ...]]:
@@ -117,11 +116,3 @@ def _two(classes: Sequence[str], positive: str | None) -> tuple[str, str]:
             hint="name the class whose probability is predicted; quote yes and no, which YAML reads as true",
         )
     return next(name for name in classes if name != chosen), chosen
-
-
-def _check_costs(costs: Sequence[Sequence[float]], classes: int) -> None:
-    if len(costs) != classes or any(len(row) != classes for row in costs):
-        raise ConfigError(
-            f"the metric neg_cost needs train.costs, a row and a column for each of the {classes} classes",
-            hint="a row is the true class, a column the decision: costs: [[0, 1], [5, 0]]",
-        )

@@ -250,3 +250,38 @@ def test_a_metric_of_the_project_that_gives_no_number_is_named(metric, said):
 def test_a_metric_of_the_project_may_be_undefined():
     task = make_task(Target("regression", "pipelines.own:gain"), lambda name: lambda *_: float("nan"))
     assert np.isnan(task.evaluate([0, 1], np.array([0.2, 0.9]))["pipelines.own:gain"])
+
+
+def test_costs_have_the_order_in_which_classes_are_declared():
+    """Not that of the negative and the positive class."""
+    costs = ((0.0, 20.0), (1.0, 0.0))  # to send an ill person home costs 20
+    first = make_task(Target(metric="cost", classes=("ill", "well"), positive="ill", costs=costs), str)
+    last = make_task(
+        Target(metric="cost", classes=("well", "ill"), positive="ill", costs=((0, 1), (20, 0))), str
+    )
+    truth, answers = (
+        first.labels(pl.Series(["ill", "ill", "well", "well"])).values,
+        np.array([0.9, 0.01, 0.1, 0.01]),
+    )
+    for task in (first, last):
+        assert task.classes == ("well", "ill")
+        assert task.evaluate(truth, answers)["neg_cost"] == -(20 + 1) / 4  # one ill at home, one well kept
+
+
+def test_a_task_is_judged_by_another_metric_or_function():
+    def always_two(truth, answers):
+        return 2.0
+
+    task = make_task(Target(), lambda name: {"own:two": always_two, "own:text": "text"}[name])
+    truth, answers = [0, 1, 1], np.array([0.2, 0.9, 0.4])
+    assert task.judged_by(None) is task
+    assert task.judged_by("accuracy").evaluate(truth, answers)["accuracy"] == pytest.approx(2 / 3)
+    assert task.judged_by("own:two").evaluate(truth, answers)["own:two"] == 2.0
+    with pytest.raises(ConfigError, match="the metric names own:text, which is no function"):
+        task.judged_by("own:text")
+    with pytest.raises(ConfigError, match="binary has no metric 'mae'"):
+        task.judged_by("mae")
+    with pytest.raises(ConfigError, match="the metric neg_cost needs"):
+        task.judged_by("cost")
+    with pytest.raises(ConfigError, match="own:two was not loaded"):
+        task.measure("own:two", truth, answers)

@@ -5,7 +5,7 @@ chance brings to any group of the window in one of a hundred windows.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +20,7 @@ from tidemill.monitoring.kind_sections import FairnessConfig
 from tidemill.monitoring.windows.request_columns import request_column
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.tasks.task import Answers, Task
-from tidemill.tasks.task_names import loss_name, metric_name
+from tidemill.tasks.task_names import loss_name
 
 __all__ = ["judge"]
 
@@ -59,7 +59,7 @@ def judge(window: WindowRows, config: FairnessConfig) -> Judged:
     Raises:
         ConfigError: neither the features nor the requests have a column that is named.
     """
-    task = replace(window.task, metric=metric_name(window.task.kind, config.metric or window.task.metric))
+    task = window.task.judged_by(config.metric)
     gaps = [*_metric_gaps(window, task, config), *_rate_gaps(window, task, config)]
     if not gaps:
         told = f"no two groups of {', '.join(config.by)} have {config.min_rows} rows"

@@ -21,7 +21,6 @@ from tidemill.monitoring.quality.held_out import LEAST, HeldOut, taken
 from tidemill.monitoring.quality.label_draws import ErrorModels, as_classes, draw_classes
 from tidemill.monitoring.quality.labelled_quality import Expected
 from tidemill.tasks.task import Answers, Task
-from tidemill.tasks.task_names import metric_name
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
 __all__ = ["EstimatedQuality", "Predictions", "QualityCheck", "estimate"]
@@ -118,8 +117,8 @@ def estimate(
         on_holdout: returns a metric on the version's hold-out; None if there is none on record.
         min_labelled: with fewer labels the estimate is not checked by them.
     """
-    metric = metric_name(task.kind, config.metric or task.metric)
-    task, expected = replace(task, metric=metric), on_holdout(metric)
+    task = task.judged_by(config.metric)
+    metric, expected = task.metric, on_holdout(task.metric)
     allowed = None if expected is None else config.drop_allowed(metric, expected)
     made = EstimatedQuality(
         metric, window.rows.height, None, None, None, expected, allowed, None, None, None, None

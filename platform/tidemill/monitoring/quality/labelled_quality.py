@@ -9,7 +9,7 @@ drop behind their own chance: there the usual errors, with the greatest ones cap
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ import polars as pl
 from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.plurals import counted
 from tidemill.tasks.task import Answers, Task
-from tidemill.tasks.task_names import metric_name
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
 __all__ = ["Expected", "MeasuredQuality", "WindowQuality", "held_out_errors", "measure"]
@@ -112,8 +111,8 @@ def measure(
     >>> quality.value, quality.decayed, list(quality.by_period)
     (0.75, True, ['2013-04-01'])
     """
-    metric = metric_name(task.kind, config.metric or task.metric)
-    task = replace(task, metric=metric)
+    task = task.judged_by(config.metric)
+    metric = task.metric
     labels = task.labels_of_log(labelled["label"], _column(labelled, "target"))
     labelled = labelled.filter(labels.values.is_not_null())
     overall, aim = _measured(labelled, task), expected(metric)

@@ -10,7 +10,7 @@ from tidemill.monitoring.slices.slice_quality import JudgedRows, SliceQuality, s
 from tidemill.monitoring.slices.slice_rows import Slice, declared_slices, unknown_columns
 from tidemill.monitoring.slices.slice_search import searched_slices
 from tidemill.tasks.task import Task
-from tidemill.tasks.task_names import allowed_loss, metric_name
+from tidemill.tasks.task_names import allowed_loss
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
 __all__ = ["WindowSlices", "judge_slices"]
@@ -63,7 +63,7 @@ def judge_slices(
         declared: the monitor's segments.
         config: which metric, and when a slice is too bad.
     """
-    task = replace(task, metric=metric_name(task.kind, config.metric or task.metric))
+    task = task.judged_by(config.metric)
     made = WindowSlices(task.metric, None)
     if task.kind == "custom":
         return replace(made, note="a custom task has no loss of single rows")

@@ -35,6 +35,14 @@ def test_a_window_is_measured_as_a_whole_and_by_day():
     assert quality.decayed is False
 
 
+def test_a_function_of_the_project_judges_a_window_where_training_has_another_metric():
+    task = Binary("roc_auc", load=lambda name: lambda truth, answers: 100.0 * float(np.mean(truth)))
+    rows, config = predictions(800), QualityConfig(metric="own_numbers:profit", floor=60.0)
+    quality = measure(rows, task, config, lambda _: None, min_labelled=500)
+    assert quality.value == pytest.approx(100 * rows["label"].mean())
+    assert quality.decayed is True
+
+
 def heavy(rows: int, seed: int, factor: float = 1.0) -> pl.DataFrame:
     """Logged answers of a regression whose errors have a heavy tail."""
     random = np.random.default_rng(seed)
