@@ -64,10 +64,14 @@ class Custom(Task):
     def from_output(self, output: Any) -> Answers:
         """Return one value a row: of a frame with several columns, or of a mapping of columns, an object.
 
-        NumPy's numbers and arrays become Python's, at any depth.
+        Frames and series may be Polars', too. NumPy's numbers and arrays become Python's, at any depth.
 
         >>> list(Custom("m:f").from_output({"low": np.float32([1, 2]), "words": [["a"], []]}))
         [{'low': 1.0, 'words': ['a']}, {'low': 2.0, 'words': []}]
+        >>> list(Custom("m:f").from_output(pl.DataFrame({"low": [1.5], "words": [["a"]]})))
+        [{'low': 1.5, 'words': ['a']}]
+        >>> list(Custom("m:f").from_output(pl.Series([["a"], []])))
+        [['a'], []]
         """
         if hasattr(output, "to_dict") and hasattr(output, "columns"):
             values = output.to_dicts() if hasattr(output, "to_dicts") else output.to_dict("records")
@@ -210,6 +214,8 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
+    if isinstance(value, pl.Series):
+        return _plain(value.to_list())
     return _plain(value.tolist()) if isinstance(value, np.ndarray | np.generic) else value
 
 
