@@ -197,6 +197,7 @@ class TrialLog(Callback):  # type: ignore[misc]
             record.history.clear()
             record.waiting.clear()
             self._begun_again.append(record.number)
+            self._note_begin(record)  # else the journal would count its rounds twice
             return
         record.error = _why(text)
         if text:
@@ -226,9 +227,13 @@ class TrialLog(Callback):  # type: ignore[misc]
             run = self._client.create_run(self._experiment, tags=self._tags, run_name=name)
             record = TrialRecord(number, family, params, config["rounds"], str(run.info.run_id))
             self.records[number] = record
-            if self.journal is not None:
-                self.journal.begin(number, family, self.points(family, params), record.run_id)
+            self._note_begin(record)
         return record
+
+    def _note_begin(self, record: TrialRecord) -> None:
+        if self.journal is not None:
+            point = self.points(record.family, record.params)
+            self.journal.begin(record.number, record.family, point, record.run_id)
 
     def _flush(self, record: TrialRecord, tags: Mapping[str, str]) -> None:
         params = {} if record.introduced else {**record.params, "family": record.family}

@@ -1,6 +1,7 @@
 """What another process finds of a search that was killed: without a trial."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from tidemill.training.search.proposals import Proposals
 from tidemill.training.search.resumed_trials import take_up
 from tidemill.training.search.search_budget import SearchSpent
 from tidemill.training.search.search_journal import KnownTrial, SearchOrigin, begin_journal, find_journals
-from tidemill.training.search.trial_records import TrialLog
+from tidemill.training.search.trial_records import TrialLog, TrialRecord
 from tidemill.training.search.trial_schedulers import make_scheduler, replay
 
 ORIGIN = SearchOrigin("turn_1", "run_1", {"data": "9a"}, (("line", {"c": 1.0}),))
@@ -63,6 +64,20 @@ def test_a_line_that_a_kill_cut_off_is_left_out(journal, tmp_path):
         assert 0 not in again.trials or again.trials[0].rounds[-1] == {"roc_auc": 0.5}
     journal.path.write_bytes(whole[:5])
     assert find_journals(tmp_path) == []
+
+
+def test_rounds_of_a_trial_whose_process_died_are_not_counted_again(journal, tmp_path):
+    _, log, found = taken_up(tmp_path)
+    point, error = found.trials[2].point, tmp_path / "error.txt"
+    error.write_text("ray: The actor died: its worker process has died")
+    log.records[2] = TrialRecord(2, "svm", {}, rounds=4, run_id="child_2", history=[{"roc_auc": 0.7}])
+    log.points = lambda family, params: point
+    proposed = {"number": 2, "family": "svm", "params": {}, "rounds": 4}
+    log.on_trial_error(0, [], SimpleNamespace(config={"trial": proposed}, error_file=str(error)))
+    assert log.take_begun_again() == [2]
+    found.add_round(2, {"roc_auc": 0.7}, cpu_seconds=1.0)
+    [again] = find_journals(tmp_path)
+    assert (again.trials[2].rounds, again.trials[2].point) == ([{"roc_auc": 0.7}], point)
 
 
 def test_time_goes_on_from_where_it_was(journal, tmp_path):
