@@ -1,6 +1,7 @@
 """Defines the entries of ``gates`` in ``params.yaml``: checks of a candidate beside those of ``gate``."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -119,6 +120,12 @@ class GroupsCheck(_Limited):
 
     def _limits(self) -> tuple[str, ...]:
         return "floor", "max_difference"
+
+    @model_validator(mode="after")
+    def _rises(self) -> "GroupsCheck":
+        if any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError(f"edges must rise: {', '.join(f'{edge:g}' for edge in self.edges)} do not")
+        return self
 
 
 class SlicesCheck(_Limited):

@@ -43,6 +43,7 @@ def read(gate, task="binary"):
             "multiclass",
             "entry 1, groups: this is for binary targets",
         ),
+        ("{check: groups, column: a, floor: 0, edges: [65, 18]}", "binary", "edges must rise: 65, 18 do not"),
         ("{check: signature}\n  - {check: signature}", "binary", "signature: another gate has that name"),
     ],
 )  # fmt: skip
