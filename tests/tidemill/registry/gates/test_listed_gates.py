@@ -56,6 +56,8 @@ FAILING = [
     ({"check": "card", "required": ["owner", "risk"]}, "card.yaml says nothing under risk"),
     ({"check": "function", "function": "own_gate:fails"}, "ZeroDivisionError"),
     ({"check": "function", "function": "own_gate:answers"}, "must return a tidemill.GateFinding"),
+    ({"check": "function", "function": "own_gate:refuses"}, "too few rows"),
+    ({"check": "function", "function": "own_gate:says_nothing"}, "`said` a sentence"),
 ]
 OWN = """
 from tidemill import GateFinding, GateRows
@@ -68,6 +70,12 @@ def fails(rows):
 
 def answers(rows):
     return True
+
+def refuses(rows):
+    return GateFinding(rows.answers.max() > 1, "too few rows")
+
+def says_nothing(rows):
+    return GateFinding(rows.answers.max() <= 1, None)
 """
 NOW = day(102)
 
@@ -120,6 +128,10 @@ def test_every_check_can_refuse_and_says_why(registered):
         assert why in said[str(place)]["said"]
     assert not verdict.passed
     assert verdict.reasons[0].startswith("0: ")
+    assert [f"{place}: {said[str(place)]['said']}" in verdict.reasons for place in range(len(FAILING))] == [
+        True
+    ] * len(FAILING)
+    json.dumps(verdict.numbers, allow_nan=False)
 
 
 def test_a_dry_run_stops_nothing_beside_an_enforced_gate_and_is_on_record(registered, state):
