@@ -3,8 +3,9 @@
 import json
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 
@@ -36,7 +37,8 @@ def _serving(server: socketserver.BaseServer, taken: Taken) -> Iterator[Taken]:
         thread.join()
 
 
-def http_receiver():
+def http_receiver(instead: bytes = b""):
+    """A server that takes POSTs; with ``instead`` it answers that, and then a byte now and then."""
     taken = Taken()
 
     class Handler(BaseHTTPRequestHandler):
@@ -44,6 +46,13 @@ def http_receiver():
             taken.bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
             taken.paths.append(self.path)
             taken.headers.append(dict(self.headers))
+            if instead:
+                self.wfile.write(instead)
+                with suppress(OSError):
+                    for _ in range(100):
+                        time.sleep(0.05)
+                        self.wfile.write(b"x")
+                return
             self.send_response(taken.status)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -2,17 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tidemill.accounts.roles import TABLE
 from tidemill.errors import ConfigError, NotDelivered
 from tidemill.files.declaration_files import read_declaration
 from tidemill.project import ProjectFolder
 
-__all__ = ["HOOKS_FILE", "Hook", "load_hooks", "secret_of"]
+__all__ = ["ACTIONS", "HOOKS_FILE", "Hook", "load_hooks", "secret_of"]
 
 HOOKS_FILE = "webhooks.yaml"
+ACTIONS: Final = ({*TABLE["version"], *TABLE["rollout"]} - {"read"}) | {
+    "advance", "archive", "ask-approval", "compile", "drop", "expire", "import", "move", "reject",
+    "unarchive",
+}  # fmt: skip
+"""What the audit log has about versions and rollouts."""
 _HINT = "docs/webhooks.md describes every field"
 _SHORTEST = 16
 _Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -40,6 +46,8 @@ class Hook(BaseModel):
         for what in ("url", "secret"):
             if (getattr(self, f"{what}_env") is None) == (getattr(self, f"{what}_file") is None):
                 raise ValueError(f"set either {what}_env or {what}_file")
+        if unknown := [each for each in self.actions if each not in ACTIONS]:
+            raise ValueError(f"there is no action {unknown[0]!r}: choose among {', '.join(sorted(ACTIONS))}")
         return self
 
 

@@ -6,6 +6,7 @@ entry is sent again until it was taken, and those after it wait, so that each ar
 
 import json
 import logging
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 _OF: Final = ("version", "rollout")
 _MOST: Final = 100
 """Entries a webhook and round."""
+_SECONDS: Final = 20.0
+"""After so long the rest of a webhook's entries waits for the next round, as what else a round does would."""
 _FIRST_WAIT: Final = timedelta(seconds=10)
 _LONGEST_WAIT: Final = timedelta(hours=1)
 
@@ -43,7 +46,7 @@ def send_events(project: ProjectFolder, state: State, now: datetime) -> int:
 
     Raises:
         ConfigError: ``webhooks.yaml`` is wrong.
-        NotDelivered: one did not take it; all were tried.
+        NotDelivered: some did not take it, and why; all were tried.
     """
     taken, refused = 0, list[NotDelivered]()
     for hook in load_hooks(project):
@@ -52,7 +55,7 @@ def send_events(project: ProjectFolder, state: State, now: datetime) -> int:
         except NotDelivered as error:
             refused.append(error)
     if refused:
-        raise refused[0]
+        raise NotDelivered("; ".join(map(str, refused)), hint=refused[0].hint)
     return taken
 
 
@@ -60,8 +63,10 @@ def _send(project: ProjectFolder, state: State, hook: Hook, now: datetime) -> in
     cursor = _cursor(state, project.model, hook.name, now)
     if cursor.due_at > now:
         return 0
-    taken = 0
+    taken, began = 0, time.monotonic()
     for entry in _waiting(state, project.model, cursor.seq):
+        if time.monotonic() - began > _SECONDS:
+            break
         if hook.actions and entry.action not in hook.actions:
             _settle(state, cursor, entry.seq, now)
             continue

@@ -1,10 +1,14 @@
 """Posts one signed message to a webhook."""
 
 import hmac
+import io
 import json
+import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, responses
 from typing import Any, Final
 
 from tidemill.errors import NotDelivered
@@ -57,9 +61,56 @@ def post_signed(
             answer.read(1)
     except urllib.error.HTTPError as error:
         error.close()
-        raise NotDelivered(f"webhook {name!r} answered {error.code} {error.reason}") from error
-    except (OSError, ValueError) as error:
+        said = f"{error.code} {responses.get(error.code, '')}".rstrip()  # its own words may be anything
+        raise NotDelivered(f"webhook {name!r} answered {said}") from error
+    except (OSError, ValueError, HTTPException) as error:
         raise NotDelivered(f"webhook {name!r} cannot be reached: {type(error).__name__}") from error
+
+
+class _UntilDeadline(io.RawIOBase):
+    """Reads from a socket for so long in all: a timeout of the socket counts anew with each byte."""
+
+    def __init__(self, raw: Any, connection: socket.socket) -> None:
+        self._raw, self._connection, self._deadline = raw, connection, time.monotonic() + _SECONDS
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer took too long")
+        self._connection.settimeout(left)
+        found: int | None = self._raw.readinto(buffer)
+        return found
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(HTTPResponse):
+    def __init__(self, sock: socket.socket, *given: Any, **named: Any) -> None:
+        super().__init__(sock, *given, **named)
+        self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock))
+
+
+class _Plain(HTTPConnection):
+    response_class = _Answer
+
+
+class _Encrypted(HTTPSConnection):
+    response_class = _Answer
+
+
+class _PlainHandler(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_Plain, req)
+
+
+class _EncryptedHandler(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_Encrypted, req)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -69,4 +120,4 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect)
+_OPENER = urllib.request.build_opener(_NoRedirect, _PlainHandler, _EncryptedHandler)

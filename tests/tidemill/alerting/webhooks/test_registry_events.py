@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -9,7 +10,9 @@ import pytest
 
 from tests.tidemill.alerting.local_receivers import http_receiver
 from tidemill.accounts import audit
+from tidemill.alerting.webhooks import signed_posting
 from tidemill.alerting.webhooks.registry_events import send_events
+from tidemill.alerting.webhooks.signed_posting import post_signed
 from tidemill.errors import ConfigError, NotDelivered
 from tidemill.state import open_state
 from tidemill.state.tables import WebhookCursor
@@ -109,10 +112,28 @@ def test_one_hook_that_fails_keeps_no_other_from_being_told(project, state, rece
     assert [one["action"] for one in receiver.json] == ["delete", "promote", "delete"]
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/k3y of it", "http://127.0.0.1:x/k3y"])
+def test_an_address_that_is_wrong_is_in_no_message(address):
+    with pytest.raises(NotDelivered) as refused:
+        post_signed("ci", address, SECRET, "version.promote", {}, 0)
+    assert "k3y" not in str(refused.value)
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-hello\r\n", b"HTTP/1.1 200 OK\r\nA: "])
+def test_what_is_no_answer_in_time_has_not_taken_it(monkeypatch, answer):
+    monkeypatch.setattr(signed_posting, "_SECONDS", 0.2)
+    with http_receiver(answer) as taken:
+        address, began = f"http://127.0.0.1:{taken.port}/", time.monotonic()
+        with pytest.raises(NotDelivered, match="cannot be reached"):
+            post_signed("ci", address, SECRET, "version.promote", {}, 0)
+        assert time.monotonic() - began < 2  # a byte each 0.05 s would go on for ever
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("webhooks: [{name: ci}]", "webhook 'ci': set either url_env or url_file .line 1."),
+        ("webhooks: [{name: c, url_env: A, secret_env: B, actions: [promot]}]", "no action 'promot': choose"),
         ("webhooks: [{name: ci, url_env: A, secret_env: B, action: x}]", "action: there is no such field"),
         ("webhooks: [{name: ci, url_env: A, secret_env: B}, {name: ci, url_env: A, secret_env: B}]", "twice"),
     ],
