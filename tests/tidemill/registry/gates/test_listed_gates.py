@@ -31,6 +31,7 @@ PASSING = [
     {"check": "function", "function": "own_gate:fails", "name": "not asked", "mode": "off"},
 ]
 FAILING = [
+    ({"check": "function", "function": "own_gate:fails"}, "ZeroDivisionError"),  # and spoils its answers
     ({"check": "metric", "floor": 0.99}, "the floor is 0.9900"),
     (
         {"check": "metric", "min_gain": -0.02, "by": "interval"},
@@ -47,6 +48,10 @@ FAILING = [
         "at most 0 is allowed",
     ),
     ({"check": "groups", "column": "carrier", "floor": 0.1}, "the hold-out has no column 'carrier'"),
+    (
+        {"check": "groups", "column": "late", "floor": 0.1},
+        "roc_auc is defined in no group of late with 50 rows",
+    ),
     ({"check": "slices", "columns": ["hour"], "floor": 0.99, "min_rows": 10}, "for hour 0, at least 0.9900"),
     ({"check": "calibration", "max_error": 0.0001}, "off by 0."),
     ({"check": "latency", "max_ms": 0.000001}, "one row takes"),
@@ -66,6 +71,7 @@ def looks_fine(rows: GateRows):
     return GateFinding(rows.measure("roc_auc").candidate > 0.5, "it looks fine", {"rows": len(rows.truth)})
 
 def fails(rows):
+    rows.answers[:] = 0.5
     return 1 / 0
 
 def answers(rows):

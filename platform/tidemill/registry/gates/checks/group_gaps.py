@@ -40,7 +40,10 @@ def check_groups(check: GroupsCheck, judged: Judged) -> GateFinding:
     if check.measure == "metric":
         numbers["metric"] = metric
     if not known:
-        return GateFinding(False, f"no group of {check.column} has {check.min_rows:,} rows", numbers)
+        large = any(each["rows"] >= check.min_rows for each in groups.values())
+        least, where = f"{check.min_rows:,} rows", f"no group of {check.column}"
+        undefined = f"{metric_of(metric).name} is defined in {where} with {least}"
+        return GateFinding(False, undefined if large else f"{where} has {least}", numbers)
     ordered = sorted(known, key=known.__getitem__)
     worst, best = ordered[0], ordered[-1]
     difference = known[best] - known[worst]
