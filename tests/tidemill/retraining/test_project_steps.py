@@ -57,6 +57,9 @@ def test_tune_and_fit_ask_for_what_is_given(steps):
 def test_what_cannot_be_fitted_is_said_before(steps, family, params, said):
     with pytest.raises(UsageError, match=said):
         steps[0].fit(family, params)
+    for few in (lambda: steps[0].tune(trials=0), lambda: steps[0].fit("line", {"c": 1}, rounds=-1)):
+        with pytest.raises(UsageError, match="at least 1"):
+            few()
     assert steps[1] == []
 
 

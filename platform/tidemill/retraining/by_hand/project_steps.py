@@ -77,11 +77,13 @@ class OpenProject:
             on_progress: called after each trial with how far the search is.
 
         Raises:
+            UsageError: ``trials`` is less than 1.
             TrainingError: too little data, or no trial succeeded.
         """
         from tidemill.training.search.search_plan import FULL_SEARCH
 
         train = self.project.config.train
+        _require_some("trials", trials)
         if trials is not None:
             train = train.model_copy(update={"trials": trials})
         config = self.project.config.model_copy(update={"train": train})
@@ -104,12 +106,13 @@ class OpenProject:
             as_of: as for `training_set`.
 
         Raises:
-            UsageError: there is no such family, or a parameter is missing or unknown.
+            UsageError: there is no such family, a parameter is missing or unknown, or ``rounds`` is below 1.
             TrainingError: it cannot be fitted.
         """
         from tidemill.training.search.search_plan import SearchPlan, basis_of
         from tidemill.training.spec_loading import load_spec
 
+        _require_some("rounds", rounds)
         known = {each.name: each for each in load_spec(self.project).families}
         if family not in known:
             raise UsageError(f"there is no family {family!r}", hint=f"the project has {', '.join(known)}")
@@ -199,3 +202,8 @@ class OpenProject:
 
     def _moment(self, as_of: datetime | None) -> datetime:
         return declared_moment(self.project) if as_of is None else utc(as_of)
+
+
+def _require_some(name: str, count: int | None) -> None:
+    if count is not None and count < 1:
+        raise UsageError(f"{name} is {count}, but must be at least 1", hint=f"leave {name} out, or give more")

@@ -186,8 +186,8 @@ def fit_model(
     except Exception as error:  # the project's own code can raise anything
         said = mlflow_tracking.shortened(str(dict(params)))
         raise TrainingError(
-            f"family {family.name!r} could not be fitted on {rows.fit.height:,} rows, though its trial was "
-            f"on {rows.train.height:,}; parameters {said}: "
+            f"family {family.name!r} could not be fitted on {rows.fit.height:,} rows (a search's trials "
+            f"are fitted on {rows.train.height:,}); parameters {said}: "
             f"{type(error).__name__}: {mlflow_tracking.shortened(str(error))}",
             hint=f"the whole traceback is in {mlflow_tracking.ERROR} of the training's MLflow run",
         ) from error
