@@ -21,6 +21,7 @@ PLACES = {
         "training/private_ray_settings.py",
         "training/families/search_spaces.py",
         "training/search",
+        "training/fitting/fit_on_ray.py",
         "scoring/execution/executor.py",
         "serving/jobs",
         "serving/runtime",

@@ -146,6 +146,8 @@ class PricesConfig(Section):
 
     cpu_hour: float | None = Field(default=None, ge=0)
     """Of one CPU."""
+    gpu_hour: float | None = Field(default=None, ge=0)
+    """Of one GPU."""
 
 
 class CostConfig(Section):

@@ -56,6 +56,8 @@ class TrainConfig(Section):
     """Trials that run at once; 0 for as many as there are CPUs and GPUs for."""
     resources: TrialResources = TrialResources()
     """What each of them asks Ray for."""
+    fit_resources: TrialResources | None = None
+    """What the last fit asks Ray for; null: it is made in the process of the turn."""
     seed: int = 0
 
     @model_validator(mode="after")

@@ -38,6 +38,8 @@ class StepResult:
     """An earlier step to run next; None for the following step."""
     cpu_seconds: float = 0.0
     """CPU time of processes that this one did not start itself, such as Ray's workers."""
+    gpu_seconds: float = 0.0
+    """Time of GPUs that Ray's workers held."""
 
 
 @dataclass(frozen=True)

@@ -311,6 +311,7 @@ def _record(
         values["step"] = result.back_to or _after(step)
         values["seconds"] = {**turn.seconds, step.name: round(seconds, 3)}
     values["cpu_seconds"] = round((turn.cpu_seconds or 0.0) + result.cpu_seconds, 3)
+    values["gpu_seconds"] = round((turn.gpu_seconds or 0.0) + result.gpu_seconds, 3)
     if result.status is not None:
         values |= {"status": result.status, "finished_at": datetime.now(UTC), "error": result.error}
     with claim.state.transaction() as session:

@@ -118,6 +118,7 @@ def search_model(context: StepContext) -> StepResult:
             "inputs": {**(context.turn.inputs or {}), "labels": trained.labels},
         },
         cpu_seconds=trained.cpu_seconds,
+        gpu_seconds=trained.gpu_seconds,
         message=said + learnt,
     )
 

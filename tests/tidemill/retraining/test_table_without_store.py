@@ -35,6 +35,7 @@ def project(tmp_path_factory, ray_of_the_session):
         turn = make_turn(project, state, TurnRequest(datetime.now(UTC), "a turn", "ada", recipe=recipe))
         assert turn.status == "promoted"
         assert turn.cpu_seconds > 0.5
+        assert turn.gpu_seconds == 0.0
         assert turn.inputs["labels"] == 178
     state.close()
     return project

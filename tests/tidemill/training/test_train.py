@@ -212,7 +212,7 @@ def ctrl_c():
 
 
 def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_session, ctrl_c, caplog):
-    project = new_project(trials=3, resources={"gpus": 0.5, "accelerator": "A100"})
+    project = new_project(trials=3, resources={"gpus": 0.5, "accelerator": "A100"}, fit_resources={"gpus": 1})
 
     def interrupt(progress):
         signal.raise_signal(signal.SIGINT)
@@ -226,7 +226,9 @@ def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_sessio
     assert "RUNNING" not in {one.info.status for one in found}
     assert runs_of(project, role="search")[0].info.status == "KILLED"
     assert "asks for 0.5 GPU, and Ray has none here" in caplog.text
-    assert run(project).trials == 3
+    trained = run(project)
+    assert (trained.trials, trained.gpu_seconds) == (3, 0.0)
+    assert "train.fit_resources asks for 1 GPU, and Ray has none here: it runs on CPUs" in caplog.text
 
 
 def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ray_of_the_session):

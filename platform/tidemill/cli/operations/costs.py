@@ -29,12 +29,13 @@ def show_cost(folder: "ProjectFolder", records: "Records", json: bool) -> None:
         return "–" if price is None else f"{price:,.2f} {prices.currency}".rstrip()
 
     def table(name: str, costs: "list[Cost]") -> Listing:
-        listed = Listing(name, "when", "came to", "CPU seconds", "cost")
+        on_gpus = ["GPU seconds"] if found.gpu_seconds else []
+        listed = Listing(name, "when", "came to", "CPU seconds", *on_gpus, "cost")
         for each in costs:
             came = each.status + (f", version {each.version}" if each.version and name == "turn" else "")
-            listed.add_row(
-                each.name, format_moment(each.at), came, f"{each.cpu_seconds:,.1f}", money(each.price)
-            )
+            gpus = [f"{each.gpu_seconds:,.1f}"] if on_gpus else []
+            spent = f"{each.cpu_seconds:,.1f}"
+            listed.add_row(each.name, format_moment(each.at), came, spent, *gpus, money(each.price))
         return listed
 
     def render(console: "Console") -> None:
@@ -47,18 +48,24 @@ def show_cost(folder: "ProjectFolder", records: "Records", json: bool) -> None:
         if found.versions:
             console.print(table("version", found.versions))
         spent = f"all {counted(len(found.turns), 'turn')}: {found.cpu_seconds:,.1f} CPU seconds"
+        if found.gpu_seconds:
+            spent = f"{spent}, {found.gpu_seconds:,.1f} GPU seconds"
         console.print(f"{spent}, {money(found.price)}" if found.price is not None else spent)
         if prices.cpu_hour is None:
             console.print("What they cost: set cost.prices.cpu_hour in params.yaml")
+        elif found.gpu_seconds and prices.gpu_hour is None:
+            console.print("What turns with GPUs cost: set cost.prices.gpu_hour in params.yaml")
         if found.unmeasured:
             console.print(f"{counted(found.unmeasured, 'turn')} without a measured time")
 
     facts: dict[str, Any] = {
         "currency": prices.currency or None,
         "cpu_hour": prices.cpu_hour,
+        "gpu_hour": prices.gpu_hour,
         "turns": [each._asdict() for each in found.turns],
         "versions": [each._asdict() for each in found.versions],
         "cpu_seconds": found.cpu_seconds,
+        "gpu_seconds": found.gpu_seconds,
         "price": found.price,
         "unmeasured": found.unmeasured,
     }

@@ -1,6 +1,7 @@
-"""Sums the CPU time of turns by version and for the whole project, and prices it by ``cost`` of params.yaml.
+"""Sums the CPU and GPU time of turns by version and for the project, and prices it as params.yaml says.
 
-What is counted: the steps of a turn with the processes that they started, and its search. What serves is not.
+What is counted: the steps of a turn with the processes that they started, and its search. GPUs are
+counted for as long as Ray gave them away. What serves is not counted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,15 +20,20 @@ class Prices(NamedTuple):
     """What an hour costs."""
 
     cpu_hour: float | None
+    gpu_hour: float | None
     currency: str
 
-    def of(self, cpu_seconds: float) -> float | None:
-        """Return the price of so much CPU time; None without a price.
+    def of(self, cpu_seconds: float, gpu_seconds: float = 0.0) -> float | None:
+        """Return the price of so much time; None where something has none.
 
-        >>> Prices(0.05, "EUR").of(7200), Prices(None, "").of(7200)
-        (0.1, None)
+        >>> Prices(0.05, None, "EUR").of(7200), Prices(0.05, 2.0, "EUR").of(7200, 1800)
+        (0.1, 1.1)
+        >>> Prices(0.05, None, "EUR").of(7200, 1800), Prices(None, 2.0, "").of(7200)
+        (None, None)
         """
-        return None if self.cpu_hour is None else round(cpu_seconds / _HOUR * self.cpu_hour, 4)
+        if self.cpu_hour is None or (gpu_seconds and self.gpu_hour is None):
+            return None
+        return round((cpu_seconds * self.cpu_hour + gpu_seconds * (self.gpu_hour or 0.0)) / _HOUR, 4)
 
 
 class Cost(NamedTuple):
@@ -39,6 +45,7 @@ class Cost(NamedTuple):
     status: str
     at: datetime
     cpu_seconds: float
+    gpu_seconds: float
     price: float | None
 
 
@@ -49,6 +56,7 @@ class ProjectCost(NamedTuple):
     """The latest first."""
     versions: list[Cost]
     cpu_seconds: float
+    gpu_seconds: float
     price: float | None
     unmeasured: int
     """Turns whose time was not recorded: those of earlier releases, and those that run."""
@@ -61,19 +69,20 @@ def read_prices(params: Mapping[str, Any]) -> Prices:
         ConfigError: they are no numbers, or below 0.
 
     >>> read_prices({"cost": {"prices": {"cpu_hour": 0.04}, "currency": "EUR"}})
-    Prices(cpu_hour=0.04, currency='EUR')
+    Prices(cpu_hour=0.04, gpu_hour=None, currency='EUR')
     """
     section = params.get("cost") or {}
     try:
-        prices = dict(section.get("prices") or {})
-        price, currency = prices.pop("cpu_hour", None), str(section.get("currency") or "")
-        if prices or (price is not None and not float(price) >= 0):
+        given = dict(section.get("prices") or {})
+        hours = [given.pop(name, None) for name in ("cpu_hour", "gpu_hour")]
+        if given or any(each is not None and not float(each) >= 0 for each in hours):
             raise ValueError(f"it is {section['prices']}")
-        return Prices(None if price is None else float(price), currency)
+        cpu, gpu = (None if each is None else float(each) for each in hours)
+        return Prices(cpu, gpu, str(section.get("currency") or ""))
     except (AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"cost.prices in params.yaml cannot be read: {error}",
-            hint="write it like `cost: {currency: EUR, prices: {cpu_hour: 0.04}}`",
+            hint="write it like `cost: {currency: EUR, prices: {cpu_hour: 0.04, gpu_hour: 2.5}}`",
         ) from error
 
 
@@ -85,12 +94,13 @@ def project_cost(records: Records, model: str, prices: Prices) -> ProjectCost:
     """
     rows = records.select("turns", "model = ?", model, order="requested_at DESC, id DESC")
     measured = [row for row in rows if row.cpu_seconds is not None]
-    total = sum(row.cpu_seconds for row in measured)
+    total, gpus = sum(row.cpu_seconds for row in measured), _gpus(measured)
     return ProjectCost(
         [_cost(row.id, [row], prices) for row in measured],
         [_cost(version, found, prices) for version, found in _by_version(measured).items()],
         round(total, 1),
-        prices.of(total),
+        round(gpus, 1),
+        prices.of(total, gpus),
         len(rows) - len(measured),
     )
 
@@ -104,6 +114,17 @@ def _by_version(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _cost(name: str, rows: list[Row], prices: Prices) -> Cost:
-    spent = sum(row.cpu_seconds for row in rows)
-    latest = rows[0]
-    return Cost(name, latest.version, latest.status, latest.requested_at, round(spent, 1), prices.of(spent))
+    spent, gpus, latest = sum(row.cpu_seconds for row in rows), _gpus(rows), rows[0]
+    return Cost(
+        name,
+        latest.version,
+        latest.status,
+        latest.requested_at,
+        round(spent, 1),
+        round(gpus, 1),
+        prices.of(spent, gpus),
+    )
+
+
+def _gpus(rows: Iterable[Row]) -> float:
+    return sum((row.gpu_seconds or 0.0 for row in rows), 0.0)

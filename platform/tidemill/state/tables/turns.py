@@ -55,6 +55,8 @@ class Turn(Table):
     """Wall-clock seconds by step."""
     cpu_seconds: Mapped[float | None]
     """CPU time of its steps, with the processes that they started and those of the search."""
+    gpu_seconds: Mapped[float | None]
+    """Time of GPUs that its search and its last fit held; None in records of earlier versions."""
     recipe: Mapped[dict[str, Any] | None]
     """How its model is sought (`tidemill.retraining.recipes.Recipe`); None: by a full search on all rows."""
     windows: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON)

@@ -1,9 +1,7 @@
 """Fit the final model with the best trial's settings on all rows before the hold-out, and evaluate it."""
 
-from collections import deque
 from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from tidemill.project import Project
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.candidate_windows import ALL, Window
 from tidemill.training.feature_table import as_features, example_rows, lengths_of
+from tidemill.training.fitting.fit_on_ray import FitSpent, fit_on_ray, fit_rounds, ray_for_fits
 from tidemill.training.fitting.judgement import log_judged
 from tidemill.training.fitting.packaging import log_model, log_twin, trusted_types
 from tidemill.training.fitting.split_rows import SplitRows
@@ -60,7 +59,8 @@ def finish(
             lambda some: _answerer(project, spec, rows, found, some),
         )
         rows = _of_window(rows, choice, project)
-    twin, estimator = _fit_both(project, spec, rows, found, warm)
+    spent = FitSpent()
+    twin, estimator = _fit_both(project, spec, rows, found, warm, spent)
     trusted = sorted({name for one in (twin, estimator) for name in trusted_types(one, spec.trusted_types)})
     saved: dict[str, Any] = {"run_id": run_id, "task": task, "trusted": trusted}
     saved["example"] = example_rows(rows.fit, rows.features, personal)
@@ -68,7 +68,7 @@ def finish(
     judged_file = None if rows.known is None else log_twin(client, estimator=twin, **saved)
     digests = {"served": logged.sha256, "judged": judged_file}
     judged = log_judged(project, client, rows, run_id, lambda some: _answers(task, twin, some, rows.features))
-    trained = _summary(project, rows, run_id, found, choice)
+    trained = _summary(project, rows, run_id, _with_fits(found, spent), choice)
     values = {f"validation_{task.metric}": found.value, **judged}
     metrics = {name: value for name, value in values.items() if np.isfinite(value)}
     files = {name: digest for name, digest in digests.items() if digest is not None}
@@ -84,6 +84,15 @@ def _of_window(rows: SplitRows, choice: WindowChoice, project: Project) -> Split
     if rows.known is None or project.config.dataset.time is None:
         return replace(rows, fit=choice.rows)
     return replace(rows, fit=choice.rows, known=choice.newest(rows.known, project.config.dataset.time))
+
+
+def _with_fits(found: SearchResult, spent: FitSpent) -> SearchResult:
+    """Return the search's result with what the fits in workers of Ray took beside it."""
+    return replace(
+        found,
+        cpu_seconds=round(found.cpu_seconds + spent.cpu_seconds, 3),
+        gpu_seconds=round(found.gpu_seconds + spent.gpu_seconds, 3),
+    )
 
 
 def _summary(
@@ -104,6 +113,7 @@ def _summary(
         classes=tuple(getattr(project.task, "classes", ())),
         lists=lengths_of(rows.fit.schema, rows.features),
         cpu_seconds=found.cpu_seconds,
+        gpu_seconds=found.gpu_seconds,
         refitted_on=None if rows.known is None else rows.known.height,
         labels=rows.labelled,
         warm_start=found.warm_start,
@@ -139,15 +149,21 @@ def _answerer(
 
 
 def _fit_both(
-    project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult, warm: WarmStart | None
+    project: Project,
+    spec: TrainingSpec,
+    rows: SplitRows,
+    found: SearchResult,
+    warm: WarmStart | None,
+    spent: FitSpent,
 ) -> tuple[Any, Any]:
     """Return what is judged and what serves: with ``train.refit`` they are two."""
     judged, known = (rows.fit, rows.known) if warm is None else (warm.fit, warm.known)
     parent, chosen = None if warm is None else warm.parent.estimator, _chosen(found)
-    twin = fit_model(project, spec, replace(rows, fit=judged), chosen, parent)
-    if known is None:
-        return twin, twin
-    return twin, fit_model(project, spec, replace(rows, fit=known), chosen, parent)
+    with ray_for_fits(project):
+        twin = fit_model(project, spec, replace(rows, fit=judged), chosen, parent, spent)
+        if known is None:
+            return twin, twin
+        return twin, fit_model(project, spec, replace(rows, fit=known), chosen, parent, spent)
 
 
 def _chosen(found: SearchResult) -> tuple[str, Mapping[str, Any], int]:
@@ -160,6 +176,7 @@ def fit_model(
     rows: SplitRows,
     chosen: tuple[str, Mapping[str, Any], int],
     parent: Any = None,
+    spent: FitSpent | None = None,
 ) -> Any:
     """Return an estimator that is fitted on ``rows.fit``.
 
@@ -169,6 +186,7 @@ def fit_model(
         rows: the sides of the split.
         chosen: the family, its parameters, and for how many rounds it is fitted.
         parent: an estimator that it goes on from, where the family can.
+        spent: to which is added what a fit in a worker of Ray took.
 
     Raises:
         TrainingError: the project's code cannot fit it.
@@ -177,12 +195,10 @@ def fit_model(
     family = spec.family(name)
     features = as_features(rows.fit, rows.features)
     labels = pd.Series(project.task.truth(rows.fit, project.config.dataset.label))
-    if parent is not None and family.go_on is not None:
-        rounds = family.go_on(parent, params, features, labels)
-    else:
-        rounds = islice(family.fit(params, features, labels), most)
     try:
-        return deque(rounds, maxlen=1).pop()
+        if project.config.train.fit_resources is not None:
+            return fit_on_ray(project, chosen, features, labels, parent, spent or FitSpent())
+        return fit_rounds(family, params, features, labels, most, parent)
     except Exception as error:  # the project's own code can raise anything
         said = mlflow_tracking.shortened(str(dict(params)))
         raise TrainingError(

@@ -43,5 +43,6 @@ def _record(trial: KnownTrial, proposals: Proposals) -> TrialRecord:
         history=[dict(metrics) for metrics in trial.rounds],
         error=trial.error,
         cpu_seconds=trial.cpu_seconds,
+        gpu_seconds=trial.gpu_seconds,
         status=trial.end or "",
     )

@@ -68,6 +68,7 @@ class KnownTrial:
     lines: list[int] = field(default_factory=list)
     """Where each round stands in the journal."""
     cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
     end: str | None = None
     """FINISHED, KILLED (stopped early), or FAILED; None: it was running."""
     error: str | None = None
@@ -105,9 +106,12 @@ class JournalOfSearch:
         """Note a trial that begins, or begins again."""
         self._add({"trial": number, "family": family, "point": point, "run_id": run_id})
 
-    def add_round(self, number: int, metrics: Mapping[str, float], cpu_seconds: float) -> None:
+    def add_round(
+        self, number: int, metrics: Mapping[str, float], cpu_seconds: float, gpu_seconds: float = 0.0
+    ) -> None:
         """Note a round."""
-        self._add({"round_of": number, "metrics": dict(metrics), "cpu_seconds": cpu_seconds})
+        spent = {"cpu_seconds": cpu_seconds, "gpu_seconds": gpu_seconds}
+        self._add({"round_of": number, "metrics": dict(metrics), **spent})
 
     def end(self, number: int, status: str, error: str | None) -> None:
         """Note how a trial ended; it is on the disk before this returns."""
@@ -178,6 +182,7 @@ def _read(file: Path) -> JournalOfSearch | None:
             trials[line["round_of"]].rounds.append(line["metrics"])
             trials[line["round_of"]].lines.append(place)
             trials[line["round_of"]].cpu_seconds = line["cpu_seconds"]
+            trials[line["round_of"]].gpu_seconds = line.get("gpu_seconds", 0.0)
         else:
             ended += 1
             known = trials[line["end_of"]]

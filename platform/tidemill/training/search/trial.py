@@ -19,10 +19,12 @@ from tidemill.tasks.task_choice import Target, make_task
 from tidemill.training.feature_table import FeatureTable
 from tidemill.training.spec_loading import SpecSource
 
-__all__ = ["CPU_SECONDS", "TrialData", "answers_to", "first_failing", "run_trial"]
+__all__ = ["CPU_SECONDS", "GPU_SECONDS", "TrialData", "answers_to", "first_failing", "run_trial"]
 
 CPU_SECONDS = "tidemill_cpu_seconds"
 """What a trial reports beside its metrics: the CPU time that it took so far."""
+GPU_SECONDS = "tidemill_gpu_seconds"
+"""And for how long it had GPUs, times how many, or which part of one."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,13 @@ class TrialData:
 
 
 def run_trial(
-    config: Mapping[str, Any], *, root: str, source: SpecSource, target: Target, data: TrialData
+    config: Mapping[str, Any],
+    *,
+    root: str,
+    source: SpecSource,
+    target: Target,
+    data: TrialData,
+    gpus: float = 0.0,
 ) -> None:
     """Fit one configuration round by round and report how each round does on the validation rows.
 
@@ -46,6 +54,7 @@ def run_trial(
         source: of the training spec.
         target: what is predicted; its metric must be a number, or the trial fails.
         data: the same for all trials.
+        gpus: that it has been given.
     """
     if root not in sys.path:
         sys.path.insert(0, root)
@@ -53,7 +62,7 @@ def run_trial(
     task = make_task(target, _load)
     trial = config["trial"]
     family = spec.family(trial["family"])
-    began = time.process_time()
+    began, since = time.process_time(), time.perf_counter()
     train, validation = data.train_features.frame(), data.validation_features.frame()
     labels = pd.Series(data.train_labels)
     for estimator in islice(family.fit(trial["params"], train, labels), family.rounds):
@@ -61,7 +70,8 @@ def run_trial(
         if not np.isfinite(found[task.metric]):
             raise TrainingError(f"{task.metric} is not a number on {len(validation):,} validation rows")
         spent = time.process_time() - began
-        tune.report({**{name: found[name] for name in task.metrics}, CPU_SECONDS: spent})
+        held = (time.perf_counter() - since) * gpus
+        tune.report({**{name: found[name] for name in task.metrics}, CPU_SECONDS: spent, GPU_SECONDS: held})
 
 
 def answers_to(task: Task, estimator: Any, rows: pd.DataFrame) -> Any:

@@ -14,7 +14,7 @@ from ray.tune import Callback
 from tidemill.project.train_config import TrainConfig
 from tidemill.training.search.search_budget import SearchSpent
 from tidemill.training.search.search_journal import JournalOfSearch
-from tidemill.training.search.trial import CPU_SECONDS
+from tidemill.training.search.trial import CPU_SECONDS, GPU_SECONDS
 from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, ROLE, TURN, shortened, shown_params
 from tidemill.training.tracking.run_files import write_file
 
@@ -67,6 +67,8 @@ class TrialRecord:
     """Whether its parameters are on record."""
     cpu_seconds: float = 0.0
     """CPU time of the rounds."""
+    gpu_seconds: float = 0.0
+    """Time of GPUs that the rounds held."""
     status: str = ""
     """FINISHED, KILLED (stopped early) or FAILED, once it has ended."""
     died: int = 0
@@ -176,8 +178,9 @@ class TrialLog(Callback):  # type: ignore[misc]
         values = {name: float(result[name]) for name in self._metrics if name in result}
         record.history.append(values)
         record.cpu_seconds = float(result.get(CPU_SECONDS, 0.0))
+        record.gpu_seconds = float(result.get(GPU_SECONDS, 0.0))
         if self.journal is not None:
-            self.journal.add_round(record.number, values, record.cpu_seconds)
+            self.journal.add_round(record.number, values, record.cpu_seconds, record.gpu_seconds)
         record.waiting += _as_metrics(values, now, len(record.history))
         if time.monotonic() - record.flushed_at > _FLUSH_SECONDS:
             self._flush(record, {})

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import ray
 from ray import tune
 from ray.exceptions import RayError
 
@@ -18,7 +17,7 @@ from tidemill.errors import TrainingError
 from tidemill.project import Project
 from tidemill.project.train_config import TrainConfig
 from tidemill.training.model_spec import TrainingSpec
-from tidemill.training.ray_session import ray_session
+from tidemill.training.ray_session import ray_capacity, ray_session
 from tidemill.training.search.parameter_spaces import point_of
 from tidemill.training.search.pareto import pareto_front
 from tidemill.training.search.proposals import Proposals
@@ -54,6 +53,8 @@ class SearchResult:
     failed: int
     cpu_seconds: float = 0.0
     """CPU time of the trials."""
+    gpu_seconds: float = 0.0
+    """Time of GPUs that they held."""
     warm_start: str | None = None
     """What became of a warm start, in words; None: none was asked for."""
     ended: str | None = None
@@ -96,7 +97,7 @@ def search(
     ended = over(log, config)
     if todo and ended is None:
         with ray_session(project), _quiet():
-            there = ray.cluster_resources()
+            there = ray_capacity(project.settings)
             if (note := config.resources.note(there)) is not None:
                 _log.warning("%s", note)
             at_once = config.max_concurrent or config.resources.at_once(there)
@@ -139,15 +140,17 @@ def _tuner(
     trials: ProposedTrials,
 ) -> tune.Tuner:
     config = project.config.train
+    asked = config.resources.on(ray_capacity(project.settings))
     trainable = tune.with_parameters(
         run_trial,
         root=str(project.root),
         source=spec_source(project),
         target=project.target,
         data=data,
+        gpus=asked.get("gpu", 0.0),
     )
     return tune.Tuner(
-        tune.with_resources(trainable, config.resources.on(ray.cluster_resources())),
+        tune.with_resources(trainable, asked),
         tune_config=tune.TuneConfig(
             search_alg=trials,
             scheduler=scheduler,
@@ -188,9 +191,15 @@ def _result(log: TrialLog, config: TrainConfig) -> SearchResult:
             "try the family's `fit` by itself",
         )
     value, rounds, winner = max(ranked, key=lambda found: (found[0], -found[2].number))
-    spent = sum(record.cpu_seconds for record in records)
     return SearchResult(
-        winner, value, rounds, len(records), len(failed), round(spent, 3), front=_front(log, config)
+        winner,
+        value,
+        rounds,
+        len(records),
+        len(failed),
+        cpu_seconds=round(sum(record.cpu_seconds for record in records), 3),
+        gpu_seconds=round(sum(record.gpu_seconds for record in records), 3),
+        front=_front(log, config),
     )
 
 

@@ -53,7 +53,9 @@ class TrainedModel:
     lists: Mapping[str, int] = field(default_factory=dict)
     """Those of ``features`` that are lists, and the length of each."""
     cpu_seconds: float = 0.0
-    """CPU time of the search's trials."""
+    """CPU time of the search's trials, and of a last fit that Ray made."""
+    gpu_seconds: float = 0.0
+    """Time of GPUs that the trials and the last fit held."""
     window: str | None = None
     """The candidate window whose rows it learnt from, in words; None: there was no choice."""
     refitted_on: int | None = None

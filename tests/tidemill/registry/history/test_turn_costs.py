@@ -11,7 +11,7 @@ from tidemill.errors import ConfigError
 from tidemill.registry.history.turn_costs import read_prices
 from tidemill.state import open_state
 
-PARAMS = "project: {name: shop, model: shop}\ncost: {currency: EUR, prices: {cpu_hour: 0.5}}\n"
+PARAMS = "project: {name: shop, model: shop}\ncost: {currency: EUR, prices: {cpu_hour: 0.5, gpu_hour: 2}}\n"
 
 
 @pytest.fixture
@@ -25,6 +25,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ):
             row = turn(number, "promoted" if version else "refused", "shop")
             row.cpu_seconds, row.version = seconds, version
+            row.gpu_seconds = 450.0 if number == 1 else None
             row.requested_at = NOW + timedelta(hours=number)
             session.add(row)
         session.add(turn(9, "promoted", "another"))
@@ -36,15 +37,18 @@ def test_turns_versions_and_the_project_have_their_cost(root: Path):
     shown = CliRunner().invoke(app, ["status", "--cost", "-p", str(root), "--json"])
     told = json.loads(shown.stdout)
     assert [(each["name"], each["cpu_seconds"], each["price"]) for each in told["turns"]] == [
-        ("turn_2", 900.0, 0.125), ("turn_1", 1800.0, 0.25), ("turn_0", 3600.0, 0.5),
+        ("turn_2", 900.0, 0.125), ("turn_1", 1800.0, 0.5), ("turn_0", 3600.0, 0.5),
     ]  # fmt: skip
     assert [(each["name"], each["cpu_seconds"], each["price"]) for each in told["versions"]] == [
-        ("1", 5400.0, 0.75)
+        ("1", 5400.0, 1.0)
     ]
-    assert (told["cpu_seconds"], told["price"], told["unmeasured"]) == (6300.0, 0.875, 1)
+    assert (told["cpu_seconds"], told["price"], told["unmeasured"]) == (6300.0, 1.125, 1)
     text = CliRunner().invoke(app, ["status", "--cost", "-p", str(root)]).stdout
-    assert "all 3 turns: 6,300.0 CPU seconds, 0.88 EUR" in text
+    assert "all 3 turns: 6,300.0 CPU seconds, 450.0 GPU seconds, 1.12 EUR" in text
     assert "1 turn without a measured time" in text
+    (root / "params.yaml").write_text(PARAMS.replace(", gpu_hour: 2", ""))
+    text = CliRunner().invoke(app, ["status", "--cost", "-p", str(root)]).stdout
+    assert "GPU seconds\nWhat turns with GPUs cost: set cost.prices.gpu_hour" in text
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def journal(tmp_path):
     made.begin(0, "svm", {"kernel": 0, "degree": 3, "layers": 1}, "child_0")
     made.begin(1, "line", {"c": 0.5}, "child_1")
     for value in (0.6, 0.8):
-        made.add_round(1, {"roc_auc": value}, cpu_seconds=2.0)
+        made.add_round(1, {"roc_auc": value}, cpu_seconds=2.0, gpu_seconds=3.0)
     made.end(1, "FINISHED", None)
     made.begin(2, "svm", {"kernel": 1, "gamma": 0.3, "layers": 0}, "child_2")
     made.end(0, "FAILED", "ValueError: no")
@@ -50,6 +50,7 @@ def test_trials_that_ended_are_not_made_again(journal, tmp_path):
     assert (told[0].done, told[0].best, told[0].best_trial) == (2, 0.8, 1)
     assert log.spent.values == (0.8, None), "in the order in which they ended"
     assert log.spent.cpu_seconds == 2.0
+    assert log.records[1].gpu_seconds == 3.0
 
 
 def test_a_line_that_a_kill_cut_off_is_left_out(journal, tmp_path):
