@@ -15,7 +15,7 @@ from tidemill.monitoring.drift.distances import (
     wasserstein,
 )
 from tidemill.monitoring.drift.list_values import Floats, element_matrix, is_list, list_distance, norms
-from tidemill.monitoring.drift.unit_change import other_size, unit_factor
+from tidemill.monitoring.drift.unit_change import other_scale, other_size, unit_factor
 
 __all__ = [
     "COMMON",
@@ -167,6 +167,13 @@ class ColumnPair(NamedTuple):
             return None
         factor = unit_factor(*self._numbers, threshold, columns)
         return None if factor is None else f"spread as in the reference times {factor:.3g}: another unit?"
+
+    def on_other_scale(self) -> str | None:
+        """Return a note if numbers that are far away are temperatures in another unit."""
+        if self.elements is not None:
+            return None
+        name = other_scale(*self._numbers)
+        return None if name is None else f"spread as in the reference in another unit: {name}?"
 
     @property
     def _numbers(self) -> tuple[Floats, Floats]:

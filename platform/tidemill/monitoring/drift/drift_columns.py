@@ -254,7 +254,8 @@ def compare_column(
         broken = broken or pair.constant(columns)
         broken = broken or (pair.unseen(columns) if method == "jensenshannon" else pair.rescaled(columns))
         if broken is None and method == "wasserstein":
-            broken = pair.multiplied(threshold, columns)
+            far = value >= config.severe * threshold
+            broken = (pair.on_other_scale() if far else None) or pair.multiplied(threshold, columns)
         if value >= threshold and pair.far(method, value, columns):
             drifted = True
             if broken is None and value >= config.severe * threshold:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tidemill.monitoring.drift.chance import beyond_chance, rare_deviation
 
-__all__ = ["certain_limit", "other_size", "sizes", "unit_factor"]
+__all__ = ["certain_limit", "other_scale", "other_size", "sizes", "unit_factor"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,6 +28,9 @@ _FACTOR = math.log10(1.5)
 """Smaller ones are as often a change of the world; units that are confused lie further apart."""
 _UNITS = (1.609344, 1.8, 1.852, 1.943844, 2.20462, 2.23694, 2.54, 3.28084, 3.6, 3.785412, 4.1868, 4.546)
 """Kilometres a mile, °F a °C, …: tried beside what fits, because numbers on a grid need the exact factor."""
+_SCALES = {"°F for °C": (1.8, 32.0), "°C for °F": (1 / 1.8, -32 / 1.8)}
+"""Units with another zero: factor and sum."""
+_CLEARER = 1.5
 _NEAR = math.log10(1.15)
 _REST, _MOST_REST = 0.3, 0.5
 """The share of the difference that may be left once the factor is taken out; with chance, up to the other."""
@@ -96,6 +99,29 @@ def unit_factor(before: Floats, now: Floats, threshold: float, columns: int) -> 
     allowed = max(_REST * apart, min(_MOST_REST * apart, _by_chance(len(before), len(now), 1)))
     shifted = _apart(before + float(np.median(now) - np.median(before)), now)
     return best if rest[best] <= min(allowed, shifted) else None
+
+
+def other_scale(before: Floats, now: Floats) -> str | None:
+    """Return which temperatures numbers are for which, if those of the reference are so in the other unit.
+
+    Asked only about numbers that are far away. No sum alone and no factor alone may fit nearly as well.
+
+    >>> draw = np.random.default_rng(0)
+    >>> before, now = draw.normal(20, 5, 5000), draw.normal(20, 5, 500)
+    >>> other_scale(before, now * 1.8 + 32), other_scale(before, now + 48), other_scale(before, now * 3.4)
+    ('°F for °C', None, None)
+    """
+    before, now = np.sort(before), np.sort(now)
+    middles = float(np.median(before)), float(np.median(now))
+    others = [before + (middles[1] - middles[0])]
+    if middles[0] and middles[1] / middles[0] > 0:
+        others.append(before * (middles[1] / middles[0]))
+    least = min(_apart(other, now) for other in others)
+    allowed = min(_REST * _apart(before, now), _by_chance(len(before), len(now), 1), least / _CLEARER)
+    for name, (factor, plus) in _SCALES.items():
+        if _apart(before * factor + plus, now) <= allowed:
+            return name
+    return None
 
 
 def certain_limit(before: Floats, least: float, most: float, threshold: float) -> tuple[float | None, float]:

@@ -308,6 +308,9 @@ def test_another_unit_is_a_fault_of_the_data_however_far_it_moves_a_column():
     warm = described(spring.tolist(), summer.tolist())
     assert warm.broken is not None
     assert warm.broken.startswith("distance"), "all have gained ten degrees"
+    fahrenheit = described(spring.tolist(), (draw.normal(15, 6, 250) * 1.8 + 32).tolist())
+    assert fahrenheit.broken == "spread as in the reference in another unit: °F for °C?"
+    assert fahrenheit.at_fault
 
 
 def test_numbers_that_grow_spread_or_lean_are_in_the_same_unit():
