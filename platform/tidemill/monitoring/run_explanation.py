@@ -103,7 +103,7 @@ def _of_quality(quality: Facts | None) -> str | None:
     said += f"; allowed: {allowed:.4g}" if allowed is not None else ""
     if allowed is not None and error and drop > allowed:
         said += f"; chance alone may bring about that much (standard error {error:.3g})"
-    return said
+    return f"{said}; {quality['partial']}" if quality.get("partial") else said
 
 
 def _of_estimate(estimate: Facts | None) -> str | None:

@@ -16,6 +16,7 @@ import polars as pl
 
 from tidemill.clock import utc
 from tidemill.errors import RegistryError
+from tidemill.monitoring.quality.label_maturity import label_lag
 from tidemill.plurals import counted
 from tidemill.prediction_log.prediction_log import features_of, read_labelled
 from tidemill.project import Project
@@ -30,10 +31,7 @@ from tidemill.tasks.paired_bootstrap import gain_interval
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.feature_table import as_features
 
-__all__ = ["Proof", "Proven", "compare_live", "label_lag", "measure_proof"]
-
-_MOST_LABELS = 0.95
-"""Labels of the last rows are waited for as long as this share of all labels took."""
+__all__ = ["Proof", "Proven", "compare_live", "measure_proof"]
 
 
 @dataclass(frozen=True)
@@ -116,17 +114,6 @@ def measure_proof(project: Project, rollout: Rollout, config: ProofConfig, now: 
         return _decided(project, rollout, config, rows)
     except RegistryError as error:
         return Proof(False, f"it cannot be compared on live rows: {error}")
-
-
-def label_lag(at: pl.Series, label_at: pl.Series) -> timedelta:
-    """Return within which time most labels become known.
-
-    >>> at = pl.Series([datetime(2013, 4, 1)] * 3)
-    >>> label_lag(at, at + timedelta(hours=2)), label_lag(at[:0], at[:0])
-    (datetime.timedelta(seconds=7200), datetime.timedelta(0))
-    """
-    seconds = (label_at - at).dt.total_seconds().quantile(_MOST_LABELS)
-    return timedelta(seconds=max(seconds or 0.0, 0.0))
 
 
 def _decided(project: Project, rollout: Rollout, config: ProofConfig, rows: pl.DataFrame) -> Proof:

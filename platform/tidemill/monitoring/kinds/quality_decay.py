@@ -1,11 +1,12 @@
 """Judges the quality of labelled answers beside that on the version's hold-out."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from tidemill.digits import digits_apart
 from tidemill.monitoring.example_predictions import error_of, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import QualityConfig
+from tidemill.monitoring.quality.label_maturity import partial
 from tidemill.monitoring.quality.labelled_quality import WindowQuality, held_out_errors, measure
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.tasks.natural_metric import metric_of
@@ -20,10 +21,14 @@ def judge(window: WindowRows, config: QualityConfig) -> Judged:
     quality = measure(window.labelled, window.task, config, window.on_holdout, least, rows, errors)
     unjudged = quality.note or "it could not be measured"
     odd = error_of(window.labelled) if quality.decayed else None
+    doubt = partial(window.labelled, window.span.start, window.span.end)
+    finding = decay(quality, config) if quality.decayed else None
+    if finding is not None and doubt is not None:
+        finding = replace(finding, message=f"{finding.message}; {doubt}")
     return Judged(
-        found=(decay(quality, config),) if quality.decayed else (),
+        found=() if finding is None else (finding,),
         unjudged=unjudged if quality.decayed is None else None,
-        results={"quality": {**asdict(quality), "drop": quality.drop}},
+        results={"quality": {**asdict(quality), "drop": quality.drop, "partial": doubt}},
         examples={"quality": worst_ids(window.labelled["prediction_id"], odd)},
         notes=() if quality.wrong is None else (f"Labels that do not count: {quality.wrong}.",),
     )

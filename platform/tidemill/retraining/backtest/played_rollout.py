@@ -3,10 +3,11 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from tidemill.monitoring.quality.label_maturity import label_lag
 from tidemill.project.serve_config import ProofConfig
 from tidemill.retraining.backtest.fitted_models import Fitted
 from tidemill.retraining.backtest.played_past import Past
-from tidemill.rollouts.live_proof import compare_live, label_lag
+from tidemill.rollouts.live_proof import compare_live
 
 __all__ = ["PlayedEnd", "play_proof"]
 

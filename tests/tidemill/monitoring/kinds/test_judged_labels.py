@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -392,3 +393,16 @@ def test_answers_that_collapse_are_an_alert_before_any_label_is_known(
 
 
 METRICS = {"binary": "roc_auc", "multiclass": "roc_auc_ovr"}
+
+
+@pytest.mark.parametrize(("lag", "marked"), [(timedelta(hours=5), False), (timedelta(days=3), True)])
+def test_a_window_whose_last_labels_are_not_known_yet_is_marked(tmp_path: Path, lag: timedelta, marked: bool):
+    made = window(tmp_path, "regression", {"quality": {"floor": 1e9}})
+    labelled = made.labelled.with_columns(label_at=pl.col("at") + lag)
+    made = replace(made, labelled=labelled.filter(pl.col("label_at") <= made.span.end))
+    message = found(made)["quality"].message
+    said = (
+        "; partial: most labels take up to 3 days, those of predictions since 2013-04-12 00:00 UTC are not "
+    )
+    assert message.endswith(f"{said}all known") == marked
+    assert ("partial" in message) == marked
