@@ -9,6 +9,7 @@ from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.measured_figures import measured
 from tidemill.monitoring.noise_feedback import marks_of, proposals_of
 from tidemill.state.record_queries import EXTERNAL, AlertRecords
+from tidemill.tasks.natural_metric import metric_of
 
 __all__ = ["RETRAINED_FOR", "describe", "named_faults", "next_commands"]
 
@@ -100,14 +101,26 @@ def _point(kind: str, run: Any) -> dict[str, Any]:
 
 
 def _slices(kind: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the worst slices that a run found, as its results have them."""
+    """Return the worst slices that a run found; their metric by its name and sign as people know it."""
     drifted = kind != "slice_quality" and "drift" in kind
     listed = (results.get("slice_drift" if drifted else "slice_quality") or {}).get("slices") or ()
     if isinstance(listed, Mapping):
         listed = [{"name": name, **each} for name, each in listed.items()]
         listed.sort(key=lambda each: each["share"], reverse=True)
     told = ("share", "drifted") if drifted else ("value", "expected", "rest", "p_value")
-    return [{name: each.get(name) for name in ("name", "rows", *told)} for each in listed[:_SLICES]]
+    return [
+        {name: each.get(name) for name in ("name", "rows")} | _figures(each, told)
+        for each in listed[:_SLICES]
+    ]
+
+
+def _figures(one: Mapping[str, Any], told: Sequence[str]) -> dict[str, Any]:
+    """Return what is told of a slice."""
+    if not one.get("metric"):
+        return {name: one.get(name) for name in told}
+    metric = metric_of(one["metric"])
+    shown = {name: metric.shown(one.get(name)) for name in told if name != "p_value"}
+    return {"metric": metric.name, **shown, "p_value": one.get("p_value")}
 
 
 def _changes(records: AlertRecords) -> list[dict[str, Any]]:

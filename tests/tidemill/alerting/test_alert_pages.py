@@ -142,6 +142,16 @@ def test_slices_are_those_of_the_kind_the_worst_first():
     assert facts["slices"] == [
         {"name": "origin JFK", "rows": 90, "value": 0.6, "expected": 0.7, "rest": None, "p_value": None}
     ]
+    mae = {
+        "name": "origin EWR",
+        "rows": 70,
+        "metric": "neg_mae",
+        "value": -14.5,
+        "expected": -4.0,
+        "p_value": 0.003,
+    }
+    (shown,) = describe(records(both={"slice_quality": {"slices": [mae]}}, kind="slice_quality"))["slices"]
+    assert (shown["metric"], shown["value"], shown["expected"], shown["rest"]) == ("mae", 14.5, 4.0, None)
     assert figure_of("slice_drift", both) == (0.4, 0.3)
     assert figure_of("multivariate_drift", {"multivariate_drift": {"auc": 0.7, "threshold": 0.6}}) == (
         0.7,
