@@ -2,14 +2,21 @@
 
 import json
 import sys
+from collections.abc import Iterator
 
 import duckdb
 
 __all__: list[str] = []
 
+_AS_TEXT = ("UUID", "JSON", "MAP", "UNION", "BIGNUM")
+"""Types that Parquet, or Polars, has only as bytes or not at all."""
+_WIDE = ("HUGEINT", "UHUGEINT")
+"""Whole numbers of 128 bits, such as sums, which are written as floats otherwise."""
+_MOMENTS = ("DATE", "TIMESTAMP")
+
 
 def _copy(file: str, table: str, target: str) -> dict[str, object]:
-    """Write a table as parquet; return how many rows, or what hinders it."""
+    """Write a table as parquet; return how many rows, and the columns of microseconds, or what hinders it."""
     try:
         with duckdb.connect(file, read_only=True) as database:
             listed = database.execute(
@@ -22,10 +29,41 @@ def _copy(file: str, table: str, target: str) -> dict[str, object]:
                 return {"tables": list(names)}
             database.execute("set timezone = 'UTC'")
             rows = database.table(".".join(map(_quoted, names[table])))
-            rows.write_parquet(target)
-            return {"rows": rows.shape[0]}
+            if endless := list(_where(rows, "isinf({0})", _MOMENTS)):
+                return {"endless": endless}
+            too_wide = set(_where(rows, "{0} not between -(2**63)::hugeint and (2**63 - 1)::hugeint", _WIDE))
+            rows.select(", ".join(_written(rows, too_wide))).write_parquet(target)
+            spans = [name for name, kind in _columns(rows) if kind == "INTERVAL"]
+            return {"rows": rows.shape[0], "spans": spans}
     except duckdb.Error as error:
         return {"error": str(error).splitlines()[0]}
+
+
+def _columns(rows: duckdb.DuckDBPyRelation) -> Iterator[tuple[str, str]]:
+    return zip(rows.columns, map(str, rows.types), strict=True)
+
+
+def _where(rows: duckdb.DuckDBPyRelation, condition: str, kinds: tuple[str, ...]) -> Iterator[str]:
+    """Yield the columns of some types of which a value meets a condition."""
+    names = [name for name, kind in _columns(rows) if kind.startswith(kinds)]
+    if names:
+        asked = ", ".join(f"bool_or({condition.format(_quoted(name))})" for name in names)
+        [found] = rows.aggregate(asked).fetchall()
+        yield from (name for name, there in zip(names, found, strict=True) if there)
+
+
+def _written(rows: duckdb.DuckDBPyRelation, too_wide: set[str]) -> Iterator[str]:
+    """Yield each column as it is written, with all digits."""
+    for name, kind in _columns(rows):
+        column = _quoted(name)
+        if kind == "INTERVAL":
+            yield f"(epoch({column}) * 1000000)::bigint as {column}"
+        elif kind in _WIDE:
+            yield f"{column}::{'varchar' if name in too_wide else 'bigint'} as {column}"
+        elif kind.partition("(")[0] in _AS_TEXT:
+            yield f"{column}::varchar as {column}"
+        else:
+            yield column
 
 
 def _quoted(name: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.scanning import scan_parquet
 from tidemill.errors import DataError
 
@@ -39,10 +40,16 @@ def read_duckdb(file: Path, table: str, target: Path) -> pl.LazyFrame:
             f"the database has no table {table!r}",
             hint=f"it has: {', '.join(told['tables'][:_SHOWN]) or 'none'}",
         )
+    if "endless" in told:
+        raise DataError(
+            f"{file} cannot be read: {', '.join(told['endless'][:_SHOWN])} of {table} holds infinity",
+            hint="name a view in which such values are null, as `case when isfinite(ends) then ends end`",
+        )
     if "rows" not in told:
         said = told.get("error") or (done.stderr.strip().splitlines() or ["its reader was ended"])[-1]
         raise DataError(
             f"{file} cannot be read: {said}",
             hint="check that it is a DuckDB file of this release, and that no program writes to it",
         )
-    return scan_parquet([target])
+    spans = [pl.col(literal_name(name)).cast(pl.Duration("us")) for name in told["spans"]]
+    return scan_parquet([target]).with_columns(spans)
