@@ -20,6 +20,7 @@ import pytest
 
 from tests.compiled_once import share_answers, share_statements
 from tests.ready_tables import copy_tables
+from tests.warm_dvc import fork_dvc
 from tests.warm_ray_workers import warm_workers
 from tidemill.orphan_reaper import MARK, OrphanReaper
 
@@ -69,12 +70,14 @@ def pytest_fixture_setup() -> None:
     """Before whatever may make tables or routes: which modules are imported by then differs."""
     copy_tables()
     share_answers()
+    fork_dvc()
 
 
 def pytest_runtest_call() -> None:
     """As before each fixture."""
     copy_tables()
     share_answers()
+    fork_dvc()
 
 
 @functools.cache

@@ -15,8 +15,9 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 ENGINES = (
     "tidemill.cli.main",
@@ -99,11 +100,13 @@ def _server(modules: tuple[str, ...], _process: int) -> _Server:
 
 
 def _serve(wire: socket.socket, modules: Sequence[str]) -> None:
+    gc.disable()  # hardly anything of what is imported is garbage
     for module in modules:
         importlib.import_module(module)
     threads = threading.enumerate()  # besides those of libraries' allocators
     assert len(threads) == 1, f"{threads}: a process with threads must not be forked"
     gc.freeze()
+    gc.enable()
     while True:
         said, given, *_ = socket.recv_fds(wire, 100, 3)
         if not said:
@@ -118,8 +121,8 @@ def _serve(wire: socket.socket, modules: Sequence[str]) -> None:
         wire.send(str(status).encode())
 
 
-def become(asked: int, out: int, error: int) -> None:
-    """Become the process that was asked for, and end as Python does, without freeing what was imported."""
+def become(asked: int, out: int, error: int) -> NoReturn:
+    """Become the process that was asked for."""
     with open(asked) as file:
         what = json.load(file)
     os.environ.clear()
@@ -129,9 +132,15 @@ def become(asked: int, out: int, error: int) -> None:
         os.dup2(stream, number)
         os.close(stream)
     sys.argv, sys.path[0] = ["-c", *what["arguments"]], ""
+    code = compile(what["code"], "<string>", "exec")
+    end_after(lambda: exec(code, {"__name__": "__main__"}))
+
+
+def end_after(run: Callable[[], object]) -> NoReturn:
+    """Call it, and end this process as Python does, without freeing what was imported."""
     code = 1
     try:
-        exec(compile(what["code"], "<string>", "exec"), {"__name__": "__main__"})
+        run()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
