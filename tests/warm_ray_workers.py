@@ -1,6 +1,7 @@
-"""Has Ray's workers forked from one process that has imported what trials need.
+"""Has Ray's workers forked from one process that has imported what they need.
 
-Importing that takes two seconds, and each search of the tests has a worker of its own.
+Importing that takes trials two seconds, and replicas three; each search of the tests has a worker of its own,
+and each stack half a dozen.
 """
 
 import fcntl
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -33,14 +34,30 @@ MODULES = (
     "sklearn.pipeline",
     "sklearn.preprocessing",
 )
+SERVING = (
+    "ray._private.workers.default_worker",
+    "ray.serve._private.controller",
+    "ray.serve._private.haproxy",
+    "ray.serve._private.proxy",
+    "ray.serve._private.replica",
+    "tidemill.serving.http.fast_lane",
+    "tidemill.serving.runtime.replica.ray_deployment",
+    "tidemill.serving.runtime.replica.ray_shortcut",
+    "tidemill.serving.runtime.replica.wiring",
+)
+"""What workers of a stack need."""
 WORKER = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
 NOT_THE_WORKERS = ("--language=", "--serialized-runtime-env-context=")
 """Arguments for what sets a worker up, of which nothing is left to do: tests give it no environment."""
 
 
 @contextmanager
-def warm_workers() -> Iterator[None]:
-    """Fork the workers of the Ray that the block starts and ends."""
+def warm_workers(modules: Sequence[str] = MODULES) -> Iterator[None]:
+    """Fork the workers of the Ray that the block starts and ends.
+
+    Args:
+        modules: what the process that is forked has imported.
+    """
     from ray._private.parameter import RayParams
 
     given = RayParams.__init__
@@ -49,6 +66,7 @@ def warm_workers() -> Iterator[None]:
         given(self, *arguments, **{**choices, "setup_worker_path": __file__})  # type: ignore[arg-type]
 
     with tempfile.TemporaryDirectory(prefix="warm-") as folder:  # a socket's path must be short
+        Path(folder, "modules").write_text("\n".join(modules))
         os.environ[FOLDER] = folder
         RayParams.__init__ = init  # type: ignore[method-assign]
         try:
@@ -56,10 +74,15 @@ def warm_workers() -> Iterator[None]:
         finally:
             RayParams.__init__ = given  # type: ignore[method-assign]
             del os.environ[FOLDER]
-            if Path(folder, "socket").exists():
-                with _wire() as wire:
-                    wire.connect(f"{folder}/socket")
-                    wire.send(b"end")
+            # It was never asked, or it has ended with its stack.
+            with suppress(FileNotFoundError, ConnectionRefusedError), _wire() as wire:
+                wire.connect(f"{folder}/socket")
+                wire.send(b"end")
+
+
+def with_warm_workers(module: str) -> list[str]:
+    """Return the command that does what ``python -m`` does with a module that starts a stack."""
+    return [sys.executable, __file__, "-m", module]
 
 
 def running_workers(name: str) -> "list[psutil.Process]":
@@ -92,7 +115,8 @@ def _ask(folder: str, arguments: list[str]) -> bool:
                 listening.bind(f"{folder}/socket")
                 listening.listen(100)
                 # Not before now: what Ray has told its first worker in the environment is for all of them.
-                command = [sys.executable, "-m", "tests.warm_ray_workers", str(listening.fileno())]
+                modules = Path(folder, "modules").read_text().split()
+                command = [sys.executable, "-m", "tests.warm_ray_workers", str(listening.fileno()), *modules]
                 subprocess.Popen(
                     command,
                     cwd=Path(__file__).parents[1],
@@ -113,17 +137,19 @@ def _ask(folder: str, arguments: list[str]) -> bool:
     return True
 
 
-def _serve(listening: socket.socket) -> None:
+def _serve(listening: socket.socket, modules: Sequence[str]) -> None:
     import gc
     import threading
 
     from tests.warm_python import become
 
-    for module in MODULES:
+    gc.disable()  # hardly anything of what is imported is garbage
+    for module in modules:
         import_module(module)
     threads = threading.enumerate()
     assert len(threads) == 1, f"{threads}: a process with threads must not be forked"
     gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the workers
     while True:
         asking, _ = listening.accept()
@@ -141,11 +167,17 @@ def _serve(listening: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    if FOLDER in os.environ and sys.argv[1].endswith(".py"):
+    if sys.argv[1] == "-m":
+        sys.path[0] = str(Path.cwd())
+        module = sys.argv[2]
+        del sys.argv[1:3]
+        with warm_workers(SERVING):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    elif sys.argv[1].endswith(".py"):
         if not _ask(os.environ[FOLDER], sys.argv[1:]):
             import ray
 
             sys.argv[0] = f"{Path(ray.__file__).parent}/_private/workers/setup_worker.py"
             runpy.run_path(sys.argv[0], run_name="__main__")
     else:
-        _serve(socket.socket(fileno=int(sys.argv[1])))
+        _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

@@ -14,11 +14,12 @@ import psutil
 import pytest
 import yaml
 
+from tests.tidemill.serving.runtime.own_stacks import up_with_warm_workers
 from tests.tidemill.serving.small_project import KNOWN, crown
 from tidemill.orphan_reaper import marked_processes
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
-from tidemill.serving.runtime.daemon import down, up
+from tidemill.serving.runtime.daemon import down
 from tidemill.settings import Settings
 from tidemill.training.tracking.mlflow_tracking import connect
 
@@ -67,7 +68,7 @@ def project(tmp_path_factory, served_template):
 
 @pytest.fixture(scope="module")
 def stack(project):
-    info = up(project)
+    info = up_with_warm_workers(project)
     yield info
     down(project)
     assert marked_processes(info.mark) == []

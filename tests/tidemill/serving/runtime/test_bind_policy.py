@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from tests.tidemill.recorded import list_alerts, list_keys
 from tests.tidemill.serving.runtime.own_stacks import end_by_ctrl_c, in_foreground
 from tests.tidemill.serving.small_project import KNOWN
+from tests.warm_ray_workers import with_warm_workers
 from tidemill.accounts.api_keys import create_key, revoke_key
 from tidemill.cli.main import app
 from tidemill.clock import SystemClock
@@ -69,7 +70,7 @@ def keys(project):
 def stack(project, keys):
     # What a user's shell may hold goes on to the stack, and must not be in its arguments.
     holding = replace(project, settings=replace(project.settings, api_key=keys["shop"]))
-    with in_foreground(holding) as (process, wait_until):
+    with in_foreground(holding, with_warm_workers("tidemill.cli.main")) as (process, wait_until):
         wait_until("ready")
         yield status(project)
         if process.poll() is None:
