@@ -22,10 +22,13 @@ from tests.compiled_once import share_answers, share_statements
 from tests.ready_tables import copy_tables
 from tests.warm_dvc import fork_dvc
 from tests.warm_ray_workers import warm_workers
+from tidemill.garbage import collect_rarely
 from tidemill.orphan_reaper import MARK, OrphanReaper
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
+
+collect_rarely()  # with all engines, there are two million objects to look through
 
 # Before any engine is imported: on few cores threads of OpenMP mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
