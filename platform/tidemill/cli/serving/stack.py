@@ -18,6 +18,8 @@ from tidemill.clock import SystemClock
 from tidemill.errors import StackNotRunning, StateError, UsageError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
 
 __all__ = ["add_to"]
@@ -157,7 +159,11 @@ def _warn(info: Any) -> None:
 def predict(
     instances: Annotated[
         str | None,
-        typer.Argument(metavar="JSON", help="One instance, a list of them, or @FILE.", show_default=False),
+        typer.Argument(
+            metavar="JSON",
+            help="One instance, a list of them, the body of a request, or @FILE.",
+            show_default=False,
+        ),
     ] = None,
     example: Annotated[
         bool,
@@ -182,7 +188,7 @@ def predict(
 
     if (instances is None) != example:
         raise UsageError("either JSON or --example is needed", hint="see `tidemill predict --help`")
-    asked = _example(project) if instances is None else _read(instances)
+    asked, asked_at = (_example(project), None) if instances is None else _read(instances)
     if url is None:
         loaded = load_project(project)
         info = running(loaded)
@@ -196,7 +202,7 @@ def predict(
         url = info.url
     with PredictionClient(url) as client:
         # nobody asked for the example's answer: monitors shall not count it
-        answer = client.predict(asked, at=moment(at) if at else None, test=example)
+        answer = client.predict(asked, at=moment(at) if at else asked_at, test=example)
 
     def render(console: "Console") -> None:
         version = "several versions" if answer.model_version is None else f"version {answer.model_version}"
@@ -241,11 +247,14 @@ def _example(project: Path | None) -> list[dict[str, Any]]:
     return [{column.name: column.example for column in columns if column.example is not None}]
 
 
-def _read(text: str) -> list[dict[str, Any]]:
-    """Read instances from JSON, or from the file that @FILE names.
+def _read(text: str) -> tuple[list[dict[str, Any]], "datetime | None"]:
+    """Read instances from JSON, or from the file that @FILE names, and their moment, if a body gives it.
 
     >>> _read('{"carrier": "UA"}')
-    [{'carrier': 'UA'}]
+    ([{'carrier': 'UA'}], None)
+    >>> rows, at = _read('{"instances": [{"carrier": "UA"}], "at": "2024-03-01T06:00:00Z"}')
+    >>> rows, at.isoformat()
+    ([{'carrier': 'UA'}], '2024-03-01T06:00:00+00:00')
     """
     import json
 
@@ -263,9 +272,24 @@ def _read(text: str) -> list[dict[str, Any]]:
         raise UsageError(
             f"{source} is not JSON: {error}", hint="see the example in `tidemill predict --help`"
         ) from error
+    at = None
+    if _is_body(content):
+        at, content = content.get("at"), content["instances"]
     found = content if isinstance(content, list) else [content]
     if not all(isinstance(item, dict) for item in found):
         raise UsageError(
             f"{source}: an instance is a JSON object", hint="see the example in `tidemill predict --help`"
         )
-    return found
+    return found, moment(str(at)) if at else None
+
+
+def _is_body(content: object) -> bool:
+    """Tell whether JSON is what programs send to the API, and no instance with a field of this name.
+
+    >>> _is_body({"instances": [{"wind": 3.5}]}), _is_body({"instances": [1.0, 2.0]}), _is_body({"wind": 3.5})
+    (True, False, False)
+    """
+    if not isinstance(content, dict) or not set(content) <= {"instances", "at"}:
+        return False
+    rows = content.get("instances")
+    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) for row in rows)
