@@ -1,5 +1,6 @@
 """Steps by hand: what they ask for, and what goes on record of code that no commit holds."""
 
+import traceback
 import warnings
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -47,16 +48,19 @@ def test_tune_and_fit_ask_for_what_is_given(steps):
 
 
 @pytest.mark.parametrize(
-    ("family", "params", "said"),
+    ("family", "params", "said", "hint"),
     [
-        ("oak", {}, "no family 'oak'"),
-        ("trees", {}, "needs values of leaves"),
-        ("line", {"c": 1, "d": 2}, "parameter d"),
+        ("oak", {}, "no family 'oak'", "hint: the project has line, trees, constant"),
+        ("trees", {}, "needs values of leaves", "let a search find them in leaves ("),
+        ("line", {"c": 1, "d": 2}, "parameter d", "it has c"),
     ],
 )
-def test_what_cannot_be_fitted_is_said_before(steps, family, params, said):
-    with pytest.raises(UsageError, match=said):
+def test_what_cannot_be_fitted_is_said_before_and_what_to_do_in_the_traceback(
+    steps, family, params, said, hint
+):
+    with pytest.raises(UsageError, match=said) as refusal:
         steps[0].fit(family, params)
+    assert hint in "".join(traceback.format_exception_only(refusal.value))
     for few in (lambda: steps[0].tune(trials=0), lambda: steps[0].fit("line", {"c": 1}, rounds=-1)):
         with pytest.raises(UsageError, match="at least 1"):
             few()

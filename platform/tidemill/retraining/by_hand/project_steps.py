@@ -14,6 +14,7 @@ from tidemill.features.project_features import feature_names
 from tidemill.ids import new_id
 from tidemill.project import Project, load_project
 from tidemill.project.moments import declared_moment
+from tidemill.retraining.by_hand.shown_hints import with_hint
 from tidemill.retraining.candidates.current_training import train_current
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["OpenProject", "open_project"]
 
 
+@with_hint
 def open_project(folder: str | Path = ".") -> "OpenProject":
     """Open the project in a folder, or above it, to make its steps one by one.
 
@@ -49,6 +51,7 @@ class OpenProject:
 
     project: Project
 
+    @with_hint
     def training_set(self, as_of: datetime | None = None) -> "pl.DataFrame":
         """Return the labelled rows: time, label, group; then the features as a model takes them.
 
@@ -62,6 +65,7 @@ class OpenProject:
 
         return read_labelled(self.project, feature_names(self.project), self._moment(as_of)).rows
 
+    @with_hint
     def tune(
         self,
         *,
@@ -89,6 +93,7 @@ class OpenProject:
         config = self.project.config.model_copy(update={"train": train})
         return self._train(replace(self.project, config=config), as_of, FULL_SEARCH, on_progress)
 
+    @with_hint
     def fit(
         self,
         family: str,
@@ -119,6 +124,7 @@ class OpenProject:
         basis = basis_of(known[family], params or {}, rounds)
         return self._train(self.project, as_of, SearchPlan("same", basis=basis), None)
 
+    @with_hint
     def register(self, trained: "TrainedModel") -> str:
         """Make a trained model a version, and return its number; asked again, the same.
 
@@ -129,6 +135,7 @@ class OpenProject:
 
         return register(self.project, trained.run_id)
 
+    @with_hint
     def evaluate(self, version: str) -> "GateDecision":
         """Let the gate compare a version with the champion, and record its decision.
 
@@ -142,6 +149,7 @@ class OpenProject:
         state = open_state(self.project.state_url)
         return evaluate_gate(self.project, state, version, SystemClock().now())
 
+    @with_hint
     def predict(self, rows: "pl.DataFrame | pd.DataFrame", version: str = "champion") -> "Answers":
         """Return the answers of a version to rows with its features, one a row, as `Application` gets them.
 
@@ -156,6 +164,7 @@ class OpenProject:
         frame = rows.to_pandas() if isinstance(rows, pl.DataFrame) else rows
         return load_scorer(self.project, version).predict(frame)
 
+    @with_hint
     def promote(self, model: "TrainedModel | str", reason: str) -> "Promotion":
         """Bring a model to production, if the gate agrees: it is registered if need be, and becomes champion.
 
@@ -183,7 +192,7 @@ class OpenProject:
                 said = (
                     f"of code that no commit holds: {', '.join(unheld[:5])}{' …' if len(unheld) > 5 else ''}"
                 )
-            warnings.warn(f"version {found.version} goes to production, {said}", stacklevel=2)
+            warnings.warn(f"version {found.version} goes to production, {said}", stacklevel=3)
             reason = f"{reason} ({said})"
         state, who = open_state(self.project.state_url), self.project.settings.who
         return promote(self.project, state, found.version, who, reason, SystemClock().now())

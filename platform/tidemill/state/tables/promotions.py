@@ -62,3 +62,15 @@ class Promotion(Table):
     at: Mapped[datetime]
     requested_at: Mapped[datetime]
     """Wall-clock time of the record."""
+
+    def __repr__(self) -> str:
+        """Say the move in one line, as a notebook shows it.
+
+        >>> Promotion(kind="rollback", status="done", alias="champion", model="sales", from_version="3",
+        ...           to_version="1")
+        <rollback done: champion of sales from version 3 to version 1>
+        """
+        before = f"from version {self.from_version} " if self.from_version else ""
+        return (
+            f"<{self.kind} {self.status}: {self.alias} of {self.model} {before}to version {self.to_version}>"
+        )

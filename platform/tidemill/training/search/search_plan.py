@@ -77,18 +77,19 @@ def basis_of(family: Family, given: Mapping[str, Any], rounds: int | None = None
             hint=f"it has {', '.join(family.space) or 'none'}",
         )
     found: dict[str, Any] = {}
-    missing = []
+    missing: dict[str, Domain] = {}
     for name, one in family.space.items():
         if isinstance(one, OnlyIf) and not one.holds(found):
             continue
         domain = one.domain if isinstance(one, OnlyIf) else one
         if name not in given and isinstance(domain, Domain):
-            missing.append(name)
+            missing[name] = domain
         found[name] = given.get(name, domain)
     if missing:
         raise UsageError(
             f"family {family.name!r} needs values of {', '.join(missing)}",
-            hint="give them, or let a search find them",
+            hint="give them, or let a search find them in "
+            + ", ".join(f"{name} {domain.domain_str}" for name, domain in missing.items()),
         )
     if idle := [name for name in given if name not in found]:
         raise UsageError(
