@@ -208,12 +208,13 @@ def kpis_of(records: Records, model: str, version: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def last_monitor_runs(records: Records, model: str) -> list[Row]:
-    """Return the latest run of each monitor, by its name."""
+def last_monitor_runs(records: Records, model: str, until: datetime | None = None) -> list[Row]:
+    """Return the latest run of each monitor, by its name: of those up to a moment, if one is given."""
     of = "model = ? AND monitor = ? AND verdict <> 'external'"
     found: list[Row] = []
     for monitor in records.values("monitor_runs", "monitor", "model = ?", model):
-        last = records.select("monitor_runs", of, model, monitor, order="at DESC, id DESC", limit=1)
+        known = (of, model, monitor) if until is None else (f"{of} AND at <= ?", model, monitor, until)
+        last = records.select("monitor_runs", *known, order="at DESC, id DESC", limit=1)
         for run in last:
             same = f"{of} AND at = ?", model, monitor, run.at
             found += records.select("monitor_runs", *same, order="monitor, id")

@@ -95,7 +95,7 @@ def _tell_empty(project: "Project", runs: Sequence[Any]) -> None:
     else:
         after = last.replace(second=0, microsecond=0) + timedelta(minutes=1)
         told += f"the last one is of {format_moment(last)}. To look at the last window: "
-        told += f"tidemill monitor run --as-of {after:%Y-%m-%dT%H:%M+00:00}"
+        told += f"tidemill monitor run --as-of {after:%Y-%m-%dT%H:%M+00:00}; `monitor explain` takes it, too"
     print_wrapped(errors_console(), told)
 
 
@@ -113,12 +113,16 @@ def monitor_list(
     _show_runs(monitor_runs(records, folder.model, last), json)
 
 
-@monitor_app.command("explain", epilog="Example: tidemill monitor explain weekly")
+@monitor_app.command(
+    "explain",
+    epilog="Examples: tidemill monitor explain weekly   ·   tidemill monitor explain --as-of 2024-03-01",
+)
 def monitor_explain(
     project: ProjectDir = None,
     name: Annotated[
         str | None, typer.Argument(help="One monitor (default: all).", show_default=False)
     ] = None,
+    as_of: Now = None,
     json: AsJson = False,
 ) -> None:
     """Say why there is no alert: each kind's figure beside its limit, in each monitor's last run."""
@@ -127,7 +131,7 @@ def monitor_explain(
     from tidemill.state.record_queries import alerts, last_monitor_runs
 
     folder, records = open_reading(project)
-    runs = last_monitor_runs(records, folder.model)
+    runs = last_monitor_runs(records, folder.model, moment(as_of) if as_of else None)
     if name is not None and name not in (known := {run.monitor for run in runs}):
         raise MonitoringError(
             f"no monitor {name!r} has run", hint=f"those that have: {', '.join(sorted(known)) or 'none'}"

@@ -63,4 +63,6 @@ def test_pages_show_what_is_newest_of_many_records(full):
         ("daily", f"mon_{RUNS - 2:08d}"),
         ("hourly", f"mon_{RUNS - 1:08d}"),
     ]
+    earlier = record_queries.last_monitor_runs(full.records, MODEL, runs[0].at - timedelta(seconds=1))
+    assert [run.id for run in earlier] == [f"mon_{RUNS - 4:08d}", f"mon_{RUNS - 3:08d}"]
     assert watch_records.monitor_names(full.records, "another") == []
