@@ -7,37 +7,26 @@ from typing import TYPE_CHECKING
 
 from tidemill.clock import SystemClock, utc
 from tidemill.data.versioning.data_versions import reproduce
-from tidemill.errors import ConfigError, UsageError
+from tidemill.errors import UsageError
 from tidemill.plurals import counted
 from tidemill.project import Project, load_project
-from tidemill.project.moments import moment_parameters, turn_moment
+from tidemill.project.moments import moment_parameters
 from tidemill.replay.replay_loop import ReplayLoop, Tell, TrafficDensity, run_scenes
 from tidemill.replay.replay_periods import Facts
+from tidemill.replay.replay_request import ReplayRequest, require_replayable
 from tidemill.replay.replay_workspace import paths_elsewhere, prepare_workspace, project_files
 from tidemill.replay.table_history import TableHistory, read_history
 
 if TYPE_CHECKING:
     from tidemill.replay.traffic_replay import History
 
-__all__ = ["ReplayRequest", "run_replay"]
+__all__ = ["run_replay"]
 
 _LEARNT = 0.6
 """Share of the rows that lie before a replay whose beginning is not said."""
 _MOST_REQUESTS = 20_000
 """Requests of a replay whose rate is not said."""
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class ReplayRequest:
-    """The period, the rate and the delay of labels that were asked for; None: chosen by the rows."""
-
-    start: datetime | None = None
-    end: datetime | None = None
-    rate: int | None = None
-    """Most requests of a day."""
-    labels_after: str | None = None
-    """How long after its time a row's label is known, as ``2d``."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +55,7 @@ def run_replay(source: Path, target: Path, wanted: ReplayRequest, tell: Tell) ->
         TidemillError: a part of the loop failed; all started processes are stopped.
     """
     asked = load_project(source)
-    _check(asked, wanted)
+    require_replayable(asked, wanted)
     _check_paths(asked, target)
     tell("workspace", str(target), None, None)
     project = prepare_workspace(source, target, project_files(source))
@@ -94,35 +83,6 @@ def _scenes(loop: ReplayLoop, period: _Period) -> None:
     loop.play(period.start, period.end, watched=True, step=period.step)
 
 
-def _check(project: Project, wanted: ReplayRequest) -> None:
-    """Refuse what cannot be replayed, before anything is written."""
-    params = project.root / "params.yaml"
-    if project.config.dataset.time is None:
-        raise ConfigError(
-            f"{params}: dataset.time is null: without a time there is no order in which rows came",
-            hint="name the column with the moment of each row (`tidemill init --time` does); without one, "
-            "send rows by `tidemill predict` or `tidemill score`",
-        )
-    own = project.config.project.replay
-    if own is None and project.has_store:
-        raise ConfigError(
-            f"{params}: features come from a feature store, and project.replay does not say what to play",
-            hint="name an object with the methods of tidemill.History; `tidemill init --example flights` "
-            "copies a project that has one",
-        )
-    if wanted.labels_after is not None and (own is not None or not _has(project, "labels_after")):
-        raise UsageError(
-            "--labels-after: the project's own code says when labels are known",
-            hint=f"leave the option out, or change what writes {project.config.dataset.label_known}",
-        )
-    if wanted.start is not None and wanted.end is not None and utc(wanted.start) >= utc(wanted.end):
-        raise UsageError(
-            f"--to {wanted.end:%Y-%m-%d %H:%M} is not after --from {wanted.start:%Y-%m-%d %H:%M}",
-            hint="the first model learns what lies before --from; rows from there to --to are played",
-        )
-    turn_moment(project, wanted.start or SystemClock().now())
-
-
 def _check_paths(project: Project, target: Path) -> None:
     """Refuse paths that lead out of the project's folder, and in a copy of it to other files."""
     if found := paths_elsewhere(project, target):
@@ -131,11 +91,6 @@ def _check_paths(project: Project, target: Path) -> None:
             hint="write the whole path in params.yaml and dvc.yaml, or name a workspace beside the project: "
             f"--workspace {project.root.parent / f'{project.root.name}-replay'}",
         )
-
-
-def _has(project: Project, name: str) -> bool:
-    section = project.params.get("data")
-    return isinstance(section, dict) and name in section
 
 
 def _declared(project: Project, wanted: ReplayRequest) -> tuple[_Period, int]:

@@ -11,10 +11,12 @@ import yaml
 from rich.console import Console
 
 from tests.tidemill.retraining.small_table import write_table_project
+from tidemill.cli.loop import replaying
 from tidemill.errors import ConfigError, TidemillError, UsageError
 from tidemill.project import load_project
 from tidemill.replay.replay_periods import periods
-from tidemill.replay.replay_run import ReplayRequest, run_replay
+from tidemill.replay.replay_request import ReplayRequest
+from tidemill.replay.replay_run import run_replay
 from tidemill.replay.replay_summary import render_summary
 from tidemill.replay.replay_workspace import paths_elsewhere, project_files
 from tidemill.replay.table_history import TableHistory
@@ -85,13 +87,22 @@ def test_the_files_of_a_project_are_what_git_keeps_and_what_stages_read(tmp_path
         ),
     ],
 )
-def test_what_cannot_be_replayed_is_refused_before_anything_is_written(
-    tmp_path: Path, sections: dict, wanted: ReplayRequest, error: type[TidemillError], said: str
+def test_what_cannot_be_replayed_is_refused_before_anything_is_written_or_engines_are_loaded(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sections: dict,
+    wanted: ReplayRequest,
+    error: type[TidemillError],
+    said: str,
 ):
     write_table_project(tmp_path / "wine", **sections)
     with pytest.raises(error, match=said.replace("(", r"\(")):
         run_replay(tmp_path / "wine", tmp_path / "work", wanted, lambda *_: None)
     assert not (tmp_path / "work").exists()
+    monkeypatch.setattr(replaying, "progress", lambda: pytest.fail("the engines are loaded first"))
+    start, end = (str(at) if at else None for at in (wanted.start, wanted.end))
+    with pytest.raises(error, match=said.replace("(", r"\(")):
+        replaying.replay(tmp_path / "wine", start, end, labels_after=wanted.labels_after)
 
 
 def log(moments: list[datetime], scores: list[float], targets: list[str], **columns: list) -> pl.DataFrame:

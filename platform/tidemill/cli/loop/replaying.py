@@ -90,19 +90,22 @@ def replay(
     """
     from tidemill.clock import parse_duration
     from tidemill.project import load_project
+    from tidemill.replay.replay_request import ReplayRequest, require_replayable
 
     if labels_after is not None:
         try:
             parse_duration(labels_after)
         except ValueError as error:
             raise UsageError(f"--labels-after: {error}", hint="write it like 2d") from error
-    source = load_project(project).root
+    loaded = load_project(project)
+    source = loaded.root
     first, last = moment(start) if start else None, moment(end) if end else None
+    wanted = ReplayRequest(first, last, rate, labels_after)
+    require_replayable(loaded, wanted)  # now: loading the engines takes long
 
     def play(tell: "Tell") -> "Facts":
-        from tidemill.replay.replay_run import ReplayRequest, run_replay
+        from tidemill.replay.replay_run import run_replay
 
-        wanted = ReplayRequest(first, last, rate, labels_after)
         return run_replay(source, workspace or source / "workspace", wanted, tell)
 
     _play(play, "DVC, Ray, MLflow and Evidently", json)
