@@ -1,6 +1,7 @@
 """Run a batch scoring from request to complete output. A killed run is resumed."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -239,10 +240,16 @@ def _check_rejected(staging: Staging, request: ScoreRequest, records: dict[int, 
     raise TooManyRejected(
         f"{counted(rejected, 'row')} {agreeing(rejected, 'was', 'were')} rejected, "
         f"{request.max_rejected:,} {agreeing(request.max_rejected, 'is', 'are')} allowed: "
-        "nothing was published",
+        f"nothing was published. One of them: {_one_reject(staging.rejects_of(some))}",
         hint=f"see {staging.rejects_of(some).text} for some of them; --resume --max-rejected {rejected} "
         "publishes the others, without scoring again",
     )
+
+
+def _one_reject(rejects: Place) -> str:
+    """Return file, row and reason of a row in a file of rejects, for a message."""
+    first = json.loads((rejects.read() or b"{}").partition(b"\n")[0])
+    return f"{first.get('file')}, row {first.get('row')}: {first.get('reason')}"
 
 
 def _outcome(staging: Staging, manifest: dict[str, Any], resumed: int) -> Outcome:

@@ -153,6 +153,7 @@ def test_bad_rows_of_csv_are_set_aside_with_their_reason(parcels, tmp_path):
         TooManyRejected, match="3 rows were rejected, 2 are allowed: nothing was published"
     ) as refusal:
         run(parcels, "rows.csv", max_rejected=2, **asked)
+    assert "rows.csv, row 6: the row is not in UTF-8" in str(refusal.value)
     assert "--resume --max-rejected 3" in refusal.value.hint
     assert not (tmp_path / "out").exists()
     outcome = run(parcels, "rows.csv", max_rejected=3, existing="resume", **asked)
