@@ -16,6 +16,7 @@ from tidemill.data.repository.git import git, git_try
 from tidemill.data.repository.revisions import outputs_at
 from tidemill.data.versioning.checkout import checkout
 from tidemill.errors import TrainingError
+from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.training.reproduction.refitting import METRICS, REFERENCE_AGAIN
 from tidemill.training.reproduction.verdict import WITHIN, Reproduction, compare_models
@@ -63,7 +64,7 @@ def reproduce(
         with code_worktree(project, lineage.git_commit, folder, run.patch) as tree:
             tell("data", "checking out the training set", None, None)
             bring_data(project, lineage, tree, folder, tell)
-            tell("fit", f"{trained.family}, {trained.rounds} rounds", None, None)
+            tell("fit", f"{trained.family}, {counted(trained.rounds, 'round')}", None, None)
             _refit(tree, trained, lineage, folder)
         again = ReferenceRows.from_table(
             pl.read_parquet(folder / REFERENCE_AGAIN), project.config.dataset.label

@@ -74,12 +74,15 @@ def _metrics(run: TrackedRun) -> dict[str, str]:
 
 
 def _gate(decisions: Sequence["Row"]) -> dict[str, str]:
-    """Return what the gate found of the versions that came of a run: its numbers have intervals."""
+    """Return what the gate found of the versions that came of a run: its numbers have intervals.
+
+    Reasons stand together: those that refuse come first, so the first of two runs are not of the same check.
+    """
     found: dict[str, str] = {}
     for decision in decisions:
         found["Verdict"] = "passed" if decision.passed else "refused"
         found |= _gain(decision.numbers or {}, decision.champion)
-        found |= {f"Check {place}": reason for place, reason in enumerate(decision.reasons, 1)}
+        found["Reasons"] = "; ".join(decision.reasons)
     return found
 
 
