@@ -20,6 +20,7 @@ from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut, taken
 from tidemill.monitoring.quality.label_draws import ErrorModels, as_classes, draw_classes
 from tidemill.monitoring.quality.labelled_quality import Expected
+from tidemill.tasks.natural_metric import metric_of
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
@@ -132,7 +133,7 @@ def estimate(
     draw = _drawing(known, task)
     drawn = _draws(draw, window.sampled(), task)
     if not len(drawn.values):
-        return replace(made, note=f"{metric} is undefined for labels as they may be")
+        return replace(made, note=f"{metric_of(metric).name} is undefined for labels as they may be")
     value, low, high = _interval(drawn.values)
     outside = _outside(reference.features, window.features)
     made = replace(made, value=value, low=low, high=high, outside=outside, doubtful=drawn.doubtful)
@@ -200,19 +201,21 @@ def _check(draw: Draw, labelled: Predictions, task: Task) -> QualityCheck | None
 
 def _judge(made: EstimatedQuality, config: QualityConfig) -> EstimatedQuality:
     assert made.high is not None
+    metric = metric_of(made.metric)
     if made.check is not None and not made.check.holds:
-        told = made.check
+        told, sign = made.check, metric.sign
+        low, high = sorted((sign * told.low, sign * told.high))
         return replace(
             made,
-            note=f"for {told.rows:,} rows whose labels are known, {made.metric} would be estimated as "
-            f"{told.estimated:.4g} ({told.low:.4g} to {told.high:.4g}), and is {told.truth:.4g}: "
+            note=f"for {told.rows:,} rows whose labels are known, {metric.name} would be estimated as "
+            f"{sign * told.estimated:.4g} ({low:.4g} to {high:.4g}), and is {sign * told.truth:.4g}: "
             "labels depend on the rows in another way than in training",
         )
     if made.outside is not None and made.outside > _OUTSIDE:
         return replace(made, note=f"{made.outside:.0%} of the rows are unlike any row of the training set")
     too_low = config.floor is not None and made.high < config.floor
     if made.expected is None and config.floor is None:
-        return replace(made, note=f"no hold-out {made.metric} is on record for this version")
+        return replace(made, note=f"no hold-out {metric.name} is on record for this version")
     if made.expected is not None and made.max_drop is not None:
         too_low = too_low or made.high < made.expected - made.max_drop
     return replace(made, decayed=too_low)

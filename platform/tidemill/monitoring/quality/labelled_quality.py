@@ -17,6 +17,7 @@ import polars as pl
 
 from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.plurals import counted
+from tidemill.tasks.natural_metric import metric_of
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
@@ -141,12 +142,12 @@ def _judge(
     if overall.rows < min_labelled:
         return None, f"{counted(overall.rows, 'label')}, {min_labelled:,} are needed"
     if value is None:
-        return None, overall.note or f"{metric} is undefined on these labels"
+        return None, overall.note or f"{metric_of(metric).name} is undefined on these labels"
     too_low = config.floor is not None and value < config.floor
     if config.max_drop is None:
         return too_low, None
     if expected is None:
-        note = f"no hold-out {metric} is on record for this version: its drop is unknown"
+        note = f"no hold-out {metric_of(metric).name} is on record for this version: its drop is unknown"
         return (too_low if config.floor is not None else None), note
     allowed = config.drop_allowed(metric, expected)
     return too_low or (allowed is not None and expected - value > max(allowed, noise)), None

@@ -115,6 +115,8 @@ def test_a_changed_concept_makes_the_estimate_invalid(world, task):
     assert checked.decayed is None
     assert not checked.check.holds
     assert "labels depend on the rows in another way" in checked.note
+    assert f"and is {abs(checked.check.truth):.4g}: " in checked.note, "losses are told without their sign"
+    assert "neg_" not in checked.note
     sound = found(task, reference, window, Predictions(*reversed(world(random, 1500))), -9.0)
     assert sound.check.holds
     assert sound.decayed is False
