@@ -117,10 +117,12 @@ def decide_messages(
     found: list[Message] = []
     early: list[Message] = []
     for alert in alerts:
-        before = [each for each in told if (each.alert_id, each.occurrence) == (alert.id, alert.occurrence)]
+        every = [each for each in told if each.alert_id == alert.id]
+        before = [each for each in every if each.occurrence == alert.occurrence]
         route = route_of(alert.labels, routes)
         group = ",".join(f"{name}={alert.labels.get(name, '')}" for name in (route.group_by if route else ()))
-        for receiver, step, is_due in _wanted(alert, before, route, now):
+        wanted = _ends(every) if alert.status == "resolved" else _wanted(alert, before, route, now)
+        for receiver, step, is_due in wanted:
             why: str | None = NO_ROUTE
             if route is not None and receiver:
                 why = withheld_by(alert, step, alerts, silences, route, routes, now)
@@ -171,11 +173,6 @@ def _wanted(
     What is not is a repeat that comes along with one of its group: it is due in half of its interval or less.
     """
     delivered = [each for each in before if each.status != "withheld"]
-    if alert.status == "resolved":
-        knowing = [each.receiver for each in delivered if each.step != "resolved" and each.status != "failed"]
-        done = {each.receiver for each in delivered if each.step == "resolved"}
-        yield from ((name, "resolved", True) for name in dict.fromkeys(knowing) if name not in done)
-        return
     if route is None or not route.receivers:
         yield "", "firing", True
         return
@@ -193,6 +190,16 @@ def _wanted(
     for each in route.escalate:
         if told_at + each.after <= now:
             yield from ((name, "escalation", True) for name in each.receivers if name not in escalated)
+
+
+def _ends(told: Sequence[Told]) -> Iterator[tuple[str, Step, bool]]:
+    """Yield the receivers that know an alert and not its end, which may have been withheld."""
+    knowing, done = dict[str, int](), dict[str, int]()
+    for each in told:
+        if each.status != "withheld" and (each.step == "resolved" or each.status != "failed"):
+            known = done if each.step == "resolved" else knowing
+            known[each.receiver] = max(each.occurrence, known.get(each.receiver, 0))
+    yield from ((name, "resolved", True) for name, since in knowing.items() if since > done.get(name, 0))
 
 
 def withheld_by(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from tidemill.alerting.alert_evidence import named_faults
 from tidemill.alerting.alert_text import AlertText
@@ -112,10 +112,12 @@ def _times_fired(session: Session, alert: Alert) -> int:
 
 def _open_end() -> ColumnElement[bool]:
     """Return the condition that an alert fires, or was told and its end was not."""
-    about = (Notification.alert_id == Alert.id) & (Notification.occurrence == Alert.occurrence)
-    told = select(Notification.id).where(about, Notification.status.in_(("due", "sent")))
-    ended = told.where(Notification.step == "resolved")
-    over = (Alert.status == "resolved") & told.exists() & ~ended.exists()
+    end = aliased(Notification)
+    same = end.alert_id == Notification.alert_id, end.receiver == Notification.receiver
+    later = end.step == "resolved", end.status != "withheld", end.occurrence >= Notification.occurrence
+    told = select(Notification.id).where(Notification.alert_id == Alert.id, Notification.step != "resolved")
+    told = told.where(Notification.status.in_(("due", "sent")), ~select(end.id).where(*same, *later).exists())
+    over = (Alert.status == "resolved") & told.exists()
     return or_(Alert.status.in_(("firing", "acknowledged")), over)
 
 

@@ -85,6 +85,15 @@ def test_the_end_is_told_to_those_who_were_told_and_once():
     assert decide_messages([over], [], [], routes(), NOW) == [], "nobody knew of it"
 
 
+def test_an_end_that_was_withheld_before_the_alert_came_back_is_told_when_it_is_over():
+    told = [as_told(Message("alert_quality", 1, "team", "firing", "", None), NOW)]
+    told.append(as_told(Message("alert_quality", 1, "team", "resolved", "", "mute time 'nights'"), NOW))
+    over = replace(alert(status="resolved"), occurrence=2)
+    (end,) = decide_messages([over], told, [], routes(), NOW + HOUR)
+    assert (end.receiver, end.step, end.withheld) == ("team", "resolved", None)
+    assert decide_messages([over], [*told, as_told(end, NOW)], [], routes(), NOW + HOUR) == []
+
+
 def test_the_first_route_that_matches_decides_and_no_route_is_on_record():
     rules = routes(
         {"match": {"kind": "data_*"}, "receivers": ["lead"]},

@@ -111,6 +111,24 @@ def test_no_message_proposes_retraining_while_a_feature_is_broken(state: State):
     assert "broken" not in sent[1]
 
 
+def test_the_end_of_an_alert_that_came_back_in_silence_is_told(state: State):
+    sent: list[str] = []
+
+    def tell(day: float) -> None:
+        notify(state, "delay", ROUTES, START + day * DAY, lambda _, texts: sent.extend(t.step for t in texts))
+
+    run_monitor(state, findings("quality"), day=0)
+    tell(0)
+    add_silence(state, "delay", {"model": "*"}, "ann", "a move", START + DAY / 2, START + 4 * DAY)
+    for day in (1, 2, 3):
+        run_monitor(state, findings(*["quality"] * (day == 2)), day=day)
+        tell(day)
+    assert sent == ["firing"]
+    for day in (4, 5):
+        tell(day)
+    assert sent == ["firing", "resolved"]
+
+
 def test_a_receiver_that_is_down_for_an_hour_is_told_then(state: State):
     tried = []
 
