@@ -23,22 +23,24 @@
 {{/* Labels that select the pods of a part: (list $ "dashboard"). They never change. */}}
 {{- define "tidemill.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ include "tidemill.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
-app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/name: {{ include "tidemill.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
+app.kubernetes.io/component: {{ index . 1 | quote }}
 {{- end -}}
 
-{{/* Labels of an object of a part: (list $ "dashboard"). */}}
+{{/* Labels of an object of a part, those of the values with them: (list $ "dashboard"). Ours win: selectors need them. */}}
 {{- define "tidemill.labels" -}}
+{{- $root := index . 0 -}}
+{{- toYaml (merge (include "tidemill.ownLabels" . | fromYaml) $root.Values.commonLabels) -}}
+{{- end -}}
+
+{{- define "tidemill.ownLabels" -}}
 {{- $root := index . 0 -}}
 {{ include "tidemill.selector" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 app.kubernetes.io/part-of: tidemill
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
 {{/* Name of an image: (list $ "repository" "tag" "digest"). */}}

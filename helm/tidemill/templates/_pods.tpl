@@ -32,11 +32,11 @@ securityContext:
 {{- with .root.Values.global.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .of.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .of.nodeSelector }}
 nodeSelector:
@@ -63,17 +63,12 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* Metadata of a pod: (dict "root" $ "component" "dashboard" "of" .Values.dashboard). */}}
+{{/* Metadata of a pod: (dict "root" $ "component" "dashboard" "of" .Values.dashboard), and "annotations" of ours. */}}
 {{- define "tidemill.podMetadata" -}}
 labels:
-  {{- include "tidemill.labels" (list .root .component) | nindent 2 }}
-  {{- with .root.Values.serviceAccounts.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-  {{- with .of.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- with .of.podAnnotations }}
+  {{- $own := include "tidemill.ownLabels" (list .root .component) | fromYaml }}
+  {{- toYaml (merge $own (default dict .of.podLabels) .root.Values.serviceAccounts.podLabels .root.Values.commonLabels) | nindent 2 }}
+{{- with merge (dict) (default dict .annotations) (default dict .of.podAnnotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -104,16 +99,18 @@ annotations:
 
 {{- define "tidemill.projectVolumes" -}}
 - name: project
-  persistentVolumeClaim: {claimName: {{ include "tidemill.projectClaim" . }}}
+  persistentVolumeClaim: {claimName: {{ include "tidemill.projectClaim" . | quote }}}
 - name: tmp
   emptyDir: {}
 {{- end -}}
 
-{{/* Metadata of an object: (list $ "component" "suffix of its name"). */}}
+{{/* Metadata of an object: (list $ "component" "suffix of its name"), and labels that win. */}}
 {{- define "tidemill.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ include "tidemill.fullname" $root }}-{{ index . 2 }}
-namespace: {{ include "tidemill.namespace" $root }}
+namespace: {{ include "tidemill.namespace" $root | quote }}
 labels:
-  {{- include "tidemill.labels" (list $root (index . 1)) | nindent 2 }}
+  {{- $labels := include "tidemill.labels" (list $root (index . 1)) | fromYaml }}
+  {{- if gt (len .) 3 }}{{ $labels = merge (dict) (index . 3) $labels }}{{ end }}
+  {{- toYaml $labels | nindent 2 }}
 {{- end -}}

@@ -1,8 +1,8 @@
 {{/* A reference to a key of a Secret: (dict "root" $ "of" .Values.secrets.recordsUrl "trial" "records-url"). */}}
 {{- define "tidemill.secretKey" -}}
 {{- if .of.existingSecret -}}
-name: {{ .of.existingSecret }}
-key: {{ .of.key }}
+name: {{ .of.existingSecret | quote }}
+key: {{ .of.key | quote }}
 {{- else -}}
 name: {{ include "tidemill.fullname" .root }}-trial
 key: {{ .trial }}
@@ -26,13 +26,13 @@ key: {{ .trial }}
 {{- with .Values.secrets.apiKey }}
 {{- if .existingSecret }}
 - name: TIDEMILL_API_KEY
-  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}}
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .key | quote }}}}
 {{- end }}
 {{- end }}
 {{- with .Values.secrets.privacyKey }}
 {{- if .existingSecret }}
 - name: TIDEMILL_PRIVACY_KEY
-  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}}
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .key | quote }}}}
 {{- end }}
 {{- end }}
 {{ include "tidemill.objectStore" . }}
@@ -68,9 +68,9 @@ key: {{ .trial }}
 {{- with .Values.secrets.objectStore -}}
 {{- if .existingSecret -}}
 - name: AWS_ACCESS_KEY_ID
-  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .idKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .idKey | quote }}}}
 - name: AWS_SECRET_ACCESS_KEY
-  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .secretKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .secretKey | quote }}}}
 {{ end -}}
 {{- end -}}
 {{- with .Values.objectStore.endpoint -}}

@@ -89,7 +89,7 @@ gcsFaultToleranceOptions:
   redisAddress: {{ .redisAddress | quote }}
   {{- if .password.existingSecret }}
   redisPassword:
-    valueFrom: {secretKeyRef: {name: {{ .password.existingSecret }}, key: {{ .password.key }}}}
+    valueFrom: {secretKeyRef: {name: {{ .password.existingSecret | quote }}, key: {{ .password.key | quote }}}}
   {{- end }}
 {{- end }}
 {{- end }}
@@ -104,7 +104,7 @@ headGroupSpec:
 {{- if .of.workers }}
 workerGroupSpecs:
   {{- range .of.workers }}
-  - groupName: {{ .name }}
+  - groupName: {{ .name | quote }}
     replicas: {{ .replicas }}
     minReplicas: {{ ternary .minReplicas .replicas (hasKey . "minReplicas") }}
     maxReplicas: {{ ternary .maxReplicas (max 1 .replicas) (hasKey . "maxReplicas") }}
