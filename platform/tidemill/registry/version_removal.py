@@ -1,6 +1,7 @@
 """Put versions away, bring them back, and delete them: none that serves, or that something waits for."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mlflow.exceptions import MlflowException
@@ -9,6 +10,7 @@ from sqlalchemy import select
 from tidemill.accounts import audit
 from tidemill.errors import RegistryError
 from tidemill.project import Project
+from tidemill.registry.declared_aliases import DEPLOYMENTS_FILE, read_declared
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock
 from tidemill.registry.history.reconciliation import reconcile_deployments
 from tidemill.registry.versions.alias_names import ARCHIVED
@@ -19,18 +21,32 @@ from tidemill.state import State
 from tidemill.state.tables import Approval, Deployment, Rollout, Turn
 from tidemill.training.tracking.mlflow_tracking import connect, store_words
 
-__all__ = ["archive_version", "delete_version", "unarchive_version"]
+__all__ = ["Pinned", "archive_version", "delete_version", "unarchive_version"]
 
 
-def archive_version(project: Project, state: State, version: str, *, actor: str, reason: str) -> str:
+Pinned = Sequence[tuple[str, str]]
+"""Numbers of versions, and what names each, in words."""
+
+
+def archive_version(
+    project: Project, state: State, version: str, *, actor: str, reason: str, pinned: Pinned = ()
+) -> str:
     """Put a version away: it is not listed, and cannot be promoted or deployed. Return its number.
+
+    Args:
+        project: whose model it is.
+        state: the records.
+        version: a number or an alias.
+        actor: who does it.
+        reason: why.
+        pinned: versions that other declarations than ``deployments.yaml`` name, such as schedules.
 
     Raises:
         ModelNotFound: there is no such version.
         RegistryError: it is in use or archived already, or the registry refused.
     """
     with lock(project, state):
-        found = _unused(project, state, version, "archived")
+        found = _unused(project, state, version, "archived", pinned)
         if ARCHIVED in found.tags:
             raise RegistryError(
                 f"{project.model} {found.version} is archived already",
@@ -66,15 +82,25 @@ def unarchive_version(project: Project, state: State, version: str, *, actor: st
     return found.version
 
 
-def delete_version(project: Project, state: State, version: str, *, actor: str, reason: str) -> str:
+def delete_version(
+    project: Project, state: State, version: str, *, actor: str, reason: str, pinned: Pinned = ()
+) -> str:
     """Delete a version from the registry, and return its number. Its run, with all files, stays in MLflow.
+
+    Args:
+        project: whose model it is.
+        state: the records.
+        version: a number or an alias.
+        actor: who does it.
+        reason: why.
+        pinned: as for `archive_version`.
 
     Raises:
         ModelNotFound: there is no such version.
         RegistryError: it is in use, or the registry refused.
     """
     with lock(project, state):
-        found = _unused(project, state, version, "deleted")
+        found = _unused(project, state, version, "deleted", pinned)
         _put_on_record(state, found, "delete", actor, reason)
         try:
             connect(project).delete_model_version(project.model, found.version)
@@ -83,7 +109,7 @@ def delete_version(project: Project, state: State, version: str, *, actor: str, 
     return found.version
 
 
-def _unused(project: Project, state: State, version: str, what: str) -> ModelVersion:
+def _unused(project: Project, state: State, version: str, what: str, pinned: Pinned) -> ModelVersion:
     """Return a version that nothing uses; the lock must be held.
 
     Raises:
@@ -93,6 +119,9 @@ def _unused(project: Project, state: State, version: str, what: str) -> ModelVer
     reconcile_deployments(project, state)
     found = get_version(project, version)
     uses = [f"it is {alias}" for alias in found.aliases]
+    named = (read_declared(project.root) or {}).items()
+    uses += [f"{DEPLOYMENTS_FILE} names it as {alias}" for alias, number in named if number == found.version]
+    uses += [said for number, said in pinned if number == found.version]
     of = found.model, found.version
     with state.transaction() as session:
         for table, statuses, said in (
@@ -110,7 +139,7 @@ def _unused(project: Project, state: State, version: str, what: str) -> ModelVer
         raise RegistryError(
             f"{found.model} {found.version} cannot be {what}: {', '.join(uses)}",
             hint="promote another version, or end what uses it (`tidemill deploy stop`, "
-            "`tidemill approvals list`), then try again",
+            "`tidemill approvals list`) or names it, then try again",
         )
     return found
 

@@ -74,6 +74,20 @@ def test_what_is_archived_is_not_listed_and_nothing_promotes_or_deploys_it(crown
     assert listed() == ["3", "2", "1"]
 
 
+def test_what_a_schedule_or_git_names_is_neither_archived_nor_deleted(registered):
+    (registered.root / "monitoring").mkdir(exist_ok=True)
+    (registered.root / "monitoring" / "schedules.yaml").write_text(
+        "schedules:\n  - {name: nightly, input: a.csv, output: b.csv, every: 1d, overwrite: true, "
+        "model_version: '3'}\n"
+    )
+    (registered.root / "deployments.yaml").write_text("challenger: 3\n")
+    for act in (["archive"], ["delete", "--yes"]):
+        done = CliRunner().invoke(app, ["models", *act, "3", "--reason", "x", "-p", str(registered.root)])
+        assert isinstance(done.exception, RegistryError)
+        said = "deployments.yaml names it as challenger, the schedule nightly scores with it"
+        assert said in str(done.exception)
+
+
 def test_nothing_is_deleted_by_mistake(registered):
     done = CliRunner().invoke(app, ["models", "delete", "3", "--reason", "x", "-p", str(registered.root)])
     assert isinstance(done.exception, UsageError)

@@ -32,13 +32,15 @@ def add_to(app: typer.Typer) -> None:
 def archive(version: _Version, reason: _Reason, project: ProjectDir = None, json: AsJson = False) -> None:
     """Put a version away: lists leave it out, and nothing promotes or deploys it.
 
-    Refused while it has an alias, is deployed, or something waits for it. A rollback may
-    still go to it.
+    Refused while it has an alias, is deployed, something waits for it, or a schedule or
+    deployments.yaml names it. A rollback may still go to it.
     """
     from tidemill.registry.version_removal import archive_version
+    from tidemill.scoring.schedules.schedule_rules import pinned_versions
 
     loaded, state = _opened(project)
-    number = archive_version(loaded, state, version, actor=loaded.settings.who, reason=reason)
+    pinned = pinned_versions(loaded)
+    number = archive_version(loaded, state, version, actor=loaded.settings.who, reason=reason, pinned=pinned)
     _tell(loaded, number, "archived", json)
 
 
@@ -60,7 +62,8 @@ def delete(
 ) -> None:
     """Delete a version from the registry; its run stays in MLflow.
 
-    Refused while it has an alias, is deployed, or something waits for it.
+    Refused while it has an alias, is deployed, something waits for it, or a schedule or
+    deployments.yaml names it.
     """
     if not yes:
         raise UsageError(
@@ -68,9 +71,11 @@ def delete(
             hint="add --yes, or put it away: `tidemill models archive`",
         )
     from tidemill.registry.version_removal import delete_version
+    from tidemill.scoring.schedules.schedule_rules import pinned_versions
 
     loaded, state = _opened(project)
-    number = delete_version(loaded, state, version, actor=loaded.settings.who, reason=reason)
+    pinned = pinned_versions(loaded)
+    number = delete_version(loaded, state, version, actor=loaded.settings.who, reason=reason, pinned=pinned)
     _tell(loaded, number, "deleted", json)
 
 

@@ -12,7 +12,7 @@ from tidemill.files.declaration_files import read_declaration
 from tidemill.project import ProjectFolder
 from tidemill.scoring.schedules.slots import ORIGIN
 
-__all__ = ["Schedule", "find_schedule", "load_schedules"]
+__all__ = ["Schedule", "find_schedule", "load_schedules", "pinned_versions"]
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
@@ -141,3 +141,14 @@ def find_schedule(project: ProjectFolder, name: str) -> Schedule:
     declared = ", ".join(schedule.name for schedule in schedules) or "none"
     path = project.root / "monitoring" / "schedules.yaml"
     raise ConfigError(f"{path} declares no schedule {name!r}", hint=f"it declares: {declared}")
+
+
+def pinned_versions(project: ProjectFolder) -> list[tuple[str, str]]:
+    """Return the versions that schedules name by number or alias, and which schedule does, in words.
+
+    Raises:
+        ConfigError: ``schedules.yaml`` is wrong.
+    """
+    return [
+        (each.model_version, f"the schedule {each.name} scores with it") for each in load_schedules(project)
+    ]
