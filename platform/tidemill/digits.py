@@ -3,6 +3,8 @@
 __all__ = ["digits_apart", "number"]
 
 _MOST = 17
+_POWERS = 1e15
+"""From here on numbers are shown with powers of ten."""
 
 
 def digits_apart(*pairs: tuple[float, float], least: int = 4) -> int:
@@ -24,9 +26,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
     >>> number(0.73096), number(16220.0), number(None)
     ('0.731', '16,220', '–')
-    >>> number(999.7), number(-24.341, 4)
-    ('1,000', '-24.34')
+    >>> number(999.7), number(-24.341, 4), number(1.7976931348623157e308)
+    ('1,000', '-24.34', '1.8e+308')
     """
     if value is None:
         return "–"
+    if abs(value) >= _POWERS:
+        return f"{value:.{digits}g}"
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.{digits}g}"

@@ -256,12 +256,13 @@ def log_points(client: MlflowClient, run_id: str, points: Sequence[tuple[str, fl
 
 
 def _legal(name: str) -> str:
-    """Return a name of characters that MLflow takes: classes may be called anything.
+    """Return a name that MLflow takes, as characters and as a path: classes may be called anything.
 
-    >>> _legal("holdout_recall_<=50K")
-    'holdout_recall___50K'
+    >>> _legal("holdout_recall_<=50K"), _legal("/loss"), _legal("recall_a//b/"), _legal("..")
+    ('holdout_recall___50K', '_/loss', 'recall_a/_/b/_', '__')
     """
-    return _NOT_A_NAME.sub("_", name)[:_NAME]
+    parts = _NOT_A_NAME.sub("_", name)[:_NAME].split("/")
+    return "/".join({"": "_", ".": "_", "..": "__"}.get(part, part) for part in parts)
 
 
 def shown_params(params: Mapping[str, Any]) -> list[Param]:

@@ -71,7 +71,7 @@ def _of_event(event: bytes) -> Iterator[Point]:
         if (number, kind) == (1, _EIGHT):
             [seconds] = struct.unpack("<d", value)
         elif (number, kind) == (2, _VARINT):
-            step = int.from_bytes(value, "little", signed=False)
+            step = int.from_bytes(value[:8], "little", signed=True)  # int64: below 0 for some loggers
         elif (number, kind) == (5, _BYTES):
             values += [one for field, _, one in _fields(value) if field == 1]
     for one in values:

@@ -16,12 +16,14 @@ from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 pytestmark = pytest.mark.engine
 
 
-def tensor_event(step: int, value: bytes) -> bytes:
+def tensor_event(step: int, value: bytes, varint: bytes = b"") -> bytes:
     """An event as TensorFlow 2 and PyTorch's new style write it: the scalar is a tensor of one float."""
     tensor = b"\x08\x01\x12\x00" + b"\x22\x04" + value
     one = b"\x0a\x04loss" + b"\x42" + bytes([len(tensor)]) + tensor
     summary = b"\x0a" + bytes([len(one)]) + one
-    event = b"\x09" + bytes(8) + b"\x10" + bytes([step]) + b"\x2a" + bytes([len(summary)]) + summary
+    event = (
+        b"\x09" + bytes(8) + b"\x10" + (varint or bytes([step])) + b"\x2a" + bytes([len(summary)]) + summary
+    )
     return len(event).to_bytes(8, "little") + bytes(4) + event + bytes(4)
 
 
@@ -79,6 +81,11 @@ def test_tensors_of_one_number_are_scalars_and_half_a_record_is_left_out():
     assert [(point.metric, point.value, point.step) for point in scalars(whole + whole[:20])] == [
         ("loss", 0.5, 3)
     ]
+
+
+def test_a_step_below_zero_is_one():
+    [point] = scalars(tensor_event(0, b"\x00\x00\x00\x3f", b"\xff" * 9 + b"\x01"))
+    assert point.step == -1
 
 
 def test_what_is_no_run_is_named(tmp_path):
