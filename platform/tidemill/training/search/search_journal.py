@@ -36,23 +36,24 @@ class SearchOrigin:
         >>> SearchOrigin("t", "r", {"data": "9a", "settings": {"trials": 6}}).changed(
         ...     {"data": "9b", "settings": {"trials": 8}})
         ['data', 'settings (trials: 6, now 8)']
+        >>> SearchOrigin("t", "r", {"settings": {"seed": 1}}).changed({"settings": {"seed": 1, "new": None}})
+        []
         """
-        return [
-            _said(name, self.made_from.get(name), now.get(name))
-            for name in sorted({*self.made_from, *now})
-            if self.made_from.get(name) != now.get(name)
-        ]
+        names = sorted({*self.made_from, *now})
+        found = (_said(name, self.made_from.get(name), now.get(name)) for name in names)
+        return [each for each in found if each is not None]
 
 
-def _said(name: str, before: Any, now: Any) -> str:
+def _said(name: str, before: Any, now: Any) -> str | None:
+    """Return what has changed; None: nothing. What one release knows no value of is none in the other."""
     if not isinstance(before, dict) or not isinstance(now, dict):
-        return name
+        return name if before != now else None
     parts = [
         f"{key}: {before.get(key)}, now {now.get(key)}"
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     ]
-    return f"{name} ({'; '.join(parts)})"
+    return f"{name} ({'; '.join(parts)})" if parts else None
 
 
 @dataclass
