@@ -33,6 +33,13 @@ class OnlyIf:
     domain: Any
     """A domain of Ray Tune, or a fixed value."""
 
+    def __post_init__(self) -> None:
+        values: Any = self.values
+        if isinstance(values, str):  # of which each part would count
+            raise ValueError(f"the values of {self.parameter!r} must be a tuple: ({values!r},)")
+        if isinstance(self.domain, OnlyIf):
+            raise ValueError(f"a parameter exists for values of one other only, here of {self.parameter!r}")
+
     def holds(self, params: Mapping[str, Any]) -> bool:
         """Return whether a model with these parameters has this one."""
         return self.parameter in params and params[self.parameter] in self.values
@@ -66,6 +73,11 @@ class Family:
                 raise ValueError(
                     f"family {self.name!r}: {name} exists only for values of {domain.parameter!r}, which the "
                     "space must name before it"
+                )
+            if isinstance(domain, Mapping) and "grid_search" in domain:
+                raise ValueError(
+                    f"family {self.name!r}: {name} is a grid_search: write tune.choice(…), and train.search: "
+                    "grid in params.yaml"
                 )
             known.add(name)
 

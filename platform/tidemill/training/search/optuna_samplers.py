@@ -124,7 +124,8 @@ def _distribution(family: str, name: str, domain: Domain) -> optuna.distribution
     log = isinstance(inner, LogUniform)
     if isinstance(domain, Categorical):
         return optuna.distributions.CategoricalDistribution(tuple(range(len(domain.categories))))
-    if isinstance(domain, Float | Integer) and isinstance(inner, Uniform | LogUniform):
+    known = isinstance(inner, Uniform) or (isinstance(inner, LogUniform) and step in (None, 1))
+    if isinstance(domain, Float | Integer) and known:
         if isinstance(domain, Integer):
             high = domain.upper - (step is None)
             return optuna.distributions.IntDistribution(domain.lower, high, log=log, step=int(step or 1))
@@ -133,5 +134,5 @@ def _distribution(family: str, name: str, domain: Domain) -> optuna.distribution
         )
     raise ConfigError(
         f"family {family!r}: parameter {name} is drawn from {domain}, which only a random search can",
-        hint="give it a range or a choice, or set train.search to random",
+        hint="give it a range (of a logarithm without steps) or a choice, or set train.search to random",
     )

@@ -61,6 +61,19 @@ def test_a_parameter_that_depends_on_another_is_there_where_it_counts(search):
 def test_a_condition_on_what_the_space_does_not_name_is_refused():
     with pytest.raises(ValueError, match="degree exists only for values of 'kernel', which"):
         Family("svm", {"degree": OnlyIf("kernel", ("poly",), 3)}, iter, rounds=1)
+    with pytest.raises(ValueError, match=r"the values of 'kernel' must be a tuple: \('poly',\)"):
+        OnlyIf("kernel", "poly", 3)
+    with pytest.raises(ValueError, match="of one other only, here of 'kernel'"):
+        OnlyIf("kernel", ("poly",), OnlyIf("shape", (1,), 3))
+    with pytest.raises(ValueError, match=r"c is a grid_search: write tune\.choice"):
+        Family("svm", {"c": tune.grid_search([1, 2])}, iter, rounds=1)
+
+
+@pytest.mark.parametrize("domain", [tune.qlograndint(1, 100, 10), tune.qloguniform(0.01, 1.0, 0.01)])
+def test_steps_of_a_logarithm_are_refused_by_name(domain):
+    spec = TrainingSpec((Family("svm", {"c": domain}, iter, rounds=1),))
+    with pytest.raises(ConfigError, match=r"'svm': parameter c .* only a random search can"):
+        Proposals(spec, config(search="tpe"))
 
 
 def test_a_grid_has_all_its_points_or_says_how_many_it_would_have():
