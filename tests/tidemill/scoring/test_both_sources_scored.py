@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import yaml
 from fastapi.testclient import TestClient
@@ -21,6 +22,7 @@ from tidemill.features.feature_store import apply, materialise
 from tidemill.features.project_features import feature_names
 from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
+from tidemill.scoring.execution.feature_values import FeatureKinds, FeatureValues, brought_values
 from tidemill.scoring.score import score
 from tidemill.scoring.scoring_job import ScoreRequest
 from tidemill.serving.runtime.replica.wiring import build_api
@@ -207,3 +209,19 @@ def test_a_key_of_another_type_than_the_stores_is_refused_with_both(project, kin
 
 def request_fields(project):
     return [field.alias for field in project.load_application().request.model_fields.values()]
+
+
+def test_a_row_that_brings_all_of_a_view_is_not_flagged_as_lacking_it():
+    """As in the API, which `StoreAndRequest` answers."""
+    kinds = FeatureKinds(("wind", "rain"), (), {})
+    flags = pl.Series("flags", [["missing:weather", "default:wind", "infinite:rain"]] * 3)
+    table = pa.table({"wind": [1.0, 1.0, None], "rain": [2.0, None, None]})
+    found = brought_values(
+        FeatureValues(np.full((3, 2), np.nan), {}, flags), table, {"wind", "rain"}, kinds, {},
+        views={"weather": ("wind", "rain"), "others": ()},
+    )  # fmt: skip
+    assert found.flags.to_list() == [
+        ["request:wind", "request:rain"],
+        ["missing:weather", "infinite:rain", "request:wind"],
+        ["missing:weather", "default:wind", "infinite:rain"],
+    ]

@@ -130,7 +130,7 @@ def score_batch(parts: Parts, batch: Batch, fragment: int, first: int) -> Scored
         own = parts.keyed.keys
         found = parts.keyed.lookup.find(keys, at, own.brought(batch.table, wrong))
         always = own.requested.columns
-        features = brought_values(found, batch.table, names, parts.kinds, wrong, always)
+        features = brought_values(found, batch.table, names, parts.kinds, wrong, always, own.views)
     features = check_categories(features, parts.columns, wrong)
     check_required(features, parts.kinds, parts.required, wrong)
     answers = _answers(parts, features, wrong)

@@ -125,6 +125,7 @@ def brought_values(
     kinds: FeatureKinds,
     wrong: Wrong,
     always: Collection[str] = (),
+    views: Mapping[str, Collection[str]] = {},
 ) -> FeatureValues:
     """Return looked-up features, with those in their place that the rows bring themselves.
 
@@ -135,6 +136,7 @@ def brought_values(
         kinds: the version's features.
         wrong: gets the values that do not fit.
         always: those that are not looked up; they are flagged in each row.
+        views: the features of each looked-up view; it is not flagged where a row brings all of them.
     """
     here = tuple(name for name in kinds.names if name in names and name in table.column_names)
     absent = [name for name in kinds.names if name in always and name not in here]
@@ -142,7 +144,7 @@ def brought_values(
         return found
     given = given_values(table, kinds._replace(names=here), wrong)
     matrix, texts, flags = found.matrix.copy(), dict(found.texts), found.flags
-    there = 0
+    there, brought = 0, dict[str, pl.Series]()
     for name in here:
         start = kinds.start(name)
         block = given.matrix[:, there : there + kinds.width(name)]
@@ -155,9 +157,14 @@ def brought_values(
             known = pl.Series(np.isfinite(block).any(axis=1))
             rows = known.to_numpy()
             matrix[rows, start : start + kinds.width(name)] = block[rows]
+        brought[name] = known
         flags = _replaced(flags, known, name)
         if name in always:
             flags = _with_flag(flags, ~known, f"{REQUEST}:{name}")
+    for view, members in views.items():
+        if members and brought.keys() >= set(members):
+            whole = pl.select(pl.all_horizontal(brought[name] for name in members)).to_series()
+            flags = _without(flags, whole, {f"{kind}:{view}" for kind in ("missing", "expired", "future")})
     for name in absent:
         flags = _with_flag(flags, pl.repeat(True, len(flags), eager=True), f"{REQUEST}:{name}")
     return FeatureValues(matrix, texts, flags)
@@ -233,9 +240,13 @@ def _with_flag(flags: pl.Series, where: pl.Series, flag: str) -> pl.Series:
 
 def _replaced(flags: pl.Series, where: pl.Series, name: str) -> pl.Series:
     """Return flags for rows whose looked-up feature is replaced by a value of their own."""
-    gone = {f"default:{name}", f"{UNSEEN}:{name}", f"{REFUSED}:{name}"}
+    gone = {f"{kind}:{name}" for kind in ("default", "infinite", UNSEEN, REFUSED)}
+    return _with_flag(_without(flags, where, gone), where, f"{REQUEST}:{name}")
+
+
+def _without(flags: pl.Series, where: pl.Series, gone: Collection[str]) -> pl.Series:
     found = [
-        [*(flag for flag in of_row if flag not in gone), f"{REQUEST}:{name}"] if there else of_row
+        [flag for flag in of_row if flag not in gone] if there else of_row
         for of_row, there in zip(flags.to_list(), where, strict=True)
     ]
     return pl.Series("flags", found, _FLAGS)
