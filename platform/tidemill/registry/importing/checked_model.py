@@ -136,10 +136,10 @@ def check_model(project: Project, request: ImportRequest, now: ProjectState, scr
 
 
 def _others(project: Project) -> tuple[str, ...]:
-    dataset = project.config.dataset
-    return tuple(
-        name for name in (dataset.label, dataset.time, dataset.label_known, dataset.group) if name is not None
-    )
+    dataset, data = project.config.dataset, project.params.get("data")
+    key = data.get("key") if isinstance(data, dict) else None
+    names = dataset.label, dataset.time, dataset.label_known, dataset.group, key
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def _sample(rows: SplitRows, features: Sequence[str], examples: pl.DataFrame | None) -> pd.DataFrame:

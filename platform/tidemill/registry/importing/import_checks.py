@@ -63,7 +63,7 @@ def choose_features(
     if model.width is not None and width != model.width:
         raise DataError(
             f"the model takes {model.width} features, but --examples has {width} columns: {_listed(found)}",
-            hint="give exactly its columns, in its order; the label may be among them",
+            hint="give exactly its columns, in its order; label, time and key may be among them",
         )
     if columns is not None and (missing := [name for name in found if name not in columns]):
         raise DataError(

@@ -312,7 +312,11 @@ def test_a_class_of_the_project(project_of, imported, rows, tmp_path, caplog):
     project = project_of("regression")
     (project.root / "rule_of_class.py").write_text(CLASS)
     (project.root / "helper_of_class.py").write_text("def half(values):\n    return values / 2\n")
-    rows.head(9).select("wind").write_parquet(tmp_path / "rows.parquet")
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    params["data"] = {**params.get("data", {}), "key": "booking"}  # rows of the table itself have it
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    project = load_project(project.root, project.settings)
+    rows.head(9).select("wind", "minutes", booking=pl.lit(7)).write_parquet(tmp_path / "rows.parquet")
     done = imported(project, "rule_of_class:Rule", examples=tmp_path / "rows.parquet")
     assert done.runs_code
     with pytest.raises(ModelUnsafe):
