@@ -363,7 +363,9 @@ def test_silences_are_kept_and_a_route_is_explained(root: Path):
 
 
 def test_the_list_of_monitor_runs_has_their_figures(root: Path):
-    listed, explained = run_each(root, ["monitor list", "monitor explain --json"])
+    commands = ["monitor list", "monitor explain --json", "monitor explain --as-of 2001-02-03"]
+    listed, explained, earlier = run_each(root, commands)
+    assert earlier.stdout.strip() == "no run up to 2001-02-03: tidemill monitor run --as-of"
     said = " ".join(listed.stdout.split())
     assert "quality: roc_auc 0.7034; 0.7512 on the hold-out" in said
     assert f"not judged: estimated quality: {WHY.strip()}" in said

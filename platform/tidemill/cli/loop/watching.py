@@ -156,7 +156,8 @@ def monitor_explain(
         for run in runs
         if name in (None, run.monitor)
     ]
-    emit(facts, json, lambda console: _show_explained(console, facts))
+    none = f"no run up to {as_of}" if as_of else "no monitor has run yet"
+    emit(facts, json, lambda console: _show_explained(console, facts, none))
 
 
 def _noise(records: "Records", model: str, run: Any) -> list[str]:
@@ -169,7 +170,7 @@ def _noise(records: "Records", model: str, run: Any) -> list[str]:
     return [each.said for each in proposals_of(found, run.results)]
 
 
-def _show_explained(console: "Console", facts: Sequence[dict[str, Any]]) -> None:
+def _show_explained(console: "Console", facts: Sequence[dict[str, Any]], none: str) -> None:
     for one in facts:
         ends = " … ".join(map(format_moment, one["window"]))
         console.print(f"{one['monitor']}  {one['verdict']} · version {one['version']} · {ends}")
@@ -180,7 +181,7 @@ def _show_explained(console: "Console", facts: Sequence[dict[str, Any]]) -> None
         for each in one["alerts"]:
             print_indented(console, f"alert, {each['status']}: tidemill alerts show {each['id']}")
     if not facts:
-        console.print("no monitor has run yet: tidemill monitor run")
+        console.print(f"{none}: tidemill monitor run{' --as-of' if 'up to' in none else ''}")
 
 
 @monitor_app.command("calibrate", epilog="Example: tidemill monitor calibrate weekly")

@@ -61,7 +61,7 @@ def labels_of(project: Project, prediction_id: str) -> tuple[list[dict[str, Any]
     key = ("labels", str(project.root), prediction_id)
     root, model = project.predictions, project.model
     try:
-        found = READINGS.read("the labels", key, lambda: find_labels(root, model, prediction_id))
+        found = READINGS.read("the list of labels", key, lambda: find_labels(root, model, prediction_id))
     except BeingComputed:
         raise
     except TidemillError as error:

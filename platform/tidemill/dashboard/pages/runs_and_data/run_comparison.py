@@ -47,7 +47,7 @@ def compare_runs(
     stamp = tracking_stamp(project)
     key = ("compared runs", str(project.root), wanted, stamp)
     shown, found = READINGS.read(
-        "the runs in MLflow", key, lambda: _read(project, wanted), keep=kept_for(stamp)
+        "the list of runs in MLflow", key, lambda: _read(project, wanted), keep=kept_for(stamp)
     )
     facts = [facts_of(project, one, decisions_on(visit.records, model, one.versions)) for one in found]
     trouble = [f"{one.run.name}: {one.trouble}" for one in found if one.trouble]

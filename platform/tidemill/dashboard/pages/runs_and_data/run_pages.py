@@ -129,7 +129,7 @@ def runs(
     listed: Sequence[ShownRun] = ()  # nothing was trained yet
     following = None
     if store_is_there(project) or visit.records.select("turns", "model = ?", model, limit=1):
-        listed, following = READINGS.read("the runs in MLflow", key, read, keep=kept_for(stamp))
+        listed, following = READINGS.read("the list of runs in MLflow", key, read, keep=kept_for(stamp))
     return Runs(model, shown.name, shown.better, listed, following, show, status or None, order)
 
 
