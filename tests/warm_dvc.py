@@ -1,5 +1,6 @@
 """Runs DVC's command line in processes forked from one that has imported it: tests run it a hundred times."""
 
+import atexit
 import functools
 import importlib
 import json
@@ -93,6 +94,7 @@ def _server(_process: int) -> socket.socket:
     process = subprocess.Popen(command, cwd=root, env=env, pass_fds=[theirs.fileno()])
     process.returncode = 0  # nobody waits for it
     theirs.close()
+    atexit.register(ours.close)
     return ours
 
 
