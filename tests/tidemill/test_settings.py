@@ -43,9 +43,12 @@ def test_no_secret_is_shown_and_all_travel_to_replicas():
 
 
 def test_the_variables_bring_the_settings_about(monkeypatch: pytest.MonkeyPatch):
-    settings = Settings(api_key="tmk_1_2", trace_share=0.5, host="0.0.0.0", plain_http="accepted")
+    settings = Settings(
+        api_key="tmk_1_2", trace_share=0.5, host="0.0.0.0", plain_http="accepted", hand_over_turns=True
+    )
     variables = settings.variables()
-    assert set(variables) == {f"TIDEMILL_{name}" for name in ("API_KEY", "TRACE_SHARE", "HOST", "PLAIN_HTTP")}
+    names = ("API_KEY", "TRACE_SHARE", "HOST", "PLAIN_HTTP", "HAND_OVER_TURNS")
+    assert set(variables) == {f"TIDEMILL_{name}" for name in names}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert Settings() == settings
