@@ -90,6 +90,7 @@ if TYPE_CHECKING:
         Scores,
     )
     from tidemill.serving.inference.request_moments import Moment
+    from tidemill.training.distributed import Distributed, Prepared, Saved, Shard
     from tidemill.training.model_spec import Family, Fit, OnlyIf, TrainingSpec
 
 __all__ = [
@@ -105,6 +106,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DecisionOutdated",
+    "Distributed",
     "Family",
     "FeatureError",
     "Fit",
@@ -130,6 +132,7 @@ __all__ = [
     "PartFailed",
     "PortTaken",
     "PredictionNotFound",
+    "Prepared",
     "Project",
     "ProjectNotFound",
     "RecordNotFound",
@@ -137,8 +140,10 @@ __all__ = [
     "ReplayClock",
     "RetrainingError",
     "RunNotFound",
+    "Saved",
     "Scores",
     "ServingError",
+    "Shard",
     "SkewFound",
     "StackNotRunning",
     "StateError",
@@ -266,6 +271,10 @@ _PLACES = {
     "PartFailed": "serving.inference.composition:PartFailed",
     "Scores": "serving.inference.composition:Scores",
     "Moment": "serving.inference.request_moments:Moment",
+    "Distributed": "training.distributed:Distributed",
+    "Prepared": "training.distributed:Prepared",
+    "Saved": "training.distributed:Saved",
+    "Shard": "training.distributed:Shard",
     "Family": "training.model_spec:Family",
     "OnlyIf": "training.model_spec:OnlyIf",
     "Fit": "training.model_spec:Fit",

@@ -22,6 +22,8 @@ PLACES = {
         "training/families/search_spaces.py",
         "training/search",
         "training/fitting/fit_on_ray.py",
+        "training/fitting/distributed_fit.py",
+        "training/fitting/fit_worker.py",
         "scoring/execution/executor.py",
         "serving/jobs",
         "serving/runtime",

@@ -58,6 +58,9 @@ class TrainConfig(Section):
     """What each of them asks Ray for."""
     fit_resources: TrialResources | None = None
     """What the last fit asks Ray for; null: it is made in the process of the turn."""
+    workers: int = Field(default=1, ge=1)
+    """Workers that fit the chosen model together, each on a shard of the rows, where its family can; fewer
+    where Ray has room for fewer. Each asks for ``fit_resources``, or else for ``resources``."""
     seed: int = 0
 
     @model_validator(mode="after")

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tidemill.training.distributed import Distributed
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -63,6 +65,8 @@ class Family:
     """The most estimators that ``fit`` yields; bad trials are stopped earlier."""
     go_on: GoOn | None = None
     """Goes on from an earlier estimator, for policies with ``recipe.search: warm``; None: it cannot."""
+    distributed: Distributed | None = None
+    """How ``train.workers`` workers fit the chosen model together; None: one process does."""
 
     def __post_init__(self) -> None:
         if self.rounds < 1:

@@ -1,7 +1,9 @@
 """Load a project's training spec: its own, or one of ready-made families."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tidemill.errors import ConfigError
@@ -11,7 +13,7 @@ from tidemill.training.model_spec import TrainingSpec
 if TYPE_CHECKING:
     from tidemill.project import Project
 
-__all__ = ["SpecSource", "load_spec", "spec_source"]
+__all__ = ["SpecSource", "imports_of", "load_spec", "spec_source"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,22 @@ class SpecSource:
                 hint="project.training in params.yaml must name a tidemill.training.model_spec.TrainingSpec",
             )
         return spec
+
+
+def imports_of(root: str) -> Callable[[str], Any]:
+    """Return what imports ``module:object`` of a project in a worker, which does not know its folder.
+
+    >>> imports_of(".")("json:dumps")({})
+    '{}'
+    """
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    return _import
+
+
+def _import(reference: str) -> Any:
+    module, _, attribute = reference.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def spec_source(project: "Project") -> SpecSource:

@@ -1,5 +1,6 @@
 """LightGBM's boosted trees; numbers that are missing take a branch of their own."""
 
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import partial
@@ -9,7 +10,13 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
-from tidemill.training.families.preparation import fit_each, with_preparation
+from tidemill.training.distributed import Distributed, Keep, Saved, Shard
+from tidemill.training.families.preparation import (
+    fit_each,
+    prepare_for_workers,
+    shard_with_all_classes,
+    with_preparation,
+)
 from tidemill.training.families.search_spaces import any_of, between, log_between
 from tidemill.training.model_spec import Family
 
@@ -27,6 +34,11 @@ _FIXED = {
     "force_col_wise": True,
     "verbose": -1,
 }
+_SHARED = {"tree_learner": "data", "pre_partition": True}
+_OF_NETWORK = re.compile(
+    r"^\[(machines|num_machines|local_listen_port|tree_learner|pre_partition): .*\]\n", re.MULTILINE
+)
+"""What a model's text says of the workers that made it, whose addresses are others each time."""
 
 
 def lightgbm(task: TaskName) -> Family:
@@ -45,7 +57,8 @@ def lightgbm(task: TaskName) -> Family:
     }
     if task == "regression":
         space["objective"] = any_of(["regression", "regression_l1"])
-    return Family("lightgbm", space, partial(_fit, task), len(_TREES), partial(_go_on, task))
+    together = Distributed("lightgbm", partial(prepare_for_workers, task), partial(_fit_shard, task))
+    return Family("lightgbm", space, partial(_fit, task), len(_TREES), partial(_go_on, task), together)
 
 
 def _fit(
@@ -77,3 +90,42 @@ def _go_on(
     yield with_preparation(
         prepare, deepcopy(model)
     )  # a copy has no link to the first model, which is not saved
+
+
+def _fit_shard(
+    task: TaskName, params: Mapping[str, Any], shard: Shard, rounds: int, saved: Saved | None, keep: Keep
+) -> Any:
+    """Grow the trees of all rounds at once, by histograms that the workers add up."""
+    from lightgbm import Booster, LGBMClassifier, LGBMRegressor  # an optional package
+
+    kind, before = LGBMRegressor, None
+    values, labels, weights = shard.values, pd.Series(shard.target), None
+    if task != "regression":
+        kind = LGBMClassifier
+        values, labels, weights = shard_with_all_classes(shard, shard.facts["classes"])
+    there, every = 0, _TREES[rounds - 1]
+    if saved is not None:
+        there, before = _TREES[saved.rounds - 1], Booster(model_str=saved.state.decode())
+
+    def after_tree(now: Any) -> None:
+        trees = there + now.iteration + 1
+        if trees in _TREES:
+            keep(_TREES.index(trees) + 1, lambda: now.model.model_to_string().encode())
+
+    settings = {**params, **_FIXED}
+    model = kind(**settings, **_SHARED, **shard.network, n_estimators=every - there)
+    model.fit(values, labels, sample_weight=weights, init_model=before, callbacks=[after_tree])
+    model.booster_.free_network()
+    return _without_network(kind(**settings, n_estimators=every), model)
+
+
+def _without_network(found: Any, fitted: Any) -> Any:
+    """Give a model what was fitted, but for the addresses of the workers."""
+    from lightgbm import Booster  # an optional package
+
+    settings = fitted.get_params()
+    for name, value in vars(fitted).items():
+        if name not in settings and name != "_other_params":
+            setattr(found, name, value)
+    found._Booster = Booster(model_str=_OF_NETWORK.sub("", fitted.booster_.model_to_string()))
+    return found

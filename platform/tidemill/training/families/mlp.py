@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
+from tidemill.training.distributed import Distributed, Keep, Prepared, Saved, Shard
 from tidemill.training.families.preparation import prepare_rows, with_preparation
 from tidemill.training.families.search_spaces import any_of, log_between
 from tidemill.training.model_spec import Family
@@ -47,7 +50,8 @@ def mlp(task: TaskName) -> Family:
     }
     if task == "regression":
         space["loss"] = any_of(["squared_error", "absolute_error"])
-    return Family("mlp", space, partial(_fit, task), _ROUNDS)
+    together = Distributed("torch", partial(_prepare, task), partial(_fit_shard, task))
+    return Family("mlp", space, partial(_fit, task), _ROUNDS, distributed=together)
 
 
 def _fit(
@@ -56,21 +60,88 @@ def _fit(
     """Pass over the rows a few times each round."""
     import torch  # an optional package
 
+    made = _prepare(task, params, features, labels)
+    values, wanted = torch.from_numpy(made.values), torch.from_numpy(made.target)
+    network = _begin(task, params, values.shape[1], made.facts["outputs"])
+    for _ in range(_ROUNDS):
+        with _one_thread():
+            _descend(network, values, wanted)
+        yield made.finish(_weights(network.layers))
+
+
+def _fit_shard(
+    task: TaskName, params: Mapping[str, Any], shard: Shard, rounds: int, saved: Saved | None, keep: Keep
+) -> list[npt.NDArray[np.float64]]:
+    """Pass over the same batches as `_fit` does; of each, a worker has the rows that are its own."""
+    import torch
+
+    values, wanted = torch.from_numpy(np.array(shard.values)), torch.from_numpy(np.array(shard.target))
+    network = _begin(task, params, values.shape[1], shard.facts["outputs"])
+    if saved is not None:
+        network.restore(saved.state)
+    own = torch.full((shard.rows,), -1)
+    own[torch.from_numpy(np.asarray(shard.places))] = torch.arange(len(values))
+    for done in range(1 if saved is None else saved.rounds + 1, rounds + 1):
+        with _one_thread():
+            _descend(network, values, wanted, own)
+        keep(done, network.state)
+    return _weights(network.layers)
+
+
+@dataclass
+class _Network:
+    """A network while it is trained."""
+
+    layers: _Layers
+    loss: Any
+    steps: "torch.optim.Optimizer"
+    drawn: "torch.Generator"
+
+    def state(self) -> bytes:
+        """Return all that decides how the training goes on."""
+        import torch
+
+        held = BytesIO()
+        drawn, layers = self.drawn.get_state(), [one.detach() for one in self.layers]
+        torch.save({"layers": layers, "steps": self.steps.state_dict(), "drawn": drawn}, held)
+        return held.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        """Go on from what `state` returned."""
+        import torch
+
+        found = torch.load(BytesIO(state), weights_only=True)
+        with torch.no_grad():
+            for one, kept in zip(self.layers, found["layers"], strict=True):
+                one.copy_(kept)
+        self.steps.load_state_dict(found["steps"])
+        self.drawn.set_state(found["drawn"])
+
+
+def _prepare(
+    task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
+) -> Prepared:
     prepare, prepared = prepare_rows(task, features, labels, dense=True)
     classes, target = (None, labels.to_numpy(np.float64)) if task == "regression" else _codes(labels)
     middle, scale = (target.mean(), target.std() or 1.0) if classes is None else (0.0, 1.0)
-    values = torch.from_numpy(np.asarray(prepared, np.float32))
-    wanted = torch.from_numpy(((target - middle) / scale).astype(np.float32))
-    hidden = [int(params["width"])] * int(params["layers"])
+
+    def finish(weights: list[npt.NDArray[np.float64]]) -> Pipeline:
+        return with_preparation(prepare, _as_scikit(weights, classes, middle, scale))
+
     outputs = 1 if classes is None or len(classes) == 2 else len(classes)
+    wanted = ((target - middle) / scale).astype(np.float32)
+    return Prepared(np.asarray(prepared, np.float32), wanted, finish, {"outputs": outputs})
+
+
+def _begin(task: TaskName, params: Mapping[str, Any], inputs: int, outputs: int) -> _Network:
+    import torch
+
+    hidden = [int(params["width"])] * int(params["layers"])
     drawn = torch.Generator().manual_seed(0)
-    layers = _layers([values.shape[1], *hidden, outputs], drawn)
-    loss = _loss(params.get("loss"), outputs, classes is None)
+    layers = _layers([inputs, *hidden, outputs], drawn)
+    loss = _loss(params.get("loss"), outputs, task == "regression")
     steps = torch.optim.AdamW(layers, lr=params["learning_rate"], weight_decay=params["weight_decay"])
-    for _ in range(_ROUNDS):
-        with _one_thread():
-            _descend(layers, values, wanted, loss, steps, drawn)
-        yield with_preparation(prepare, _as_scikit(layers, classes, middle, scale))
+    return _Network(layers, loss, steps, drawn)
 
 
 def _codes(labels: "pd.Series[Any]") -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
@@ -99,25 +170,50 @@ def _loss(name: str | None, outputs: int, regression: bool) -> Any:
 
 
 def _descend(
-    layers: _Layers,
-    values: "torch.Tensor",
-    wanted: "torch.Tensor",
-    loss: Any,
-    steps: "torch.optim.Optimizer",
-    drawn: "torch.Generator",
+    network: _Network, values: "torch.Tensor", wanted: "torch.Tensor", own: "torch.Tensor | None" = None
 ) -> None:
+    """Pass over the rows.
+
+    Args:
+        network: what is trained.
+        values: of the rows of this worker.
+        wanted: the targets of these rows.
+        own: where each row of all workers stands in ``values``, -1 for those of others; None: all are here.
+    """
     import torch
 
-    rows = len(values)
+    rows = len(values) if own is None else len(own)
     batch = next((size for most, size in _BATCHES if rows <= most), _LARGEST_BATCH)
-    several = layers[-1].shape[0] > 1
     for _ in range(max(1, _LEAST_STEPS * batch // rows)):
-        for places in torch.randperm(rows, generator=drawn).split(batch):
-            found = _forward(layers, values[places])
-            given = wanted[places]
-            steps.zero_grad()
-            (loss(found, given.long()) if several else loss(found[:, 0], given)).backward()
-            steps.step()
+        for places in torch.randperm(rows, generator=network.drawn).split(batch):
+            network.steps.zero_grad()
+            if own is None:
+                _error(network, values[places], wanted[places]).backward()
+            else:
+                here = own[places]
+                here = here[here >= 0]
+                if len(here):
+                    part = len(here) / len(places)
+                    (_error(network, values[here], wanted[here]) * part).backward()
+                _add_up(network.layers)
+            network.steps.step()
+
+
+def _error(network: _Network, values: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
+    found = _forward(network.layers, values)
+    several = network.layers[-1].shape[0] > 1
+    return network.loss(found, wanted.long()) if several else network.loss(found[:, 0], wanted)
+
+
+def _add_up(layers: _Layers) -> None:
+    """Give each worker the sum of all workers' gradients."""
+    import torch
+
+    parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in layers]
+    joined = torch.cat([one.reshape(-1) for one in parts])
+    torch.distributed.all_reduce(joined)
+    for one, part in zip(layers, joined.split([one.numel() for one in layers]), strict=True):
+        one.grad = part.view_as(one)
 
 
 def _forward(layers: _Layers, values: "torch.Tensor") -> "torch.Tensor":
@@ -141,13 +237,15 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _weights(layers: _Layers) -> list[npt.NDArray[np.float64]]:
+    return [one.detach().numpy().astype(np.float64) for one in layers]
+
+
 def _as_scikit(
-    layers: _Layers, classes: npt.NDArray[Any] | None, middle: float, scale: float
+    weights: list[npt.NDArray[np.float64]], classes: npt.NDArray[Any] | None, middle: float, scale: float
 ) -> MLPClassifier | MLPRegressor:
     """Return scikit-learn's network with the same weights, which gives values on the target's own scale."""
-    weights = [one.detach().numpy().astype(np.float64) for one in layers]
-    weights[-2] = weights[-2] * scale
-    weights[-1] = weights[-1] * scale + middle
+    weights = [*weights[:-2], weights[-2] * scale, weights[-1] * scale + middle]
     settings = {"hidden_layer_sizes": [len(one) for one in weights[1:-2:2]], "solver": "sgd"}
     row = np.zeros((1, len(weights[0])))
     if classes is None:

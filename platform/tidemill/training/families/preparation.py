@@ -1,9 +1,12 @@
 """Prepare any table for a model: pass numbers, or fill and scale them; encode text inside the pipeline."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -12,13 +15,23 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 
 from tidemill.errors import TrainingError
 from tidemill.tasks.task_names import TaskName
+from tidemill.training.distributed import Prepared, Shard
 
-__all__ = ["FEW", "fit_each", "prepare_rows", "with_preparation"]
+__all__ = [
+    "FEW",
+    "fit_each",
+    "prepare_for_workers",
+    "prepare_rows",
+    "shard_with_all_classes",
+    "with_all_classes",
+    "with_preparation",
+]
 
 FEW = 12
 """Text with at most this many categories becomes one column for each."""
 _RARE = 20
 """Categories with fewer rows share a column, which unknown ones take as well."""
+_NEXT_TO_NOTHING = 1e-6
 
 
 def prepare_rows(
@@ -74,6 +87,37 @@ def fit_each(
     prepare, prepared = prepare_rows(task, features, labels, dense=False)
     for model in models:
         yield with_preparation(prepare, model.fit(prepared, labels))
+
+
+def prepare_for_workers(
+    task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
+) -> Prepared:
+    """Prepare all rows for boosted trees that several workers grow; the facts have the ``classes``."""
+    prepare, prepared = prepare_rows(task, features, labels, dense=False)
+    facts = {} if task == "regression" else {"classes": sorted(set(labels.tolist()))}
+    return Prepared(np.asarray(prepared), labels.to_numpy(), partial(with_preparation, prepare), facts)
+
+
+def shard_with_all_classes(shard: Shard, classes: Iterable[int]) -> tuple[Any, "pd.Series[Any]", Any]:
+    """Return the rows of a shard, in which each class has one, as `with_all_classes` does."""
+    return with_all_classes(shard.values, pd.Series(np.asarray(shard.target)), classes)
+
+
+def with_all_classes(
+    prepared: npt.NDArray[Any], labels: "pd.Series[Any]", classes: Iterable[int]
+) -> tuple[Any, "pd.Series[Any]", Any]:
+    """Add a row that weighs nothing for each class that has none; return rows, labels and weights.
+
+    >>> rows, labels, weights = with_all_classes(np.array([[7.0], [8.0]]), pd.Series([0, 2]), range(3))
+    >>> rows.tolist(), labels.tolist(), weights.tolist()
+    ([[7.0], [8.0], [7.0]], [0, 2, 1], [1.0, 1.0, 1e-06])
+    """
+    missing = sorted(set(classes) - set(labels.tolist()))
+    if not missing:
+        return prepared, labels, None
+    rows = np.concatenate([prepared, np.repeat(prepared[:1], len(missing), axis=0)])
+    weights = np.concatenate([np.ones(len(prepared)), np.full(len(missing), _NEXT_TO_NOTHING)])
+    return rows, pd.concat([labels, pd.Series(missing, dtype=labels.dtype)]), weights
 
 
 def with_preparation(prepare: ColumnTransformer, model: Any) -> Pipeline:

@@ -8,7 +8,7 @@ from tidemill.errors import ConfigError
 from tidemill.tasks.task_names import TaskName
 from tidemill.training.model_spec import Family, TrainingSpec
 
-__all__ = ["FAMILIES", "GO_ON", "ready_spec"]
+__all__ = ["DISTRIBUTED", "FAMILIES", "GO_ON", "ready_spec"]
 
 FAMILIES: dict[str, str | None] = {
     "linear": None,
@@ -24,6 +24,9 @@ installs it."""
 
 GO_ON = frozenset({"lightgbm", "xgboost"})
 """Those that can go on from an earlier model."""
+
+DISTRIBUTED = frozenset({"lightgbm", "mlp", "xgboost"})
+"""Those that several workers can fit together."""
 
 
 def ready_spec(names: Sequence[str], task: TaskName) -> TrainingSpec:

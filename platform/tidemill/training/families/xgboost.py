@@ -4,12 +4,18 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
-from tidemill.training.families.preparation import prepare_rows, with_preparation
+from tidemill.training.distributed import Distributed, Keep, Saved, Shard
+from tidemill.training.families.preparation import (
+    prepare_for_workers,
+    prepare_rows,
+    shard_with_all_classes,
+    with_all_classes,
+    with_preparation,
+)
 from tidemill.training.families.search_spaces import any_of, between, log_between
 from tidemill.training.model_spec import Family
 
@@ -20,7 +26,6 @@ _TREES = 50
 """For each class; each round grows as many more."""
 _MORE = 20
 """A model that goes on from an earlier one gets as many more (`benchmarks/warm_start.py`)."""
-_NEXT_TO_NOTHING = 1e-6
 _FIXED = {"tree_method": "hist", "n_jobs": 1, "random_state": 0}
 
 
@@ -40,7 +45,8 @@ def xgboost(task: TaskName) -> Family:
     }
     if task == "regression":
         space["objective"] = any_of(["reg:squarederror", "reg:absoluteerror"])
-    return Family("xgboost", space, partial(_fit, task), _ROUNDS, partial(_go_on, task))
+    together = Distributed("xgboost", partial(prepare_for_workers, task), partial(_fit_shard, task))
+    return Family("xgboost", space, partial(_fit, task), _ROUNDS, partial(_go_on, task), together)
 
 
 def _fit(
@@ -53,7 +59,7 @@ def _fit(
     kind, weights = XGBRegressor, None
     if task != "regression":
         kind = XGBClassifier
-        prepared, labels, weights = _with_all_classes(prepared, labels)
+        prepared, labels, weights = with_all_classes(prepared, labels, _numbers_to(labels.max()))
     before = None
     for _ in range(_ROUNDS):
         model = kind(**params, **_FIXED, n_estimators=_TREES)
@@ -80,11 +86,31 @@ def _go_on(
     yield with_preparation(prepare, model)
 
 
-def _with_all_classes(prepared: Any, labels: "pd.Series[Any]") -> tuple[Any, "pd.Series[Any]", Any]:
-    """Add a row that weighs nothing for each class that has none: XGBoost wants all numbers from 0 on."""
-    missing = sorted(set(range(int(labels.max()) + 1)) - set(labels.tolist()))
-    if not missing:
-        return prepared, labels, None
-    rows = np.concatenate([prepared, np.repeat(prepared[:1], len(missing), axis=0)])
-    weights = np.concatenate([np.ones(len(prepared)), np.full(len(missing), _NEXT_TO_NOTHING)])
-    return rows, pd.concat([labels, pd.Series(missing, dtype=labels.dtype)]), weights
+def _fit_shard(
+    task: TaskName, params: Mapping[str, Any], shard: Shard, rounds: int, saved: Saved | None, keep: Keep
+) -> Any:
+    """Grow an ensemble as `_fit` does, by gradients that the workers add up."""
+    from xgboost import Booster, XGBClassifier, XGBRegressor  # an optional package
+
+    kind, before = XGBRegressor, None
+    values, labels, weights = shard.values, pd.Series(shard.target), None
+    if task != "regression":
+        kind = XGBClassifier
+        values, labels, weights = shard_with_all_classes(shard, _numbers_to(max(shard.facts["classes"])))
+    # Each tree draws rows and columns by its number: those after a checkpoint are as they would have been.
+    settings = {**params, **_FIXED, "n_estimators": _TREES, "seed_per_iteration": True}
+    model = kind(**settings)
+    if saved is not None:
+        before = Booster()
+        before.load_model(bytearray(saved.state))
+    for done in range(1 if saved is None else saved.rounds + 1, rounds + 1):
+        model = kind(**settings)
+        model.fit(values, labels, sample_weight=weights, xgb_model=before)
+        before = model.get_booster()
+        keep(done, lambda made=before: bytes(made.save_raw("ubj")))  # type: ignore[misc]
+    return model
+
+
+def _numbers_to(last: float) -> range:
+    """Return the classes that XGBoost wants to see: all numbers from 0 on."""
+    return range(int(last) + 1)

@@ -14,6 +14,7 @@ from tidemill.project import Project
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.candidate_windows import ALL, Window
 from tidemill.training.feature_table import as_features, example_rows, lengths_of
+from tidemill.training.fitting.distributed_fit import fit_by_workers, shared_fit
 from tidemill.training.fitting.fit_on_ray import FitSpent, fit_on_ray, fit_rounds, ray_for_fits
 from tidemill.training.fitting.judgement import log_judged
 from tidemill.training.fitting.packaging import log_model, log_twin, trusted_types
@@ -49,17 +50,16 @@ def finish(
     Raises:
         TrainingError: it cannot be fitted, or cannot be saved without becoming able to execute code.
     """
-    task, choice = project.task, None
+    task, choice, spent = project.task, None, FitSpent(name=run_id)
     if windows != (ALL,):
         choice = choose_window(
             project,
             windows,
             rows.features,
             (rows.train, rows.validation, rows.fit),
-            lambda some: _answerer(project, spec, rows, found, some),
+            lambda some: _answerer(project, spec, rows, found, spent.name, some),
         )
         rows = _of_window(rows, choice, project)
-    spent = FitSpent()
     twin, estimator = _fit_both(project, spec, rows, found, warm, spent)
     trusted = sorted({name for one in (twin, estimator) for name in trusted_types(one, spec.trusted_types)})
     saved: dict[str, Any] = {"run_id": run_id, "task": task, "trusted": trusted}
@@ -75,7 +75,7 @@ def finish(
     trained = replace(
         trained, model_uri=logged.uri, metrics=metrics, trusted_types=tuple(trusted), files=files
     )
-    _log_trained(client, rows, trained)
+    _log_trained(client, rows, trained, spent.workers)
     return trained
 
 
@@ -123,7 +123,7 @@ def _summary(
     )
 
 
-def _log_trained(client: MlflowClient, rows: SplitRows, trained: TrainedModel) -> None:
+def _log_trained(client: MlflowClient, rows: SplitRows, trained: TrainedModel, workers: int) -> None:
     mlflow_tracking.log_values(
         client,
         trained.run_id,
@@ -132,6 +132,7 @@ def _log_trained(client: MlflowClient, rows: SplitRows, trained: TrainedModel) -
             **trained.params,
             "family": trained.family,
             "rounds": trained.rounds,
+            **({} if workers == 1 else {"fit_workers": workers}),
             **({} if trained.window is None else {"chosen_window": trained.window}),
             **({} if trained.refitted_on is None else {"rows_refit": trained.refitted_on}),
             **rows.sizes(),
@@ -141,10 +142,15 @@ def _log_trained(client: MlflowClient, rows: SplitRows, trained: TrainedModel) -
 
 
 def _answerer(
-    project: Project, spec: TrainingSpec, rows: SplitRows, found: SearchResult, some: pl.DataFrame
+    project: Project,
+    spec: TrainingSpec,
+    rows: SplitRows,
+    found: SearchResult,
+    name: str,
+    some: pl.DataFrame,
 ) -> Callable[[pl.DataFrame], Answers]:
     """Fit the model on some rows, and return what gives its answers to others."""
-    estimator = fit_model(project, spec, replace(rows, fit=some), _chosen(found))
+    estimator = fit_model(project, spec, replace(rows, fit=some), _chosen(found), None, FitSpent(name=name))
     return lambda others: _answers(project.task, estimator, others, rows.features)
 
 
@@ -178,7 +184,7 @@ def fit_model(
     parent: Any = None,
     spent: FitSpent | None = None,
 ) -> Any:
-    """Return an estimator that is fitted on ``rows.fit``.
+    """Return an estimator that is fitted on ``rows.fit``, by ``train.workers`` workers where its family can.
 
     Args:
         project: what is predicted.
@@ -186,7 +192,7 @@ def fit_model(
         rows: the sides of the split.
         chosen: the family, its parameters, and for how many rounds it is fitted.
         parent: an estimator that it goes on from, where the family can.
-        spent: to which is added what a fit in a worker of Ray took.
+        spent: to which is added what a fit in a worker of Ray took, and how many made it.
 
     Raises:
         TrainingError: the project's code cannot fit it.
@@ -195,9 +201,14 @@ def fit_model(
     family = spec.family(name)
     features = as_features(rows.fit, rows.features)
     labels = pd.Series(project.task.truth(rows.fit, project.config.dataset.label))
+    spent = spent or FitSpent()
     try:
+        if shared_fit(project, family, gone_on=parent is not None):
+            together = fit_by_workers(project, family, (params, most), features, labels, spent)
+            if together is not None:
+                return together
         if project.config.train.fit_resources is not None:
-            return fit_on_ray(project, chosen, features, labels, parent, spent or FitSpent())
+            return fit_on_ray(project, chosen, features, labels, parent, spent)
         return fit_rounds(family, params, features, labels, most, parent)
     except Exception as error:  # the project's own code can raise anything
         said = mlflow_tracking.shortened(str(dict(params)))

@@ -32,6 +32,10 @@ class FitSpent:
 
     cpu_seconds: float = 0.0
     gpu_seconds: float = 0.0
+    name: str = "fit"
+    """Of the folder for Ray's own files, deleted afterwards."""
+    workers: int = 1
+    """How many fitted the last of them together."""
 
 
 def fit_rounds(

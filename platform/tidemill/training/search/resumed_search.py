@@ -37,7 +37,7 @@ FRONT = "search/pareto.json"
 _ORPHANED = "orphaned"
 _KEPT = 10
 """Journals of searches that were cut off, which nobody has gone on with."""
-_NOT_OF_THE_RESULT = {"max_concurrent", "resources"}
+_NOT_OF_THE_RESULT = {"max_concurrent", "resources", "workers"}
 _log = logging.getLogger(__name__)
 
 

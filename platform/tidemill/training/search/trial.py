@@ -1,10 +1,8 @@
 """Run one trial in a Ray worker. The module imports little, because every worker imports it again."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import islice
 from typing import Any
 
@@ -17,7 +15,7 @@ from tidemill.errors import TrainingError
 from tidemill.tasks.task import Task
 from tidemill.tasks.task_choice import Target, make_task
 from tidemill.training.feature_table import FeatureTable
-from tidemill.training.spec_loading import SpecSource
+from tidemill.training.spec_loading import SpecSource, imports_of
 
 __all__ = ["CPU_SECONDS", "GPU_SECONDS", "TrialData", "answers_to", "first_failing", "run_trial"]
 
@@ -56,10 +54,9 @@ def run_trial(
         data: the same for all trials.
         gpus: that it has been given.
     """
-    if root not in sys.path:
-        sys.path.insert(0, root)
-    spec = source.open(_load)
-    task = make_task(target, _load)
+    load = imports_of(root)
+    spec = source.open(load)
+    task = make_task(target, load)
     trial = config["trial"]
     family = spec.family(trial["family"])
     began, since = time.process_time(), time.perf_counter()
@@ -109,8 +106,3 @@ def _fails(answer: Callable[[slice], Any], some: slice) -> bool:
     except Exception:  # noqa: BLE001 - the project's own code can raise anything; the first error is told
         return True
     return False
-
-
-def _load(reference: str) -> Any:
-    module, _, attribute = reference.partition(":")
-    return getattr(import_module(module), attribute)
