@@ -29,7 +29,16 @@ from tidemill.tasks.natural_metric import Metric, metric_of
 if TYPE_CHECKING:
     from tidemill.training.search.trial_records import SearchProgress
 
-__all__ = ["STEPS", "TRAIN", "Step", "StepContext", "StepResult", "data_message", "same_data"]
+__all__ = [
+    "STEPS",
+    "TRAIN",
+    "Step",
+    "StepContext",
+    "StepResult",
+    "data_message",
+    "record_registration",
+    "same_data",
+]
 
 _APPLIED = "the definitions in the feature repository have changed: they are applied"
 
@@ -148,13 +157,18 @@ def register_version(context: StepContext) -> StepResult:
 
 
 def _put_on_record(context: StepContext, version: str) -> None:
-    """Put a new version on the audit, of which webhooks are told; once, however often the step is run."""
-    turn, of = context.turn, (AuditEntry.resource == "version", AuditEntry.action == "register")
-    with context.state.transaction() as session:
-        mine = (AuditEntry.model == turn.model, AuditEntry.resource_id == version, *of)
+    turn = context.turn
+    details = {"turn": turn.id, "run_id": turn.run_id}
+    act = audit.Act(turn.actor, "register", "version", version, turn.model, turn.reason, details)
+    record_registration(context.state, act)
+
+
+def record_registration(state: State, act: audit.Act) -> None:
+    """Put a new version on the audit, of which webhooks are told; once, however often it is asked for."""
+    of = (AuditEntry.resource == "version", AuditEntry.action == "register")
+    with state.transaction() as session:
+        mine = (AuditEntry.model == act.model, AuditEntry.resource_id == act.resource_id, *of)
         if session.scalar(select(AuditEntry.seq).where(*mine).limit(1)) is None:
-            details = {"turn": turn.id, "run_id": turn.run_id}
-            act = audit.Act(turn.actor, "register", "version", version, turn.model, turn.reason, details)
             audit.append(session, act)
 
 

@@ -142,7 +142,7 @@ OTHERS = (
     "registry/history/outside_moves.py:_tell_deleted",
     "registry/history/outside_moves.py:record_outside_move",
     "rollouts/rollout.py:_take",
-    "retraining/turn_steps.py:_put_on_record",
+    "retraining/turn_steps.py:record_registration",
     "rollouts/rollout_ending.py:_end_locked",
     "registry/second_person.py:_ask",
     "registry/second_person.py:_expire",

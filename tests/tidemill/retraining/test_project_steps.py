@@ -6,14 +6,17 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import select
 
 from tests.tidemill.training.small_project import make_project
 from tidemill.data.repository.git import git
 from tidemill.errors import ProjectNotFound, UsageError
 from tidemill.registry import promotion
-from tidemill.registry.versions import model_versions
+from tidemill.registry.versions import model_versions, new_versions
 from tidemill.retraining.by_hand import project_steps
 from tidemill.retraining.by_hand.project_steps import OpenProject, open_project
+from tidemill.state import open_state
+from tidemill.state.tables import AuditEntry
 
 pytestmark = pytest.mark.engine
 MOMENT, REASON = datetime(2013, 5, 1, tzinfo=UTC), "simple"
@@ -80,6 +83,15 @@ def test_code_that_no_commit_holds_is_warned_of_and_on_record(steps, monkeypatch
     assert promoted == "7"
     assert [said in str(one.message) for one in told] == ([True] if said else [])
     assert reason == REASON if said is None else said in reason
+
+
+def test_a_version_that_is_registered_by_hand_is_on_the_audit_once(steps, monkeypatch):
+    monkeypatch.setattr(new_versions, "register", lambda *_: "7")
+    trained = SimpleNamespace(run_id="run_1")
+    assert [steps[0].register(trained) for _ in range(2)] == ["7", "7"]
+    with open_state(steps[0].project.state_url).transaction() as session:
+        [entry] = session.scalars(select(AuditEntry))
+    assert (entry.action, entry.resource, entry.resource_id) == ("register", "version", "7")
 
 
 def test_only_a_project_can_be_opened(tmp_path):

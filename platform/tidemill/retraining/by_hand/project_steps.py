@@ -131,9 +131,16 @@ class OpenProject:
         Raises:
             RegistryError: its run is not complete, or MLflow refused.
         """
+        from tidemill.accounts import audit
         from tidemill.registry.versions.new_versions import register
+        from tidemill.retraining.turn_steps import record_registration
+        from tidemill.state import open_state
 
-        return register(self.project, trained.run_id)
+        version, model = register(self.project, trained.run_id), self.project.model
+        details, who = {"run_id": trained.run_id}, self.project.settings.who
+        act = audit.Act(who, "register", "version", version, model, "step by step in Python", details)
+        record_registration(open_state(self.project.state_url), act)
+        return version
 
     @with_hint
     def evaluate(self, version: str) -> "GateDecision":
