@@ -182,13 +182,20 @@ def _column(
         dtype=dtype,
         rows=rows,
         nulls=nulls,
-        distinct=int(facts.get(f"distinct\0{name}", rows - nulls)),
+        distinct=int(
+            facts.get(f"distinct\0{name}", 1 if _is_one_list(values, rows - nulls) else rows - nulls)
+        ),
         low=facts.get(f"low\0{name}"),
         high=facts.get(f"high\0{name}"),
         typical=typical,
         personal=looks_personal(name, column.head(1000)),
         words=_words(values.head(1000)) if dtype == pl.String else 0.0,
     )
+
+
+def _is_one_list(values: pl.Series, known: int) -> bool:
+    """Return whether a column has one list in all rows; False if only a sample of it is there."""
+    return isinstance(values.dtype, pl.List) and len(values) == known and values.n_unique() == 1
 
 
 def _words(texts: pl.Series) -> float:

@@ -40,3 +40,10 @@ def test_an_empty_table_has_a_profile():
 def test_a_sample_is_spread_over_the_table():
     found = sample_rows(pl.LazyFrame({"a": range(1000)}), 1000, most=100)
     assert found["a"].to_list() == list(range(0, 1000, 10))
+
+
+def test_lists_that_are_all_the_same_are_constant():
+    found = profile_table(
+        pl.LazyFrame({"same": [[1, 2]] * 9, "each": [[1, n] for n in range(9)], "gap": [[1]] * 8 + [None]})
+    )
+    assert [one.is_constant for one in found.columns.values()] == [True, False, False]
