@@ -37,6 +37,8 @@ class LabelledRows(NamedTuple):
     """The labels of all rows; those of the rows left out because the task does not have their label."""
     infinite: Mapping[str, int]
     """Feature → number of rows in which it is infinite, which counts as missing."""
+    broken: Mapping[str, int]
+    """List feature → number of rows whose list has a gap inside, which a request must not have."""
 
 
 def read_labelled(project: Project, features: Sequence[str], as_of: datetime) -> LabelledRows:
@@ -89,7 +91,19 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
             hint="remove the rows without a label in the last stage, or name another column in dataset.label",
         )
     infinite = {name: int(_infinite(known[name]).sum()) for name in features}
-    return LabelledRows(rows, empty, labels, {name: count for name, count in infinite.items() if count})
+    broken = {one.name: _gaps_inside(one) for one in typed if isinstance(one.dtype, pl.Array)}
+    return LabelledRows(rows, empty, labels, *(_more_than_none(each) for each in (infinite, broken)))
+
+
+def _more_than_none(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
+
+
+def _gaps_inside(lists: pl.Series) -> int:
+    """Return how many lists have an element that is null or no number."""
+    elements = pl.element()
+    found = lists.arr.to_list().list.eval(elements.is_null() | elements.is_nan().fill_null(False)).list.any()
+    return int(found.fill_null(False).sum())
 
 
 def _kept_for_gates(project: Project, there: Container[str], known: Container[str]) -> list[str]:

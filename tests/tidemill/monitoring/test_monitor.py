@@ -662,7 +662,7 @@ def test_a_window_that_is_empty_by_now_names_the_moment_that_has_rows(project: P
     serve(project, draw(400, 1, 0.0))
     told = " ".join(CliRunner().invoke(app, command).stderr.split())
     assert "the last one is of 2013-04-14 23:09" in told
-    as_of = told.partition("--as-of ")[2].split()[0]
+    as_of = told.partition("--as-of ")[2].split()[0].rstrip(";")
     ran = CliRunner().invoke(app, [*command[:-1], "--as-of", as_of, "--json"])  # a report takes seconds
     (looked,) = json.loads(ran.stdout)
     assert (looked["rows"], looked["verdict"]) == (400, "ok")

@@ -354,7 +354,7 @@ def test_why_a_column_of_another_type_is_no_feature_is_said_with_the_way_out(tmp
         took=pl.duration(minutes=pl.int_range(N)),
         clock=pl.Series([time(number % 24) for number in range(N)]),
         raw=pl.Series([bytes([number % 9]) for number in range(N)]),
-        words=pl.Series([["a", "b"]] * N),
+        words=pl.Series([["a", f"b{number % 9}"] for number in range(N)]),
     )
     left_out = draft(odd, tmp_path).choices.features.left_out
     assert left_out["took"] == "a duration: make it a number, as of minutes"

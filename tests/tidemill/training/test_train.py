@@ -28,6 +28,7 @@ from tidemill.training.tracking.run_files import read_file
 from tidemill.training.tracking.training_record import open_documents, read_lineage
 from tidemill.training.tracking.training_result import HOLDOUT, REFERENCE
 from tidemill.training.train import train
+from tidemill.training.training_rows import read_labelled
 
 pytestmark = pytest.mark.engine
 
@@ -358,6 +359,7 @@ def test_infinite_values_of_features_count_as_missing_and_are_counted(new_projec
     assert not whole["wind"].is_infinite().any()
     assert whole["delay"].arr.get(0).is_null().sum() == 59
     assert "infinite values of features count as missing: wind in 60 rows, delay in 60 rows" in caplog.text
+    assert read_labelled(project, FEATURES, day(100)).broken == {"delay": 60}  # requests must not have such
     with pytest.raises(TrainingError, match=r"event_timestamp is a feature, and dataset\.time"):
         read_split(project, (*FEATURES, "event_timestamp"), day(100))
 

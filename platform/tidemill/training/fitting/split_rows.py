@@ -62,8 +62,15 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         DataError: many labels are not of the task.
     """
     dataset, newest, task = project.config.dataset, project.config.train.max_rows, project.task
-    rows, without_label, labels, infinite = read_labelled(project, features, as_of)
-    _tell_left_out(task, without_label, labels, infinite)
+    rows, without_label, labels, infinite, broken = read_labelled(project, features, as_of)
+    _tell_left_out(task, without_label, labels)
+    if infinite:
+        _log.warning("infinite values of features count as missing: %s", _by_feature(infinite))
+    if broken and project.config.features.source != "store":
+        _log.warning(
+            "lists with gaps inside are learnt from, but requests must bring whole lists or none: %s",
+            _by_feature(broken),
+        )
     split, sides = _sides(project, rows, features, as_of)
     seed = project.config.train.seed
     if newest is not None and isinstance(split, HashedSplit):  # without time no rows are the newest
@@ -86,13 +93,12 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
     return found
 
 
-def _tell_left_out(task: Task, without_label: int, labels: Labels, infinite: Mapping[str, int]) -> None:
-    if infinite:
-        counts = ", ".join(
-            f"{name} in {counted(count, 'row')}" for name, count in list(infinite.items())[:_SHOWN]
-        )
-        counts += f", and {len(infinite) - _SHOWN} more features" if len(infinite) > _SHOWN else ""
-        _log.warning("infinite values of features count as missing: %s", counts)
+def _by_feature(counts: Mapping[str, int]) -> str:
+    shown = ", ".join(f"{name} in {counted(count, 'row')}" for name, count in list(counts.items())[:_SHOWN])
+    return f"{shown}, and {len(counts) - _SHOWN} more features" if len(counts) > _SHOWN else shown
+
+
+def _tell_left_out(task: Task, without_label: int, labels: Labels) -> None:
     if labels.wrong:
         _log.warning(
             "%s of the training set left out, with a label that is not %s: %s",
