@@ -26,6 +26,7 @@ clean_up_after(main)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_benchmark_that_is_stopped_leaves_nothing(number: signal.Signals, monkeypatch):
     monkeypatch.delenv(MARK)  # of these tests: a child of a benchmark leaves the cleaning up to its parent

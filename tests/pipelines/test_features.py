@@ -26,6 +26,7 @@ def features(winter):
     return build_features(**winter)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("moment", [MOMENT, datetime(2013, 1, 20, 8, tzinfo=UTC)])
 def test_what_happens_later_changes_no_earlier_row(winter, features, view, moment):
@@ -56,6 +57,7 @@ def test_what_happens_later_changes_no_earlier_row(winter, features, view, momen
         assert not changed[view].equals(features[view]), "the change must show afterwards"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_shorter_history_has_the_same_rows(csv, features, view):
     known = tables(Span(date(2013, 1, 1), date(2013, 3, 1), MOMENT), *csv)

@@ -46,6 +46,7 @@ def test_a_metric_is_scikit_learns_and_its_interval_covers_the_truth():
     assert metric(Binary("roc_auc"), blind, theirs).high < 0
 
 
+@pytest.mark.slow
 def test_the_expected_metric_is_the_true_one_where_scores_are_calibrated():
     rng = np.random.default_rng(4)
     ours, theirs = keyed(rng, 300, 10, spread=0.25), keyed(rng, 300, 10, spread=0.05)

@@ -281,6 +281,7 @@ def test_tables_of_an_object_store(tmp_path: Path, s3_endpoint: str, monkeypatch
         open_source("s3://ada:secret@tables/shop", tmp_path, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_table_of_duckdb_is_read_with_its_types(tmp_path: Path):
     frame = ROWS.with_columns(  # noqa: F841 - DuckDB finds it by its name
         at=pl.lit(AT), day=pl.lit(date(2024, 1, 2)), price=pl.lit(1.25).cast(pl.Decimal(9, 2)),
@@ -303,6 +304,7 @@ def test_a_table_of_duckdb_is_read_with_its_types(tmp_path: Path):
         read("snowball://host/shop::t", tmp_path)
 
 
+@pytest.mark.slow
 def test_types_of_duckdb_that_parquet_lacks_keep_their_values(tmp_path: Path):
     with duckdb.connect(str(tmp_path / "o.duckdb")) as database:
         database.execute(

@@ -277,6 +277,7 @@ def crowd():
     return rows, values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [{}, {"k": "k"}, {"k": "k", "l": "l"}])
 @pytest.mark.parametrize(
     "memory", [400_000, 2_000_000]

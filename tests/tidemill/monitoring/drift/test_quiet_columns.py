@@ -59,6 +59,7 @@ def assert_agrees(quiet: ColumnDrift, rows: ColumnDrift, error: float) -> None:
     assert means[0] == pytest.approx(means[1], rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     kinds=st.one_of(

@@ -209,6 +209,7 @@ def two_versions(seed: int, old: int, new: int):
     return logged(TASK, answers, labels, features, version=["0"] * old + ["1"] * new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [None, (300, 600), (900, 0)])
 def test_rows_of_a_version_without_a_new_feature_are_no_drift_of_it(
     tmp_path: Path, before: tuple[int, int] | None

@@ -61,6 +61,7 @@ def test_a_slot_that_was_run_ahead_by_hand_keeps_no_other_waiting(missed):
     assert due(one, past | done(1, 2), MONDAY + 3 * DAY) is None
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["latest", "all"]),
     st.lists(st.timedeltas(timedelta(minutes=1), 3 * DAY), min_size=1, max_size=30),

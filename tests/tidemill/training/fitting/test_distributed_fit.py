@@ -18,6 +18,8 @@ from tidemill.training.fitting.final_fit import fit_model
 from tidemill.training.fitting.split_rows import read_split
 from tidemill.training.spec_loading import load_spec
 
+pytestmark = pytest.mark.engine  # the families' libraries take seconds to import
+
 ROUNDS = {"xgboost": 4, "lightgbm": 2, "mlp": 3}
 PARAMS = {
     "xgboost": {"learning_rate": 0.1, "max_depth": 4},
@@ -71,7 +73,6 @@ def project(tmp_path_factory):
     return made
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize(("name", "most"), [("xgboost", 1e-5), ("lightgbm", 0.05), ("mlp", 1e-5)])
 def test_two_workers_make_what_one_process_makes(project, ray_of_the_session, name, most):
     pytest.importorskip(FAMILIES[name])
@@ -104,7 +105,6 @@ def test_where_there_is_room_for_fewer_workers_it_says_so(project, caplog):
     ]
 
 
-@pytest.mark.engine
 def test_a_family_that_cannot_is_fitted_by_one_process_and_it_says_so(tmp_path, caplog):
     project = make_project(tmp_path, workers=2)
     rows = read_split(project, FEATURES, day(100))
