@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tidemill.training.distributed import Distributed
+from tidemill.training.distributed import Distributed, Saved
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Family", "Fit", "GoOn", "OnlyIf", "TrainingSpec"]
+__all__ = ["Family", "Fit", "GoOn", "OnlyIf", "Steps", "TrainingSpec"]
 
 Fit = Callable[[Mapping[str, Any], "pd.DataFrame", "pd.Series[Any]"], Iterator[Any]]
 """Takes parameters, features (rows × features; numbers as float64 with NaN where unknown, text as objects
@@ -20,6 +20,14 @@ again, on more rows, for as many rounds as were best."""
 GoOn = Callable[[Any, Mapping[str, Any], "pd.DataFrame", "pd.Series[Any]"], Iterator[Any]]
 """Takes an estimator that `Fit` or this yielded, which it leaves as it is; then parameters, features and
 labels of the rows that are new to it. Yields estimators as `Fit` does; the last one is taken."""
+
+Steps = Callable[
+    [Mapping[str, Any], "pd.DataFrame", "pd.Series[Any]", Saved | None],
+    Iterator[tuple[Any, Callable[[], bytes]]],
+]
+"""Takes what `Fit` does, and what was kept of a fit that was cut off, or None. Yields the estimators that
+`Fit` would, each with what returns the state after its round; of a fit that was cut off, those after what was
+kept."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ class Family:
     """Goes on from an earlier estimator, for policies with ``recipe.search: warm``; None: it cannot."""
     distributed: Distributed | None = None
     """How ``train.workers`` workers fit the chosen model together; None: one process does."""
+    steps: Steps | None = None
+    """Goes on where a trial was killed; None: it begins anew."""
 
     def __post_init__(self) -> None:
         if self.rounds < 1:

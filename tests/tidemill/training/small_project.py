@@ -33,10 +33,15 @@ MODEL = textwrap.dedent(
     from tidemill.training.model_spec import Family, TrainingSpec
 
 
-    def fit_line(params, features, labels):
-        for step in range(1, 4):
+    def line_steps(params, features, labels, saved):
+        for step in range(1 + (saved.rounds if saved else 0), 4):
             model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression(C=params["c"] * step))
-            yield model.fit(features, labels)
+            yield model.fit(features, labels), lambda: b"each round begins anew"
+
+
+    def fit_line(params, features, labels):
+        for model, _ in line_steps(params, features, labels, None):
+            yield model
 
 
     def fit_trees(params, features, labels):
@@ -61,7 +66,7 @@ MODEL = textwrap.dedent(
         yield
 
 
-    line = Family("line", {"c": tune.loguniform(0.01, 10.0)}, fit_line, rounds=3)
+    line = Family("line", {"c": tune.loguniform(0.01, 10.0)}, fit_line, rounds=3, steps=line_steps)
     trees = Family("trees", {"leaves": tune.randint(4, 16), "depth": 3}, fit_trees, rounds=3)
     constant = Family("constant", {}, fit_constant, rounds=1)
     broken = Family("broken", {}, fit_broken, rounds=2)

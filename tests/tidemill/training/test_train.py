@@ -239,12 +239,15 @@ def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ra
         import os, signal
         from tests.tidemill.training.test_train import run
         from tidemill.project import load_project
+        from tidemill.training.search.search_journal import JournalOfSearch
 
-        def kill(progress):
-            if progress.done == 5:
+        def add_round(journal, number, *of):
+            kept(journal, number, *of)
+            if number == 6 and journal.path.read_text().count('"round_of": 6') == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        run(load_project(), on_progress=kill)
+        kept, JournalOfSearch.add_round = JournalOfSearch.add_round, add_round
+        run(load_project())
         """
     )
     address = {"TIDEMILL_RAY_ADDRESS": ray.get_runtime_context().gcs_address}
@@ -256,7 +259,7 @@ def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ra
     [parent] = runs_of(project, role="search")
     before = {one.info.run_id: one for one in runs_of(project, role="trial") if one.info.status != "RUNNING"}
     assert parent.info.status == "RUNNING"
-    assert len(before) == 5
+    assert len(before) == 6
 
     changed = replace(Data(), outputs={"data/training_set.parquet": "0" * 32})
     with pytest.raises(
@@ -267,13 +270,16 @@ def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ra
     trained = run(project, on_progress=told.append, must_resume=True)
 
     assert (trained.run_id, trained.trials) == (parent.info.run_id, 8)
-    assert [seen.done for seen in told] == [5, 6, 7, 8]
+    assert [seen.done for seen in told] == [6, 7, 8]
     after = {one.info.run_id: one for one in runs_of(project, role="trial")}
     assert all(after[run_id].data.metrics == one.data.metrics for run_id, one in before.items())
     numbers = sorted(
         one.info.run_name[-2:] for one in after.values() if "orphaned" not in one.data.tags["tidemill.end"]
     )
     assert numbers == [f"{number:02d}" for number in range(8)]
+    [cut_off] = [one for one in after.values() if "gone on with" in one.data.tags["tidemill.end"]]
+    assert cut_off.info.run_name == "line-06"
+    assert cut_off.data.tags["tidemill.end"].endswith("gone on with after round 2 by another process")
     assert list((project.home / "searches").iterdir()) == []
 
     whole = run(project, turn="turn_2")

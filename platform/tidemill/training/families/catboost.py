@@ -1,6 +1,6 @@
 """CatBoost's boosted trees; numbers that are missing count as smaller than all others."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,8 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
-from tidemill.training.families.preparation import fit_each
+from tidemill.training.distributed import Saved
+from tidemill.training.families.preparation import estimators, fit_each
 from tidemill.training.families.search_spaces import any_of, between, log_between
 from tidemill.training.model_spec import Family
 
@@ -44,15 +45,21 @@ def catboost(task: TaskName) -> Family:
     }
     if task == "regression":
         space["loss_function"] = any_of(["RMSE", "MAE"])
-    return Family("catboost", space, partial(_fit, task), len(_TREES))
+    steps = partial(_steps, task)
+    return Family("catboost", space, partial(estimators, steps), len(_TREES), steps=steps)
 
 
-def _fit(
-    task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
-) -> Iterator[Pipeline]:
+def _steps(
+    task: TaskName,
+    params: Mapping[str, Any],
+    features: pd.DataFrame,
+    labels: "pd.Series[Any]",
+    saved: Saved | None,
+) -> Iterator[tuple[Pipeline, Callable[[], bytes]]]:
     """Grow twice as many trees each round."""
     from catboost import CatBoostClassifier, CatBoostRegressor  # an optional package
 
+    done = 0 if saved is None else saved.rounds
     kind = CatBoostRegressor if task == "regression" else CatBoostClassifier
-    models = (kind(**params, **_FIXED, iterations=trees) for trees in _TREES)
+    models = (kind(**params, **_FIXED, iterations=trees) for trees in _TREES[done:])
     return fit_each(task, features, labels, models)

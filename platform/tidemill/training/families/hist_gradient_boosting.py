@@ -1,6 +1,7 @@
 """Scikit-learn's histogram gradient boosting; numbers that are missing take a branch of their own."""
 
-from collections.abc import Iterator, Mapping
+import pickle
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
-from tidemill.training.families.preparation import fit_each
+from tidemill.training.distributed import Saved
+from tidemill.training.families.preparation import estimators, fit_each
 from tidemill.training.families.search_spaces import any_of, between, log_between
 from tidemill.training.model_spec import Family
 
@@ -35,14 +37,22 @@ def hist_gradient_boosting(task: TaskName) -> Family:
     }
     if task == "regression":
         space["loss"] = any_of(["squared_error", "absolute_error"])
-    return Family("hist_gradient_boosting", space, partial(_fit, task), _ROUNDS)
+    steps = partial(_steps, task)
+    return Family("hist_gradient_boosting", space, partial(estimators, steps), _ROUNDS, steps=steps)
 
 
-def _fit(
-    task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
-) -> Iterator[Pipeline]:
+def _steps(
+    task: TaskName,
+    params: Mapping[str, Any],
+    features: pd.DataFrame,
+    labels: "pd.Series[Any]",
+    saved: Saved | None,
+) -> Iterator[tuple[Pipeline, Callable[[], bytes]]]:
     """Grow a boosted ensemble by a few trees a round."""
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
     model = kind(**params, early_stopping=False, warm_start=True, random_state=0)
-    grown = (model.set_params(max_iter=round_ * _TREES) for round_ in range(1, _ROUNDS + 1))
-    return fit_each(task, features, labels, grown)
+    done = 0 if saved is None else saved.rounds
+    if saved is not None:
+        model = pickle.loads(saved.state)  # noqa: S301 — written by this project's own process
+    grown = (model.set_params(max_iter=round_ * _TREES) for round_ in range(done + 1, _ROUNDS + 1))
+    return fit_each(task, features, labels, grown, pickle.dumps)

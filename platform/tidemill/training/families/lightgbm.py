@@ -1,7 +1,7 @@
 """LightGBM's boosted trees; numbers that are missing take a branch of their own."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from tidemill.tasks.task_names import TaskName
 from tidemill.training.distributed import Distributed, Keep, Saved, Shard
 from tidemill.training.families.preparation import (
+    estimators,
     fit_each,
     prepare_for_workers,
     shard_with_all_classes,
@@ -58,17 +59,24 @@ def lightgbm(task: TaskName) -> Family:
     if task == "regression":
         space["objective"] = any_of(["regression", "regression_l1"])
     together = Distributed("lightgbm", partial(prepare_for_workers, task), partial(_fit_shard, task))
-    return Family("lightgbm", space, partial(_fit, task), len(_TREES), partial(_go_on, task), together)
+    steps = partial(_steps, task)
+    fit, go_on = partial(estimators, steps), partial(_go_on, task)
+    return Family("lightgbm", space, fit, len(_TREES), go_on, together, steps)
 
 
-def _fit(
-    task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
-) -> Iterator[Pipeline]:
+def _steps(
+    task: TaskName,
+    params: Mapping[str, Any],
+    features: pd.DataFrame,
+    labels: "pd.Series[Any]",
+    saved: Saved | None,
+) -> Iterator[tuple[Pipeline, Callable[[], bytes]]]:
     """Grow twice as many trees each round."""
     from lightgbm import LGBMClassifier, LGBMRegressor  # an optional package
 
+    done = 0 if saved is None else saved.rounds
     kind = LGBMRegressor if task == "regression" else LGBMClassifier
-    models = (kind(**params, **_FIXED, n_estimators=trees) for trees in _TREES)
+    models = (kind(**params, **_FIXED, n_estimators=trees) for trees in _TREES[done:])
     return fit_each(task, features, labels, models)
 
 

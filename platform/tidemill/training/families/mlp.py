@@ -1,6 +1,6 @@
 """A small neural network: trained by PyTorch, kept as scikit-learn's, so that serving needs no PyTorch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
 from tidemill.training.distributed import Distributed, Keep, Prepared, Saved, Shard
-from tidemill.training.families.preparation import prepare_rows, with_preparation
+from tidemill.training.families.preparation import estimators, prepare_rows, with_preparation
 from tidemill.training.families.search_spaces import any_of, log_between
 from tidemill.training.model_spec import Family
 
@@ -51,28 +51,35 @@ def mlp(task: TaskName) -> Family:
     if task == "regression":
         space["loss"] = any_of(["squared_error", "absolute_error"])
     together = Distributed("torch", partial(_prepare, task), partial(_fit_shard, task))
-    return Family("mlp", space, partial(_fit, task), _ROUNDS, distributed=together)
+    steps = partial(_steps, task)
+    return Family("mlp", space, partial(estimators, steps), _ROUNDS, distributed=together, steps=steps)
 
 
-def _fit(
-    task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
-) -> Iterator[Pipeline]:
+def _steps(
+    task: TaskName,
+    params: Mapping[str, Any],
+    features: pd.DataFrame,
+    labels: "pd.Series[Any]",
+    saved: Saved | None,
+) -> Iterator[tuple[Pipeline, Callable[[], bytes]]]:
     """Pass over the rows a few times each round."""
     import torch  # an optional package
 
     made = _prepare(task, params, features, labels)
     values, wanted = torch.from_numpy(made.values), torch.from_numpy(made.target)
     network = _begin(task, params, values.shape[1], made.facts["outputs"])
-    for _ in range(_ROUNDS):
+    if saved is not None:
+        network.restore(saved.state)
+    for _ in range(0 if saved is None else saved.rounds, _ROUNDS):
         with _one_thread():
             _descend(network, values, wanted)
-        yield made.finish(_weights(network.layers))
+        yield made.finish(_weights(network.layers)), network.state
 
 
 def _fit_shard(
     task: TaskName, params: Mapping[str, Any], shard: Shard, rounds: int, saved: Saved | None, keep: Keep
 ) -> list[npt.NDArray[np.float64]]:
-    """Pass over the same batches as `_fit` does; of each, a worker has the rows that are its own."""
+    """Pass over the same batches as `_steps` does; of each, a worker has the rows that are its own."""
     import torch
 
     values, wanted = torch.from_numpy(np.array(shard.values)), torch.from_numpy(np.array(shard.target))

@@ -1,7 +1,7 @@
 """Prepare any table for a model: pass numbers, or fill and scale them; encode text inside the pipeline."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 from tidemill.errors import TrainingError
 from tidemill.tasks.task_names import TaskName
 from tidemill.training.distributed import Prepared, Shard
+from tidemill.training.model_spec import Steps
 
 __all__ = [
     "FEW",
+    "estimators",
     "fit_each",
     "prepare_for_workers",
     "prepare_rows",
@@ -74,19 +76,32 @@ def prepare_rows(
 
 
 def fit_each(
-    task: TaskName, features: pd.DataFrame, labels: "pd.Series[Any]", models: Iterable[Any]
-) -> Iterator[Pipeline]:
-    """Yield each model, fitted to the table, with the preparation; numbers pass, and may be NaN.
+    task: TaskName,
+    features: pd.DataFrame,
+    labels: "pd.Series[Any]",
+    models: Iterable[Any],
+    state: Callable[[Any], bytes] = lambda _: b"",
+) -> Iterator[tuple[Pipeline, Callable[[], bytes]]]:
+    """Yield each model, fitted to the table, with the preparation, and its state; numbers may be NaN.
 
     Args:
         task: what is predicted.
         features: as for `prepare_rows`.
         labels: of the rows.
         models: each is fitted before the next is taken.
+        state: of a fitted model, for what goes on from it; without one each model begins anew.
     """
     prepare, prepared = prepare_rows(task, features, labels, dense=False)
     for model in models:
-        yield with_preparation(prepare, model.fit(prepared, labels))
+        yield with_preparation(prepare, model.fit(prepared, labels)), partial(state, model)
+
+
+def estimators(
+    steps: Steps, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
+) -> Iterator[Any]:
+    """Yield the estimators of a family's steps without their states: as `Fit` does."""
+    for estimator, _ in steps(params, features, labels, None):
+        yield estimator
 
 
 def prepare_for_workers(

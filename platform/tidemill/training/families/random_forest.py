@@ -1,6 +1,7 @@
 """Scikit-learn's random forest; numbers that are missing take a branch of their own."""
 
-from collections.abc import Iterator, Mapping
+import pickle
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,8 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
-from tidemill.training.families.preparation import fit_each
+from tidemill.training.distributed import Saved
+from tidemill.training.families.preparation import estimators, fit_each
 from tidemill.training.families.search_spaces import any_of, between
 from tidemill.training.model_spec import Family
 
@@ -31,14 +33,22 @@ def random_forest(task: TaskName) -> Family:
         "min_samples_leaf": any_of([1, 3, 10, 30]),
         "max_features": between(0.2, 0.9),
     }
-    return Family("random_forest", space, partial(_fit, task), _ROUNDS)
+    steps = partial(_steps, task)
+    return Family("random_forest", space, partial(estimators, steps), _ROUNDS, steps=steps)
 
 
-def _fit(
-    task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
-) -> Iterator[Pipeline]:
+def _steps(
+    task: TaskName,
+    params: Mapping[str, Any],
+    features: pd.DataFrame,
+    labels: "pd.Series[Any]",
+    saved: Saved | None,
+) -> Iterator[tuple[Pipeline, Callable[[], bytes]]]:
     """Grow a forest by a few trees a round."""
     kind = RandomForestRegressor if task == "regression" else RandomForestClassifier
     model = kind(**params, warm_start=True, random_state=0)
-    grown = (model.set_params(n_estimators=round_ * _TREES) for round_ in range(1, _ROUNDS + 1))
-    return fit_each(task, features, labels, grown)
+    done = 0 if saved is None else saved.rounds
+    if saved is not None:
+        model = pickle.loads(saved.state)  # noqa: S301 — written by this project's own process
+    grown = (model.set_params(n_estimators=round_ * _TREES) for round_ in range(done + 1, _ROUNDS + 1))
+    return fit_each(task, features, labels, grown, pickle.dumps)

@@ -1,6 +1,6 @@
 """XGBoost's boosted trees; numbers that are missing take a branch of their own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 from tidemill.tasks.task_names import TaskName
 from tidemill.training.distributed import Distributed, Keep, Saved, Shard
 from tidemill.training.families.preparation import (
+    estimators,
     prepare_for_workers,
     prepare_rows,
     shard_with_all_classes,
@@ -27,6 +28,8 @@ _TREES = 50
 _MORE = 20
 """A model that goes on from an earlier one gets as many more (`benchmarks/warm_start.py`)."""
 _FIXED = {"tree_method": "hist", "n_jobs": 1, "random_state": 0}
+_EACH_ROUND = {**_FIXED, "n_estimators": _TREES, "seed_per_iteration": True}
+"""Each tree draws rows and columns by its number: those after a checkpoint are as they would have been."""
 
 
 def xgboost(task: TaskName) -> Family:
@@ -46,26 +49,32 @@ def xgboost(task: TaskName) -> Family:
     if task == "regression":
         space["objective"] = any_of(["reg:squarederror", "reg:absoluteerror"])
     together = Distributed("xgboost", partial(prepare_for_workers, task), partial(_fit_shard, task))
-    return Family("xgboost", space, partial(_fit, task), _ROUNDS, partial(_go_on, task), together)
+    steps = partial(_steps, task)
+    fit, go_on = partial(estimators, steps), partial(_go_on, task)
+    return Family("xgboost", space, fit, _ROUNDS, go_on, together, steps)
 
 
-def _fit(
-    task: TaskName, params: Mapping[str, Any], features: pd.DataFrame, labels: "pd.Series[Any]"
-) -> Iterator[Pipeline]:
+def _steps(
+    task: TaskName,
+    params: Mapping[str, Any],
+    features: pd.DataFrame,
+    labels: "pd.Series[Any]",
+    saved: Saved | None,
+) -> Iterator[tuple[Pipeline, Callable[[], bytes]]]:
     """Grow a boosted ensemble by a few trees a round."""
-    from xgboost import XGBClassifier, XGBRegressor  # an optional package
+    from xgboost import Booster, XGBClassifier, XGBRegressor  # an optional package
 
     prepare, prepared = prepare_rows(task, features, labels, dense=False)
     kind, weights = XGBRegressor, None
     if task != "regression":
         kind = XGBClassifier
         prepared, labels, weights = with_all_classes(prepared, labels, _numbers_to(labels.max()))
-    before = None
-    for _ in range(_ROUNDS):
-        model = kind(**params, **_FIXED, n_estimators=_TREES)
+    before = None if saved is None else Booster(model_file=bytearray(saved.state))
+    for _ in range(0 if saved is None else saved.rounds, _ROUNDS):
+        model = kind(**params, **_EACH_ROUND)
         model.fit(prepared, labels, sample_weight=weights, xgb_model=before)
         before = model.get_booster()
-        yield with_preparation(prepare, model)
+        yield with_preparation(prepare, model), partial(_raw, before)
 
 
 def _go_on(
@@ -89,7 +98,7 @@ def _go_on(
 def _fit_shard(
     task: TaskName, params: Mapping[str, Any], shard: Shard, rounds: int, saved: Saved | None, keep: Keep
 ) -> Any:
-    """Grow an ensemble as `_fit` does, by gradients that the workers add up."""
+    """Grow an ensemble as `_steps` does, by gradients that the workers add up."""
     from xgboost import Booster, XGBClassifier, XGBRegressor  # an optional package
 
     kind, before = XGBRegressor, None
@@ -97,18 +106,20 @@ def _fit_shard(
     if task != "regression":
         kind = XGBClassifier
         values, labels, weights = shard_with_all_classes(shard, _numbers_to(max(shard.facts["classes"])))
-    # Each tree draws rows and columns by its number: those after a checkpoint are as they would have been.
-    settings = {**params, **_FIXED, "n_estimators": _TREES, "seed_per_iteration": True}
+    settings = {**params, **_EACH_ROUND}
     model = kind(**settings)
     if saved is not None:
-        before = Booster()
-        before.load_model(bytearray(saved.state))
+        before = Booster(model_file=bytearray(saved.state))
     for done in range(1 if saved is None else saved.rounds + 1, rounds + 1):
         model = kind(**settings)
         model.fit(values, labels, sample_weight=weights, xgb_model=before)
         before = model.get_booster()
-        keep(done, lambda made=before: bytes(made.save_raw("ubj")))  # type: ignore[misc]
+        keep(done, partial(_raw, before))
     return model
+
+
+def _raw(booster: Any) -> bytes:
+    return bytes(booster.save_raw("ubj"))
 
 
 def _numbers_to(last: float) -> range:

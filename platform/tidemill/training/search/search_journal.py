@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["JournalOfSearch", "KnownTrial", "SearchOrigin", "begin_journal", "find_journals"]
+__all__ = [
+    "JournalOfSearch",
+    "KnownTrial",
+    "SearchOrigin",
+    "begin_journal",
+    "find_journals",
+    "journal_folder",
+]
 
 _FILE = "journal.jsonl"
 _STOP = "stop"
@@ -148,11 +155,16 @@ class JournalOfSearch:
 
 def begin_journal(home: Path, origin: SearchOrigin) -> JournalOfSearch:
     """Make the journal of a search that begins."""
-    found = JournalOfSearch(home / "searches" / origin.run_id, origin, {})
+    found = JournalOfSearch(journal_folder(home, origin.run_id), origin, {})
     found.folder.mkdir(parents=True, exist_ok=True)
     first = {"turn_id": origin.turn_id, "run_id": origin.run_id, "made_from": dict(origin.made_from)}
     found._add({**first, "earlier": [list(one) for one in origin.earlier]}, sync=True)
     return found
+
+
+def journal_folder(home: Path, run_id: str) -> Path:
+    """Return where the journal of a search lies, with the checkpoints of its trials."""
+    return home / "searches" / run_id
 
 
 def find_journals(home: Path) -> list[JournalOfSearch]:

@@ -1,9 +1,11 @@
 """Run one trial in a Ray worker. The module imports little, because every worker imports it again."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,23 @@ from tidemill.errors import TrainingError
 from tidemill.tasks.task import Task
 from tidemill.tasks.task_choice import Target, make_task
 from tidemill.training.feature_table import FeatureTable
+from tidemill.training.model_spec import Family
+from tidemill.training.search.trial_checkpoints import (
+    TrialCheckpoint,
+    checkpoint_file,
+    read_checkpoint,
+    write_checkpoint,
+)
 from tidemill.training.spec_loading import SpecSource, imports_of
 
-__all__ = ["CPU_SECONDS", "GPU_SECONDS", "TrialData", "answers_to", "first_failing", "run_trial"]
+__all__ = ["AGAIN", "CPU_SECONDS", "GPU_SECONDS", "TrialData", "answers_to", "first_failing", "run_trial"]
 
 CPU_SECONDS = "tidemill_cpu_seconds"
 """What a trial reports beside its metrics: the CPU time that it took so far."""
 GPU_SECONDS = "tidemill_gpu_seconds"
 """And for how long it had GPUs, times how many, or which part of one."""
+AGAIN = "tidemill_again"
+"""Reported with a round that another process made, whose trial goes on here."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,12 @@ def run_trial(
     target: Target,
     data: TrialData,
     gpus: float = 0.0,
+    search: Path | None = None,
 ) -> None:
     """Fit one configuration round by round and report how each round does on the validation rows.
+
+    After each round a checkpoint is kept, where the family has steps. A trial of which there is one goes on
+    from it: first it reports the rounds that were made before.
 
     Args:
         config: one of `tidemill.training.search.tuning.candidates`, below the key ``trial``.
@@ -53,22 +68,53 @@ def run_trial(
         target: what is predicted; its metric must be a number, or the trial fails.
         data: the same for all trials.
         gpus: that it has been given.
+        search: the folder of the search's journal; no checkpoints are kept without one, or where it cannot be
+            seen from here.
     """
     load = imports_of(root)
     spec = source.open(load)
     task = make_task(target, load)
     trial = config["trial"]
     family = spec.family(trial["family"])
+    search = search if search is not None and search.is_dir() else None
+    kept = read_checkpoint(checkpoint_file(search, trial["number"])) if search and family.steps else None
+    history = [dict(values) for values in kept.history] if kept else []
+    for values in history:
+        tune.report({**values, AGAIN: True})
+    before = history[-1] if history else {CPU_SECONDS: 0.0, GPU_SECONDS: 0.0}
     began, since = time.process_time(), time.perf_counter()
     train, validation = data.train_features.frame(), data.validation_features.frame()
-    labels = pd.Series(data.train_labels)
-    for estimator in islice(family.fit(trial["params"], train, labels), family.rounds):
+    rounds = _rounds(family, trial["params"], (train, pd.Series(data.train_labels)), kept)
+    for estimator, state in islice(rounds, family.rounds - len(history)):
         found = task.evaluate(data.validation_labels, answers_to(task, estimator, validation))
         if not np.isfinite(found[task.metric]):
             raise TrainingError(f"{task.metric} is not a number on {len(validation):,} validation rows")
-        spent = time.process_time() - began
-        held = (time.perf_counter() - since) * gpus
-        tune.report({**{name: found[name] for name in task.metrics}, CPU_SECONDS: spent, GPU_SECONDS: held})
+        spent = before[CPU_SECONDS] + time.process_time() - began
+        held = before[GPU_SECONDS] + (time.perf_counter() - since) * gpus
+        values = {name: float(found[name]) for name in task.metrics}
+        history.append({**values, CPU_SECONDS: spent, GPU_SECONDS: held})
+        last = search is None or len(history) == family.rounds
+        _report(history, None if last else state)
+
+
+def _rounds(
+    family: Family, params: Mapping[str, Any], rows: tuple[Any, Any], kept: TrialCheckpoint | None
+) -> Iterator[tuple[Any, Callable[[], bytes] | None]]:
+    """Yield the estimator of each round that is to be made, and what returns the state after it."""
+    if family.steps is not None:
+        yield from family.steps(params, *rows, kept.saved if kept else None)
+    else:
+        yield from ((estimator, None) for estimator in family.fit(params, *rows))
+
+
+def _report(history: Sequence[Mapping[str, Any]], state: Callable[[], bytes] | None) -> None:
+    """Report the last round, with a checkpoint where there is a state."""
+    if state is None:
+        tune.report(dict(history[-1]))
+        return
+    with TemporaryDirectory() as folder:
+        write_checkpoint(Path(folder), history, state())
+        tune.report(dict(history[-1]), checkpoint=tune.Checkpoint.from_directory(folder))
 
 
 def answers_to(task: Task, estimator: Any, rows: pd.DataFrame) -> Any:

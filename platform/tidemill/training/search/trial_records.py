@@ -1,6 +1,5 @@
 """Record every trial of a search as an MLflow run, from the driver: a dying trial could not do it."""
 
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,9 @@ from ray.tune import Callback
 from tidemill.project.train_config import TrainConfig
 from tidemill.training.search.search_budget import SearchSpent
 from tidemill.training.search.search_journal import JournalOfSearch
-from tidemill.training.search.trial import CPU_SECONDS, GPU_SECONDS
+from tidemill.training.search.trial import AGAIN, CPU_SECONDS, GPU_SECONDS
+from tidemill.training.search.trial_checkpoints import keep_checkpoint
+from tidemill.training.search.trial_errors import process_died, read_error, why
 from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, ROLE, TURN, shortened, shown_params
 from tidemill.training.tracking.run_files import write_file
 
@@ -39,9 +40,7 @@ Progress = Callable[[SearchProgress], None]
 
 _FLUSH_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
-_DIED = "worker process has died"
 _ENDS = {"FINISHED": "all rounds", "KILLED": "stopped early", "FAILED": "failed"}
-_RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning|Stop\w*)(:|$)")
 
 
 class SearchInterrupted(Exception):
@@ -73,6 +72,8 @@ class TrialRecord:
     """FINISHED, KILLED (stopped early) or FAILED, once it has ended."""
     died: int = 0
     """How often its process died."""
+    again: int = 0
+    """Rounds that a process which was killed had made, and after which it went on."""
 
     def best(self, metric: str) -> tuple[float, int] | None:
         """Return its best value and the round of that (from 1); None before the first round."""
@@ -86,7 +87,8 @@ class TrialRecord:
 class TrialLog(Callback):  # type: ignore[misc]
     """A callback of Ray Tune: one child run a trial, its parameters, metrics a round, and how it ended.
 
-    All of that is in the journal too, if there is one. A trial whose process died begins again, once.
+    All of that is in the journal too, if there is one. A trial whose process died begins again, once:
+    from its checkpoint, where there is one.
     """
 
     def __init__(
@@ -177,6 +179,7 @@ class TrialLog(Callback):  # type: ignore[misc]
         record, now = self._record(trial), int(time.time() * 1000)
         values = {name: float(result[name]) for name in self._metrics if name in result}
         record.history.append(values)
+        record.again += bool(result.get(AGAIN))
         record.cpu_seconds = float(result.get(CPU_SECONDS, 0.0))
         record.gpu_seconds = float(result.get(GPU_SECONDS, 0.0))
         if self.journal is not None:
@@ -188,21 +191,23 @@ class TrialLog(Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the trial's run: FINISHED after all rounds, KILLED if the scheduler stopped it early."""
         record = self._record(trial)
-        early = len(record.history) < record.rounds
-        self._end(record, "KILLED" if early else "FINISHED", "stopped early" if early else "all rounds")
+        status = "KILLED" if len(record.history) < record.rounds else "FINISHED"
+        self._end(record, status, _ENDS[status] + _gone_on(record))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the trial's run: FAILED, with its error, and the whole of it in a file of the run."""
         record = self._record(trial)
-        text = _read(trial.error_file)
-        if _DIED in text and not record.died:
-            record.died = 1
+        text = read_error(trial.error_file)
+        if process_died(text) and not record.died:
+            record.died, record.again = 1, 0
+            if self.journal is not None:
+                keep_checkpoint(Path(trial.path), self.journal.folder)
             record.history.clear()
             record.waiting.clear()
             self._begun_again.append(record.number)
             self._note_begin(record)  # else the journal would count its rounds twice
             return
-        record.error = _why(text)
+        record.error = why(text)
         if text:
             write_file(self._client, record.run_id, ERROR, text.encode())
         self._end(record, "FAILED", record.error)
@@ -218,7 +223,7 @@ class TrialLog(Callback):  # type: ignore[misc]
         now = int(time.time() * 1000)
         for number, values in enumerate(record.history, 1):
             record.waiting += _as_metrics(values, now, number)
-        self._flush(record, {END: shortened(record.error or _ENDS[record.status], 5000)})
+        self._flush(record, {END: shortened(record.error or _ENDS[record.status] + _gone_on(record), 5000)})
         self._client.set_terminated(record.run_id, record.status)
 
     def _record(self, trial: Any) -> TrialRecord:
@@ -283,21 +288,5 @@ def _as_metrics(values: Mapping[str, float], now: int, step: int) -> list[Metric
     return [Metric(f"validation_{name}", value, now, step) for name, value in values.items()]
 
 
-def _read(error_file: str | None) -> str:
-    try:
-        return Path(error_file or "").read_text()
-    except OSError:
-        return ""
-
-
-def _why(text: str) -> str:
-    """Return the line of a traceback that says what was raised.
-
-    >>> _why("Traceback (most recent call last):\\n  File 'a.py'\\nValueError: too many\\n\\n  details")
-    'ValueError: too many'
-    """
-    if _DIED in text:
-        return "its process died: killed, out of memory, or crashed in native code"
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    raised = [line for line in lines if _RAISED.match(line)]
-    return (raised or [line.strip() for line in lines] or ["unknown: Ray left no error"])[-1]
+def _gone_on(record: TrialRecord) -> str:
+    return f", gone on with after round {record.again} by another process" if record.again else ""

@@ -24,7 +24,9 @@ from tidemill.training.search.proposals import Proposals
 from tidemill.training.search.ray_searcher import EndOfSearch, ProposedTrials
 from tidemill.training.search.resumed_trials import take_up
 from tidemill.training.search.search_budget import SearchBudget
+from tidemill.training.search.search_journal import journal_folder
 from tidemill.training.search.trial import TrialData, run_trial
+from tidemill.training.search.trial_checkpoints import keep_checkpoints
 from tidemill.training.search.trial_records import SearchInterrupted, TrialLog, TrialRecord
 from tidemill.training.search.trial_schedulers import make_scheduler
 from tidemill.training.spec_loading import spec_source
@@ -148,6 +150,7 @@ def _tuner(
         target=project.target,
         data=data,
         gpus=asked.get("gpu", 0.0),
+        search=log.journal.folder.resolve() if log.journal is not None else None,
     )
     return tune.Tuner(
         tune.with_resources(trainable, asked),
@@ -165,13 +168,19 @@ def _tuner(
             callbacks=[log],
             stop=EndOfSearch(lambda: over(log, config)),
             failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
         ),
     )
 
 
 def delete_search_files(project: Project, name: str) -> None:
-    """Delete Ray's own files of a search that has ended, or whose process was killed."""
-    shutil.rmtree(project.home / "ray_results" / name, ignore_errors=True)
+    """Delete Ray's own files of a search that has ended, or whose process was killed.
+
+    The last checkpoint of each trial is kept with the journal, if there is one: another process may go on.
+    """
+    results = project.home / "ray_results" / name
+    keep_checkpoints(results, journal_folder(project.home, name))
+    shutil.rmtree(results, ignore_errors=True)
 
 
 def _result(log: TrialLog, config: TrainConfig) -> SearchResult:

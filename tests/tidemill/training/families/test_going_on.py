@@ -1,5 +1,7 @@
 """Families that go on from an earlier model: what that one learnt stays, and new rows change the answers."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 import skops.io
@@ -9,6 +11,7 @@ from tidemill.tasks.task_choice import Target, make_task
 from tidemill.training.compiling.compiler import compile_model
 from tidemill.training.compiling.onnx_session import open_session
 from tidemill.training.compiling.parity import compare_answers
+from tidemill.training.distributed import Saved
 from tidemill.training.families.ready_families import FAMILIES, GO_ON, ready_spec
 from tidemill.training.fitting.packaging import trusted_types
 from tidemill.training.search.proposals import candidates
@@ -73,3 +76,19 @@ def test_the_list_says_which_families_can(name):
     pytest.importorskip(FAMILIES[name] or "sklearn")
     [family] = ready_spec([name], "binary").families
     assert (family.go_on is not None) == (name in GO_ON)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - {"linear"}))
+def test_a_fit_that_was_cut_off_gives_the_model_that_it_would_have(name):
+    pytest.importorskip(FAMILIES[name] or "sklearn")
+    rows = table()
+    truth = labels("binary", rows)
+    spec = ready_spec([name], "binary")
+    params = candidates(spec, trials=1, seed=0)[0]["params"]
+    whole = [
+        (estimator.predict_proba(rows), state())
+        for estimator, state in islice(spec.family(name).steps(params, rows, truth, None), 2)
+    ]
+    rest = spec.family(name).steps(params, rows, truth, Saved(1, whole[0][1]))
+    assert np.array_equal(next(rest)[0].predict_proba(rows), whole[1][0])
+    assert not np.array_equal(whole[0][0], whole[1][0])

@@ -39,7 +39,7 @@ def taken_up(tmp_path, told=None):
     return take_up(Proposals(SPEC, config), scheduler, log, SPEC), log, found
 
 
-def test_trials_that_ended_are_not_made_again(journal, tmp_path):
+def test_trials_that_ended_are_not_made_again(journal, tmp_path, caplog):
     told = []
     todo, log, found = taken_up(tmp_path, told.append)
     assert todo == [2, 3, 4, 5]
@@ -51,6 +51,7 @@ def test_trials_that_ended_are_not_made_again(journal, tmp_path):
     assert log.spent.values == (0.8, None), "in the order in which they ended"
     assert log.spent.cpu_seconds == 2.0
     assert log.records[1].gpu_seconds == 3.0
+    assert caplog.messages == ["trial 2 begins anew after 1 round: family 'svm' keeps no checkpoints"]
 
 
 def test_a_line_that_a_kill_cut_off_is_left_out(journal, tmp_path):
@@ -74,7 +75,9 @@ def test_rounds_of_a_trial_whose_process_died_are_not_counted_again(journal, tmp
     log.records[2] = TrialRecord(2, "svm", {}, rounds=4, run_id="child_2", history=[{"roc_auc": 0.7}])
     log.points = lambda family, params: point
     proposed = {"number": 2, "family": "svm", "params": {}, "rounds": 4}
-    log.on_trial_error(0, [], SimpleNamespace(config={"trial": proposed}, error_file=str(error)))
+    log.on_trial_error(
+        0, [], SimpleNamespace(config={"trial": proposed}, error_file=str(error), path=str(tmp_path))
+    )
     assert log.take_begun_again() == [2]
     found.add_round(2, {"roc_auc": 0.7}, cpu_seconds=1.0)
     [again] = find_journals(tmp_path)
