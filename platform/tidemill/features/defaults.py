@@ -16,6 +16,7 @@ from feast import FeatureService, FeatureView, Field, OnDemandFeatureView
 from feast.types import Array, Bool, FeastType, Int32, Int64, String, UnixTimestamp
 
 from tidemill.data.tables.column_names import literal_name
+from tidemill.data.tables.list_elements import known_elements
 from tidemill.errors import FeatureError
 from tidemill.project.feature_columns import FeatureValue
 
@@ -93,6 +94,8 @@ def filled(frame: pl.DataFrame, defaults: Mapping[str, FeatureValue]) -> pl.Data
         column = pl.col(literal_name(name)).cast(dtype)
         if dtype.is_float():
             column = pl.when(column.is_finite()).then(column)
+        elif isinstance(dtype, pl.List):
+            column = known_elements(column)
         columns.append(column.fill_null(_literal(default, dtype)).alias(name))
     return frame.with_columns(columns)
 

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast import OnDemandFeatureView
-from feast.types import FeastType, from_feast_to_pyarrow_type, from_value_type
+from feast.types import Array, FeastType, Float32, Float64, from_feast_to_pyarrow_type, from_value_type
 from feast.value_type import ValueType
 
 from tidemill.clock import utc
@@ -80,6 +80,13 @@ class Transformation:
             for projection in view.source_feature_view_projections.values()
             for field in projection.features
         }
+        self._lists = [
+            name
+            for projection in view.source_feature_view_projections.values()
+            for field in projection.features
+            if isinstance(field.dtype, Array) and field.dtype.base_type in (Float32, Float64)
+            for name in (field.name, f"{projection.name}__{field.name}")
+        ]
         self._short = [
             *self.request,
             *(name for name, (_, feature) in self.sources.items() if name == feature),
@@ -124,6 +131,8 @@ class Transformation:
         Raises:
             FeatureError: the project's code failed, or did not return one value for each row.
         """
+        known = {name: list(map(_known, inputs[name])) for name in self._lists if name in inputs}
+        inputs = {**inputs, **known}
         try:
             if self._view.mode == "python":
                 outputs = self._view.feature_transformation.udf(dict(inputs))
@@ -140,6 +149,13 @@ class Transformation:
                     hint="its transformation must return one value for each row",
                 )
         return values
+
+
+def _known(value: Sequence[Any] | None) -> Sequence[Any] | None:
+    """Return a list with None for its gaps, which the store keeps as NaN."""
+    if value is None or not any(one != one for one in value):
+        return value
+    return [None if one != one else one for one in value]
 
 
 def _failed(view: OnDemandFeatureView, error: Exception) -> FeatureError:
@@ -217,6 +233,9 @@ def _typed(
     try:
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
+            lists = pl.Series(column).list.eval(pl.element().fill_nan(None))
+            column = pa.chunked_array([lists.to_arrow().cast(column.type)])
         if wanted is None or column.type == wanted:
             return column
         if pa.types.is_timestamp(column.type) and pa.types.is_timestamp(wanted):

@@ -1,5 +1,6 @@
 """The features of a request, and those whose values come in the request itself. Imports no engine."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
@@ -205,6 +206,10 @@ def _number(given: Any) -> float:
     return float(given)
 
 
+def _element(given: Any) -> float:
+    return math.nan if given is None else _number(given)
+
+
 def _text(given: Any) -> str:
     if not isinstance(given, str):
         raise TypeError("it is not text")
@@ -224,10 +229,13 @@ def _seconds(given: Any) -> float:
 
 
 def _list_of(length: int) -> Callable[[Any], FeatureValue]:
-    def convert(given: Any) -> tuple[float, ...]:
+    """Return what reads lists of a length: NaN for each gap inside, and None for a list of gaps alone."""
+
+    def convert(given: Any) -> FeatureValue:
         if isinstance(given, str) or len(given) != length:
             raise ValueError("it is no list of that length")
-        return tuple(map(_number, given))
+        found = tuple([one if type(one) is float else _element(one) for one in given])
+        return None if all(value != value for value in found) else found
 
     return convert
 

@@ -32,7 +32,7 @@ UNSEEN, REFUSED = "unseen", "refused"
 """What the flag of a row begins with whose category was not seen in training: answered, or not."""
 
 FeatureValue: TypeAlias = float | str | tuple[float, ...] | None
-"""A feature as models take it: a number, text, the elements of a list, or nothing known."""
+"""A feature as models take it: a number, text, the elements of a list (NaN for a gap), or nothing known."""
 
 _VALUES: dict[str, type | tuple[type, ...]] = {
     "number": (int, float),
@@ -58,7 +58,7 @@ class FeatureColumn:
     """``truth`` is true or false; ``moment`` has an offset from UTC, and a model gets seconds since 1970;
     ``list`` has ``length`` numbers, such as an embedding, and a model gets each as a number of its own."""
     required: bool = True
-    """Whether a request must give it; one that is not required may also be null."""
+    """Whether a request must give it; one that is not required may also be null, or a list with nulls."""
     categories: tuple[str, ...] = ()
     """For text: the values seen in training; empty: any text."""
     unseen: Unseen = "unknown"

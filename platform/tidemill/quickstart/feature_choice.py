@@ -181,6 +181,11 @@ def as_field(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
     """Return a column as a field of requests.
 
     Git keeps what is written of it: of one that looks personal that is no value of the table.
+
+    >>> from tidemill.data.profiling.table_profile import profile_table
+    >>> profile = profile_table(pl.LazyFrame({"e": [[1.0, None], [2.0, 3.0]], "f": [[1.0], [2.0]]}))
+    >>> [as_field(one, profile.sample).required for one in profile.columns.values()]  # a gap inside, and none
+    [False, True]
     """
     kind = _type(column)
     assert kind is not None
@@ -190,7 +195,7 @@ def as_field(column: ColumnProfile, sample: pl.DataFrame) -> FeatureChoice:
     return FeatureChoice(
         name=column.name,
         type=kind,
-        required=not column.nulls,
+        required=not (column.nulls or column.gaps),
         categories=categories,
         unseen="flag" if categories and _are_all(values) else "unknown",
         example=_example(column.high if beyond else column.typical, kind)

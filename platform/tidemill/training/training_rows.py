@@ -9,6 +9,7 @@ from polars.exceptions import PolarsError
 
 from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.data.tables.known_rows import known_at
+from tidemill.data.tables.list_elements import known_elements
 from tidemill.errors import DataError, TrainingError
 from tidemill.plurals import agreeing, counted
 from tidemill.project import Project
@@ -37,8 +38,8 @@ class LabelledRows(NamedTuple):
     """The labels of all rows; those of the rows left out because the task does not have their label."""
     infinite: Mapping[str, int]
     """Feature → number of rows in which it is infinite, which counts as missing."""
-    broken: Mapping[str, int]
-    """List feature → number of rows whose list has a gap inside, which a request must not have."""
+    with_gaps: Mapping[str, int]
+    """List feature → number of rows whose list has a gap inside."""
 
 
 def read_labelled(project: Project, features: Sequence[str], as_of: datetime) -> LabelledRows:
@@ -91,8 +92,8 @@ def read_labelled(project: Project, features: Sequence[str], as_of: datetime) ->
             hint="remove the rows without a label in the last stage, or name another column in dataset.label",
         )
     infinite = {name: int(_infinite(known[name]).sum()) for name in features}
-    broken = {one.name: _gaps_inside(one) for one in typed if isinstance(one.dtype, pl.Array)}
-    return LabelledRows(rows, empty, labels, *(_more_than_none(each) for each in (infinite, broken)))
+    with_gaps = {one.name: _gaps_inside(one) for one in typed if isinstance(one.dtype, pl.Array)}
+    return LabelledRows(rows, empty, labels, *(_more_than_none(each) for each in (infinite, with_gaps)))
 
 
 def _more_than_none(counts: Mapping[str, int]) -> dict[str, int]:
@@ -100,9 +101,8 @@ def _more_than_none(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _gaps_inside(lists: pl.Series) -> int:
-    """Return how many lists have an element that is null or no number."""
-    elements = pl.element()
-    found = lists.arr.to_list().list.eval(elements.is_null() | elements.is_nan().fill_null(False)).list.any()
+    """Return how many lists have an element that is not known."""
+    found = lists.arr.to_list().list.eval(pl.element().is_null()).list.any()
     return int(found.fill_null(False).sum())
 
 
@@ -174,7 +174,7 @@ def _labels(project: Project, column: pl.Series, where: str) -> Labels:
 def typed_feature(column: pl.Series, name: str, path: str) -> pl.Series:
     """Return a feature as Float64 (moments in seconds since 1970, truth as 0 and 1), String, or Array.
 
-    What is infinite becomes null: few models take it, and requests cannot bring it.
+    What is infinite becomes null, elements of lists, too: few models take it, and requests cannot bring it.
 
     Raises:
         TrainingError: it has a type that no model takes.
@@ -226,7 +226,6 @@ def _of_one_length(column: pl.Series, name: str, path: str) -> pl.Series:
             f"{other[0]} in {other[1]:,}",
             hint="all lists of a feature must have the same length; where there is none, write null",
         )
-    known = lists.cast(pl.List(pl.Float64)).list.eval(
-        pl.when(pl.element().is_infinite().not_()).then(pl.element())
-    )
+    numbers = pl.lit(lists.cast(pl.List(pl.Float64)))
+    known = pl.select(known_elements(numbers).alias(column.name)).to_series()
     return known.cast(pl.Array(pl.Float64, lengths["length"][0]))

@@ -1,5 +1,7 @@
 """Reads the text in a table's cell as a value of the type that is declared of its column."""
 
+import math
+import re
 from collections.abc import Mapping
 
 import polars as pl
@@ -14,6 +16,7 @@ __all__ = [
     "as_moment",
     "as_type",
     "cell_value",
+    "list_in_cell",
     "read_cells",
     "respelled",
     "without_gaps",
@@ -21,9 +24,11 @@ __all__ = [
 
 EPOCHS: Mapping[str, int] = {"seconds": 1_000_000, "milliseconds": 1000, "microseconds": 1}
 """Name of the unit of moments that are numbers since 1970 → microseconds in it."""
-_ELEMENT = r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_ELEMENT = rf"\s*({_NUMBER}|(?i:null|none|nan))\s*"
 LIST = rf"^\[{_ELEMENT}(,{_ELEMENT})*\]$"
-"""A JSON array of numbers."""
+"""A JSON array of numbers, with gaps inside as JSON, Python or NumPy write them."""
+_IS_LIST = re.compile(LIST)
 _TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 _WHOLE_FLOAT = r"^([+-]?\d+)\.0*$"
 """Whole numbers as pandas writes them beside gaps."""
@@ -96,13 +101,29 @@ def as_type(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         elements = (
             value.str.strip_chars("[] \t")
             .str.split(",")
-            .list.eval(pl.element().str.strip_chars().cast(pl.Float64, strict=False))
+            .list.eval(pl.element().str.strip_chars().cast(pl.Float64, strict=False).fill_nan(None))
         )
         return pl.when(value.str.contains(LIST)).then(elements).cast(dtype, strict=False)
     if dtype.is_integer():
         whole = value.str.extract(_WHOLE_FLOAT)
         return pl.coalesce(value.cast(dtype, strict=False), whole.cast(dtype, strict=False))
     return value.cast(dtype, strict=False)
+
+
+def list_in_cell(text: str) -> list[float | None] | None:
+    """Return the numbers of a list in a cell, None for each gap inside; None if it is no list of numbers.
+
+    >>> list_in_cell("[1, null, NaN]"), list_in_cell("[1, x]")
+    ([1.0, None, None], None)
+    """
+    if not _IS_LIST.match(text.strip()):
+        return None
+    found = [_number(one.strip()) for one in text.strip().strip("[]").split(",")]
+    return [None if math.isnan(one) else one for one in found]
+
+
+def _number(text: str) -> float:
+    return math.nan if text.lower() in ("null", "none") else float(text)
 
 
 def as_moment(value: pl.Expr, form: str) -> pl.Expr:

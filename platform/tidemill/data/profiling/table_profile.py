@@ -46,6 +46,8 @@ class ColumnProfile:
     """The kind of personal data that it seems to contain."""
     words: float = 0.0
     """Of text: how many words a value has on average."""
+    gaps: int = 0
+    """Of lists of numbers: in how many an element is missing."""
 
     @property
     def known(self) -> int:
@@ -161,6 +163,9 @@ def _facts(schema: pl.Schema, rows: int) -> list[pl.Expr]:
         if isinstance(dtype, pl.List):
             lengths = column.list.len()
             found += [lengths.min().alias(f"low\0{name}"), lengths.max().alias(f"high\0{name}")]
+            if dtype.inner.is_numeric():
+                known = column.list.eval(pl.element().is_finite().fill_null(False))
+                found.append(known.list.all().not_().sum().alias(f"gaps\0{name}"))
     return found
 
 
@@ -190,6 +195,7 @@ def _column(
         typical=typical,
         personal=looks_personal(name, column.head(1000)),
         words=_words(values.head(1000)) if dtype == pl.String else 0.0,
+        gaps=int(facts.get(f"gaps\0{name}", 0)),
     )
 
 
@@ -212,8 +218,8 @@ def _mean_of_lists(lists: pl.Series) -> list[Any]:
     length = lists.list.len()
     if not isinstance(lists.dtype, pl.List) or not lists.dtype.inner.is_numeric() or length.n_unique() > 1:
         return list(lists[0].to_list())
-    elements = (lists.list.get(place).cast(pl.Float64).fill_nan(None) for place in range(length[0]))
-    return [element.mean() or 0.0 for element in elements]
+    elements = (lists.list.get(place).cast(pl.Float64) for place in range(length[0]))
+    return [element.filter(element.is_finite()).mean() or 0.0 for element in elements]
 
 
 def _with_values(

@@ -89,17 +89,21 @@ def is_infinite(value: Any) -> bool:
 
 
 def as_list(value: Sequence[Any] | None) -> tuple[float, ...] | None:
-    """Return the elements of a list as floats; with an infinite one, nothing is known, as in training.
+    """Return the elements of a list as floats, NaN for gaps and what is infinite; None if nothing is known.
 
     Raises:
-        TypeError, ValueError: an element is null or no number.
+        TypeError, ValueError: an element is no number.
 
-    >>> as_list([1, 2.5])
-    (1.0, 2.5)
+    >>> as_list([1, 2.5, None])
+    (1.0, 2.5, nan)
     """
-    if value is None or is_infinite(value):
+    if value is None:
         return None
-    return tuple(float(element) for element in value)
+    found = tuple([math.nan if element is None else float(element) for element in value])
+    if all(map(math.isfinite, found)):
+        return found
+    known = tuple([element if math.isfinite(element) else math.nan for element in found])
+    return None if all(map(math.isnan, known)) else known
 
 
 def _text(value: Any) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tidemill.features.lookups import Lookup
 from tidemill.features.on_demand import Transformation
-from tidemill.features.online.served_types import Convert, as_number, is_infinite
+from tidemill.features.online.served_types import Convert, as_list, as_number, is_infinite
 from tidemill.features.unseen_categories import Categories
 from tidemill.project.feature_columns import FeatureValue
 
@@ -31,7 +31,8 @@ class ViewValues(NamedTuple):
     served: Sequence[FeatureValue]
     """The values that are served of it, in the service's order."""
     flags: tuple[str, ...]
-    """A flag for each of them that is a default, infinite, or a category that was not seen in training."""
+    """A flag for each of them that is a default, infinite (an element of it, too), or a category that was
+    not seen in training."""
 
 
 class _Served:
@@ -54,6 +55,7 @@ class _Served:
         self._infinite = [f"infinite:{feature}" for feature in names]
         self._convert = [converters.get(feature, as_number) for feature in names]
         self._plain = not any(feature in converters for feature in names)
+        self._lists = [place for place, convert in enumerate(self._convert) if convert is as_list]
         self._categories = [
             (place, categories[feature]) for place, feature in enumerate(names) if feature in categories
         ]
@@ -74,6 +76,7 @@ class _Served:
         else:
             values = [convert(value) for value, convert in zip(picked, self._convert, strict=True)]
         flags = self._unseen(values) if self._categories else []
+        flags += [self._infinite[n] for n in self._lists if values[n] is not None and is_infinite(picked[n])]
         if None not in values:
             return ViewValues(event, raw, tuple(values), tuple(flags))
         for place, default in enumerate(self._defaults):

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from tidemill.data.tables.list_elements import known_elements
+
 __all__ = ["as_comparable_rows", "as_number", "distance", "is_list", "is_text"]
 
 
@@ -35,7 +37,9 @@ def is_list(dtype: pl.DataType) -> bool:
 
 
 def distance(served: pl.Series, expected: pl.Series) -> pl.Series:
-    """Return the largest difference of two elements; infinite for lists of different lengths, null for none.
+    """Return the largest difference of two elements; null where a list is.
+
+    It is infinite for lists of different lengths, or with gaps at different places.
 
     >>> distance(pl.Series([[1.0, 2.0], [1.0], None]), pl.Series([[1.0, 2.5], [1.0, 2.0], None])).to_list()
     [0.5, inf, None]
@@ -47,20 +51,25 @@ def distance(served: pl.Series, expected: pl.Series) -> pl.Series:
     return pl.Series("distance", found, pl.Float64)
 
 
-def _largest_difference(one: list[float], other: list[float]) -> float:
+def _largest_difference(one: list[float | None], other: list[float | None]) -> float:
     if len(one) != len(other):
         return math.inf
-    return max((abs(a - b) for a, b in zip(one, other, strict=True)), default=0.0)
+    return max(map(_difference, one, other), default=0.0)
+
+
+def _difference(one: float | None, other: float | None) -> float:
+    if one is None or other is None:
+        return 0.0 if one is other else math.inf
+    return abs(one - other)
 
 
 def _as_lists(column: pl.Series) -> pl.Series:
     if isinstance(column.dtype, pl.Array):
         column = column.arr.to_list()
-    return (
-        column.cast(pl.List(pl.Float64))
-        if is_list(column.dtype)
-        else pl.Series(column.name, [None] * len(column), pl.List(pl.Float64))
-    )
+    if not is_list(column.dtype):
+        return pl.Series(column.name, [None] * len(column), pl.List(pl.Float64))
+    lists = pl.lit(column.cast(pl.List(pl.Float64)))
+    return pl.select(known_elements(lists).alias(column.name)).to_series()
 
 
 def as_number(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from tidemill.data.tables.column_names import literal_name, literal_names
+from tidemill.data.tables.list_elements import known_elements
 from tidemill.features.offline.asof import History, point_in_time_join, utc_moments
 from tidemill.features.skew.comparable_values import as_number, is_list, is_text
 from tidemill.features.skew.provenance import OnDemandSource, Provenance, Source
@@ -282,5 +283,5 @@ def _plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if is_text(dtype):
         return value.cast(pl.String)
     if is_list(dtype):
-        return value.cast(pl.List(pl.Float32))
+        return known_elements(value.cast(pl.List(pl.Float32)))
     return as_number(value, dtype).cast(pl.Float32).fill_nan(None)

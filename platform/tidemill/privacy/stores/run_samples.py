@@ -185,9 +185,13 @@ def of_subject(table: pl.DataFrame, known: pl.DataFrame, label: str = "") -> pl.
         known: the subject's rows of the training set.
         label: name of the label, which is not compared: runs keep it as the task writes it.
 
+    >>> import math
     >>> table = pl.DataFrame({"feature.a": [1.0, 2.0, 2.0, None], "feature.b": ["x", "y", "y", "x"]})
     >>> of_subject(table, pl.DataFrame({"id": [7, 7], "a": [2, None], "b": ["y", "x"]})).to_list()
     [False, True, False, True]
+    >>> lists = pl.DataFrame({"e": [[1.0, math.nan], [2.0, None]]}, schema={"e": pl.Array(pl.Float64, 2)})
+    >>> of_subject(lists, pl.DataFrame({"e": [[1.0, None]]})).to_list()
+    [True, False]
     """
     prefixed = any(name.startswith(_FEATURE) for name in table.columns)
     columns: dict[str, pl.Series] = {}
@@ -219,7 +223,13 @@ def of_subject(table: pl.DataFrame, known: pl.DataFrame, label: str = "") -> pl.
 
 
 def _plain(values: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(tuple(each) if isinstance(each, list | pl.Series) else each for each in values)
+    return tuple(_elements(each) if isinstance(each, list | pl.Series) else each for each in values)
+
+
+def _elements(values: Iterable[Any]) -> tuple[Any, ...] | None:
+    """Return a list as `typed_feature` has it; runs of earlier releases kept NaN, which equals nothing."""
+    found = tuple(None if each != each else each for each in values)
+    return None if all(each is None for each in found) else found
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tidemill.clock import utc
 from tidemill.data.tables.column_names import literal_name
+from tidemill.data.tables.list_elements import known_elements
 from tidemill.errors import FeatureError
 from tidemill.features.by_view.known_by_view import known_by_view
 from tidemill.features.by_view.view_sources import RequestedViews, requested_views
@@ -147,6 +148,8 @@ class PointInTime:
             features, defaults = known_by_view(self._project, frame, brought, self._keys.requested.views)
         else:
             features, defaults = known_features(self._project, frame)
+        lists = [name for name, kind in features.schema.items() if isinstance(kind, pl.List)]
+        features = features.with_columns(known_elements(pl.col(literal_name(name))) for name in lists)
         _require(self._kinds.names, [*features.columns, *self._brought], self._project)
         flags = _flags(features, self._keys, defaults, self._categories).alias("flags")
         whole = filled(features, defaults)

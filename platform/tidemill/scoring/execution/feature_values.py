@@ -65,11 +65,11 @@ class FeatureValues:
     """The flags of each row, as lists of text; None: all features came with the rows, and nothing else."""
 
     def gaps(self, kinds: FeatureKinds) -> dict[str, npt.NDArray[np.bool_]]:
-        """Return for each feature the rows in which it is missing."""
+        """Return for each feature the rows in which it is missing, or a list with a gap inside."""
         return {name: self.missing(name, kinds) for name in kinds.names}
 
     def missing(self, name: str, kinds: FeatureKinds) -> npt.NDArray[np.bool_]:
-        """Return the rows in which a feature is missing."""
+        """Return the rows in which a feature is missing, or a list with a gap inside."""
         if name in self.texts:
             return np.asarray(self.texts[name].is_null(), bool)
         start = kinds.start(name)
@@ -203,16 +203,17 @@ def check_required(
     for name in kinds.names:
         if name in required:
             for position in np.flatnonzero(values.missing(name, kinds)):
+                gap = "is missing, or has a gap inside" if name in kinds.lists else "is missing"
                 wrong.setdefault(
-                    int(position), f"{name} is missing; `required: false` in features.yaml allows gaps"
+                    int(position), f"{name} {gap}; `required: false` in features.yaml allows gaps"
                 )
 
 
 def logged_row(kinds: FeatureKinds, row: npt.NDArray[np.float64]) -> dict[str, Any]:
     """Return a row of the matrix by feature, as it is logged; text is None here.
 
-    >>> logged_row(FeatureKinds(("wind", "e"), (), {"e": 2}), np.array([1.0, np.nan, np.nan]))
-    {'wind': 1.0, 'e': None}
+    >>> logged_row(FeatureKinds(("a", "b"), (), {"a": 2, "b": 2}), np.array([1.0, np.nan, np.nan, np.nan]))
+    {'a': [1.0, None], 'b': None}
     """
     found: dict[str, Any] = {}
     values = [None if value != value else value for value in row.tolist()]
@@ -221,7 +222,7 @@ def logged_row(kinds: FeatureKinds, row: npt.NDArray[np.float64]) -> dict[str, A
         part = values[place : place + kinds.width(name)]
         place += kinds.width(name)
         if name in kinds.lists:
-            found[name] = None if None in part else part
+            found[name] = None if part.count(None) == len(part) else part
         else:
             found[name] = part[0]
     return found

@@ -1,6 +1,5 @@
 """Convert columns of any type for a model or the feature store, and record values that do not fit."""
 
-import json
 import re
 from collections.abc import Collection, MutableMapping
 from typing import Any
@@ -12,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidemill.data.profiling.cell_values import read_cells, without_gaps
+from tidemill.data.profiling.cell_values import list_in_cell, read_cells, without_gaps
 from tidemill.project.feature_columns import ColumnType
 from tidemill.project.gap_words import GAPS_BESIDE_NUMBERS, text_gaps
 
@@ -68,14 +67,14 @@ def _is_moment(kind: pa.DataType) -> bool:
 def elements(
     column: pa.ChunkedArray, name: str, length: int, wrong: Wrong, whole: bool = False
 ) -> npt.NDArray[np.float64]:
-    """Return lists of numbers as a matrix, shape (rows, length); null becomes NaN.
+    """Return lists of numbers as a matrix, shape (rows, length); null becomes NaN, in a list, too.
 
     Text is read as JSON arrays. What is no list of that length, or with ``whole`` has a number that is not
     whole, is recorded in ``wrong``, and becomes NaN.
 
     >>> noted: dict[int, str] = {}
-    >>> elements(pa.chunked_array([["[1, 2]", None, "[3]"]]), "e", 2, noted).tolist()
-    [[1.0, 2.0], [nan, nan], [nan, nan]]
+    >>> elements(pa.chunked_array([["[1, null]", None, "[3]"]]), "e", 2, noted).tolist()
+    [[1.0, nan], [nan, nan], [nan, nan]]
     >>> noted
     {2: 'e: [3.0] is not a list of 2 numbers'}
     """
@@ -84,32 +83,26 @@ def elements(
         given = _array(value) if isinstance(value, str) else value
         if given is None:
             continue
-        if isinstance(given, list) and len(given) == length and None not in given:
-            found[row] = given
+        if isinstance(given, list) and len(given) == length:
+            found[row] = given  # None becomes NaN
         else:
             wrong.setdefault(row, f"{name}: {given!r:.100} is not a list of {length} numbers")
     if whole:
-        fits = (~np.isfinite(found) | (found == np.floor(found))).all(axis=1)
+        parts = np.isfinite(found) & (found != np.floor(found))
+        fits = ~parts.any(axis=1)
         for row in np.flatnonzero(~fits).tolist():
-            first = found[row][found[row] != np.floor(found[row])][0]
+            first = found[row][parts[row]][0]
             wrong.setdefault(row, f"{name}: {first:g} in a list of {length} integers is not a whole number")
         found[~fits] = np.nan
     return _within(found, name, wrong, whole)
 
 
 def _array(text: str) -> Any:
-    """Return the numbers of a JSON array; the text itself if it is not an array of numbers."""
+    """Return the numbers of an array, read as in training; the text itself if it is none."""
     if text.strip().lower() in GAPS_BESIDE_NUMBERS:
         return None
-    try:
-        read = json.loads(text)
-    except ValueError:
-        return text
-    return [float(one) for one in read] if _are_numbers(read) else text
-
-
-def _are_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(type(one) in (int, float) for one in values)
+    found = list_in_cell(text)
+    return text if found is None else found
 
 
 def texts(column: pa.ChunkedArray, known: Collection[str] | None) -> pa.ChunkedArray:

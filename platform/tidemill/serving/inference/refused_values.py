@@ -1,5 +1,6 @@
 """Find values that are refused: gaps that a model does not take, whole numbers that no record can hold."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -7,6 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
 from tidemill.features.request_features import FeatureRow
+from tidemill.project.feature_columns import FeatureValue
 from tidemill.serving.inference.calls import Failure, Refused
 from tidemill.serving.routing.loaded_version import LoadedModel
 
@@ -21,20 +23,22 @@ _EXPECTED: Final = "Input should be a whole number of at most 64 bits ({least} t
 def refused_gaps(model: LoadedModel, rows: Sequence[FeatureRow]) -> list[list[str]]:
     """Return for each row that a model failed on the features whose absence it does not take.
 
-    The model is asked again with zeros and empty texts in their place. If it answers then, the gaps are why
-    it failed; if not, no row has any.
+    A list with a gap inside counts as absent. The model is asked again with zeros and empty texts in place
+    of gaps. If it answers then, the gaps are why it failed; if not, no row has any.
     """
     scorer = model.scorer
     stand_ins: dict[str, Any] = {
         name: "" if name in scorer.words else (0.0,) * scorer.lists[name] if name in scorer.lists else 0.0
         for name in scorer.features
     }
-    gaps = [[name for name in stand_ins if row.values[name] is None] for row in rows]
-    there = dict.fromkeys(name for of_row in gaps for name in of_row)
+    gaps = [[name for name in stand_ins if _has_gap(row.values[name])] for row in rows]
+    there = {name: row.values[name] for row, of_row in zip(rows, gaps, strict=True) for name in of_row}
     if not there:
         return gaps
     filled = [
-        row._replace(values={**row.values, **{name: stand_ins[name] for name in of_row}})
+        row._replace(
+            values={**row.values, **{name: _filled(row.values[name], stand_ins[name]) for name in of_row}}
+        )
         for row, of_row in zip(rows, gaps, strict=True)
     ]
     if not _answers(model, filled):
@@ -43,11 +47,21 @@ def refused_gaps(model: LoadedModel, rows: Sequence[FeatureRow]) -> list[list[st
         first = filled[0]
         refused = {
             name
-            for name in there
-            if not _answers(model, [first._replace(values={**first.values, name: None})])
+            for name, gap in there.items()
+            if not _answers(model, [first._replace(values={**first.values, name: gap})])
         } or set(there)
         gaps = [[name for name in of_row if name in refused] for of_row in gaps]
     return gaps
+
+
+def _has_gap(value: FeatureValue) -> bool:
+    return value is None or (isinstance(value, tuple) and any(map(math.isnan, value)))
+
+
+def _filled(value: FeatureValue, stand_in: FeatureValue) -> FeatureValue:
+    if isinstance(value, tuple):
+        return tuple(0.0 if math.isnan(element) else element for element in value)
+    return stand_in
 
 
 def _answers(model: LoadedModel, rows: Sequence[FeatureRow]) -> bool:

@@ -144,10 +144,15 @@ def _kind(column: FeatureColumn) -> Any:
 
 
 def _list(column: FeatureColumn) -> Any:
-    """Return the type of a list; what is no list of that length is told with both lengths."""
+    """Return the type of a list; what is no list of that length is told with both lengths.
+
+    Where the list may be left out, so may elements of it.
+    """
     element: Any = Annotated[float, Field(strict=True, allow_inf_nan=False)]
     if column.element == "integer":
         element = Annotated[int, BeforeValidator(_whole), Field(strict=True), AfterValidator(loggable)]
+    if not column.required:
+        element = element | None
 
     def check(value: object) -> object:
         if not isinstance(value, list):
@@ -190,9 +195,10 @@ def _within(value: float) -> float:
     return value
 
 
-def _all_within(values: list[float]) -> list[float]:
+def _all_within(values: list[float | None]) -> list[float | None]:
     """Return numbers that float32 can hold: looked at together, as a list may have thousands."""
-    for value in (min(values), max(values)):
+    known = [value for value in values if value is not None]
+    for value in (min(known), max(known)) if known else ():
         _within(value)
     return values
 

@@ -216,9 +216,12 @@ def _failure(
     here = [(row, gap) for row, of_row in zip(rows, gaps, strict=True) for gap in of_row]
     asked = [pair for pair in here if _is_asked(*pair)]
     if asked:
-        message = f"Input should not be missing: version {model.version} of {name} takes no gaps in it"
         problems = [
-            {"loc": ["body", "instances", row.place, gap], "msg": message, "type": "missing_value"}
+            {
+                "loc": ["body", "instances", row.place, gap],
+                "msg": _no_gaps(model, gap, name),
+                "type": "missing_value",
+            }
             for row, gap in asked[:_MOST]
         ]
         return Refused(Failure("malformed", problems))
@@ -226,6 +229,11 @@ def _failure(
         error = _gap_failure(*here[0], name)
     counters.failed(role, model.version, len(features), error)
     return error
+
+
+def _no_gaps(model: LoadedModel, gap: str, name: str) -> str:
+    must = "be a list without gaps" if gap in model.scorer.lists else "not be missing"
+    return f"Input should {must}: version {model.version} of {name} takes no gaps in it"
 
 
 def _gap_failure(row: Row, gap: str, name: str) -> ModelFailed:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from tidemill.serving.inference.calls import GivenFeatures
 from tidemill.serving.protocols.json_bodies import malformed, type_given
 
-__all__ = ["Column", "Features", "arranged", "feature_values"]
+__all__ = ["Column", "Features", "arranged", "feature_values", "without_nan"]
 
 Column: TypeAlias = Sequence[Any] | npt.NDArray[Any]
 _LARGEST = float(np.finfo(np.float32).max)
@@ -47,6 +47,16 @@ def feature_values(name: str, column: Column, features: Features) -> npt.NDArray
     return _numbers(name, column, name in features.truths)
 
 
+def without_nan(values: Sequence[Any]) -> list[Any] | None:
+    """Return a list as JSON would bring it, with None for NaN; None if nothing in it is known.
+
+    >>> without_nan([1.0, float("nan")]), without_nan([None, float("nan")])
+    ([1.0, None], None)
+    """
+    found = [None if value != value else value for value in values]
+    return None if all(value is None for value in found) else found
+
+
 def _texts(name: str, column: Column, without_gap: Callable[[object], object] | None) -> npt.NDArray[Any]:
     values = column.tolist() if isinstance(column, np.ndarray) else column
     for row, value in enumerate(values):
@@ -70,12 +80,11 @@ def _lists(name: str, column: Column, length: int) -> npt.NDArray[Any]:
                 f"row {row}, {name}: Input should be a list of {length} numbers, and {given} was given"
             )
         numbers = _numbers(f"{name} of row {row}", value)
-        large = np.flatnonzero(~(np.abs(numbers) <= _LARGEST))
+        large = np.flatnonzero(np.abs(numbers) > _LARGEST)
         if len(large):
-            raise malformed(
-                f"row {row}, {name}: element {large[0]} is missing, or not within ±{_LARGEST:.4g}"
-            )
-        found[row] = tuple(numbers.tolist())
+            raise malformed(f"row {row}, {name}: element {large[0]} does not lie within ±{_LARGEST:.4g}")
+        if not np.isnan(numbers).all():
+            found[row] = tuple(numbers.tolist())
     return found
 
 

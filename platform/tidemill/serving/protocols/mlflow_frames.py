@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 
 from tidemill.clock import utc
-from tidemill.data.profiling.cell_values import read_cells
+from tidemill.data.profiling.cell_values import list_in_cell, read_cells
 from tidemill.data.profiling.number_notations import is_notation
 from tidemill.data.tables.csv_headers import plain_names
 from tidemill.plurals import counted
@@ -208,6 +208,21 @@ def _moment(text: str) -> datetime | None:
     return None if moment.tzinfo is None else moment
 
 
+def _nested(text: str) -> Any:
+    """Return the value of a cell with JSON, or of a list with gaps inside as tables have them.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        listed = list_in_cell(text)
+        if listed is None:
+            raise
+        return listed
+
+
 def _value(name: str, kind: str | None, row: int, text: str) -> Any:
     if kind == "text":
         return None if is_gap(text) else text
@@ -215,7 +230,7 @@ def _value(name: str, kind: str | None, row: int, text: str) -> Any:
         return None
     try:
         if kind in ("json", "list"):
-            return orjson.loads(text)
+            return _nested(text)
         if kind == "boolean" and text.strip().lower() in _BOOLEANS:
             return _BOOLEANS[text.strip().lower()]
         if kind == "integer" and text.strip().lstrip("+-").isdecimal():

@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tidemill.serving.inference.calls import GivenFeatures, sentence
 from tidemill.serving.inference.predictor import NoChampion
-from tidemill.serving.protocols.given_features import Column, Features, arranged, feature_values
+from tidemill.serving.protocols.given_features import Column, Features, arranged, feature_values, without_nan
 from tidemill.serving.protocols.json_bodies import malformed
 from tidemill.serving.protocols.predict_codec import name_fields, problems
 from tidemill.serving.protocols.predict_schema import MOST_ERRORS, Moment, too_many
@@ -231,8 +231,7 @@ def _grouped(row: Sequence[Any], widths: Sequence[int | None]) -> list[Any]:
     place = 0
     for width in widths:
         part = row[place : place + (width or 1)]
-        unknown = all(value is None or value != value for value in part)
-        found.append(part[0] if width is None else None if unknown else part)
+        found.append(part[0] if width is None else without_nan(part))
         place += width or 1
     return found
 

@@ -21,7 +21,7 @@ from tidemill.serving.inference.calls import (
     Refused,
     sentence,
 )
-from tidemill.serving.protocols.given_features import Column
+from tidemill.serving.protocols.given_features import Column, without_nan
 from tidemill.serving.protocols.json_bodies import malformed, parse_json
 from tidemill.serving.protocols.model_inputs import Inputs, moment
 from tidemill.serving.protocols.open_inference_outputs import Output, outputs_of
@@ -240,7 +240,9 @@ def _lists(tensor: Tensor) -> Column:
     """Return the rows of a tensor of shape [N, length]; a row of nulls is no list."""
     if len(tensor.shape) == 1 and not isinstance(tensor.values, np.ndarray):
         return _decoded(tensor)
-    return [None if all(one != one for one in row) else row for row in tensor.matrix().tolist()]
+    matrix = tensor.matrix()
+    rows: Column = matrix.tolist()
+    return [without_nan(row) for row in rows] if np.isnan(matrix).any() else rows
 
 
 def _column(tensor: Tensor, field: Field | None) -> Column:

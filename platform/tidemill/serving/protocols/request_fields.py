@@ -80,7 +80,9 @@ def _list_width(declared: Mapping[str, Any]) -> int | None:
     """Return the length of a field that is a list of so many numbers; None for any other field."""
     for choice in declared.get("anyOf", [declared]):
         length = choice.get("minItems")
-        numbers = choice.get("items", {}).get("type") in ("number", "integer")
+        items = choice.get("items", {})
+        types = {one.get("type") for one in items.get("anyOf", [items])} - {"null"}  # of gaps inside
+        numbers = types in ({"number"}, {"integer"})
         if numbers and length and length == choice.get("maxItems"):
             return int(length)
     return None

@@ -9,8 +9,10 @@ import polars as pl
 
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import TrainingError
+from tidemill.features.project_features import requested_columns
 from tidemill.plurals import counted
 from tidemill.project import Project
+from tidemill.project.feature_columns import COLUMNS_FILE, read_columns
 from tidemill.project.project_config import DatasetConfig
 from tidemill.tasks.target_labels import Labels
 from tidemill.tasks.task import Task
@@ -62,14 +64,17 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
         DataError: many labels are not of the task.
     """
     dataset, newest, task = project.config.dataset, project.config.train.max_rows, project.task
-    rows, without_label, labels, infinite, broken = read_labelled(project, features, as_of)
+    rows, without_label, labels, infinite, with_gaps = read_labelled(project, features, as_of)
     _tell_left_out(task, without_label, labels)
     if infinite:
         _log.warning("infinite values of features count as missing: %s", _by_feature(infinite))
-    if broken and project.config.features.source != "store":
+    refused = {name: count for name, count in with_gaps.items() if name in _required(project)}
+    if refused:
         _log.warning(
-            "lists with gaps inside are learnt from, but requests must bring whole lists or none: %s",
-            _by_feature(broken),
+            "lists with gaps inside are learnt from, but requests must bring whole ones, as %s does not say "
+            "`required: false` of them: %s",
+            COLUMNS_FILE,
+            _by_feature(refused),
         )
     split, sides = _sides(project, rows, features, as_of)
     seed = project.config.train.seed
@@ -91,6 +96,16 @@ def read_split(project: Project, features: tuple[str, ...], as_of: datetime) -> 
     )
     _require_learnable(found, task, dataset, rows)
     return found
+
+
+def _required(project: Project) -> set[str]:
+    """Return the features that requests must bring."""
+    if project.config.features.source == "store":
+        return set()
+    required = {column.name for column in read_columns(project) if column.required}
+    if project.config.project.application is None:
+        return required
+    return required & requested_columns(project)
 
 
 def _by_feature(counts: Mapping[str, int]) -> str:

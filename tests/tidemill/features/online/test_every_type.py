@@ -1,5 +1,6 @@
 """Text, truth values, gaps, moments and lists: the same in training and serving, in each store."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -56,7 +57,10 @@ def joined(inputs: dict) -> dict:
     pairs = zip(inputs["word"], inputs["colour"])
     return {
         "both": [None if b is None else f"{a} {b}" for a, b in pairs],
-        "turned": [None if e is None else [-float(one) for one in e] for e in inputs["embedding"]],
+        "turned": [
+            None if e is None else [None if one is None else -float(one) for one in e]
+            for e in inputs["embedding"]
+        ],
     }
 
 
@@ -68,7 +72,7 @@ VALUES = {
     "queue": [7, -1, None, 2**53],
     "short": [1, None, 3, 4],
     "seen": [START + timedelta(seconds=1.75), START - timedelta(days=20_000), None, START],
-    "embedding": [[1.0, 2.5], [0.0, -1.0], None, [1e300, 3.0]],
+    "embedding": [[1.0, 2.5], [0.0, -1.0], None, [1e300, float("nan")]],
     "counts": [[1, 2, 3], [0, 0, 0], [4, 5, 6], None],
     "half": [[0.1], [0.25], None, [3.5]],
     "price": [None, 0.25, 3.0, None],
@@ -166,18 +170,34 @@ def test_pushed_values_of_every_type_replace_what_was_there(opened):
     reader = OnlineFeatures(store, "mini")
     [row] = reader.read([{"item": 9, "word": "a"}], [hours(2)])
     assert tuple(row.values.values())[:9] == SEEN[1]
+    gap = {**pushed.iloc[0].to_dict(), "event_timestamp": hours(1.25), "embedding": [None, 2.5]}
+    features.push(store, "reports", pd.DataFrame([gap]))
+    [row] = reader.read([{"item": 9, "word": "a"}], [hours(2)])
+    assert repr((row.values["embedding"], row.values["turned"])) == "((nan, 2.5), (nan, -2.5))"
     later = {**pushed.iloc[0].to_dict(), "event_timestamp": hours(1.5), "colour": None, "embedding": None}
     features.push(store, "reports", pd.DataFrame([later]))
     [row] = reader.read([{"item": 9, "word": "a"}], [hours(2)])
     assert (row.values["colour"], row.values["embedding"], row.values["queue"]) == (None, None, 7.0)
 
 
-def test_lists_that_differ_in_one_element_or_in_length_are_skew():
+def test_lists_that_differ_in_an_element_a_gap_or_in_length_are_skew():
     lists = pl.DataFrame(
         {
-            "feature.e": [[1.0, 2.0], [1.0, 2.0], [1.0], None, None],
-            "expected.e": pl.Series([[1.0, 2.0 + 1e-9], [1.0, 2.1], [1.0, 2.0], [1.0, 2.0], None]),
+            "feature.e": [[1.0, 2.0], [1.0, 2.0], [1.0], None, None, [1.0, None], [1.0, None], [None] * 2],
+            "expected.e": [
+                *([1.0, 2.0 + 1e-9], [1.0, 2.1], [1.0, 2.0], [1.0, 2.0], None),
+                *([1.0, math.nan], [1.0, 2.0], None),
+            ],
         }
     )
     rows = as_comparable_rows(lists, ["e"])
-    assert differences(rows, ["e"], 1e-6)["e"].to_list() == [False, True, True, True, False]
+    assert differences(rows, ["e"], 1e-6)["e"].to_list() == [
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]

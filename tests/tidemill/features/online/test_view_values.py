@@ -16,7 +16,9 @@ def test_infinite_values_of_the_store_count_as_missing_and_are_flagged():
     features = [("gate", name) for name in names]
     served = _Served("gate", names, features, {"rain": 0.0}, {"e": as_list})
     known = served.known(0, [float("inf"), -float("inf"), [1.0, float("inf")]])
-    assert known.served == (None, 0.0, None)
-    assert known.flags == ("infinite:wind", "infinite:rain", "default:rain", "infinite:e")
+    assert repr(known.served) == "(None, 0.0, (1.0, nan))"  # as in training
+    assert known.flags == ("infinite:e", "infinite:wind", "infinite:rain", "default:rain")
+    nothing = served.known(0, [1.0, 1.0, [float("nan"), None]])
+    assert (nothing.served, nothing.flags) == ((1.0, 1.0, None), ())
     numbers = _Served("gate", names[:2], features[:2], {})
     assert numbers.known(0, [float("inf"), 1.0])[2:] == ((None, 1.0), ("infinite:wind",))

@@ -7,7 +7,12 @@ import pyarrow as pa
 import pytest
 
 from tidemill.project.feature_columns import FeatureColumn
-from tidemill.scoring.execution.feature_values import FeatureKinds, given_values
+from tidemill.scoring.execution.feature_values import (
+    FeatureKinds,
+    FeatureValues,
+    check_required,
+    given_values,
+)
 from tidemill.scoring.input.column_values import is_numeric, texts
 
 
@@ -78,6 +83,18 @@ def test_lists_of_whole_numbers_have_no_other_elements():
         noted.clear()
         plain = given_values(pa.table({"e": column}), kinds._replace(whole=()), noted).matrix
         assert (noted, plain[1].tolist()) == ({}, [1.0, 2.5])
+
+
+def test_gaps_inside_lists_become_nan_however_they_are_written():
+    kinds = FeatureKinds(("e",), (), {"e": 3}, whole=("e",))
+    gaps = [[None, 1.0, 2.0], [1.0, float("nan"), float("inf")]]
+    for column in (gaps, ["[null, 1, 2.0]", "[1, nan, NaN]"], ["[None, 1, 2]", " [1,NONE , null ]"]):
+        noted: dict[int, str] = {}
+        found = given_values(pa.table({"e": column}), kinds, noted).matrix
+        assert noted == {}
+        np.testing.assert_array_equal(found, [[np.nan, 1, 2], [1, np.nan, np.nan]])
+        check_required(FeatureValues(found, {}), kinds, ("e",), noted)
+        assert noted[1] == "e is missing, or has a gap inside; `required: false` in features.yaml allows gaps"
 
 
 def test_what_means_a_gap_in_training_is_no_category():

@@ -19,6 +19,7 @@ from tidemill.serving.inference.application import Application
 from tidemill.serving.inference.calls import Refused
 from tidemill.serving.inference.refused_values import refuse_large_integers
 from tidemill.serving.inference.request_application import make_application, request_model
+from tidemill.serving.protocols.request_fields import fields_of
 
 AT = datetime(2013, 4, 1, tzinfo=UTC)
 COLUMNS = (
@@ -47,6 +48,18 @@ def test_every_type_becomes_what_a_model_takes():
         "_carrier": "UA",
     }  # fmt: skip
     assert row.flags == ()
+
+
+def test_lists_that_may_be_left_out_may_have_gaps_inside():
+    reader = RequestFeatures([SIZES])
+    instance = MODEL.model_validate({"wind (kt)": 1, "sizes": [3.0, None]})
+    assert repr(reader.read([instance.model_dump()], [AT])[0].values) == "{'sizes': (3.0, nan)}"
+    assert reader.read([{"sizes": [None, None]}], [AT])[0].values == {"sizes": None}
+    [field] = fields_of(request_model([SIZES]))
+    assert (field.kind, field.width) == ("list", 2)
+    needed = request_model([replace(SIZES, required=True)])
+    with pytest.raises(ValidationError, match="valid integer"):
+        needed.model_validate({"sizes": [3, None]})
 
 
 @pytest.mark.parametrize(

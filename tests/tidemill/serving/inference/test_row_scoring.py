@@ -134,6 +134,18 @@ def test_a_gap_that_the_champion_does_not_take_is_told_by_row_and_feature(view, 
     assert failed == ([] if error is Refused else [2])
 
 
+def test_a_gap_inside_a_list_that_the_champion_does_not_take_names_the_list():
+    reader, scorer = Reader(1.0), Linear(0.2)
+    reader.features = (("request", "e"), ("request", "rain"))
+    scorer.features, scorer.lists = ("e", "rain"), {"e": 2}
+    champion = LoadedModel("1", scorer, reader, NOW)
+    features = [FeatureRow({"e": (first, 1.0), "rain": None}, ()) for first in (0.0, float("nan"))]
+    call = Call()
+    rows = [Row(call, NOW, champion, "champion", place=place) for place in range(2)]
+    with pytest.raises(Refused, match=r"row 1, e: Input should be a list without gaps: version 1 of m takes"):
+        score_rows(rows, features, champion, "m", VersionCounters())
+
+
 def answered_for(champion, mine, counters):
     """Let a canary answer a row whose client left the wind out, beside a champion."""
     reader = Reader(1.0)
