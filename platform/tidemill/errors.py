@@ -38,6 +38,7 @@ The tree::
     │   ├── WindowNotFound       no such monitor run, or nothing on record of a feature
     │   └── NotDelivered         a message about an alert was not taken
     ├── RetrainingError          a turn of the loop could not be made
+    │   ├── TooManyFits          a backtest would take more fits than are allowed
     │   ├── TurnInProgress       another turn holds the lock
     │   └── TurnCancelled        a person has ended it
     └── ClusterError             the cluster, or a program for it, refused or lacks something
@@ -78,6 +79,7 @@ __all__ = [
     "StackNotRunning",
     "StateError",
     "TidemillError",
+    "TooManyFits",
     "TooManyLogins",
     "TrainingError",
     "TurnCancelled",
@@ -250,6 +252,10 @@ class NotDelivered(MonitoringError):
 
 class RetrainingError(TidemillError):
     """A turn of the loop could not be made."""
+
+
+class TooManyFits(RetrainingError):
+    """A backtest would take more fits than are allowed."""
 
 
 class TurnInProgress(RetrainingError):

@@ -137,7 +137,7 @@ def backtest(
         typer.Option(metavar="NAME", help="A policy; may be repeated (default: all).", show_default=False),
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Fit on samples of 20,000 rows.")] = False,
-    max_fits: Annotated[int, typer.Option(min=1, help="Stop rather than fit more models.")] = 60,
+    max_fits: Annotated[int, typer.Option(min=1, help="Leave out what takes more fits than this.")] = 60,
     svg: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the months here.", show_default=False)
     ] = None,

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tidemill.clock import utc
-from tidemill.errors import ConfigError, RetrainingError, TrainingError
+from tidemill.errors import ConfigError, RetrainingError, TooManyFits, TrainingError
 from tidemill.features.project_features import feature_names
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.plurals import counted
@@ -32,7 +32,7 @@ from tidemill.training.spec_loading import load_spec
 from tidemill.training.splits import split_by_time
 from tidemill.training.training_rows import read_labelled
 
-__all__ = ["FAST_ROWS", "Backtest", "BacktestRequest", "run_backtest", "span_of"]
+__all__ = ["FAST_ROWS", "Backtest", "BacktestRequest", "play_all", "run_backtest", "span_of"]
 
 FAST_ROWS = 20_000
 """Rows that each model learns from with ``fast``."""
@@ -52,6 +52,7 @@ class BacktestRequest:
     fast: bool = False
     """Whether to fit on samples."""
     max_fits: int = 60
+    """A strategy that would take more is not played."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Backtest:
     fits: int
     played: tuple[Played, ...]
     notes: tuple[str, ...]
+    not_played: tuple[str, ...] = ()
+    """The strategies that would have taken more fits than were allowed."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -76,6 +79,7 @@ class Backtest:
             "fits": self.fits,
             "strategies": [_as_dict(each) for each in self.played],
             "notes": list(self.notes),
+            "not_played": list(self.not_played),
         }
 
 
@@ -87,7 +91,8 @@ def run_backtest(
     Raises:
         ConfigError: rows have no time, or the project declares no policy of that name.
         TrainingError: too little is known at the start.
-        RetrainingError: it would take more fits than are allowed.
+        TooManyFits: not even the first model could be made with the fits that are allowed.
+        RetrainingError: the training set has no rows of that time.
     """
     policies = _chosen(project, request.policies) if given is None else tuple(given)
     monitors = load_monitors(project)
@@ -112,22 +117,44 @@ def run_backtest(
     groups: dict[str, tuple[Policy, ...]] = {policy.name: (policy,) for policy in policies}
     if len(policies) > 1 and given is None:
         groups["all policies"] = policies
-    played: list[Played] = []
-    for strategy in ("never", *groups, "always", "oracle"):
-        tell(strategy, "playing")
-        if strategy == "oracle":
-            played.append(play_oracle(past, played))
-        else:
-            played.append(_play(strategy, past, groups, monitors, tell))
+
+    def tell_of(name: str, said: str) -> None:
+        nonlocal strategy
+        strategy = name
+        tell(name, said)
+
+    played, left_out = play_all(past, groups, monitors, tell_of)
     return Backtest(
         project.task.metric,
         start,
         end,
         recipe.family.name,
         models.count,
-        tuple(played),
-        _notes(policies, request, origin) + _coarse(monitors, start, end),
+        played,
+        _unplayed(left_out, request) + _notes(policies, request, origin) + _coarse(monitors, start, end),
+        left_out,
     )
+
+
+def play_all(
+    past: Past, groups: Mapping[str, tuple[Policy, ...]], monitors: Sequence[Monitor], tell: Tell
+) -> tuple[tuple[Played, ...], tuple[str, ...]]:
+    """Play all strategies, and return those that were played, and the names of those that take too many fits.
+
+    Raises:
+        TooManyFits: the first one does.
+    """
+    played, left_out = list[Played](), list[str]()
+    for name in ("never", *groups, "always", "oracle"):
+        tell(name, "playing")
+        try:
+            played.append(_play(name, past, groups, monitors, played, tell))
+        except TooManyFits as error:
+            if not played:
+                raise
+            tell(name, f"left out: {error}")
+            left_out.append(name)
+    return tuple(played), tuple(left_out)
 
 
 def _play(
@@ -135,8 +162,11 @@ def _play(
     past: Past,
     groups: Mapping[str, tuple[Policy, ...]],
     monitors: Sequence[Monitor],
+    others: Sequence[Played],
     tell: Tell,
 ) -> Played:
+    if name == "oracle":
+        return play_oracle(past, others)
     if name in groups:
         return play_policies(name, past, groups[name], monitors, lambda now: tell(name, f"{now:%Y-%m-%d}"))
     return {"never": play_never, "always": play_always}[name](past)
@@ -210,6 +240,14 @@ def _recipe(
     )  # fmt: skip
     trials = counted(project.config.train.trials, "trial")
     return recipe, f"the best of {trials} {known}"
+
+
+def _unplayed(names: Sequence[str], request: BacktestRequest) -> tuple[str, ...]:
+    """Return a note that strategies are missing, where some are."""
+    if not names:
+        return ()
+    fits = counted(request.max_fits, "fit")
+    return (f"not played, as more than {fits} would be needed (--max-fits): {', '.join(names)}",)
 
 
 def _notes(policies: Sequence[Policy], request: BacktestRequest, origin: str) -> tuple[str, ...]:

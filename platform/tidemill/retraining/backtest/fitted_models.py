@@ -13,7 +13,7 @@ import polars as pl
 
 from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.known_rows import known_at
-from tidemill.errors import RetrainingError, TrainingError
+from tidemill.errors import TooManyFits, TrainingError
 from tidemill.project import Project
 from tidemill.tasks.task import Answers
 from tidemill.training.candidate_windows import ALL, Window
@@ -114,7 +114,7 @@ class FittedModels:
 
         Raises:
             TrainingError: too little was known by then.
-            RetrainingError: it would be one fit too many.
+            TooManyFits: it would be one fit too many.
         """
         dataset, config = self._project.config.dataset, self._project.config
         known = known_by(self._project, self._rows, moment)
@@ -172,7 +172,7 @@ class FittedModels:
         if (known := self._estimators.get(key)) is not None:
             return known
         if len(self._estimators) >= self._most_fits:
-            raise RetrainingError(
+            raise TooManyFits(
                 f"the policies asked for more than {self._most_fits} fits",
                 hint="play a shorter time or fewer policies, or allow more with --max-fits",
             )

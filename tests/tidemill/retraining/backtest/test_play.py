@@ -12,11 +12,11 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 
 from tests.tidemill.retraining.test_policies import PROJECT
-from tidemill.errors import RetrainingError, TrainingError
+from tidemill.errors import TooManyFits, TrainingError
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.project import Project, load_project
 from tidemill.project.serve_config import ProofConfig, RolloutConfig
-from tidemill.retraining.backtest.backtest import BacktestRequest, span_of
+from tidemill.retraining.backtest.backtest import BacktestRequest, play_all, span_of
 from tidemill.retraining.backtest.fitted_models import Fitted, FittedModels, Recipe
 from tidemill.retraining.backtest.past_monitors import PastMonitors
 from tidemill.retraining.backtest.past_search import search_at
@@ -150,8 +150,16 @@ def test_models_are_fitted_once(project: Project, rows: pl.DataFrame):
     play_oracle(of, [])
     play_never(of)
     assert of.models.count == count == 8
-    with pytest.raises(RetrainingError, match="more than 3 fits"):
-        play_always(past(project, rows, most_fits=3))
+
+
+def test_what_takes_too_many_fits_is_left_out_and_the_others_are_kept(project: Project, rows: pl.DataFrame):
+    said = list[tuple[str, str]]()
+    few = past(project, rows, most_fits=3)
+    played, left_out = play_all(few, {"decay": (POLICY,)}, [], lambda *told: said.append(told))
+    assert ([each.name for each in played], left_out) == (["never", "decay"], ("always", "oracle"))
+    assert ("always", "left out: the policies asked for more than 3 fits") in said
+    with pytest.raises(TooManyFits, match="more than 0 fits"):
+        play_all(past(project, rows, most_fits=0), {}, [], lambda *_: None)
 
 
 def test_a_refitted_model_is_judged_by_its_twin_and_knows_the_newest_rows(
