@@ -31,7 +31,8 @@ A column is broken, and one broken column is enough for an alert, when
 - its numbers are typically ten times as large or small as in the reference, or further apart than the
   reference's own sizes: another unit, which a few very large values would hide from the distance;
 - its numbers are those of the reference times a factor of 1.5 or more (or its inverse), further than the
-  threshold allows: another unit, such as miles for kilometres (`unit_change`).
+  threshold allows: another unit, such as miles for kilometres (`unit_change`). Where windows before
+  show that it grew bit by bit, it is not at fault (`slow_moves`).
 
 None of this counts while chance alone may have brought it about (`chance`): few rows differ from many, the
 more the rarer a column has values and the further they stray.

@@ -2,10 +2,13 @@
 
 from dataclasses import asdict
 
+import polars as pl
+
 from tidemill.monitoring.drift.column_histograms import histograms_of
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare
 from tidemill.monitoring.drift.model_impact import columns_by_impact
 from tidemill.monitoring.drift.quiet_columns import quiet_columns
+from tidemill.monitoring.drift.slow_moves import moved_slowly
 from tidemill.monitoring.example_predictions import furthest_from_reference, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import DataDriftConfig
@@ -14,7 +17,7 @@ from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.plurals import agreeing, counted
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
 
-__all__ = ["findings_of", "judge"]
+__all__ = ["by_windows_before", "findings_of", "judge"]
 
 _NAMED = 5
 _TRAINING = "what the model was trained on"
@@ -40,6 +43,7 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
         served_before=window.baseline_versions,
         quiet=quiet,
     )
+    columns = tuple(by_windows_before(window, rows.features, column) for column in columns)
     columns, by_distance = columns_by_impact(rows, columns)
     drift = Comparison(columns, None, reference.height, window.height)
     found = findings_of(drift, config, window.compared)
@@ -64,6 +68,21 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
         warnings=tuple(f"monitoring/monitors.yaml: {each}" for each in unknown),
         columns=columns,
     )
+
+
+def by_windows_before(window: WindowRows, features: pl.DataFrame, column: ColumnDrift) -> ColumnDrift:
+    """Return a column that seems to be in another unit as one that grew, if the log says so.
+
+    Args:
+        window: that is judged.
+        features: of its predictions, all or those that matter.
+        column: of all of them, or of a slice.
+    """
+    now, name = features.get_column(column.name, default=None), column.name
+    if now is None:
+        return column
+    before = window.baseline.features[name]
+    return moved_slowly(column, before, now, lambda windows: window.values_before(windows, name))
 
 
 def findings_of(drift: Comparison, config: DataDriftConfig, compared: str = _TRAINING) -> tuple[Finding, ...]:

@@ -7,6 +7,7 @@ import polars as pl
 from tidemill.monitoring.drift.drift_columns import Comparison, compare
 from tidemill.monitoring.example_predictions import furthest_from_reference, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
+from tidemill.monitoring.kinds.data_drift import by_windows_before
 from tidemill.monitoring.monitor_config import unknown_features
 from tidemill.monitoring.slice_config import SliceDriftConfig
 from tidemill.monitoring.slices.slice_rows import Slice, declared_slices, unknown_columns
@@ -46,7 +47,7 @@ def judge(window: WindowRows, config: SliceDriftConfig) -> Judged:
         first = drifts[broken].broken[0]
         said += f"; {first.name} is far off in {broken} ({first.broken})"
     return Judged(
-        found=(_drift({name: drifts[name] for name in alarming}),) if alarming else (),
+        found=(_drift({name: drifts[name] for name in alarming}, window),) if alarming else (),
         results={
             "slice_drift": {
                 "threshold": config.share,
@@ -100,12 +101,17 @@ def _examples(
     return worst_ids(window.rows["prediction_id"].filter(inside), odd)
 
 
-def _drift(drifts: dict[str, Comparison]) -> Finding:
+def _drift(drifts: dict[str, Comparison], window: WindowRows) -> Finding:
     listed = "; ".join(
         f"{name} ({drift.current_rows:,} rows): {_named(drift)}"
         for name, drift in list(drifts.items())[:_NAMED]
     )
-    faults = [each.name for drift in drifts.values() for each in drift.broken if each.at_fault]
+    broken = {each.name: each for drift in drifts.values() for each in drift.broken if each.at_fault}
+    faults = [
+        each.name
+        for each in broken.values()
+        if by_windows_before(window, window.features, each).at_fault  # of all rows, which grow with the slice
+    ]
     more = f"; and {len(drifts) - _NAMED} more" if len(drifts) > _NAMED else ""
     what = "slice has" if len(drifts) == 1 else "slices have"
     return Finding(
@@ -113,7 +119,7 @@ def _drift(drifts: dict[str, Comparison]) -> Finding:
         f"{len(drifts)} {what} features that have drifted: {listed}{more}",
         {
             "slices": {name: list(drift.drifted) for name, drift in drifts.items()},
-            "faults": list(dict.fromkeys(faults)),
+            "faults": faults,
         },
     )
 

@@ -12,6 +12,7 @@ from tidemill.monitoring.window_config import LatestRows
 from tidemill.monitoring.windows.logged_windows import compared_with, logged_window
 from tidemill.monitoring.windows.time_windows import Window, window_before
 from tidemill.plurals import counted
+from tidemill.prediction_log.log_records import FEATURE_PREFIX
 from tidemill.prediction_log.prediction_log import features_of, read_labelled, read_predictions
 from tidemill.prediction_log.reading.window_sketch import WindowSketch
 from tidemill.project import Project
@@ -171,6 +172,19 @@ class WindowRows:
         if self.past is not None:
             return self.past(span)
         return read_predictions(self.project.predictions, self.project.model, span.start, span.end)
+
+    def values_before(self, windows: int, feature: str) -> pl.Series | None:
+        """Return a feature in the span that lies so many lengths of the window before it; None if unknown.
+
+        Raises:
+            ServingError: the log cannot be read.
+        """
+        span, name = self.span.earlier(windows * (self.span.end - self.span.start)), FEATURE_PREFIX + feature
+        if self.past is not None:
+            found: pl.Series | None = self.past(span).get_column(name, default=None)
+            return found
+        where = self.project.predictions, self.project.model, span.start, span.end
+        return read_predictions(*where, columns=(name,))[name]
 
     @cached_property
     def before(self) -> "WindowRows":

@@ -8,7 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.tidemill.monitoring.made_windows import logged, monitor_of, project_of, reference_of, window_of
+from tests.tidemill.monitoring.made_windows import (
+    DAYS,
+    NOW,
+    logged,
+    monitor_of,
+    project_of,
+    reference_of,
+    window_of,
+)
 from tidemill.errors import MonitoringError
 from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.kinds.kind_table import gather, judge_window
@@ -258,3 +266,31 @@ def test_names_of_features_that_do_not_exist_are_told_of_every_kind(tmp_path: Pa
         "monitor 'weekly': slice_drift.exclude names 'sun'",
         "monitor 'weekly': slices name 'tail'",
     ]
+
+
+@pytest.mark.parametrize(("rise", "at_fault"), [(1.06, False), (None, True)])
+def test_what_grows_bit_by_bit_is_far_and_not_at_fault(tmp_path: Path, rise: float | None, at_fault: bool):
+    """Prices that rise by 6 % a window, and those that somebody writes in another currency for a while."""
+    random = np.random.default_rng(5)
+
+    def made(factor: float):
+        price, origin = factor * random.lognormal(3, 0.6, 1000), random.choice(ORIGINS, 1000)
+        return logged(TASK, np.full(1000, 0.5), features={"price": price, "origin": origin})
+
+    def earlier(span):
+        ago = round((NOW - span.end) / timedelta(days=DAYS))
+        return made((2.13 if ago < 10 else 1.0) if rise is None else rise ** max(13 - ago, 0))
+
+    before = made(1.0)
+    features = {name: before[f"feature.{name}"].to_numpy() for name in ("price", "origin")}
+    of = reference_of(TASK, np.full(1000, 0.5), np.zeros(1000), features)
+    monitor = monitor_of(data_drift={}, slice_drift={"min_rows": 100}, slices=[{"by": "origin"}])
+    one = replace(window_of(project_of(tmp_path), monitor, of, made(2.13), {}), past=earlier)
+    found = {each.kind: each for each in gather(judge_window(one)).found}
+    told = found["feature_drift"].details["features"]["price"]
+    assert told.startswith(
+        "spread as" if at_fault else "moved bit by bit: spread as in the reference times 2."
+    )
+    assert [found[kind].details["faults"] for kind in ("feature_drift", "slice_drift")] == [
+        ["price"] * at_fault
+    ] * 2
