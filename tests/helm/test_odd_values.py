@@ -78,6 +78,21 @@ def test_names_stay_text_no_key_comes_twice_and_labels_of_selectors_are_ours(pro
             RELEASE,
             "set gateway.dashboardHosts",
         ),
+        (
+            {"jobs": {"extraEnv": [{"name": "A"}, {"name": "A"}]}, "compaction": {"enabled": True}},
+            RELEASE,
+            "extraEnv of jobs/compaction: a container or pod would have A twice",
+        ),
+        (
+            {"rayJobs": {"enabled": True, "node": {"extraEnv": [{"name": "HOME", "value": "/home/me"}]}}},
+            RELEASE,
+            "extraEnv of controller/ray job: a container or pod would have HOME twice",
+        ),
+        (
+            {"dashboard": {"extraVolumes": [{"name": "tmp", "emptyDir": {}}]}},
+            RELEASE,
+            "extraVolumes of dashboard",
+        ),
     ],
 )
 def test_values_that_could_not_work_are_refused(programs, values: dict, release: str, said: str):

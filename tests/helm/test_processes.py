@@ -103,8 +103,14 @@ def release(
     give(image)
     start, words = starter(folder / "node", volumes)
     secrets = SHARED | databases(postgres_address, f"release_{os.getpid()}")
+    elsewhere = render({**values(s3_endpoint), "monitors": {"enabled": True}})
+    monitors = [one for one in elsewhere if one["metadata"]["name"].endswith("-monitors")]
     made = Release(
-        render(values(s3_endpoint)), Node(start, secrets, words | names | ports), folder, ports, secrets
+        [*render(values(s3_endpoint)), *monitors],
+        Node(start, secrets, words | names | ports),
+        folder,
+        ports,
+        secrets,
     )
     said = made.node.run(made.container("Job/-records", "records"))
     assert "added the first admin: ada" in said
@@ -244,6 +250,11 @@ def test_the_dashboard_lets_the_first_admin_in(release: Release, mlflow: Running
         answer = client.post("/login", data={"name": "ada", "password": PASSWORD, "csrf": csrf})
     assert answer.status_code == 303, "the first admin logs in"
     assert "__Host-tidemill=" in answer.headers["set-cookie"], "the proxy is believed that TLS was used"
+
+
+def test_monitors_that_are_due_are_evaluated_by_their_job(release: Release, project: Project):
+    said = release.node.run(release.container("CronJob/-monitors", "monitors"))
+    assert "monitor often: too_few over 0 rows" in said
 
 
 def test_the_second_controller_goes_on_where_the_first_was_killed(controllers: list[Running], api: ApiServer):

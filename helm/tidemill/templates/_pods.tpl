@@ -114,3 +114,30 @@ labels:
   {{- if gt (len .) 3 }}{{ $labels = merge (dict) (index . 3) $labels }}{{ end }}
   {{- toYaml $labels | nindent 2 }}
 {{- end -}}
+
+{{/* Fails where a pod of these manifests would have a variable, a volume or a mount twice: (list OBJECT "whose"). */}}
+{{- define "tidemill.refuseTwice" -}}
+{{- $node := index . 0 -}}
+{{- $whose := index . 1 -}}
+{{- if kindIs "map" $node -}}
+{{- range tuple (tuple "env" "name" "extraEnv") (tuple "volumes" "name" "extraVolumes") (tuple "volumeMounts" "mountPath" "extraVolumeMounts") -}}
+{{- $seen := list -}}
+{{- $key := index . 1 -}}
+{{- $value := index . 2 -}}
+{{- range get $node (index . 0) | default list -}}
+{{- $name := get . $key -}}
+{{- if has $name $seen -}}
+{{- fail (printf "%s of %s: a container or pod would have %s twice: the chart sets it, or the values name it twice; take it out" $value $whose $name) -}}
+{{- end -}}
+{{- $seen = append $seen $name -}}
+{{- end -}}
+{{- end -}}
+{{- range $node -}}
+{{- include "tidemill.refuseTwice" (list . $whose) -}}
+{{- end -}}
+{{- else if kindIs "slice" $node -}}
+{{- range $node -}}
+{{- include "tidemill.refuseTwice" (list . $whose) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
