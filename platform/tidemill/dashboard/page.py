@@ -9,7 +9,8 @@ and so does JSON at the twin.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, get_origin
+from html import escape
+from typing import Annotated, Any, get_origin
 from urllib.parse import parse_qsl, quote
 
 from fastapi import Depends, FastAPI, Query, Request
@@ -20,13 +21,12 @@ from pydantic import BaseModel, Field, ValidationError
 from tidemill.accounts.roles import Permission
 from tidemill.dashboard.error_pages import API
 from tidemill.dashboard.flash import give_message, take_message
+from tidemill.dashboard.live.shared_texts import SharedTexts
 from tidemill.dashboard.navigation import shell_of
 from tidemill.dashboard.page_addresses import first_control
 from tidemill.dashboard.templating import render
+from tidemill.dashboard.visit import Visit
 from tidemill.errors import ModelNotFound, NotAllowed, UsageError
-
-if TYPE_CHECKING:
-    from tidemill.dashboard.visit import Visit
 
 __all__ = [
     "Done",
@@ -42,6 +42,8 @@ __all__ = [
 
 _UNCOUNTED = ("data", "people", "serving", "audit")
 """Resources that stand without an article."""
+
+_PAGES = SharedTexts()
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000, alias="page", description="Page of the list, from 1.")]
 """Parameter of a page with a long list."""
@@ -63,7 +65,14 @@ class Done:
 
 
 def add_page(
-    app: FastAPI, path: str, view: Callable[..., Any], *, template: str, needs: Permission, title: str
+    app: FastAPI,
+    path: str,
+    view: Callable[..., Any],
+    *,
+    template: str,
+    needs: Permission,
+    title: str,
+    shared: bool = False,
 ) -> None:
     """Add a page and its twin.
 
@@ -74,14 +83,11 @@ def add_page(
         template: of ``templates/``; it sees the value as ``it`` and the visit as ``visit``.
         needs: the action and the kind of resource that the visitor must be allowed.
         title: of the page.
+        shared: visitors with the same rights may see one rendering of it, which may be two seconds old where
+            the records have not changed; who they are decides nothing in it but the name in its head.
     """
     door = Depends(requirement(needs))
-
-    def show(request: Request, it: Annotated[Any, Depends(view)]) -> HTMLResponse:
-        answer = HTMLResponse(render(template, _shown(request, it, title)))
-        take_message(request, answer)
-        return answer
-
+    show = _shower(view, template, title, shared=shared)
     app.add_api_route(path, show, methods=["GET"], dependencies=[door], include_in_schema=False)
     app.add_api_route(
         API + (path if path != "/" else "/fleet"),
@@ -95,16 +101,52 @@ def add_page(
     permissions(app)[path] = needs
 
 
-def _shown(request: Request, it: Any, title: str) -> dict[str, Any]:
+def _shower(
+    view: Callable[..., Any], template: str, title: str, *, shared: bool
+) -> Callable[..., HTMLResponse]:
+    """Return what shows a view as a page, as FastAPI shall see it: with the view's parameters."""
+
+    def show(request_: Request, **given: Any) -> HTMLResponse:
+        own: Visit = request_.state.visit
+        done = take_message(request_)
+
+        def make(visit: Visit) -> str:
+            if "visit" in given:
+                given["visit"] = visit
+            return render(template, _shown(request_, visit, view(**given), title, done))
+
+        answer = HTMLResponse(_share(request_, own, make) if shared and done is None else make(own))
+        take_message(request_, answer)
+        return answer
+
+    signature = inspect.signature(view)
+    request = inspect.Parameter("request_", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+    parameters = [one.replace(kind=request.kind) for one in signature.parameters.values()]
+    show.__signature__ = inspect.Signature([request, *parameters])  # type: ignore[attr-defined]
+    return show
+
+
+def _share(request: Request, visit: Visit, make: Callable[[Visit], str]) -> str:
+    """Return a page that is made for all who may see the same, with what is this visitor's own put in."""
+    scope, own = request.scope, visit.own
+    home = visit.installation.home.state_url
+    key = (home, scope.get("raw_path"), scope["path"], scope["query_string"], visit.rights, bool(visit.csrf))
+    page = _PAGES.get(key, visit.installation.records.mark(), lambda: make(visit.anybody))
+    for stands_for, text in own.items():
+        page = page.replace(stands_for, escape(text))
+    return page
+
+
+def _shown(request: Request, visit: Visit, it: Any, title: str, done: str | None) -> dict[str, Any]:
     """Return what a page's template sees."""
     return {
         "it": it,
-        "visit": request.state.visit,
+        "visit": visit,
         "title": title,
         "path": quote(request.scope["path"]),  # a name in it may hold any character
         "query": request.url.query,
         "shell": shell_of(request, API),
-        "done": take_message(request),
+        "done": done,
     }
 
 
@@ -147,7 +189,10 @@ def add_act(
 
     def after(request: Request, done: Annotated[Done, Depends(doing)]) -> Response:
         if done.secret is not None:
-            return HTMLResponse(render("secret.html", _shown(request, done, title)))
+            told = take_message(request)
+            return HTMLResponse(
+                render("secret.html", _shown(request, request.state.visit, done, title, told))
+            )
         answer = RedirectResponse(done.location, status_code=303)
         if done.message:
             give_message(request, answer, done.message)

@@ -1,7 +1,8 @@
 """One request's view of the installation: who asks, what they may see, and the moment."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, cast
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from tidemill.accounts.roles import Permission
 
 __all__ = ["Here", "Visit"]
+
+_OWN = secrets.token_hex(16)
+"""Begins what stands for a visitor's own in what is made for many; nobody can write it into a record."""
+_NAME, _CSRF, _NONCE = (f"{_OWN}-{what}" for what in ("name", "csrf", "nonce"))
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,22 @@ class Visit:
     def who(self) -> str:
         """The name that is recorded for what is done in this request."""
         return self.identity.name or self.installation.home.settings.who
+
+    @property
+    def anybody(self) -> "Visit":
+        """The visit as one of anybody with the same rights: `own` says what stands for the visitor's own."""
+        identity = replace(self.identity, name=_NAME if self.identity.name else "")
+        return replace(self, identity=identity, csrf=_CSRF if self.csrf else "", nonce=_NONCE, session="")
+
+    @property
+    def own(self) -> Mapping[str, str]:
+        """What stands for it in what is made for `anybody` → this visitor's own."""
+        return {_NAME: self.identity.name, _CSRF: self.csrf, _NONCE: self.nonce}
+
+    @property
+    def rights(self) -> Hashable:
+        """What decides what this identity may see: who has the same may see the same."""
+        return _rights(self.identity)
 
     @cached_property
     def projects(self) -> Sequence[ShownProject]:
@@ -92,6 +113,11 @@ class Visit:
         permission: Permission = (action, resource)
         project = None if model is None else self.project(model).name
         return decide(self.identity, permission, project) == "allowed"
+
+
+def _rights(identity: Identity) -> Hashable:
+    within = _rights(identity.within) if identity.within is not None else None
+    return identity.kind, bool(identity.name), frozenset(identity.roles.items()), within
 
 
 def _visit(request: Request) -> Visit:

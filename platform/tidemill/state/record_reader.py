@@ -2,8 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,16 @@ from tidemill.errors import StateError, TidemillError
 from tidemill.files.read_only_sqlite import can_change, copy_database, open_to_read
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
 
-__all__ = ["PAGE_ROWS", "Records", "Row", "newest_schema", "open_records"]
+__all__ = [
+    "PAGE_ROWS",
+    "Records",
+    "Row",
+    "newest_schema",
+    "open_records",
+    "open_records_file",
+    "rows_of",
+    "said_plainly",
+]
 
 _MIGRATIONS = Path(__file__).parent / "migrations" / "versions"
 _WAIT_SECONDS = 30.0
@@ -118,7 +127,13 @@ class Records:
             return [Row(**dict(zip(names, map(_in_utc, found), strict=True))) for found in rows]
         if self.absent:
             return []
-        return _read_sqlite(self.address, query, [_sqlite_text(value) for value in given], self._wait_seconds)
+        with said_plainly(self.address):
+            return self._sqlite_rows(self.address, query, [_sqlite_text(value) for value in given])
+
+    def _sqlite_rows(self, path: Path, query: str, values: Sequence[Any]) -> list[Row]:
+        """Return the rows of a query; what keeps SQLite from answering is raised as it says it."""
+        with closing(open_records_file(path, self._wait_seconds)) as connection:
+            return rows_of(connection, query, values)
 
     def _postgres_rows(self, query: str, values: Sequence[object]) -> tuple[list[str], list[Any]]:
         """Return the columns and rows of a query in the style of psycopg."""
@@ -170,15 +185,40 @@ def _copy(path: Path) -> Path:
         ) from error
 
 
-def _read_sqlite(path: Path, query: str, values: Sequence[Any], wait_seconds: float) -> list[Row]:
+def open_records_file(path: Path, wait_seconds: float, *, any_thread: bool = False) -> sqlite3.Connection:
+    """Open a SQLite database of records to read it.
+
+    Args:
+        path: its file.
+        wait_seconds: how long to wait for who has locked it.
+        any_thread: as of `tidemill.files.read_only_sqlite.open_to_read`.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
     sqlite3.register_converter("DATETIME", _moment)
     sqlite3.register_converter("JSON", json.loads)
     sqlite3.register_converter("BOOLEAN", lambda text: text == b"1")
+    types = sqlite3.PARSE_DECLTYPES
+    return open_to_read(path, wait_seconds=wait_seconds, detect_types=types, any_thread=any_thread)
+
+
+def rows_of(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> list[Row]:
+    """Return the rows of a query.
+
+    Raises:
+        sqlite3.Error: the database cannot be read.
+    """
+    with closing(connection.execute(query, values)) as cursor:
+        names = [column[0] for column in cursor.description]
+        return [Row(**dict(zip(names, found, strict=True))) for found in cursor]
+
+
+@contextmanager
+def said_plainly(path: Path) -> Iterator[None]:
+    """Raise what keeps SQLite from reading the records at a path as `StateError`."""
     try:
-        connection = open_to_read(path, wait_seconds=wait_seconds, detect_types=sqlite3.PARSE_DECLTYPES)
-        with closing(connection), closing(connection.execute(query, values)) as cursor:
-            names = [column[0] for column in cursor.description]
-            return [Row(**dict(zip(names, found, strict=True))) for found in cursor]
+        yield
     except sqlite3.Error as error:
         if "locked" in str(error):
             raise StateError(

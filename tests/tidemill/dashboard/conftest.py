@@ -12,6 +12,7 @@ from tidemill.dashboard.app import make_app
 from tidemill.dashboard.door import door
 from tidemill.dashboard.door.identification import OpenIdentification
 from tidemill.dashboard.installation import Installation, record_project
+from tidemill.dashboard.live import shared_texts
 from tidemill.dashboard.tracking_proxy.tracking_proxy import TrackingProxy
 from tidemill.project import load_project
 from tidemill.settings import Settings
@@ -58,6 +59,12 @@ def patient_pages(monkeypatch):
     """Let pages wait for what is computed beside them: machines of tests are slow."""
     monkeypatch.setattr(door, "PAGE_SECONDS", 60.0)
     monkeypatch.setattr(door, "PROGRAM_SECONDS", 60.0)
+
+
+@pytest.fixture(autouse=True)
+def pages_of_this_moment(monkeypatch):
+    """Share no page: tests change files and clocks between two requests."""
+    monkeypatch.setattr(shared_texts, "_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -187,4 +187,5 @@ def add_to(app: FastAPI) -> None:
         template="feature.html",
         needs=("read", "monitor"),
         title="Feature",
+        shared=True,
     )

@@ -159,4 +159,4 @@ def _traffic(known: _Known, model: str, now: datetime) -> Traffic | None:
 
 def add_to(app: FastAPI) -> None:
     """Add the page."""
-    add_page(app, "/", fleet, template="fleet.html", needs=("read", "model"), title="Fleet")
+    add_page(app, "/", fleet, template="fleet.html", needs=("read", "model"), title="Fleet", shared=True)

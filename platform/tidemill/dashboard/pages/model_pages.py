@@ -230,4 +230,5 @@ def add_to(app: FastAPI) -> None:
         template="model.html",
         needs=("read", "model"),
         title="Model",
+        shared=True,
     )

@@ -187,5 +187,6 @@ def add_to(app: FastAPI) -> None:
         template="window.html",
         needs=("read", "monitor"),
         title="Window",
+        shared=True,
     )
     add_document(app, "/models/{model}/windows/{run_id}/report", window_report, needs=("read", "monitor"))

@@ -68,6 +68,7 @@ def test_records_that_are_away_are_missed_and_found_again(browser, send, databas
 
 def test_records_that_somebody_holds_for_themselves_are_locked(browser, installation, database):
     installation.state.engine.dispose()  # who holds them must be alone for a moment
+    installation.records.close()
     with closing(sqlite3.connect(database, isolation_level=None)) as holder:
         holder.execute("PRAGMA locking_mode=EXCLUSIVE")
         holder.execute("BEGIN EXCLUSIVE")

@@ -91,6 +91,16 @@ def _list(
 def add_to(app: FastAPI) -> None:
     """Add the pages."""
     needs = "read", "alert"
-    add_page(app, "/alerts", all_alerts, template="alerts/list.html", needs=needs, title="Alerts")
+    add_page(
+        app, "/alerts", all_alerts, template="alerts/list.html", needs=needs, title="Alerts", shared=True
+    )
     path = "/models/{model}/alerts"
-    add_page(app, path, model_alerts, template="alerts/list.html", needs=needs, title="Alerts of a model")
+    add_page(
+        app,
+        path,
+        model_alerts,
+        template="alerts/list.html",
+        needs=needs,
+        title="Alerts of a model",
+        shared=True,
+    )

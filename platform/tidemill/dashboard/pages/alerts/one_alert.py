@@ -152,4 +152,5 @@ def add_to(app: FastAPI) -> None:
         template="alerts/one.html",
         needs=("read", "alert"),
         title="Alert",
+        shared=True,
     )

@@ -298,7 +298,9 @@ def _schedules(visit: Visit, shown: ShownProject) -> tuple[list[Schedule], str |
 def add_to(app: FastAPI) -> None:
     """Add the pages."""
     needs = ("read", "serving")
-    add_page(app, "/serving", serving, template="serving/overview.html", needs=needs, title="Serving")
+    add_page(
+        app, "/serving", serving, template="serving/overview.html", needs=needs, title="Serving", shared=True
+    )
     add_page(
         app,
         "/models/{model}/serving",
@@ -306,4 +308,5 @@ def add_to(app: FastAPI) -> None:
         template="serving/of_a_model.html",
         needs=needs,
         title="Serving of a model",
+        shared=True,
     )
