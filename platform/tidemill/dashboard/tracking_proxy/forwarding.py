@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive
 
-__all__ = ["BodyTooLarge", "at_most", "forward", "new_client"]
+__all__ = ["BodyTooLarge", "at_most", "forward", "headers_given_back", "headers_sent_on", "new_client"]
 
 _SENT_ON: Final = frozenset(
     {
@@ -75,17 +75,27 @@ async def forward(
         httpx.HTTPError: the other server does not answer.
     """
     content = None if request.method in ("GET", "HEAD") else request.stream()
-    sent = {name: value for name, value in request.headers.items() if name in _SENT_ON}
+    sent = headers_sent_on(request)
     if content is None:
         sent.pop("content-length", None)
     else:
         _require_small(sent.get("content-length", "0"), most)
     asked = client.build_request(request.method, address, headers=sent, content=content)
     answer = await client.send(asked, stream=True)
-    kept = {name: value for name, value in answer.headers.items() if name in _GIVEN_BACK}
+    given = {**headers_given_back(answer), **headers}
     return StreamingResponse(
-        _pieces(answer), answer.status_code, {**kept, **headers}, background=BackgroundTask(answer.aclose)
+        _pieces(answer), answer.status_code, given, background=BackgroundTask(answer.aclose)
     )
+
+
+def headers_sent_on(request: Request) -> dict[str, str]:
+    """Return the headers of a request that another server gets."""
+    return {name: value for name, value in request.headers.items() if name in _SENT_ON}
+
+
+def headers_given_back(answer: httpx.Response) -> dict[str, str]:
+    """Return the headers of another server's answer that a visitor gets."""
+    return {name: value for name, value in answer.headers.items() if name in _GIVEN_BACK}
 
 
 async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:

@@ -22,6 +22,7 @@ from tidemill.dashboard.tracking_proxy.kept_versions import what_would_be_lost
 from tidemill.dashboard.tracking_proxy.registered_files import what_would_change
 from tidemill.dashboard.tracking_proxy.reserved_tags import RESERVED, names_reserved_tag
 from tidemill.dashboard.tracking_proxy.tracking_routes import ARTIFACTS, needs_of
+from tidemill.dashboard.tracking_proxy.way_back import page_with_way_back
 from tidemill.errors import TidemillError
 
 if TYPE_CHECKING:
@@ -93,9 +94,10 @@ class TrackingProxy:
             if needs in _ON_RECORD:
                 body = await request.body()
                 await run_in_threadpool(_put_on_record, request, path, needs, body)
-            answer = await forward(
-                self._client, request, address, headers=_headers(request, path, needs), most=most
-            )
+            headers = _headers(request, path, needs)
+            if path == "/":
+                return await page_with_way_back(self._client, request, address, headers)
+            answer = await forward(self._client, request, address, headers=headers, most=most)
             return await said_plainly(request, answer) if path == QUERIES else answer
         except BodyTooLarge:
             return error_answer(request, 413, "too_large", f"a request here is at most {most:,} bytes")

@@ -25,11 +25,14 @@ class Upstream:
     def __init__(self):
         self.seen = []
         self.away = False
+        self.page = b""
 
     async def answer(self, request: Request) -> Response:
         body = await request.body()
         self.seen.append((request.method, request.scope["raw_path"].decode(), dict(request.headers), body))
         headers = {"Set-Cookie": "theirs=1", "Access-Control-Allow-Origin": "*", "Server": "x", "ETag": '"1"'}
+        if self.page and request.url.path == "/":
+            return Response(self.page, media_type="text/html", headers=headers)
         return JSONResponse({"path": request.url.path, "size": len(body)}, headers=headers)
 
     def client(self):
@@ -256,3 +259,20 @@ def test_where_four_eyes_are_wanted_mlflow_moves_no_alias(installation, upstream
         assert upstream.seen == []
         found = client.post("/mlflow/api/2.0/mlflow/runs/search", json={"experiment_ids": ["1"]})
         assert found.status_code == 200
+
+
+def test_the_page_alone_has_a_way_back_and_is_the_whole_of_it(installation, upstream):
+    upstream.page = b"<html><body><div id='root'></div></body></html>" + b" " * 2000
+    asked = {"If-None-Match": '"1"', "Range": "bytes=0-9", "Accept-Encoding": "gzip"}
+    with browse(installation, OpenIdentification()) as client:
+        page, head = client.get("/mlflow/", headers=asked), client.head("/mlflow/")
+        other = client.get("/mlflow/api/2.0/mlflow/runs/get", headers=asked)
+    assert '<body><nav aria-label="Tidemill"><a href="/"' in page.text
+    assert page.text.endswith("<div id='root'></div></body></html>" + " " * 2000)
+    assert (head.status_code, head.headers["content-type"]) == (200, page.headers["content-type"])
+    assert "etag" not in page.headers
+    assert "style-src" in page.headers["content-security-policy"]
+    assert not {"if-none-match", "range"} & set(upstream.seen[0][2])
+    assert upstream.seen[0][2]["accept-encoding"] == "identity"
+    assert "Tidemill" not in other.text
+    assert upstream.seen[2][2]["if-none-match"] == '"1"'
