@@ -26,13 +26,12 @@ from tidemill.training.search.tuning import SearchResult
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_files import read_file, write_file
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.run_values import FRONT
 
-__all__ = ["BEST", "FRONT", "begin_for", "conclude", "first_of", "journal_of", "made_from", "open_for"]
+__all__ = ["BEST", "begin_for", "conclude", "first_of", "journal_of", "made_from", "open_for"]
 
 BEST = "search/best.json"
 """The run's file with the best configuration of its search, where later searches may begin."""
-FRONT = "search/pareto.json"
-"""The run's file with the trials that no other one beats in all of ``train.metrics``."""
 
 _ORPHANED = "orphaned"
 _KEPT = 10

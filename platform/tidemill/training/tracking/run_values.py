@@ -33,6 +33,8 @@ LINEAGE_PREFIX = "tidemill.lineage."
 ORIGIN_PREFIX = "tidemill_origin."
 """How the tags of plain runs inside a project begin. Those that begin with ``tidemill.`` are trusted, and
 MLflow behind the dashboard takes them from few people; these are a script's own word."""
+FRONT = "search/pareto.json"
+"""The run's file with the trials that no other one beats in all of ``train.metrics``."""
 STATUSES = ("FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED")
 """The statuses of MLflow's runs."""
 Shown = Literal["searches", "trials", "all"]

@@ -1,10 +1,12 @@
 """Reads runs from MLflow with all that is on record of what they were made from."""
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from tidemill.errors import UsageError
+from tidemill.errors import NotAnswering, UsageError
 from tidemill.project import Project
 from tidemill.training.tracking.mlflow_tracking import connect
 from tidemill.training.tracking.origins.origin_files import read_origin_of
@@ -17,9 +19,9 @@ from tidemill.training.tracking.run_reading import (
     run_not_found,
     versions_by_run,
 )
-from tidemill.training.tracking.run_values import TrackedRun, WholeRun
+from tidemill.training.tracking.run_values import FRONT, TrackedRun, WholeRun
 
-__all__ = ["find_run_id", "read_whole_runs"]
+__all__ = ["find_run_id", "read_front", "read_whole_runs"]
 
 _WHOLE = 32
 _SHORTEST = 4
@@ -62,6 +64,26 @@ def read_whole_runs(project: Project, run_ids: Sequence[str]) -> list[WholeRun]:
     runs = read_runs(project, run_ids)
     versions = versions_by_run(project, [run.run_id for run in runs])
     return [_whole(project, run, tuple(versions.get(run.run_id, ()))) for run in runs]
+
+
+def read_front(project: Project, run_id: str) -> list[dict[str, Any]]:
+    """Return the trials of a search that no other one beats in all metrics; none if it had a single one.
+
+    Each has ``run_id``, ``params`` and ``metrics``, named and signed as on record.
+
+    Raises:
+        NotAnswering: MLflow's store is away, or the file cannot be read.
+    """
+    with answering_store(project) as client:
+        if not any(one.path == FRONT for one in client.list_artifacts(run_id, FRONT.partition("/")[0])):
+            return []
+        try:
+            found = json.loads(read_file(client, run_id, FRONT))
+        except ValueError as error:
+            raise NotAnswering(
+                f"{FRONT} of run {run_id} cannot be read: {error}", hint="the run's files in MLflow have it"
+            ) from error
+        return [dict(one) for one in found]
 
 
 def _whole(project: Project, run: TrackedRun, versions: tuple[str, ...]) -> WholeRun:

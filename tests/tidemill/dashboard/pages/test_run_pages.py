@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -6,6 +7,8 @@ from tests.tidemill.dashboard.conftest import PARAMS
 from tests.tidemill.dashboard.pages.mlflow_store import open_store
 from tidemill.state.tables import Turn
 from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, connect
+from tidemill.training.tracking.run_files import write_file
+from tidemill.training.tracking.run_values import FRONT
 
 NASTY = "<script>alert(1)</script>"
 
@@ -132,3 +135,29 @@ def test_a_loss_has_its_own_name_and_sign_and_the_least_is_the_best(browser, fol
     assert (listed["metric"], listed["better"]) == ("holdout_log_loss", "lower is better")
     compared = f"/models/parcel-delay/runs/compare?run={tracked['trees-0']}&run={tracked['trees-2']}"
     assert not [page for page in (address, compared) if "neg_" in browser.get(page).text]
+
+
+def test_a_search_by_several_metrics_shows_its_front_as_table_and_picture(browser, tracked, installation):
+    client = connect(installation.home)
+    for name, loss in (("trees-0", 0.4), ("trees-1", 0.6), ("trees-2", 0.5)):
+        client.log_metric(tracked[name], "validation_neg_log_loss", -loss)
+    front = [
+        {"trial": number, "run_id": tracked[name], "family": "trees", "params": {"depth": depth},
+         "metrics": {"roc_auc": auc, "neg_log_loss": -loss}}
+        for number, name, depth, auc, loss in ((2, "trees-2", 9, 0.69, 0.5), (0, "trees-0", 3, 0.63, 0.4))
+    ]  # fmt: skip
+    write_file(client, tracked["search"], FRONT, json.dumps(front).encode())
+    address = f"/models/parcel-delay/runs/{tracked['search']}"
+    shown = browser.get(f"/api/v1{address}").json()["front"]
+    assert (shown["metrics"], shown["better"]) == (
+        ["roc_auc", "log_loss"], ["higher is better", "lower is better"],
+    )  # fmt: skip
+    assert [(one["name"], one["numbers"]) for one in shown["trials"]] == [
+        ("trees-2", [0.69, 0.5]), ("trees-0", [0.63, 0.4]),
+    ]  # fmt: skip
+    page = browser.get(address).text
+    assert page.count('class="mark first"') == 2
+    assert page.count('class="mark hollow second"') == 1
+    assert "trees-1: roc_auc 0.65, log_loss 0.6" in page
+    trial = browser.get(f"/api/v1/models/parcel-delay/runs/{tracked['trees-0']}").json()
+    assert trial["front"] is None

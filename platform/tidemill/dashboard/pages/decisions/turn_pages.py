@@ -42,6 +42,8 @@ class ListedTurn:
     seconds: float
     """Of all its steps."""
     cpu_seconds: float | None
+    gpu_seconds: float | None
+    """Time for which Ray gave it GPUs; None where that is not on record."""
 
 
 @dataclass(frozen=True)

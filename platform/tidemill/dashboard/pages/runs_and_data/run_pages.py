@@ -10,6 +10,7 @@ from fastapi import FastAPI, Query
 
 from tidemill.dashboard.charts.parallel_coordinates import Coordinate, draw_coordinates
 from tidemill.dashboard.page import add_page
+from tidemill.dashboard.pages.runs_and_data.search_front import Front, front_of, short_params
 from tidemill.dashboard.records.bounded_reading import READINGS
 from tidemill.dashboard.records.tracking_stamp import kept_for, store_is_there, tracking_stamp
 from tidemill.dashboard.visit import Here
@@ -101,6 +102,8 @@ class RunPage:
     trials: Sequence[Trial]
     coordinates: str | None
     """The trials as lines through their parameters, SVG."""
+    front: Front | None
+    """None for a search with one metric."""
 
 
 def runs(
@@ -144,7 +147,7 @@ def run_page(visit: Here, model: str, run_id: str) -> RunPage:
 
 def _read_page(project: Project, run_id: str) -> RunPage:
     from tidemill.training.tracking.run_reading import trials_of
-    from tidemill.training.tracking.whole_runs import read_whole_runs
+    from tidemill.training.tracking.whole_runs import read_front, read_whole_runs
 
     [whole] = read_whole_runs(project, [run_id])
     run, trained = whole.run, whole.trained
@@ -152,7 +155,9 @@ def _read_page(project: Project, run_id: str) -> RunPage:
     sign = metric_of(name).sign
     metric = ("validation_" if run.role == "trial" else "holdout_") + name
     trials = [] if run.role == "trial" else trials_of(project, run)
-    shown = [Trial(shown_run(one, f"validation_{name}", ()), _short(one.params), one.end) for one in trials]
+    shown = [
+        Trial(shown_run(one, f"validation_{name}", ()), short_params(one.params), one.end) for one in trials
+    ]
     params = dict(run.params)
     if trained is not None:
         params = {key: str(value) for key, value in trained.params.items()} | params
@@ -172,6 +177,7 @@ def _read_page(project: Project, run_id: str) -> RunPage:
         trouble=whole.trouble,
         trials=sorted(shown, key=lambda one: (one.run.score is None, -sign * (one.run.score or 0.0))),
         coordinates=_drawn(shown, metric_of(name)),
+        front=front_of(read_front(project, run_id) if trials else [], trials),
     )
 
 
@@ -218,25 +224,6 @@ def in_mlflow(experiment: str, run_id: str) -> str:
     '/mlflow/#/experiments/1/runs/4f1d'
     """
     return f"/mlflow/#/experiments/{experiment}/runs/{run_id}"
-
-
-def _short(params: Mapping[str, str]) -> dict[str, str]:
-    """Return parameters with numbers of four digits.
-
-    >>> _short({"learning_rate": "0.08918419461547462", "family": "boosting", "depth": "3"})
-    {'learning_rate': '0.08918', 'family': 'boosting', 'depth': '3'}
-    """
-    return {
-        name: f"{float(text):.4g}" if "." in text and _is_number(text) else text
-        for name, text in params.items()
-    }
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _finite(value: float | None) -> float | None:

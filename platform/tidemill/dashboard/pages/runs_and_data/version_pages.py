@@ -118,6 +118,8 @@ class Version:
     turn_id: str | None
     cpu_seconds: float | None
     """CPU time of its turn."""
+    gpu_seconds: float | None
+    """Time for which Ray gave its turn GPUs."""
     seconds: float | None
     """Wall-clock time of its turn."""
     data_revision: str | None
@@ -197,6 +199,7 @@ def version_page(visit: Here, model: str, version: str) -> Version:
         run_id=found.run_id,
         turn_id=turn.id if turn else None,
         cpu_seconds=turn.cpu_seconds if turn else None,
+        gpu_seconds=turn.gpu_seconds if turn else None,
         seconds=sum(turn.seconds.values()) if turn else None,
         data_revision=found.data_revision,
         metrics=natural_values(found.metrics),

@@ -13,7 +13,11 @@ def test_a_turn_has_its_steps_seconds_and_log(browser, add, make_turn, installat
     logs = installation.home.logs
     logs.mkdir(parents=True)
     (logs / "turns-by-hand.log").write_text("INFO turn_1 data: <b>read</b>\nINFO turn_2 data: other\n")
-    add(make_turn(status="failed", step="gate", error="no <memory>", overrides={"train.trials": 9}))
+    add(
+        make_turn(
+            status="failed", step="gate", error="no <memory>", overrides={"train.trials": 9}, gpu_seconds=7.25
+        )
+    )
     twin = browser.get(f"/api/v1{MODEL}/turns/turn_1").json()
     assert [(one["name"], one["state"], one["seconds"]) for one in twin["steps"]] == [
         ("data", "done", 2.0),
@@ -22,8 +26,15 @@ def test_a_turn_has_its_steps_seconds_and_log(browser, add, make_turn, installat
     ]
     assert twin["log"] == ["INFO data: <b>read</b>"]
     page = browser.get(f"{MODEL}/turns/turn_1").text
-    for said in ("no &lt;memory&gt;", "&lt;b&gt;read", "train.trials", "42.5"):
+    for said in (
+        "no &lt;memory&gt;",
+        "&lt;b&gt;read",
+        "train.trials",
+        "42.5",
+        "<dt>GPU time</dt><dd>7.25 s</dd>",
+    ):
         assert said in page
+    assert '<td data-label="GPU s" class="number">7.25</td>' in browser.get(f"{MODEL}/turns").text
     assert browser.get(f"/api/v1{MODEL}/turns").json()["turns"][0]["seconds"] == 42.5
 
 
