@@ -218,6 +218,8 @@ def next_commands(
     'tidemill retrain --reason "alert_1"'
     >>> next_commands("quality", "alert_1", "weekly", "acknowledged", [], ["alert_2"])[-1]
     'tidemill alerts show alert_2'
+    >>> next_commands("external", "alert_1", "alertmanager/RedisDown", "resolved", [])
+    ['tidemill status']
     """
     found = [f"tidemill alerts ack {alert}"] if status == "firing" else []
     if examples:
@@ -225,7 +227,8 @@ def next_commands(
     if kind == "feature_skew":
         return [*found, "tidemill features skew"]
     if kind == EXTERNAL:
-        return [*found, f"tidemill alerts resolve {alert}", "tidemill status"]
+        end = [] if status == "resolved" else [f"tidemill alerts resolve {alert}"]
+        return [*found, *end, "tidemill status"]
     if kind == "no_run":
         return [*found, f"tidemill monitor run {monitor}", "tidemill status"]
     if kind == "health":

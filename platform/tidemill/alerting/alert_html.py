@@ -7,6 +7,7 @@ from typing import Any
 
 from tidemill.alerting.alert_pictures import pictures_of
 from tidemill.plurals import counted
+from tidemill.state.record_queries import EXTERNAL
 
 __all__ = ["page_of", "section_of"]
 
@@ -46,14 +47,23 @@ def _pictures(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _about(facts: Mapping[str, Any]) -> dict[str, str]:
-    seen = f"{counted(facts['rows'], 'row')}, {counted(facts['labelled'], 'label')}"
     return {
         "monitor": facts["monitor"],
         "version": f"{facts['model']} {facts['version']}",
-        "first window": _window(facts["first_window"]),
-        "last window": f"{_window(facts['last_window'])}, {seen}",
+        **_times(facts),
         **facts["measured"],
         **{name: str(value) for name, value in facts["labels"].items()},
+    }
+
+
+def _times(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the first window and the last one; what comes from elsewhere has none."""
+    if facts["kind"] == EXTERNAL:
+        return {"raised": _moment(facts["raised_at"]), "last told": _moment(facts["last_seen_at"])}
+    seen = f"{counted(facts['rows'], 'row')}, {counted(facts['labelled'], 'label')}"
+    return {
+        "first window": _window(facts["first_window"]),
+        "last window": f"{_window(facts['last_window'])}, {seen}",
     }
 
 

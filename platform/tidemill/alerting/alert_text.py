@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidemill.alerting.alert_evidence import RETRAINED_FOR, next_commands
+from tidemill.state.record_queries import EXTERNAL
 
 __all__ = ["AlertText", "body_of", "title_of_message"]
 
@@ -36,19 +37,23 @@ class AlertText:
 
 
 def title_of_message(alerts: Sequence[AlertText]) -> str:
-    """Return one line: how many fire, how many are over, and of what kinds.
+    """Return one line: how many fire, how many are over, and of what kinds; what came from elsewhere by name.
 
+    >>> from dataclasses import replace
     >>> from datetime import UTC
     >>> day = datetime(2013, 4, 1, tzinfo=UTC)
     >>> about = "delay", "3", "weekly", "quality", "warning", "AUC fell"
     >>> one = AlertText("alert_1", *about, "firing", "firing", day, None, day)
     >>> title_of_message([one])
     '[firing 1] delay: quality'
+    >>> title_of_message([replace(one, kind="external", monitor="alertmanager/RedisDown")])
+    '[firing 1] delay: RedisDown'
     """
     over = sum(each.status == "resolved" for each in alerts)
     counts = [f"firing {len(alerts) - over}"] * (over < len(alerts)) + [f"resolved {over}"] * (over > 0)
     models = ", ".join(dict.fromkeys(each.model for each in alerts))
-    return f"[{', '.join(counts)}] {models}: {', '.join(dict.fromkeys(each.kind for each in alerts))}"
+    names = (each.monitor.partition("/")[2] if each.kind == EXTERNAL else each.kind for each in alerts)
+    return f"[{', '.join(counts)}] {models}: {', '.join(dict.fromkeys(names))}"
 
 
 def body_of(alerts: Sequence[AlertText]) -> str:

@@ -3,8 +3,10 @@
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
 from tidemill.alerting.alert_evidence import describe
@@ -104,10 +106,23 @@ def _by_apprise(name: str, address: str, alerts: Sequence[AlertText], page: str 
             )
         form = apprise.NotifyFormat.TEXT if page is None else apprise.NotifyFormat.HTML
         body, title = page or body_of(alerts), title_of_message(alerts)
-        taken = target.notify(body, title, notify_type=shade, body_format=form)
+        with _attached(page) as attach:
+            taken = target.notify(body, title, notify_type=shade, body_format=form, attach=attach)
         why = without_address(said.getvalue(), address)
     if not taken:
         raise NotDelivered(f"receiver {name!r} did not take it" + (f": {why}" if why else ""))
+
+
+@contextmanager
+def _attached(page: str | None) -> Iterator[list[str] | None]:
+    """Give a page with pictures as a file to attach; many readers of mail leave pictures out of its text."""
+    if page is None or "<svg" not in page:
+        yield None
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "alert.html"
+        file.write_text(page, encoding="utf-8")
+        yield [str(file)]
 
 
 def without_address(text: str, address: str) -> str:

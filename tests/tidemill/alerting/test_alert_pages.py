@@ -8,11 +8,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tidemill.alerting.alert_evidence import describe
 from tidemill.alerting.alert_html import page_of
 from tidemill.alerting.alert_pictures import bins_then_and_now, figure_over_runs, pictures_of
+from tidemill.cli.loop.alert_page import render_alert
 from tidemill.cli.main import app
 from tidemill.monitoring.drift.column_histograms import bins_of
 from tidemill.monitoring.figure_history import figure_of
@@ -62,6 +64,16 @@ def records(kind: str = "data_drift", both: dict[str, Any] | None = None, **more
     )
     given = {"deployments": [canary], "rollouts": [rollout], "runs": runs, **more}
     return AlertRecords(alert, [], runs[2], runs[2], [], None, [], **given)
+
+
+def test_what_comes_from_elsewhere_has_no_window(capsys: pytest.CaptureFixture[str]):
+    facts = describe(records("external"))
+    page = page_of([facts], "title")
+    render_alert(Console(width=80), facts)
+    for shown in (page, capsys.readouterr().out):
+        assert "raised" in shown
+        assert "2013-04-03 00:00" in shown
+        assert "window" not in shown.replace("window (blue)", "")
 
 
 def test_nobody_is_told_to_retrain_on_what_is_broken_at_its_source():

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.tidemill.alerting.local_receivers import http_receiver, smtp_receiver
 from tests.tidemill.alerting.test_alert_states import START, findings, run_monitor
@@ -30,7 +30,7 @@ from tidemill.errors import NotDelivered, UsageError
 from tidemill.monitoring.findings import Finding
 from tidemill.state import State, open_state
 from tidemill.state.external_alerts import ExternalAlert, record_external
-from tidemill.state.tables import Notification
+from tidemill.state.tables import MonitorRun, Notification
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 ROUTES = Routes.model_validate(
@@ -346,6 +346,12 @@ def test_by_http_with_a_refusal_first_and_no_address_on_record(
 
 def test_by_mail(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run_monitor(state, findings("quality"), day=0)
+    with state.transaction() as session:
+        moved = {"name": "wind", "drifted": True, "broken": None, "value": 0.5, "threshold": 0.1}
+        drift = {"share": 1.0, "threshold": 0.3, "drifted": ["wind"], "columns": [moved]}
+        bins = {"bins": ["a", "b"], "before": [0.5, 0.5], "now": [0.1, 0.9]}
+        results = {"data_drift": drift, "histograms": {"wind": bins}}
+        session.execute(update(MonitorRun).values(results=results))
     with smtp_receiver() as taken:
         address = (
             f"mailto://127.0.0.1:{taken.port}?from=tidemill@example.com&to=team@example.com&mode=insecure"
@@ -364,6 +370,8 @@ def test_by_mail(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert f"<code>tidemill alerts ack {alert.id}</code>" in parts["text/html"]
     assert f"tidemill alerts ack {alert.id}" in parts["text/plain"]
     assert "<h1>" not in parts["text/plain"]
+    (page,) = [each for each in mail.walk() if each.get_filename() == "alert.html"]
+    assert "<svg" in page.get_payload(decode=True).decode(), "many readers of mail leave it out of the text"
 
 
 def test_an_address_that_nothing_knows_is_said_without_it(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tidemill.cli.output import format_moment, print_indented
 from tidemill.errors import NotWritable
 from tidemill.plurals import counted
+from tidemill.state.record_queries import EXTERNAL
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,13 +20,10 @@ def render_alert(console: "Console", facts: Mapping[str, Any]) -> None:
     console.print(f"{facts['id']}  {facts['status']} · {facts['severity']} · {facts['kind']}")
     print_indented(console, facts["message"])
     console.print()
-    seen_in = f"{counted(facts['rows'], 'row')}, {counted(facts['labelled'], 'label')}"
     about = {
         "monitor": facts["monitor"],
         "version": f"{facts['model']} {facts['version']}",
-        "first window": _window(facts["first_window"]),
-        "last window": f"{_window(facts['last_window'])}, {seen_in}",
-        "report": facts["report"] or "–",
+        **_times(facts),
         **facts["measured"],
         **facts["labels"],
     }
@@ -48,6 +46,21 @@ def render_alert(console: "Console", facts: Mapping[str, Any]) -> None:
         [_fault(each) for each in facts["faults"]],
     )
     _section(console, "next", facts["next"])
+
+
+def _times(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the first window, the last one and its report; what comes from elsewhere has none."""
+    if facts["kind"] == EXTERNAL:
+        return {
+            "raised": format_moment(facts["raised_at"]),
+            "last told": format_moment(facts["last_seen_at"]),
+        }
+    seen_in = f"{counted(facts['rows'], 'row')}, {counted(facts['labelled'], 'label')}"
+    return {
+        "first window": _window(facts["first_window"]),
+        "last window": f"{_window(facts['last_window'])}, {seen_in}",
+        "report": facts["report"] or "–",
+    }
 
 
 def _fault(found: Mapping[str, Any]) -> str:
