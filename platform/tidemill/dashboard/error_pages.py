@@ -15,6 +15,7 @@ from tidemill.dashboard.navigation import shell_of
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.statuses import code_of, status_of
 from tidemill.dashboard.templating import render
+from tidemill.dashboard.watched.hidden_places import said_without
 from tidemill.errors import ApprovalNeeded, BeingComputed, StateError, TidemillError
 
 __all__ = [
@@ -91,6 +92,9 @@ def is_mlflow(path: str) -> bool:
 
 def error_answer(request: Request, status: int, code: str, message: str, hint: str | None = None) -> Response:
     """Return an answer that says what is wrong and what to do."""
+    visit = getattr(request.state, "visit", None)
+    if visit is not None:
+        message, hint = said_without(message, visit.hidden), hint and said_without(hint, visit.hidden)
     if request.scope["path"].startswith(
         _MLFLOW_API
     ):  # in the words of its own errors, which its client shows
@@ -98,7 +102,6 @@ def error_answer(request: Request, status: int, code: str, message: str, hint: s
         return JSONResponse({"error_code": _MLFLOW_CODES.get(status, code.upper()), "message": said}, status)
     if wants_json(request):
         return JSONResponse({"error": {"code": code, "message": message, "hint": hint}}, status)
-    visit = getattr(request.state, "visit", None)
     values = {"status": status, "message": message, "hint": hint, "visit": visit, "title": message}
     around = {"path": quote(request.scope["path"]), "shell": shell_of(request, API), "done": None}
     around |= {"sent": getattr(request.state, "sent", None), "look": getattr(request.state, "look", None)}

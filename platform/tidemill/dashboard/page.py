@@ -26,6 +26,7 @@ from tidemill.dashboard.navigation import shell_of
 from tidemill.dashboard.page_addresses import first_control
 from tidemill.dashboard.templating import render
 from tidemill.dashboard.visit import Visit
+from tidemill.dashboard.watched.hidden_places import without_places
 from tidemill.errors import ModelNotFound, NotAllowed, UsageError
 
 __all__ = [
@@ -91,7 +92,7 @@ def add_page(
     app.add_api_route(path, show, methods=["GET"], dependencies=[door], include_in_schema=False)
     app.add_api_route(
         API + (path if path != "/" else "/fleet"),
-        view,
+        _twin(view),
         methods=["GET"],
         dependencies=[door],
         name=view.__name__,
@@ -113,17 +114,32 @@ def _shower(
         def make(visit: Visit) -> str:
             if "visit" in given:
                 given["visit"] = visit
-            return render(template, _shown(request_, visit, view(**given), title, done))
+            it = without_places(view(**given), visit.hidden)
+            return render(template, _shown(request_, visit, it, title, done))
 
         answer = HTMLResponse(_share(request_, own, make) if shared and done is None else make(own))
         take_message(request_, answer)
         return answer
 
-    signature = inspect.signature(view)
+    return _with_request(show, view)
+
+
+def _twin(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what gives a view to programs, without what the visitor need not know."""
+
+    def twin(request_: Request, **given: Any) -> Any:
+        return without_places(view(**given), request_.state.visit.hidden)
+
+    twin.__doc__ = view.__doc__
+    return _with_request(twin, view)
+
+
+def _with_request(answer: Callable[..., Any], view: Callable[..., Any]) -> Callable[..., Any]:
+    """Let FastAPI see an answer with the view's parameters, and the request."""
     request = inspect.Parameter("request_", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
-    parameters = [one.replace(kind=request.kind) for one in signature.parameters.values()]
-    show.__signature__ = inspect.Signature([request, *parameters])  # type: ignore[attr-defined]
-    return show
+    parameters = [one.replace(kind=request.kind) for one in inspect.signature(view).parameters.values()]
+    answer.__signature__ = inspect.Signature([request, *parameters])  # type: ignore[attr-defined]
+    return answer
 
 
 def _share(request: Request, visit: Visit, make: Callable[[Visit], str]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
@@ -12,6 +13,7 @@ from fastapi import Depends, Request
 from tidemill.accounts.identities import Decision, Identity, decide
 from tidemill.dashboard.installation import Installation, ShownProject
 from tidemill.errors import ModelNotFound
+from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.state import State
 from tidemill.state.record_reader import Records
 
@@ -22,6 +24,8 @@ __all__ = ["Here", "Visit"]
 
 _OWN = secrets.token_hex(16)
 """Begins what stands for a visitor's own in what is made for many; nobody can write it into a record."""
+_LEAST = 2
+"""Parts of a path, at least, that says something of a machine: `/project` does not, and could be a page."""
 _NAME, _CSRF, _NONCE = (f"{_OWN}-{what}" for what in ("name", "csrf", "nonce"))
 
 
@@ -69,6 +73,17 @@ class Visit:
     def rights(self) -> Hashable:
         """What decides what this identity may see: who has the same may see the same."""
         return _rights(self.identity)
+
+    @property
+    def hidden(self) -> Sequence[Path]:
+        """Folders of this machine that are not told: operators and admins of the installation see all."""
+        if self.may("read", "audit"):
+            return ()
+        home = self.installation.home
+        records = sqlite_file(home.state_url)
+        known: Sequence[ShownProject] = self.__dict__.get("projects", ())  # not read for it: they may be away
+        found = {home.root, *(one.root for one in known), *([] if records is None else [records.parent])}
+        return [one for one in found if len(one.parts) > _LEAST]
 
     @cached_property
     def projects(self) -> Sequence[ShownProject]:

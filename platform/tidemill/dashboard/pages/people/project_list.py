@@ -21,6 +21,7 @@ class ListedProject:
     name: str
     model: str
     folder: str
+    """Nothing for who need not know the places of this machine."""
     here: bool
     """Whether its folder is on this machine, so that acts on it can be done from here."""
     started_at: datetime
@@ -50,7 +51,7 @@ def projects(visit: Here) -> Projects:
             ListedProject(
                 one.name,
                 one.model,
-                str(one.root),
+                "" if one.root in visit.hidden else str(one.root),
                 one.root.is_dir(),
                 seen[one.model],
                 people.get(one.name, 0),
