@@ -248,9 +248,16 @@ class Settings:
         """The name that is recorded for what is done by hand.
 
         Raises:
-            ConfigError: it is one by which a part of Tidemill acts, or a token.
+            ConfigError: it is one by which a part of Tidemill acts, or a token; or it is not in UTF-8.
         """
         name = self.actor or _login_name()
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            shown = name.encode(errors="backslashreplace").decode()
+            raise ConfigError(
+                f"{shown!r}, the name of who acts, is not in UTF-8", hint="set TIDEMILL_ACTOR to your name"
+            ) from error
         if name == "registry" or name.startswith(_NOT_OF_PEOPLE):
             raise ConfigError(
                 f"{name!r} is how the records name a part of Tidemill or a token, not a person",

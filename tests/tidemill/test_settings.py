@@ -59,3 +59,8 @@ def test_nobody_acts_by_the_name_of_a_part_of_tidemill(name: str):
     with pytest.raises(ConfigError, match="not a person"):
         _ = Settings(actor=name).who
     assert Settings(actor="policymaker").who == "policymaker"
+
+
+def test_a_name_that_no_record_holds_is_refused():
+    with pytest.raises(ConfigError, match="the name of who acts, is not in UTF-8"):
+        _ = Settings(actor="jos\udce9").who

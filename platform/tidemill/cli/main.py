@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, NoReturn, TextIO
 
@@ -171,6 +172,23 @@ def _use_utf8() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program
 
 
+def _require_utf8(arguments: Sequence[str]) -> None:
+    """Refuse arguments that no record and no engine can hold, such as names typed in Latin-1.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            shown = os.fsencode(argument).decode(errors="backslashreplace")
+            raise UsageError(
+                f"an argument is not in UTF-8: {shown}",
+                hint="type it in a terminal that uses UTF-8; rename a file whose name is not in it",
+            ) from error
+
+
 def main() -> None:
     """Run the command line."""
     _use_utf8()
@@ -187,6 +205,7 @@ def main() -> None:
         _hide_deprecations()
     try:
         try:
+            _require_utf8(sys.argv)
             app()
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)

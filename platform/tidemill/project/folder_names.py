@@ -23,7 +23,7 @@ def check_folder_name(folder: Path) -> None:
         ) from error
 
 
-def shown_name(path: Path) -> str:
+def shown_name(path: Path | str) -> str:
     """Return a path for messages, with bytes that are not UTF-8 as escapes.
 
     >>> print(shown_name(Path("l" + chr(0xDCE9) + "tin")))

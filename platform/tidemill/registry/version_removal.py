@@ -19,7 +19,9 @@ from tidemill.registry.versions.model_versions import get_version
 from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.state import State
 from tidemill.state.tables import Approval, Deployment, Rollout, Turn
-from tidemill.training.tracking.mlflow_tracking import connect, store_words
+from tidemill.training.tracking.mlflow_tracking import connect, shortened, store_words
+
+_REASON = 1000  # characters; MLflow takes no tag of more than 100,000
 
 __all__ = ["Pinned", "archive_version", "delete_version", "unarchive_version"]
 
@@ -38,7 +40,7 @@ def archive_version(
         state: the records.
         version: a number or an alias.
         actor: who does it.
-        reason: why.
+        reason: why; the audit log has it whole, the registry its beginning.
         pinned: versions that other declarations than ``deployments.yaml`` name, such as schedules.
 
     Raises:
@@ -55,7 +57,7 @@ def archive_version(
         at = datetime.now(UTC).isoformat(timespec="seconds")
         _put_on_record(state, found, "archive", actor, reason)
         try:
-            said = json.dumps({"by": actor, "at": at, "reason": reason})
+            said = json.dumps({"by": actor, "at": at, "reason": shortened(reason, _REASON)})
             connect(project).set_model_version_tag(project.model, found.version, ARCHIVED, said)
         except MlflowException as error:
             raise _refused(found, "archived", error) from error

@@ -36,7 +36,8 @@ class ScoreRequest:
     features: Mode | None = None
     """Where the features come from; none: columns if the input has them all, else keys."""
     at_column: str | None = None
-    """The moment of each row's prediction; none: ``event_timestamp``, if there is such a column."""
+    """The moment of each row's prediction; none: ``event_timestamp``, if there is such a column, and no
+    feature is called so."""
     at: datetime | None = None
     """One moment for all rows, in place of a column."""
     default_at: datetime | None = None

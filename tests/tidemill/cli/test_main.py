@@ -186,6 +186,10 @@ def test_paths_are_read_as_utf8_whatever_the_locale(tmp_path: Path):
         [sys.executable, "-c", code, "é"], cwd=project, env=environment, capture_output=True, check=False
     )
     assert done.stdout.decode().split("\n")[0] == f"{project} é 1", done.stderr
+    latin = [sys.executable, "-c", code, b"caf\xe9"]
+    done = subprocess.run(latin, cwd=project, env=environment, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"error: an argument is not in UTF-8: caf\\xe9\n" in done.stderr
     forced = [
         sys.executable,
         "-X",

@@ -49,7 +49,11 @@ def test_what_serves_or_is_deployed_is_neither_archived_nor_deleted(crowned, sta
 
 
 def test_what_is_archived_is_not_listed_and_nothing_promotes_or_deploys_it(crowned, state):
-    archive_version(crowned, state, "3", **WHO)
+    long = {"actor": "ada", "reason": f"superseded {'again ' * 20_000}"}  # MLflow takes 100,000 characters
+    archive_version(crowned, state, "3", **long)
+    with state.transaction() as session:
+        [entry] = session.scalars(select(AuditEntry).where(AuditEntry.action == "archive"))
+    assert entry.reason == long["reason"]
     for act in (
         lambda: promote(crowned, state, "3", "bob", "", NOW),
         lambda: deploy(crowned, state, DeployRequest("shadow", "3", 1.0, "bob", ""), NOW),

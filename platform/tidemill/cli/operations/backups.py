@@ -202,7 +202,7 @@ def _passphrase(folder: "ProjectFolder", file: Path | None, *, wanted: bool) -> 
     found: str | None = None
     if file is not None:
         try:
-            found = file.read_text().partition("\n")[0]
+            found = file.read_text(encoding="utf-8").partition("\n")[0]
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"the passphrase cannot be read: {file}: {error}", hint="check the file"

@@ -262,13 +262,13 @@ def _read(text: str) -> tuple[list[dict[str, Any]], "datetime | None"]:
     try:
         if text.startswith("@"):
             source = text[1:]
-            text = Path(source).read_text()
+            text = Path(source).read_text(encoding="utf-8")
         content = json.loads(text)
     except OSError as error:
         raise UsageError(
             f"{source} cannot be read: {error.strerror}", hint="check the path and that you may read it"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{source} is not JSON: {error}", hint="see the example in `tidemill predict --help`"
         ) from error

@@ -71,7 +71,7 @@ def _try(request: Request, fields: dict[str, str]) -> Response:
         return error_answer(request, 503, "busy", "too many people log in at once", "try again in a moment")
     try:
         if first_control(name) is not None:
-            raise LoginRefused("no name holds a control character", hint="type the name again")
+            raise LoginRefused("a name cannot hold a control character", hint="type the name again")
         made = log_in(
             visit.state,
             name=name,

@@ -12,7 +12,16 @@ _AS_TEXT = ("UUID", "JSON", "MAP", "UNION", "BIGNUM")
 """Types that Parquet, or Polars, has only as bytes or not at all."""
 _WIDE = ("HUGEINT", "UHUGEINT")
 """Whole numbers of 128 bits, such as sums, which are written as floats otherwise."""
-_MOMENTS = ("DATE", "TIMESTAMP")
+_MOMENTS = (
+    "DATE",
+    "TIMESTAMP",
+    "TIMESTAMP_S",
+    "TIMESTAMP_MS",
+    "TIMESTAMP_NS",
+    "TIMESTAMP WITH TIME ZONE",
+)
+_FINE_MOMENTS = ("TIMESTAMPTZ_NS",)
+"""Moments that DuckDB 2.0 cannot ask for their end."""
 
 
 def _copy(file: str, table: str, target: str) -> dict[str, object]:
@@ -29,7 +38,11 @@ def _copy(file: str, table: str, target: str) -> dict[str, object]:
                 return {"tables": list(names)}
             database.execute("set timezone = 'UTC'")
             rows = database.table(".".join(map(_quoted, names[table])))
-            if endless := list(_where(rows, "isinf({0})", _MOMENTS)):
+            endless = [
+                *_where(rows, "isinf({0})", _MOMENTS),
+                *_where(rows, "isinf({0}::timestamptz)", _FINE_MOMENTS),
+            ]
+            if endless:
                 return {"endless": endless}
             too_wide = set(_where(rows, "{0} not between -(2**63)::hugeint and (2**63 - 1)::hugeint", _WIDE))
             rows.select(", ".join(_written(rows, too_wide))).write_parquet(target)
@@ -45,7 +58,7 @@ def _columns(rows: duckdb.DuckDBPyRelation) -> Iterator[tuple[str, str]]:
 
 def _where(rows: duckdb.DuckDBPyRelation, condition: str, kinds: tuple[str, ...]) -> Iterator[str]:
     """Yield the columns of some types of which a value meets a condition."""
-    names = [name for name, kind in _columns(rows) if kind.startswith(kinds)]
+    names = [name for name, kind in _columns(rows) if kind in kinds]
     if names:
         asked = ", ".join(f"bool_or({condition.format(_quoted(name))})" for name in names)
         [found] = rows.aggregate(asked).fetchall()
@@ -60,7 +73,7 @@ def _written(rows: duckdb.DuckDBPyRelation, too_wide: set[str]) -> Iterator[str]
             yield f"(epoch({column}) * 1000000)::bigint as {column}"
         elif kind in _WIDE:
             yield f"{column}::{'varchar' if name in too_wide else 'bigint'} as {column}"
-        elif kind.partition("(")[0] in _AS_TEXT:
+        elif kind.partition("(")[0] in _AS_TEXT or "INTERVAL" in kind:  # in a list or a struct
             yield f"{column}::varchar as {column}"
         else:
             yield column

@@ -27,6 +27,14 @@ __all__ = ["scan_csv", "scan_csv_as_text", "scan_ipc", "scan_ndjson", "scan_parq
 _MOST_DIGITS = 38
 _NO_ARROW_FILES = {b"\xff\xff\xff\xff": "an Arrow stream", b"FEA1": "of Feather's first version"}
 """How files begin that have the name of an Arrow file."""
+_UNKNOWN = (
+    pa.types.is_interval,
+    pa.types.is_union,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+    pa.types.is_run_end_encoded,
+)
+"""Whether a type is one that Polars does not have."""
 _ZERO_AHEAD = r"^[+-]?0\d"
 """Matches text with leading zeros that a number would lose, as in 007."""
 
@@ -133,7 +141,8 @@ def scan_parquet(files: Sequence[Path]) -> pl.LazyFrame:
     A column may be of several types of one kind, see `tidemill.data.tables.common_types`.
 
     Raises:
-        DataError: a file is a folder, or a column is of another kind in each file, or of too many digits.
+        DataError: a file is a folder, or a column is of another kind in each file, of too many digits, or of
+            a type that Polars does not have.
         OSError: a file cannot be read.
         PolarsError: a file is not in this format.
     """
@@ -141,7 +150,7 @@ def scan_parquet(files: Sequence[Path]) -> pl.LazyFrame:
     return _of_one_schema(
         files,
         lambda some: pl.scan_parquet(list(some), glob=False, hive_partitioning=False),
-        pq.read_schema,
+        _parquet_schema,
     )
 
 
@@ -175,12 +184,7 @@ def _of_one_schema(
 ) -> pl.LazyFrame:
     schemas = [schema for file in files for schema in _schema(file, read)]
     for file, schema in zip(files, schemas, strict=False):
-        for field in schema:
-            if any(map(_has_too_many_digits, (field.type, *_inner_types(field.type)))):
-                raise DataError(
-                    f"{file}: {field.name} is of type {field.type}, and decimals have at most 38 digits here",
-                    hint="write it as text, or as a decimal of fewer digits",
-                )
+        _refuse_unknown_types(file, schema)
     types = [dict(zip(schema.names, schema.types, strict=True)) for schema in schemas]
     same_names = len(types) == len(files) and all(one.keys() == types[0].keys() for one in types)
     if not same_names or all(one == types[0] for one in types):
@@ -189,6 +193,33 @@ def _of_one_schema(
         scan_in_utc(partial(scan, [file]), [schema]) for file, schema in zip(files, schemas, strict=True)
     ]
     return under_each_other(files, scans)
+
+
+def _refuse_unknown_types(file: Path, schema: pa.Schema) -> None:
+    """Refuse columns of types that Polars does not have: it panics, which is not even an `Exception`."""
+    for field in schema:
+        kinds = (field.type, *_inner_types(field.type))
+        if any(map(_has_too_many_digits, kinds)):
+            raise DataError(
+                f"{file}: {field.name} is of type {field.type}, and decimals have at most 38 digits here",
+                hint="write it as text, or as a decimal of fewer digits",
+            )
+        if any(is_of(kind) for kind in kinds for is_of in _UNKNOWN):
+            raise DataError(
+                f"{file}: {field.name} is of type {field.type}, which is not read here",
+                hint="write it as a number, as text or as a duration, or leave the column out",
+            )
+
+
+def _parquet_schema(path: str) -> pa.Schema:
+    """Return the schema of a parquet file; Arrow itself takes its intervals for bytes."""
+    with pq.ParquetFile(path) as file:
+        schema, leaves = file.schema_arrow, map(file.schema.column, range(len(file.schema)))
+        spans = {leaf.path for leaf in leaves if leaf.converted_type == "INTERVAL"}
+    for number, name in enumerate(schema.names):
+        if name in spans or any(path.startswith(f"{name}.") for path in spans):
+            schema = schema.set(number, pa.field(name, pa.month_day_nano_interval()))
+    return schema
 
 
 def _inner_types(kind: pa.DataType) -> Iterator[pa.DataType]:

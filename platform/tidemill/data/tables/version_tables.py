@@ -59,7 +59,7 @@ def reading(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except (PolarsError, OSError) as error:
+    except (PolarsError, pl.exceptions.PanicException, OSError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
             f"{path} cannot be read as a table: {said}", hint="check that its suffix names its format"

@@ -52,5 +52,6 @@ def _translated() -> Iterator[None]:
         yield
     except (ServingError, OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
-            f"the prediction log cannot be erased from: {error}", hint="then `tidemill data erase --resume`"
+            f"the prediction log cannot be erased from: {error}",
+            hint="mend that, then go on with `tidemill data erase --resume`",
         ) from error

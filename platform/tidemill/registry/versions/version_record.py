@@ -72,8 +72,9 @@ class ModelVersion:
         """Raise `RegistryError` if somebody has put it away."""
         if ARCHIVED in self.tags:
             told = json.loads(self.tags[ARCHIVED])
+            because = f": {told['reason']}" if told["reason"].strip() else ""
             raise RegistryError(
-                f"{self.model} {self.version} was archived by {told['by']}: {told['reason']}",
+                f"{self.model} {self.version} was archived by {told['by']}{because}",
                 hint=f"`tidemill models unarchive {self.version}` brings it back",
             )
 

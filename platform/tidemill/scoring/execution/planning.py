@@ -3,29 +3,35 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import Path
 
 import pyarrow as pa
 
-from tidemill.clock import FIRST_YEAR, LAST_YEAR, utc
 from tidemill.data.repository.git import git_try
 from tidemill.errors import DataError, UsageError
 from tidemill.features.project_features import requested_columns
 from tidemill.project import Project
 from tidemill.project.feature_columns import read_columns, read_keys
 from tidemill.scoring.execution.answer_columns import added_columns, recorded_fields
-from tidemill.scoring.execution.application_rows import request_columns
 from tidemill.scoring.execution.input_columns import (
     column_types,
     kept_columns,
     own_columns,
     require_columns,
     require_values,
-    require_writable,
     shared_types,
 )
-from tidemill.scoring.input.fragments import FRAGMENT_ROWS, Shape, examine, fragments_of
+from tidemill.scoring.execution.request_choices import (
+    AT,
+    application_columns,
+    at_column_of,
+    choose_mode,
+    chooses_decisions,
+    format_of,
+    moment_of_all,
+    part_rows,
+)
+from tidemill.scoring.input.fragments import Shape, examine, fragments_of
 from tidemill.scoring.input.prediction_ids import new_job_id
 from tidemill.scoring.input.table_places import SourceFile, find_files, locate
 from tidemill.scoring.scoring_job import Job, Mode, ScoreRequest
@@ -34,10 +40,6 @@ from tidemill.tasks.task import Task
 from tidemill.version import __version__
 
 __all__ = ["logged_keys", "plan"]
-
-_AT = "event_timestamp"
-_IN_PYTHON_ROWS = 100_000
-"""Rows of a part where each row runs through Python, and takes ten times as long or more."""
 
 
 def plan(
@@ -88,15 +90,15 @@ def plan(
         service=project.feature_service if keyed else None,
         definition=_definition(project, features) if keyed else None,
         at_column=at_column,
-        at=_at(request, at_column, mode, now),
+        at=moment_of_all(request, at_column, mode, now),
         keep=keep,
         rename=dict(request.rename),
         decide=decide,
-        format=_format(request, keep, schema),
+        format=format_of(request, keep, schema),
         log=request.log,
         schema=schema,
         files=tuple(files),
-        fragments=tuple(fragments_of(files, shapes, _part_rows(request, decide, mode))),
+        fragments=tuple(fragments_of(files, shapes, part_rows(request, decide, mode))),
         code=_code(project),
         answer_fields=fields,
         formats=column_formats(project) if project.config.features.source != "store" else {},
@@ -115,25 +117,18 @@ def _way(
     there = schemas[0].names
     anywhere = {name for schema in schemas for name in schema.names}
     features = [name for name in features if name not in optional or name in anywhere]
-    mode = _mode(project, request, features, there)
-    decide, at_column = _decides(project, request, there), _at_column(request, there, mode)
+    mode = choose_mode(project, request, features, there)
+    decide = chooses_decisions(project, request, there)
+    at_column = at_column_of(request, there, mode, features)
     needed = _needed(project, features, mode, at_column, decide, request.log, there, file, optional)
     return mode, decide, at_column, needed
 
 
-def _mode(project: Project, request: ScoreRequest, features: Sequence[str], there: Sequence[str]) -> Mode:
-    """Return where the features come from; raise an error if it is a store and the project has none."""
-    if request.features in ("keys", "online"):
-        project.require_store()
-    given = not project.has_store or set(features) <= set(there)
-    return request.features or ("columns" if given else "keys")
-
-
 def _named(project: Project, request: ScoreRequest, features: Sequence[str]) -> set[str]:
     """Return the columns that the job may need."""
-    named = {*features, *request.rename, *(request.keep or ()), request.at_column or _AT}
+    named = {*features, *request.rename, *(request.keep or ()), request.at_column or AT}
     if request.decide is not False and project.config.project.application is not None:
-        named |= _request_columns(project).keys()
+        named |= application_columns(project).keys()
     return named | set(logged_keys(project) if request.log or request.features != "columns" else ())
 
 
@@ -179,7 +174,7 @@ def _needed(
         _require_uncomputed(project, brought)
         needed += brought
     if decide:
-        needed += [name for name in _request_columns(project) if name in there]
+        needed += [name for name in application_columns(project) if name in there]
     if mode == "columns" and log:
         needed += [name for name in logged_keys(project) if name in there]
     return list(dict.fromkeys(needed))
@@ -211,11 +206,6 @@ def _require_uncomputed(project: Project, brought: Sequence[str]) -> None:
         )
 
 
-def _part_rows(request: ScoreRequest, decide: bool, mode: Mode) -> int:
-    in_python = decide or request.log or mode == "online"
-    return request.part_rows or (_IN_PYTHON_ROWS if in_python else FRAGMENT_ROWS)
-
-
 def _files(request: ScoreRequest, folder: Path) -> list[SourceFile]:
     files = [file for text in request.inputs for file in find_files(locate(text, folder))]
     if not files:
@@ -231,50 +221,6 @@ def _files(request: ScoreRequest, folder: Path) -> list[SourceFile]:
             hint="score the files of each format into an output of their own",
         )
     return files
-
-
-def _decides(project: Project, request: ScoreRequest, there: Sequence[str]) -> bool:
-    """Return whether the rows are instances of the application's request."""
-    if request.decide is False or (request.decide is None and project.config.project.application is None):
-        return False
-    missing = [n for n, required in _request_columns(project).items() if required and n not in there]
-    if missing and request.decide:
-        raise UsageError(
-            f"the rows lack columns of the application's request: there is no column {', '.join(missing)}",
-            hint="add them, rename columns with --rename, or score with --no-decide",
-        )
-    return not missing
-
-
-def _request_columns(project: Project) -> dict[str, bool]:
-    return request_columns(project.load_application().request)
-
-
-def _at_column(request: ScoreRequest, there: Sequence[str], mode: Mode) -> str | None:
-    if request.at_column is not None and request.at is not None:
-        raise UsageError("--at-column and --at exclude each other", hint="choose one")
-    if mode == "columns" and not request.log:
-        return None  # the result does not depend on it
-    if request.at_column is not None or request.at is not None:
-        return request.at_column
-    if _AT in there:
-        return _AT
-    if mode == "keys" and request.default_at is None:
-        raise UsageError(
-            f"the rows have no moments: there is no column {_AT!r}",
-            hint="--at-column names the column, --at gives one moment for all rows; if the features are "
-            "columns, --columns says which are missing",
-        )
-    return None
-
-
-def _at(request: ScoreRequest, at_column: str | None, mode: Mode, now: datetime) -> datetime | None:
-    if at_column is not None or (mode == "columns" and not request.log):
-        return None
-    given = request.at or request.default_at
-    if given is not None and not FIRST_YEAR <= given.year <= LAST_YEAR:
-        raise UsageError(f"{given.isoformat()} is not in the years {FIRST_YEAR} to {LAST_YEAR}")
-    return utc(given) if given else (now if mode == "online" else None)
 
 
 def logged_keys(project: Project) -> list[str]:
@@ -293,21 +239,6 @@ def _keys(project: Project) -> list[str]:
     from tidemill.scoring.execution.feature_lookup import keys_of  # Feast takes seconds to import
 
     return list(keys_of(project).columns)
-
-
-def _format(request: ScoreRequest, keep: Sequence[str], schema: pa.Schema) -> Literal["parquet", "csv"]:
-    """Return the output's format, after checking that it takes the columns to keep."""
-    name = PurePosixPath(request.output).suffix.lower()
-    own: Literal["parquet", "csv"] | None = {".parquet": "parquet", ".csv": "csv"}.get(name)  # type: ignore[assignment]
-    if own and request.format and own != request.format:
-        raise UsageError(
-            f"--format {request.format} does not fit the output {request.output}",
-            hint="leave --format out, or name a folder",
-        )
-    form = own or request.format or "parquet"
-    if form == "csv":
-        require_writable(keep, schema)
-    return form
 
 
 def _definition(project: Project, features: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from tidemill.errors import ServingError
+from tidemill.errors import ServingError, UsageError
 from tidemill.serving.protocols.predict_schema import Accepted, ModelState, PredictionOut, PredictionResponse
 from tidemill.settings import Secret, Settings
 
@@ -114,7 +114,13 @@ class PredictionClient:
     def _send(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        content = None if body is None else orjson.dumps(body)
+        try:
+            content = None if body is None else orjson.dumps(body)
+        except TypeError as error:
+            raise UsageError(
+                f"the request cannot be written as JSON: {error}",
+                hint="text is in UTF-8, and whole numbers have at most 64 bits",
+            ) from error
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
             answer = self._http.request(method, path, content=content, headers=sent)

@@ -211,7 +211,7 @@ def read_documents(
 def run_not_found(project: Project, run_id: str) -> RunNotFound:
     """Return the error of a run that the project does not have."""
     return RunNotFound(
-        f"there is no run {run_id!r} of {project.model}", hint="the list of runs shows those there are"
+        f"there is no run {run_id!r} of {project.model}", hint="`tidemill runs list` shows those there are"
     )
 
 

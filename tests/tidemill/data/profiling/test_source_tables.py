@@ -311,14 +311,17 @@ def test_types_of_duckdb_that_parquet_lacks_keep_their_values(tmp_path: Path):
             """create table t as select i, i::hugeint as total,
             '0b9c8c5e-5f0c-4f0e-9a53-1f3a1c2d4e5f'::uuid as key,
             170141183460469231731687303715884105727 - i::hugeint as id, to_days(i::int) as span,
-            '{"a": [1]}'::json as basket, map {'k': i} as counts from range(2) r(i)"""
+            '{"a": [1]}'::json as basket, map {'k': i} as counts,
+            [interval '1' day] as spans, ['2024-01-02'::date] as days, [i::hugeint] as sums,
+            '2024-01-02T03:04:05.123456789+05:30'::timestamptz_ns as fine from range(2) r(i)"""
         )
         database.execute('create table e as select \'infinity\'::timestamp as ends, 1 as "n ""1"""')
     found = open_source("duckdb:///o.duckdb::t", tmp_path, tmp_path).collect()
     assert found.rows(named=True)[1] == {
         "i": 1, "key": "0b9c8c5e-5f0c-4f0e-9a53-1f3a1c2d4e5f", "total": 1,
         "id": "170141183460469231731687303715884105726", "span": timedelta(days=1),
-        "basket": '{"a": [1]}', "counts": "{k=1}",
+        "basket": '{"a": [1]}', "counts": "{k=1}", "spans": "[1 day]", "days": [date(2024, 1, 2)],
+        "sums": [1.0], "fine": datetime(2024, 1, 1, 21, 34, 5, 123456, UTC),
     }  # fmt: skip
     with pytest.raises(DataError, match="cannot be read: ends of e holds infinity") as error:
         open_source("duckdb:///o.duckdb::e", tmp_path, tmp_path)

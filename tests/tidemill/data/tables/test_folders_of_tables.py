@@ -4,6 +4,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +67,21 @@ def test_decimals_of_too_many_digits_are_named(tmp_path: Path):
     for column in (pa.array([Decimal(1)], pa.decimal256(39, 0)), deep):
         with pytest.raises(DataError, match=r"a is of type .* at most 38 digits"):
             open_table(write(tmp_path / "t", column))
+
+
+def test_types_that_polars_does_not_have_are_named(tmp_path: Path):
+    span = pa.array([pa.MonthDayNano([1, 2, 3])])
+    union = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1]), pa.array(["a"])])
+    for column in (span, union, pa.StructArray.from_arrays([span], ["x"])):
+        table = pa.table({"a": column})
+        with pa.ipc.new_file(str(tmp_path / "t.arrow"), table.schema) as writer:
+            writer.write_table(table)
+        with pytest.raises(DataError, match=r"t.arrow: a is of type .*, which is not read here"):
+            open_table(tmp_path / "t.arrow")
+    with duckdb.connect() as database:
+        database.sql("select 1 as b, [interval '1' day] as a").write_parquet(str(tmp_path / "t.parquet"))
+    with pytest.raises(DataError, match=r"t.parquet: a is of type month_day_nano_interval"):
+        open_table(tmp_path / "t.parquet")
 
 
 def test_an_arrow_stream_is_no_arrow_file(tmp_path: Path):

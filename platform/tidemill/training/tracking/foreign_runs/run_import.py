@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tidemill.errors import DataError
 from tidemill.project import Project
+from tidemill.project.folder_names import shown_name
 from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun
 from tidemill.training.tracking.foreign_runs.tensorboard_events import event_folders, read_event_folder
 from tidemill.training.tracking.foreign_runs.wandb_folders import read_wandb_folder, wandb_folders
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImportedRun", "find_foreign_runs", "import_runs"]
 
+_LONGEST = 200  # MLflow allows 250 characters
 _DIGEST, _BEGUN = "tidemill_import.sha256", "tidemill_import.begun"
 
 
@@ -43,6 +45,7 @@ def find_foreign_runs(folder: Path) -> list[ForeignRun]:
         raise DataError(
             f"{folder} is no folder", hint="name a folder with runs of TensorBoard or Weights & Biases"
         )
+    folder = folder.resolve()
     found = [read_event_folder(each, _name(folder, each)) for each in event_folders(folder)]
     found += [read_wandb_folder(each, _name(folder, each)) for each in wandb_folders(folder)]
     if not found:
@@ -71,7 +74,11 @@ def _import(client: "MlflowClient", experiment: str, run: ForeignRun) -> Importe
     for killed in find_runs(client, experiment, {_BEGUN: run.sha256}):
         client.set_terminated(killed.info.run_id, "KILLED")
     moments = [point.milliseconds for point in run.points]
-    tags = {_BEGUN: run.sha256, "tidemill_import.tool": run.tool, "tidemill_import.source": str(run.source)}
+    tags = {
+        _BEGUN: run.sha256,
+        "tidemill_import.tool": run.tool,
+        "tidemill_import.source": shown_name(run.source),
+    }
     tags |= {"mlflow.source.git.commit": run.commit} if run.commit else {}
     begun = client.create_run(experiment, min(moments, default=None), tags, run.name)
     run_id: str = begun.info.run_id
@@ -90,5 +97,8 @@ def _name(folder: Path, place: Path) -> str:
     ('lr_01/train', 'run-1', 'logs')
     """
     if place.name == "files":
-        return place.parent.name
-    return folder.name if place == folder else place.relative_to(folder).as_posix()
+        name = place.parent.name
+    else:
+        name = folder.name if place == folder else place.relative_to(folder).as_posix()
+    name = shown_name(name)
+    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tidemill.errors import DataError
-from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point
+from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point, milliseconds
 
 __all__ = ["event_folders", "read_event_folder", "scalars"]
 
@@ -84,7 +84,7 @@ def _of_event(event: bytes) -> Iterator[Point]:
             elif (number, kind) == (8, _BYTES):
                 found = _of_tensor(value)
         if found is not None:
-            yield Point(tag, found, step, int(seconds * 1000))
+            yield Point(tag, found, step, milliseconds(seconds))
 
 
 def _of_tensor(tensor: bytes) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tidemill.errors import DataError
 from tidemill.files.yaml_reading import YamlError, parse_yaml
-from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point
+from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point, milliseconds, step_number
 
 __all__ = ["read_wandb_folder", "wandb_folders"]
 
@@ -29,27 +29,38 @@ def read_wandb_folder(folder: Path, name: str) -> ForeignRun:
     Raises:
         DataError: a file cannot be read.
     """
-    content = {
-        file: (folder / file).read_bytes()
-        for file in (_SUMMARY, _CONFIG, _METADATA)
-        if (folder / file).is_file()
-    }
     try:
-        summary = json.loads(content[_SUMMARY])
-        about = json.loads(content.get(_METADATA, b"{}"))
-        config = parse_yaml(content.get(_CONFIG, b"{}").decode()) or {}
-        at, step = int(float(summary.get("_timestamp", 0)) * 1000), int(summary.get("_step", 0))
-    except (ValueError, TypeError, AttributeError, YamlError) as error:
+        content = {
+            file: (folder / file).read_bytes()
+            for file in (_SUMMARY, _CONFIG, _METADATA)
+            if (folder / file).is_file()
+        }
+        return _run(folder, name, content)
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError, YamlError) as error:
         raise DataError(
             f"{folder} cannot be read as a run of Weights & Biases: {error}",
             hint="leave it out, or copy it again",
         ) from error
+
+
+def _run(folder: Path, name: str, content: Mapping[str, bytes]) -> ForeignRun:
+    summary = _fields(_SUMMARY, json.loads(content[_SUMMARY]))
+    about = _fields(_METADATA, json.loads(content.get(_METADATA, b"{}")))
+    config = _fields(_CONFIG, parse_yaml(content.get(_CONFIG, b"{}").decode()) or {})
+    commit = _fields(f"git in {_METADATA}", about.get("git") or {}).get("commit")
+    at, step = milliseconds(float(summary.get("_timestamp", 0))), step_number(float(summary.get("_step", 0)))
     numbers = ((key, value) for key, value in _flat(summary) if isinstance(value, int | float))
     points = [Point(key, float(value), step, at) for key, value in numbers if not key.startswith("_")]
     values = {key: each.get("value") if isinstance(each, Mapping) else each for key, each in config.items()}
     params = {key: str(each) for key, each in _flat(values) if not key.startswith(("_", "wandb_version"))}
     digest = hashlib.sha256(b"".join(content.values())).hexdigest()
-    return ForeignRun(name, "wandb", folder, digest, points, params, (about.get("git") or {}).get("commit"))
+    return ForeignRun(name, "wandb", folder, digest, points, params, None if commit is None else str(commit))
+
+
+def _fields(what: str, content: Any) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise TypeError(f"{what} has no fields")
+    return content
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

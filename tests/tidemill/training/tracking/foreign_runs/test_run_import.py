@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from tensorboardX import SummaryWriter
@@ -94,3 +95,38 @@ def test_what_is_no_run_is_named(tmp_path):
     (tmp_path / "events.out.tfevents.1").write_bytes(b"not an event file at all, but long enough")
     with pytest.raises(DataError, match=r"tfevents\.1 cannot be read as events"):
         find_foreign_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("summary", "config", "about"),
+    [
+        ('{"_timestamp": Infinity}', "{}", "{}"),
+        ('{"_timestamp": 1e30}', "{}", "{}"),
+        ('{"_step": 1e30}', "{}", "{}"),
+        ('{"loss": 1' + "0" * 400 + "}", "{}", "{}"),
+        ("{}", "- a", "{}"),
+        ("{}", "{}", "[]"),
+        ("{}", "{}", '{"git": "x"}'),
+        ("[" * 100_000, "{}", "{}"),
+    ],
+)
+def test_what_cannot_be_read_of_a_run_of_wandb_is_named(tmp_path, summary, config, about):
+    for name, text in (
+        ("wandb-summary.json", summary), ("config.yaml", config), ("wandb-metadata.json", about),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match="cannot be read as a run of Weights & Biases: "):
+        find_foreign_runs(tmp_path)
+
+
+def test_a_run_is_named_by_its_place_in_characters_that_records_hold(tmp_path, monkeypatch):
+    for name in ("l\udce9tin", "d" * 150 + "/" + "e" * 150):
+        (tmp_path / "logs" / name).mkdir(parents=True)
+        (tmp_path / "logs" / name / "wandb-summary.json").write_text("{}")
+    long, latin = find_foreign_runs(tmp_path / "logs")
+    assert latin.name == r"l\xe9tin"
+    assert (len(long.name), long.name[:1], long.name[-1:]) == (200, "…", "e")
+    monkeypatch.chdir(tmp_path / "logs" / ("d" * 150))
+    assert find_foreign_runs(Path("e" * 150))[0].name == "e" * 150
+    monkeypatch.chdir("e" * 150)
+    assert find_foreign_runs(Path())[0].name == "e" * 150
