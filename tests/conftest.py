@@ -18,6 +18,7 @@ import httpx
 import hypothesis
 import pytest
 
+from tests import warm_commands
 from tests.compiled_once import share_answers, share_statements
 from tests.ready_tables import copy_tables
 from tests.warm_dvc import fork_dvc
@@ -59,8 +60,10 @@ _guards: list[OrphanReaper] = []
 def pytest_configure(config: pytest.Config) -> None:
     """End what tests start when they end, however they end; processes that left their group too."""
     if not hasattr(config, "workerinput") and MARK not in os.environ:  # a worker of pytest-xdist has the mark
-        _guards.append(OrphanReaper.start(Path(tempfile.mkdtemp(prefix="tests-"))))
+        folder = tempfile.mkdtemp(prefix="tests-")
+        _guards.append(OrphanReaper.start(Path(folder)))
         os.environ[MARK] = _guards[0].mark
+        os.environ[warm_commands.FOLDER] = folder
 
 
 def pytest_unconfigure() -> None:

@@ -17,7 +17,9 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from tests.warm_commands import ask, listening_at, status_of
 
 ENGINES = (
     "tidemill.cli.main",
@@ -55,18 +57,20 @@ def run_warm(
     """
     given = [str(one) for one in arguments]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
-        ask = {
-            "code": code,
-            "arguments": given,
-            "cwd": str(cwd or Path.cwd()),
-            "env": dict(env or os.environ),
-        }
-        status = _server(tuple(modules), os.getpid()).ask(ask, [out.fileno(), error.fileno()])
+        where, variables = str(cwd or Path.cwd()), dict(env or os.environ)
+        if tuple(modules) == ENGINES:
+            streams = (0, out.fileno(), error.fileno())
+            with ask(listening_at(), ["-c", code, *given], streams, where, variables) as wire:
+                status = status_of(wire)
+        else:
+            what = {"code": code, "arguments": given, "cwd": where, "env": variables}
+            told = _server(tuple(modules), os.getpid()).ask(what, [out.fileno(), error.fileno()])
+            status = os.waitstatus_to_exitcode(told)
         texts = []
         for file in (out, error):
             file.seek(0)
             texts.append(file.read().decode())
-    return subprocess.CompletedProcess(given, os.waitstatus_to_exitcode(status), *texts)
+    return subprocess.CompletedProcess(given, status, *texts)
 
 
 class _Server:
@@ -122,9 +126,13 @@ def _serve(wire: socket.socket, modules: Sequence[str]) -> None:
 
 
 def become(asked: int, out: int, error: int) -> NoReturn:
-    """Become the process that was asked for."""
+    """Become the process that was asked for in a file."""
     with open(asked) as file:
-        what = json.load(file)
+        run_as(json.load(file), out, error)
+
+
+def run_as(what: Mapping[str, Any], out: int, error: int) -> NoReturn:
+    """Become the process that was asked for."""
     os.environ.clear()
     os.environ.update(what["env"])
     os.chdir(what["cwd"])

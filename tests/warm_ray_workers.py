@@ -5,6 +5,7 @@ and each stack half a dozen.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import runpy
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import psutil
@@ -46,6 +47,10 @@ SERVING = (
     "tidemill.serving.runtime.replica.wiring",
 )
 """What workers of a stack need."""
+SERVING_AND_TRIALS = (*SERVING, *MODULES[1:])
+"""What workers of a stack need in which models are trained, too."""
+WITH_WARM_WORKERS = {"-m": SERVING, "-m-with-trials": SERVING_AND_TRIALS}
+"""This file's first argument, and what the workers of the stack need."""
 WORKER = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
 NOT_THE_WORKERS = ("--language=", "--serialized-runtime-env-context=")
 """Arguments for what sets a worker up, of which nothing is left to do: tests give it no environment."""
@@ -53,7 +58,7 @@ NOT_THE_WORKERS = ("--language=", "--serialized-runtime-env-context=")
 
 @contextmanager
 def warm_workers(modules: Sequence[str] = MODULES) -> Iterator[None]:
-    """Fork the workers of the Ray that the block starts and ends.
+    """Fork the workers of each Ray that the block starts and ends.
 
     Args:
         modules: what the process that is forked has imported.
@@ -74,15 +79,49 @@ def warm_workers(modules: Sequence[str] = MODULES) -> Iterator[None]:
         finally:
             RayParams.__init__ = given  # type: ignore[method-assign]
             del os.environ[FOLDER]
-            # It was never asked, or it has ended with its stack.
-            with suppress(FileNotFoundError, ConnectionRefusedError), _wire() as wire:
-                wire.connect(f"{folder}/socket")
-                wire.send(b"end")
+            for place in Path(folder).glob("*.socket"):
+                with suppress(ConnectionRefusedError), _wire() as wire:  # it has ended with its stack
+                    wire.connect(str(place))
+                    wire.send(b"end")
 
 
-def with_warm_workers(module: str) -> list[str]:
-    """Return the command that does what ``python -m`` does with a module that starts a stack."""
-    return [sys.executable, __file__, "-m", module]
+def with_warm_workers(module: str, *, trials: bool = False) -> list[str]:
+    """Return the command that does what ``python -m`` does with a module that starts a stack.
+
+    The stack's workers are forked, and so are the programs beside it.
+
+    Args:
+        module: with its arguments behind the command.
+        trials: whether models are trained in the stack, too.
+    """
+    from tests.warm_commands import listening_at
+
+    listening_at()  # what is forked there must not end with the stack
+    return [sys.executable, __file__, "-m-with-trials" if trials else "-m", module]
+
+
+def _fork_companions() -> None:
+    """Have the programs beside a stack's API forked, which this process starts."""
+    from importlib.util import module_from_spec, spec_from_file_location
+    from types import SimpleNamespace
+
+    from tidemill.serving.runtime import child_processes
+
+    # The checkout is not on the path of a stack.
+    spec = spec_from_file_location("warm_commands", Path(__file__).with_name("warm_commands.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(warm := module_from_spec(spec))
+
+    def start(command: Sequence[str], **choices: Any) -> "subprocess.Popen[bytes]":
+        if command[:2] == [sys.executable, "-m"]:
+            command = warm.command(*command[1:])
+        return subprocess.Popen(command, **choices)
+
+    names = ("DEVNULL", "STDOUT", "TimeoutExpired")
+    vars(child_processes)["subprocess"] = SimpleNamespace(
+        Popen=start, **{name: getattr(subprocess, name) for name in names}
+    )
 
 
 def running_workers(name: str) -> "list[psutil.Process]":
@@ -102,17 +141,23 @@ def _wire() -> socket.socket:
 
 
 def _ask(folder: str, arguments: list[str]) -> bool:
-    """Have a worker forked in place of this process, which Ray has started; False: of another driver."""
+    """Have a worker forked in place of this process, which Ray has started; False: of another driver.
+
+    Each Ray of the block has a process of its own that is forked: it is told other things in the
+    environment.
+    """
     job = os.environ.get("RAY_JOB_ID", "")  # Ray's modules read it when they are imported
-    with Path(folder, "job").open("a+") as lock:
+    (raylet,) = (one for one in arguments if one.startswith("--raylet-name="))
+    place = f"{folder}/{hashlib.sha256(raylet.encode()).hexdigest()[:8]}.socket"
+    with Path(f"{place}.job").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)
         if (known := lock.read()) and known != job:
             return False
-        if not Path(folder, "socket").exists():
+        if not Path(place).exists():
             lock.write(job)
             with _wire() as listening:
-                listening.bind(f"{folder}/socket")
+                listening.bind(place)
                 listening.listen(100)
                 # Not before now: what Ray has told its first worker in the environment is for all of them.
                 modules = Path(folder, "modules").read_text().split()
@@ -132,7 +177,7 @@ def _ask(folder: str, arguments: list[str]) -> bool:
     with tempfile.TemporaryFile() as file, _wire() as wire:
         file.write(json.dumps(what).encode())
         file.seek(0)
-        wire.connect(f"{folder}/socket")
+        wire.connect(place)
         socket.send_fds(wire, [b"ask"], [file.fileno(), 1, 2])
     return True
 
@@ -167,11 +212,13 @@ def _serve(listening: socket.socket, modules: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "-m":
+    if sys.argv[1] in WITH_WARM_WORKERS:
         sys.path[0] = str(Path.cwd())
+        modules = WITH_WARM_WORKERS[sys.argv[1]]
         module = sys.argv[2]
         del sys.argv[1:3]
-        with warm_workers(SERVING):
+        _fork_companions()
+        with warm_workers(modules):
             runpy.run_module(module, run_name="__main__", alter_sys=True)
     elif sys.argv[1].endswith(".py"):
         if not _ask(os.environ[FOLDER], sys.argv[1:]):

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.warm_commands import command
+from tests.warm_ray_workers import with_warm_workers
 from tidemill.data.versioning.params_file import set_values
 from tidemill.project.scaffold import copy_project, reference_project
 
@@ -22,10 +24,10 @@ SMALL = {
     "gate.min_gain": -1.0,
     "demo.start": "2013-02-01T05:00:00Z",
     "demo.end": "2013-02-20T05:00:00Z",
-    "demo.requests_per_day": 40,
+    "demo.requests_per_day": 24,
     "demo.clients": 4,
     "demo.later.start": "2013-03-01T05:00:00Z",
-    "demo.later.end": "2013-03-06T05:00:00Z",
+    "demo.later.end": "2013-03-03T05:00:00Z",
     "demo.later.challenger_params": {"gate.min_gain": 0.5},
     "demo.later.challenger_reason": "nobody can be that much better",
 }
@@ -67,6 +69,14 @@ def tidemill(*arguments: object) -> list[str]:
 
 def run(*arguments: object, timeout: float = 400) -> subprocess.CompletedProcess[str]:
     return subprocess.run(tidemill(*arguments), capture_output=True, text=True, timeout=timeout)
+
+
+def run_with_warm_workers(*arguments: object, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run a command that starts a stack; it is forked, and so are the stack's workers."""
+    file, *words = with_warm_workers("tidemill.cli.main", trials=True)[1:]
+    script = f"import runpy; runpy.run_path({file!r}, run_name='__main__')"
+    line = command("-c", script, *words, *arguments)
+    return subprocess.run(line, capture_output=True, text=True, timeout=timeout)
 
 
 def wait_for(what: Callable[[], object], seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from starlette.routing import compile_path
 
 from tests.headless_chromium import open_chromium
 from tests.tidemill.dashboard.tracking_proxy.test_plain_mlflow import wait_until_it_answers
+from tests.warm_commands import command
 from tidemill.dashboard.app import make_pages
 from tidemill.dashboard.page import permissions
 from tidemill.serving.runtime.network import free_port
@@ -43,8 +43,8 @@ AXE_RUNS = """options => axe.run(document, options).then(done => done.violations
 def dashboard_of(workspace: Path) -> Iterator[str]:
     """Serve a project's dashboard; give its address."""
     port = free_port()
-    command = ["-m", "tidemill.dashboard.server", "--project", str(workspace), "--port", str(port)]
-    process = subprocess.Popen([sys.executable, *command], cwd=workspace)
+    served = ["-m", "tidemill.dashboard.server", "--project", workspace, "--port", port]
+    process = subprocess.Popen(command(*served), cwd=workspace)
     try:
         wait_until_it_answers(f"http://127.0.0.1:{port}/healthz")
         yield f"http://127.0.0.1:{port}"

@@ -4,7 +4,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,10 +12,12 @@ import sqlalchemy as sa
 
 from tests.tidemill.lineage.small_world import NOON
 from tests.tidemill.retraining.small_loop import write_loop
+from tests.warm_commands import command
+from tests.warm_python import COMMAND, run_warm
 from tidemill.state import open_state
 from tidemill.state.tables import Promotion, Turn
 
-from .conftest import run, tidemill, wait_for
+from .conftest import wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]  # without a stack: others may run beside it
 
@@ -57,9 +58,11 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 def test_a_killed_retraining_is_finished_by_the_controller(tmp_path: Path, leaves_no_process: None):
     project = write_loop(tmp_path / "parcels").root
-    controller = [sys.executable, "-m", "tidemill.retraining.controller", "--project", str(project)]
+    controller = command("-m", "tidemill.retraining.controller", "--project", project)
 
-    killed = start(tidemill("retrain", "--as-of", NOON.isoformat(), "--json"), project)
+    killed = start(
+        command("-m", "tidemill.cli.main", "retrain", "--as-of", NOON.isoformat(), "--json"), project
+    )
     wait_for(lambda: at_step(project, "data"), 240)
     kill(killed)
     (left,) = turns(project)
@@ -85,4 +88,4 @@ def test_a_killed_retraining_is_finished_by_the_controller(tmp_path: Path, leave
         (promotion,) = session.scalars(sa.select(Promotion))
     state.close()
     assert (promotion.turn_id, promotion.status, promotion.to_version) == (done.id, "done", "1")
-    assert run("promote", "parcel-delay", "1", "-p", project).returncode == 1
+    assert run_warm(COMMAND, "promote", "parcel-delay", "1", "-p", project).returncode == 1

@@ -10,7 +10,7 @@ import pytest
 
 from tidemill.data.versioning.params_file import set_values
 
-from .conftest import run
+from .conftest import run, run_with_warm_workers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -68,7 +68,7 @@ def test_past_rows_turn_the_loop_of_a_table(tmp_path: Path, leaves_no_process: N
     before = {path: path.read_bytes() for path in folder.rglob("*.yaml")}
 
     period = ["--from", "2024-01-21", "--rate", "15", "--labels-after", "2d"]
-    done = run("replay", "--project", folder, *period, "--json", timeout=500)
+    done = run_with_warm_workers("replay", "--project", folder, *period, "--json", timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
     facts = json.loads(done.stdout.splitlines()[-1])
 

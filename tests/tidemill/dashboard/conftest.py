@@ -5,8 +5,10 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from tests.tidemill.dashboard.kept_pages import USUAL, pages_with_kept_routes
+from tests.warm_commands import command
 from tidemill.accounts.sign_on.sign_on_providers import SignOn
 from tidemill.clock import ReplayClock
+from tidemill.dashboard import acting
 from tidemill.dashboard import app as wiring
 from tidemill.dashboard.app import make_app
 from tidemill.dashboard.door import door
@@ -65,6 +67,13 @@ def patient_pages(monkeypatch):
 def pages_of_this_moment(monkeypatch):
     """Share no page: tests change files and clocks between two requests."""
     monkeypatch.setattr(shared_texts, "_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def forked_acts(monkeypatch):
+    """Fork the process that acts, which takes three seconds to import what it needs."""
+    own = acting._command
+    monkeypatch.setattr(acting, "_command", lambda project: command(*own(project)[1:]))
 
 
 @pytest.fixture

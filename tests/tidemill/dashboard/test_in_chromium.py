@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from urllib.request import urlopen
@@ -14,6 +13,7 @@ from tests.headless_chromium import CHROMIUM, open_chromium
 from tests.tidemill.dashboard.conftest import PARAMS
 from tests.tidemill.dashboard.pages.serving.test_serving_pages import job
 from tests.tidemill.dashboard.tracking_proxy.test_plain_mlflow import wait_until_it_answers
+from tests.warm_commands import command
 from tidemill.serving.runtime.network import free_port
 from tidemill.state import open_state
 
@@ -38,9 +38,8 @@ def server(tmp_path_factory, hanging):
     (folder / "params.yaml").write_text(PARAMS)
     (folder / "features.yaml").write_text("features: {weight: {type: float}}\n")
     port = free_port()
-    command = ["-m", "tidemill.dashboard.server", "--project", str(folder), "--port", str(port)]
     process = subprocess.Popen(
-        [sys.executable, *command],
+        command("-m", "tidemill.dashboard.server", "--project", folder, "--port", port),
         env={**os.environ, "TIDEMILL_OTLP_ENDPOINT": f"http://127.0.0.1:{hanging}"},
         cwd=folder,
     )

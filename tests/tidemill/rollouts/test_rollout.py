@@ -5,7 +5,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 
 from tests.tidemill.recorded import list_rollouts
 from tests.tidemill.serving.small_project import add_version, crown
+from tests.warm_commands import command
 from tidemill.cli.main import app
 from tidemill.errors import ApprovalNeeded, GateRefused, RegistryError, UsageError
 from tidemill.project import load_project
@@ -320,8 +320,8 @@ def test_a_report_is_about_the_present_champion_and_ends_with_the_deployment(pro
 
 
 def test_a_rollout_over_history_has_its_steps_now(project, state):
-    command = ["deploy", "rollout", "2", "--as-of", "2013-04-01", "--project", str(project.root), "--json"]
-    result = CliRunner().invoke(app, command)
+    asked = ["deploy", "rollout", "2", "--as-of", "2013-04-01", "--project", str(project.root), "--json"]
+    result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
     looked = advance(project, state, now())
     assert (looked.rollout.status, looked.verdict.reason) == ("running", "no replica is alive")
@@ -406,8 +406,8 @@ for line in sys.stdin:  # each line asks for a process of its own: starting one 
 @pytest.fixture(scope="module")
 def advancer():
     """A process that forks one for each rollout that is to be killed."""
-    command = [sys.executable, "-c", ADVANCER]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command("-c", ADVANCER), stdin=pipe, stdout=pipe, text=True) as process:
         yield process
         process.kill()
 

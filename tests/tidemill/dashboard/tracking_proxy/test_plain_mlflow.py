@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 
@@ -10,6 +9,7 @@ import httpx
 import pytest
 
 from tests.tidemill.dashboard.conftest import PARAMS
+from tests.warm_commands import command
 from tidemill.accounts.api_keys import create_key
 from tidemill.project import load_project
 from tidemill.serving.runtime.network import free_port
@@ -49,7 +49,7 @@ def addresses(tmp_path_factory):
     face = ["--project", str(folder), "--port", str(door), "--mlflow", urls[0]]
     quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     running = [
-        subprocess.Popen([sys.executable, "-m", module, *arguments], env=quiet, cwd=folder)
+        subprocess.Popen(command("-m", module, *arguments), env=quiet, cwd=folder)
         for module, arguments in [
             ("tidemill.serving.runtime.tracking_server", server),
             ("tidemill.dashboard.server", face),
@@ -91,7 +91,7 @@ def test_a_script_records_a_run_through_the_door(addresses, tmp_path):
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     }
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        command("-c", SCRIPT),
         env=environment,
         cwd=tmp_path,  # this checkout is a project, whose runs leave what they are made from in it
         capture_output=True,

@@ -1,7 +1,6 @@
 """Turns and scoring as RayJobs, against kmock: one for each, whatever dies, and what becomes of failures."""
 
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import tidemill.retraining.controller
 from tests.tidemill.kubernetes.api_server import ApiServer, away
 from tests.tidemill.retraining.test_controller import put_turn
 from tests.tidemill.retraining.test_loop_declarations import GOOD, project_with
+from tests.warm_commands import command
 from tidemill.clock import ReplayClock
 from tidemill.errors import ClusterError, ConfigError, TurnInProgress
 from tidemill.kubernetes.cluster_api import RAY_JOBS
@@ -265,17 +265,8 @@ def test_the_settings_say_who_makes_turns(shop: Shop):
 
 def test_what_a_job_runs_ends_its_turn_and_writes_its_log_where_it_stays(shop: Shop):
     put_turn(shop.state)
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "tidemill.kubernetes.ray_jobs.job_process",
-            "--project",
-            str(shop.project.root),
-        ),
-        *("--name", "turn-1", "turn", "turn_1"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    job = ["-m", "tidemill.kubernetes.ray_jobs.job_process", "--project", shop.project.root]
+    done = subprocess.run(command(*job, "--name", "turn-1", "turn", "turn_1"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr  # what is on record as failed is not tried again
     assert shop.turn("turn_1").status == "failed"
     log = (shop.project.logs / "job-turn-1.log").read_text()

@@ -132,7 +132,7 @@ def test_a_job_survives_the_death_of_its_worker(http, project, stack):
 
 
 def test_a_replica_is_killed_under_load_and_nobody_hangs(http, stack):
-    answers, slowest, killed, stop = Counter(), [0.0], threading.Event(), threading.Event()
+    answers, slowest, stop = Counter(), [0.0], threading.Event()
 
     def ask(_):
         with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as client:
@@ -143,16 +143,14 @@ def test_a_replica_is_killed_under_load_and_nobody_hangs(http, stack):
                 except httpx.HTTPError as error:
                     answers[type(error).__name__] += 1
                 slowest[0] = max(slowest[0], time.monotonic() - began)
-                if killed.is_set():
-                    stop.wait(0.02)  # the machine has a replica to start
+                stop.wait(0.02)  # the machine has a replica to start
 
     with ThreadPoolExecutor(8) as pool:
         tasks = pool.map(ask, range(8))
         try:
-            wait_for(lambda: answers[200] > 600)
+            wait_for(lambda: answers[200] > 300)
             victim = processes(stack, "ServeReplica:tidemill:predictions")[0]
             os.kill(victim.pid, signal.SIGKILL)
-            killed.set()
             wait_for(lambda: victim not in processes(stack, "ServeReplica:tidemill:predictions"))
             wait_for(lambda: len(processes(stack, "ServeReplica:tidemill:predictions")) == 2, 120)
         finally:

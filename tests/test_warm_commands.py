@@ -1,0 +1,43 @@
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.warm_commands import command
+
+pytestmark = pytest.mark.slow  # the process that is forked imports the engines, once for all tests
+SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+
+
+def test_it_has_the_streams_folder_variables_and_arguments_of_the_command(tmp_path: Path):
+    (tmp_path / "own.py").write_text(
+        "import os, sys; print(sys.argv[1:], os.environ['WHO'], input()); sys.exit(3)"
+    )
+    done = subprocess.run(
+        command("-m", "own", "a b", 1), cwd=tmp_path, env={**os.environ, "WHO": "ada"}, input="said",
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (3, "['a b', '1'] ada said\n", "")
+
+
+def test_a_signal_goes_on_to_what_is_forked():
+    told = f"import signal, sys; signal.signal(15, lambda *_: sys.exit('so be it')); {SLEEP}"
+    with subprocess.Popen(command("-c", told), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.terminate()
+        assert process.communicate()[1] == b"so be it\n"
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("who", ["the command", "what is forked"])
+def test_what_is_killed_takes_the_other_with_it(who: str):
+    with subprocess.Popen(command("-c", SLEEP), stdout=subprocess.PIPE) as process:
+        forked = psutil.Process(int(process.stdout.readline()))
+        assert forked.environ() == psutil.Process(process.pid).environ()
+        assert forked.pid != process.pid
+        os.kill(process.pid if who == "the command" else forked.pid, signal.SIGKILL)
+        assert process.wait(20) == -signal.SIGKILL
+        forked.wait(20)
