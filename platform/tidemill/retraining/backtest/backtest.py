@@ -16,6 +16,7 @@ from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import champion
 from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe, known_by
+from tidemill.retraining.backtest.past_monitors import never_heard
 from tidemill.retraining.backtest.past_search import search_at
 from tidemill.retraining.backtest.play import (
     Played,
@@ -256,7 +257,7 @@ def _notes(policies: Sequence[Policy], request: BacktestRequest, origin: str) ->
         notes.append(f"each model learnt from at most {FAST_ROWS:,} rows (--fast)")
     if with_params := [policy.name for policy in policies if policy.params]:
         notes.append(f"the parameters that {', '.join(with_params)} would set are not played")
-    return tuple(notes)
+    return (*notes, *never_heard(policies))
 
 
 def _coarse(monitors: Sequence[Monitor], start: datetime, end: datetime) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import polars as pl
 
 from tidemill.data.tables.column_names import literal_name
 from tidemill.monitoring.findings import Findings
-from tidemill.monitoring.kinds.kind_table import gather, judge_window
+from tidemill.monitoring.kinds.kind_table import TABLE, gather, judge_window
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.windows.logged_windows import span_compared
 from tidemill.monitoring.windows.time_windows import Window, due_at, window_before
@@ -16,16 +16,18 @@ from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
 from tidemill.project import Project
 from tidemill.retraining.backtest.fitted_models import Fitted
+from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import AlertFact
 from tidemill.retraining.situation import alert_fact
 from tidemill.state.tables import Alert
 from tidemill.tasks.task import Answers
 
-__all__ = ["PastMonitors"]
+__all__ = ["PastMonitors", "never_heard"]
 
 _CHAMPION = "champion"
 _PLAYED = frozenset({"data_drift", "prediction_drift", "quality", "concept_drift", "calibration", "fairness"})
 """The kinds that need no more than features, answers and labels."""
+_HEARD = frozenset(kind for section in _PLAYED for kind in TABLE[section].finds)
 
 
 class PastMonitors:
@@ -125,6 +127,28 @@ class PastMonitors:
             raised = before.raised_at if before else now
             alert = _alert(monitor.name, kind, finding.message, finding.details, raised, now)
             self._seen[monitor.name, kind] = times + 1, alert
+
+
+def never_heard(policies: Sequence[Policy]) -> tuple[str, ...]:
+    """Return a sentence for each policy about what asks it for a turn and does not happen in a play.
+
+    >>> asked = {"name": "prices", "any": [{"webhook": "PricesChanged"}, "health", "feature_drift"]}
+    >>> never_heard([Policy.model_validate(asked)])
+    ('what would ask prices for a turn, and is not played: webhook PricesChanged, health',)
+    """
+    found = {
+        policy.name: [
+            str(each)
+            for each in policy.mentioned
+            if each.webhook is not None or (each.alert is not None and each.alert not in _HEARD)
+        ]
+        for policy in policies
+    }
+    return tuple(
+        f"what would ask {name} for a turn, and is not played: {', '.join(said)}"
+        for name, said in found.items()
+        if said
+    )
 
 
 def _window(monitor: Monitor, moments: pl.Series, now: datetime) -> Window:
