@@ -39,7 +39,7 @@ from tidemill.registry.gates.gate_rules import Evaluation, decide
 from tidemill.retraining.backtest.fitted_models import Fitted
 from tidemill.retraining.backtest.played_past import Past
 from tidemill.tasks.binary import Binary
-from tidemill.tasks.paired_bootstrap import gain_interval
+from tidemill.tasks.paired_bootstrap import gain_interval, lasting_gain
 from tidemill.tasks.task import Answers, Task
 
 DAYS, LATER = 14, timedelta(days=30)
@@ -52,19 +52,23 @@ PROOFS = (0, 7, 14, 21, 30)
 SHORTEST = timedelta(days=14)
 """Candidates are left out whose truth is known for less, after the longest proof."""
 RULES = {name: GateConfig(by=name, min_rows=1) for name in ("gain", "interval")}
+LASTING = "lasting"
+"""A rule of the proof alone."""
 
 
 def passes(
     task: Task, truth: np.ndarray, mine: Answers, theirs: Answers, days: np.ndarray
 ) -> dict[str, bool]:
-    """Return whether a candidate passes, by each rule."""
+    """Return whether a candidate passes, by each rule of the gate and of the proof."""
     sides = [
         Evaluation(name, task.evaluate(truth, answers), len(truth))
         for name, answers in (("candidate", mine), ("champion", theirs))
     ]
     between = gain_interval(task, truth, mine, theirs, days)
     rules = {name: config.model_copy(update={"metric": task.metric}) for name, config in RULES.items()}
-    return {name: decide(config, *sides, interval=between).passed for name, config in rules.items()}
+    passed = {name: decide(config, *sides, interval=between).passed for name, config in rules.items()}
+    bound = lasting_gain(task, truth, mine, theirs, days) if passed["gain"] else None
+    return passed | {LASTING: bound is not None and bound > 0}
 
 
 def frozen(random: np.random.Generator, rows: int, spread: tuple[float, float]) -> tuple[np.ndarray, ...]:
@@ -80,12 +84,12 @@ def frozen(random: np.random.Generator, rows: int, spread: tuple[float, float]) 
 def with_frozen_scores(repetitions: int) -> None:
     """Print the share of candidates that pass by their true gain."""
     task, random = Binary("roc_auc"), np.random.default_rng(3)
-    print(f"{'true gain':>10} {'rows':>6}  " + "  ".join(f"{name:>24}" for name in RULES))
+    print(f"{'true gain':>10} {'rows':>6}  " + "  ".join(f"{name:>24}" for name in (*RULES, LASTING)))
     for wide in (1.5, 1.2, 1.1, 1.05, 1.0, 0.95, 0.9, 0.8, 0.5):
         big = frozen(random, 400_000, (1.0, wide))
         gain = task.evaluate(big[0], big[2])["roc_auc"] - task.evaluate(big[0], big[1])["roc_auc"]
         for rows in (1000, 4000):
-            hits = dict.fromkeys(RULES, 0)
+            hits = dict.fromkeys((*RULES, LASTING), 0)
             for _ in range(repetitions):
                 truth, theirs, mine, days = frozen(random, rows, (1.0, wide))
                 for name, passed in passes(task, truth, mine, theirs, days).items():
@@ -149,7 +153,7 @@ def compared(past: Past, old: Fitted, new: Fitted, at: datetime) -> Pair:
                 rows[dataset.time_column].dt.date().to_numpy(),
             )
             if days
-            else dict.fromkeys(RULES, True)
+            else dict.fromkeys((*RULES, LASTING), True)
         )
         later = past.places(decided, decided + LATER)
         gains[days] = past.metric([(new, later)]) - past.metric([(old, later)])
@@ -184,7 +188,7 @@ def print_pairs(name: str, pairs: Sequence[Pair]) -> None:
 def _proofs() -> Iterator[tuple[int, str]]:
     yield 0, "gain"
     for days in PROOFS[1:]:
-        for rule in RULES:
+        for rule in (*RULES, LASTING):
             yield days, rule
 
 

@@ -2,8 +2,9 @@
 
 A gate judges the newest rows that were known when a version was made. What is better there may be worse on
 the days that follow: by chance, and because the world moves on. So the champion's answers in the first days
-of a rollout are compared with what the version says to the same rows, by the gate's own rules. That is done
-once, when the days are over and their labels are known: who looks each day sees a lucky one in the end.
+of a rollout are compared with what the version says to the same rows, by the gate's own rules, or by what
+their gain lets expect of the days after. That is done once, when the days are over and their labels are
+known: who looks each day sees a lucky one in the end.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tidemill.clock import utc
+from tidemill.digits import digits_apart
 from tidemill.errors import RegistryError
 from tidemill.monitoring.quality.label_maturity import label_lag
 from tidemill.plurals import counted
@@ -27,7 +29,7 @@ from tidemill.registry.versions.model_versions import get_version, load_scorer
 from tidemill.rollouts.experiment_data import of_role
 from tidemill.serving.routing.traffic_split import CHAMPION
 from tidemill.state.tables import Rollout
-from tidemill.tasks.paired_bootstrap import gain_interval
+from tidemill.tasks.paired_bootstrap import LASTING_DAYS, gain_interval, lasting_gain
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.feature_table import as_features
 
@@ -78,11 +80,28 @@ def compare_live(
         Evaluation(name, task.evaluate(truth, given), len(truth))
         for name, given in zip(versions, answers, strict=True)
     )
-    asked = {"mode": "enforce", "by": config.by, "min_gain": config.min_gain, "min_rows": 1, "floor": None}
-    between = gain_interval(task, truth, *answers, days) if config.by == "interval" else None
+    by = "interval" if config.by == "interval" else "gain"
+    asked = {"mode": "enforce", "by": by, "min_gain": config.min_gain, "min_rows": 1, "floor": None}
+    between = gain_interval(task, truth, *answers, days) if by == "interval" else None
     found = decide(gate.model_copy(update=asked), mine, theirs, interval=between)
     told = tuple(reason for reason in found.reasons if not reason.startswith("the hold-out has"))
-    return Proven(found.passed, told, dict(found.numbers))
+    if config.by != "lasting" or not found.passed:
+        return Proven(found.passed, told, dict(found.numbers))
+    bound = lasting_gain(task, truth, *answers, days)
+    lasts, said = _lasts(bound, config.min_gain)
+    reasons = (*told, said) if lasts else (said, *told)
+    return Proven(lasts, reasons, {**found.numbers, "lasting": bound})
+
+
+def _lasts(bound: float | None, least: float) -> tuple[bool, str]:
+    """Return whether the gain to come is enough, and a sentence with its numbers."""
+    if bound is None:
+        return False, "rows of fewer than 7 days do not tell what the days after bring"
+    digits = digits_apart((bound, least))
+    needed = f"at least {least:+.{digits}f}" if least else "more than 0"
+    brings = f"the {LASTING_DAYS} days after bring at least {bound:+.{digits}f} in 19 of 20 cases"
+    said = f"{brings}, needed is {needed}"
+    return (bound >= least if least else bound > 0), said
 
 
 def measure_proof(project: Project, rollout: Rollout, config: ProofConfig, now: datetime) -> Proof:

@@ -68,16 +68,27 @@ def world(better: float) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.
 
 
 @pytest.mark.parametrize(
-    ("better", "by_gain", "by_interval"), [(0.6, True, True), (0.03, True, False), (-0.6, False, False)]
+    ("better", "passes"), [(0.6, (1, 1, 1)), (0.12, (1, 1, 0)), (0.03, (1, 0, 0)), (-0.6, (0, 0, 0))]
 )
-def test_both_sides_answer_the_same_rows_by_the_gate_s_rules(better: float, by_gain: bool, by_interval: bool):
+def test_both_sides_answer_the_same_rows_by_the_gate_s_rules(better: float, passes: tuple[int, int, int]):
     truth, answers, days = world(better)
-    for by, expected in (("gain", by_gain), ("interval", by_interval)):
+    for by, expected in zip(("gain", "interval", "lasting"), passes, strict=True):
         config = ProofConfig.model_validate({"by": by})
         found = compare_live(TASK, GateConfig(floor=0.99), config, truth, answers, days, ("7", "6"))
         assert found.passed == expected
         assert "of version 7 against" in " ".join(found.reasons)
         assert not any("hold-out" in reason for reason in found.reasons)
+
+
+def test_what_lasts_takes_a_week_at_least():
+    truth, answers, days = world(0.6)
+    few = compare_live(TASK, GateConfig(), ProofConfig(), truth, answers, days // 2)
+    assert (few.passed, few.reasons[0]) == (
+        False,
+        "rows of fewer than 7 days do not tell what the days after bring",
+    )
+    with pytest.raises(ValueError, match=r"by: lasting needs 7 days or more, and days is 2: .* by: interval"):
+        ProofConfig(days=2)
 
 
 class Log:
