@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.style import Style
     from rich.table import Table
 
 __all__ = ["Listing", "shorten", "shortest_length"]
@@ -53,6 +54,9 @@ class Listing:
         from rich.text import Text
 
         widths = self._widths(options.max_width)
+        if widths is not None and self.title is None and self._plain(widths):
+            yield from self._as_lines(widths, console.get_style("table.header"))
+            return
         if widths is not None:
             yield self._table(widths)
             return
@@ -83,6 +87,31 @@ class Listing:
             for cell, wide in zip(row, widths, strict=True)
         )
         return None if folded else widths
+
+    def _plain(self, widths: list[int]) -> bool:
+        """Return whether each cell is one line that fits: then no table needs to be laid out."""
+        from rich.cells import cell_len
+
+        return all(
+            cell.isprintable() and cell_len(cell) <= wide
+            for row in (self.headers, *self.rows)
+            for cell, wide in zip(row, widths, strict=True)
+        )
+
+    def _as_lines(self, widths: list[int], header: "Style") -> "RenderResult":
+        """Return what a table of such cells looks like; of thousands of rows Rich's own takes a second."""
+        from rich.cells import set_cell_size
+        from rich.segment import Segment
+
+        gap = " " * _GAP
+        lines = [
+            gap.join(set_cell_size(cell, wide) for cell, wide in zip(row, widths, strict=True))
+            for row in (self.headers, *self.rows)
+        ]
+        yield Segment(lines[0], header)
+        yield Segment.line()
+        yield Segment("\n".join(["─" * (sum(widths) + _GAP * (len(widths) - 1)), *lines[1:]]))
+        yield Segment.line()
 
     def _table(self, widths: list[int]) -> "Table":
         from rich import box
@@ -127,7 +156,7 @@ def _lines(cell: str) -> list[str]:
 
 
 def _height(cell: str, wide: int) -> int:
-    return sum(len(_wrapped(line, wide)) or 1 for line in _lines(cell))
+    return sum(1 if len(line) <= wide else len(_wrapped(line, wide)) or 1 for line in _lines(cell))
 
 
 def _longest_word(cell: str) -> int:

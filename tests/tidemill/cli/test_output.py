@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -47,6 +48,32 @@ def test_short_rows_are_a_table_at_any_width():
         assert header.split() == ["version", "aliases", "since"]
         assert set(rule) <= set("─ ")
         assert row.split() == ["12", "champion", "2013-04-01", "12:00"]
+
+
+def test_rows_that_fit_look_as_a_table_of_rich_does(monkeypatch: pytest.MonkeyPatch):
+    listing = Listing("version", "", "since")
+    listing.add_row("12", "–", "Zürich [x] :smile:")
+    listing.add_row("", "champion", "€ 3")
+    text = io.StringIO()
+    console = Console(file=text, width=60, markup=False, highlight=False, emoji=False, force_terminal=True)
+    console.print(listing._table([7, 8, 18]))
+    table = text.getvalue()
+    text.seek(0)
+    text.truncate()
+    monkeypatch.setattr(Listing, "_table", None)  # which takes a second for thousands of rows
+    console.print(listing)
+    plain = re.compile(r"\x1b\[[0-9;]*m")
+    assert plain.sub("", text.getvalue()) == plain.sub("", table)
+    assert text.getvalue().startswith("\x1b[1m")
+
+
+def test_cells_that_are_no_plain_line_are_laid_out():
+    listing = Listing("version", "why")
+    listing.add_row("12", "two\nlines")
+    listing.add_row("13", "寿司")
+    lines = shown(listing, 60)
+    assert lines[2:4] == ["12       two", "         lines"]
+    assert "寿司" in lines[-1]
 
 
 def alerts() -> Listing:
