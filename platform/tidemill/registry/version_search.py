@@ -39,9 +39,10 @@ def matching_versions(versions: Sequence[ShownVersion], query: VersionQuery) -> 
     """Return the versions that match, in their order.
 
     Raises:
-        UsageError: a comparison cannot be read.
+        UsageError: a comparison cannot be read, or no version has a metric of that name.
     """
     compared = [_comparison(each) for each in query.metrics]
+    _check_known([name for name, _, _ in compared], versions)
     params = [_pair(each, "--param") for each in query.params]
     return [
         one
@@ -68,6 +69,17 @@ def _comparison(text: str) -> tuple[str, str, float]:
         raise UsageError(
             f"--metric {text!r} is no comparison", hint="write it like 'roc_auc>=0.7' or 'mae<12', in quotes"
         ) from error
+
+
+def _check_known(names: Sequence[str], versions: Sequence[ShownVersion]) -> None:
+    known = dict.fromkeys(
+        name.removeprefix("holdout_") for one in versions for name in natural_values(one.metrics)
+    )
+    for name in names:
+        if known and name.removeprefix("holdout_") not in known:
+            raise UsageError(
+                f"--metric {name}: no version has such a metric", hint=f"choose {', '.join(sorted(known))}"
+            )
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

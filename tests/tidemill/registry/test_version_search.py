@@ -31,7 +31,7 @@ ALL = [
         (VersionQuery(), "321"),
         (VersionQuery(metrics=["mae<12"]), "3"),
         (VersionQuery(metrics=["mae <= 12", "holdout_mae>9"]), "2"),
-        (VersionQuery(metrics=["validation_mae=1", "rmse<99"]), ""),
+        (VersionQuery(metrics=["validation_mae=1", "mae<9"]), ""),
         (VersionQuery(params=["family=xgboost", "rate=1e-1", "depth=3.0"]), "32"),
         (VersionQuery(params=["width=3"]), ""),
         (VersionQuery(tags=["team"]), "31"),
@@ -51,3 +51,10 @@ def test_a_version_is_found_that_has_all_that_is_asked_for(query, found):
 def test_what_cannot_be_read_is_refused(query):
     with pytest.raises(UsageError, match=r"--(metric|param) '"):
         matching_versions(ALL, query)
+
+
+def test_a_metric_that_no_version_has_is_refused_with_those_that_there_are():
+    with pytest.raises(UsageError, match="rmse: no version has such a metric") as caught:
+        matching_versions(ALL, VersionQuery(metrics=["rmse<99"]))
+    assert caught.value.hint == "choose mae, validation_mae"
+    assert matching_versions([], VersionQuery(metrics=["rmse<99"])) == []
