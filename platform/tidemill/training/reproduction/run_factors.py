@@ -60,7 +60,7 @@ def factors_between(
     """
     found = [*_of_model(a.trained, b.trained, each_parameter)]
     data = tuple(_data_of(side) for side in (a, b))
-    if a.lineage.data != b.lineage.data or a.lineage.as_of != b.lineage.as_of:
+    if _rows_differ(a, b):
         found.append(Factor("data", (data[0], data[1])))
     if a.trained.features != b.trained.features:
         mine, other = set(a.trained.features), set(b.trained.features)
@@ -128,6 +128,16 @@ def _of_model(a: TrainedModel, b: TrainedModel, each: bool) -> list[Factor]:
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _rows_differ(a: RunSide, b: RunSide) -> bool:
+    """Return whether the runs had other rows; another moment alone may have shown them the same ones."""
+    if a.lineage.data != b.lineage.data:
+        return True
+    if a.lineage.as_of == b.lineage.as_of:
+        return False
+    known = a.trained.labels is not None
+    return not known or (a.lineage.split, a.trained.labels) != (b.lineage.split, b.trained.labels)
 
 
 def _data_of(side: RunSide) -> str:
