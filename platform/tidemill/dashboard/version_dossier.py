@@ -8,9 +8,10 @@ from typing import Any, Final
 from tidemill.accounts.auditing.audit_chain import Head, entry_facts
 from tidemill.accounts.auditing.audit_reading import verify_log
 from tidemill.dashboard.records.card_reading import read_card
-from tidemill.errors import AuditError
+from tidemill.errors import AuditError, ModelNotFound
 from tidemill.project import Project
 from tidemill.registry.cards.card_limits import limits_of
+from tidemill.registry.cards.model_card import ModelCard
 from tidemill.state.record_reader import Records, Row
 
 __all__ = ["IS", "IS_NOT", "read_dossier"]
@@ -32,20 +33,25 @@ IS_NOT: Final = (
     "Not signed: keep the audit log's number and hash (`audit.head`) elsewhere, by which `tidemill audit "
     "verify` shows whether the log was changed since.",
 )
+_DELETED: Final = (
+    "The registry has this version no more, so its card cannot be made. The other parts are from the records."
+)
 _MOST = 5000
 
 
 def read_dossier(project: Project, records: Records, version: str, now: datetime) -> dict[str, Any]:
     """Return all that is on record about a version, as values that JSON has (but for moments).
 
-    Each list holds the latest 5,000 at most; ``truncated`` names those that had more.
+    Of one that the registry has no more there is no card; ``card_missing`` says so. Each list holds the
+    latest 5,000 at most; ``truncated`` names those that had more.
 
     Raises:
-        ModelNotFound: there is no such version.
+        ModelNotFound: there is no such version, and never was by the records.
         RegistryError: the registry does not answer.
     """
-    card = read_card(project, records, version, now)
-    of = project.model, card.version
+    card = _card_of(project, records, version, now)
+    number = version if card is None else card.version
+    of = project.model, number
     cut: list[str] = []
 
     def rows(table: str, where: str, *values: object, order: str) -> list[dict[str, Any]]:
@@ -62,19 +68,20 @@ def read_dossier(project: Project, records: Records, version: str, now: datetime
     monitors = rows("monitor_runs", its, *of, order="at")
     return {
         "model": project.model,
-        "version": card.version,
+        "version": number,
         "made_at": now,
         "made_by": project.settings.who,
         "is": IS,
         "is_not": IS_NOT,
-        "card": asdict(card),
-        "card_limits": limits_of(card),
+        "card": None if card is None else asdict(card),
+        "card_limits": [] if card is None else limits_of(card),
+        "card_missing": _DELETED if card is None else None,
         "gate_decisions": rows("gate_decisions", "model = ? AND candidate = ?", *of, order="decided_at"),
         "moves": rows(
             "promotions",
             "model = ? AND (to_version = ? OR from_version = ?)",
             *of,
-            card.version,
+            number,
             order="requested_at",
         ),
         "deployments": rows("deployments", its, *of, order="requested_at"),
@@ -86,6 +93,23 @@ def read_dossier(project: Project, records: Records, version: str, now: datetime
         "audit": {"head": _checked(records), "entries": _facts(audit[:_MOST])},
         "truncated": cut,
     }
+
+
+def _card_of(project: Project, records: Records, version: str, now: datetime) -> ModelCard | None:
+    """Return the card of a version; None: the records know it, and the registry does not."""
+    try:
+        return read_card(project, records, version, now)
+    except ModelNotFound:
+        of = project.model, version
+        known = (
+            ("gate_decisions", "model = ? AND candidate = ?", "id"),
+            ("promotions", "model = ? AND to_version = ?", "id"),
+            ("turns", "model = ? AND version = ?", "id"),
+            ("audit_entries", "model = ? AND resource = 'version' AND resource_id = ?", "seq"),
+        )
+        if not any(records.select(table, where, *of, order=by, limit=1) for table, where, by in known):
+            raise
+        return None
 
 
 def _run(row: dict[str, Any]) -> dict[str, Any]:

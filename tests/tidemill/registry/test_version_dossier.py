@@ -8,8 +8,12 @@ from typer.testing import CliRunner
 
 from tests.tidemill.registry.test_promotion import with_gate
 from tidemill.cli.main import app
+from tidemill.dashboard.version_dossier import read_dossier
+from tidemill.errors import ModelNotFound
 from tidemill.registry.promotion import promote
+from tidemill.state.record_reader import Records
 from tidemill.state.tables import MonitorRun
+from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
 
@@ -52,3 +56,14 @@ def test_all_that_is_on_record_about_a_version_is_exported_and_nothing_of_others
     assert (run["id"], run["results"]) == ("run_1", {"staleness": {"days": 7}})
     assert "prediction-of-somebody" not in file.read_text()
     assert made["truncated"] == []
+    assert made["card_missing"] is None
+
+    connect(project).delete_model_version(project.model, "1")
+    records = Records(project.state_url)
+    kept = read_dossier(project, records, "1", NOW)
+    with pytest.raises(ModelNotFound):
+        read_dossier(project, records, "9", NOW)
+    assert kept["card"] is None
+    assert "has this version no more" in kept["card_missing"]
+    assert [one["id"] for one in kept["gate_decisions"]] == [decision["id"]]
+    assert kept["audit"]["entries"][0]["reason"] == "the first"
