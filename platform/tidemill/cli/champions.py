@@ -62,7 +62,7 @@ def promote(
     require_own_model(loaded, model, "promote")
     state = open_state(loaded.state_url)
     found = get_version(loaded, version, model)
-    decision = evaluate_gate(loaded, state, found.version, now)
+    decision = evaluate_gate(loaded, state, found.version, now, loaded.settings.who)
     done = move(
         loaded, state, found.version, actor=loaded.settings.who, reason=reason, now=now, decision=decision
     )

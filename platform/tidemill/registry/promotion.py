@@ -20,7 +20,9 @@ from tidemill.state.tables import GateDecision, Promotion
 __all__ = ["check_decision", "earlier_decision", "evaluate_gate", "promote", "rollback"]
 
 
-def evaluate_gate(project: Project, state: State, version: str, now: datetime) -> GateDecision:
+def evaluate_gate(
+    project: Project, state: State, version: str, now: datetime, actor: str | None = None
+) -> GateDecision:
     """Compare a version with the champion on the version's hold-out, decide, and record the decision.
 
     Args:
@@ -28,12 +30,13 @@ def evaluate_gate(project: Project, state: State, version: str, now: datetime) -
         state: where the decision is recorded; the version's tag repeats it.
         version: number or alias of the candidate.
         now: event time of the decision.
+        actor: who asked; None where a turn did, which has one.
 
     Raises:
         ModelNotFound: there is no such version.
         RegistryError: it is champion already, or the registry does not answer.
     """
-    return ask_gate(project, state, version, _settled_champion(project, state), now)
+    return ask_gate(project, state, version, _settled_champion(project, state), now, actor)
 
 
 def earlier_decision(project: Project, state: State, version: str, at: datetime) -> GateDecision | None:
@@ -95,7 +98,7 @@ def promote(
         serving = champion_version(project)
         record_outside_move(project, state, serving)
         refuse_champion(project, version, serving)
-        decision = decision or ask_gate(project, state, version, serving, now)
+        decision = decision or ask_gate(project, state, version, serving, now, actor)
         check_decision(project, decision, version, serving)
         if rollout_id is None:
             terms = {"champion": serving, **bound_to(found.digest, decision.numbers)}

@@ -108,7 +108,7 @@ def begin(
     wanted = DeployRequest("canary", version, plan.steps[0].share, actor, reason)
     _refuse_others(project, state, version)
     terms["champion"] = plan_deployment(project, state, wanted, since).champion  # fails early, uncompared
-    decision_id = decision.id if decision is not None else _pass_gate(project, state, version, now)
+    decision_id = decision.id if decision is not None else _pass_gate(project, state, version, now, actor)
     require_second_person(project, state, "rollout", version, actor=actor, reason=reason, terms=terms)
     with lock(project, state):
         finish_pending_moves(project, state)
@@ -137,13 +137,13 @@ def _started(rollout: Rollout) -> audit.Act:
     return audit.Act(rollout.actor, "start", "rollout", rollout.id, rollout.model, rollout.reason, details)
 
 
-def _pass_gate(project: Project, state: State, version: str, now: datetime) -> str:
+def _pass_gate(project: Project, state: State, version: str, now: datetime, actor: str) -> str:
     """Ask the gate about a version, and return the id of its decision.
 
     Raises:
         GateRefused: it said no, and is enforced.
     """
-    decision = evaluate_gate(project, state, version, now)
+    decision = evaluate_gate(project, state, version, now, actor)
     if decision.mode == "enforce" and not decision.passed:
         raise GateRefused(
             f"the gate refused {project.model} {version}: {decision.reasons[0]}",

@@ -122,7 +122,7 @@ def fill(session):
     )  # fmt: skip
     refused = GateDecision(
         id="gate_2", model=MODEL, candidate="3", champion="2", mode="enforce", passed=False,
-        reasons=["it is worse"], numbers={"gain": -0.01}, decided_at=NOW + timedelta(days=3),
+        reasons=["it is worse"], numbers={"gain": -0.01}, decided_at=NOW + timedelta(days=3), actor="bob",
     )  # fmt: skip
     tried = GateDecision(
         id="gate_3", model=MODEL, candidate="4", champion="2", mode="dry_run", passed=False,
@@ -434,8 +434,9 @@ def test_records_of_other_models_are_not_shown(root: Path):
 
 def test_the_history_has_what_the_gate_refused(root: Path):
     refused = json.loads(run(root, f"models history {MODEL} --json").stdout)[-1]
-    assert {name: refused[name] for name in ("version", "kind", "passed", "gain", "reason")} == {
+    assert {name: refused[name] for name in ("version", "kind", "actor", "passed", "gain", "reason")} == {
         "version": "3",
+        "actor": "bob",
         "kind": "refused",
         "passed": False,
         "gain": -0.01,

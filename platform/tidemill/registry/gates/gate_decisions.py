@@ -21,7 +21,12 @@ _REASONS, _LONGEST = 8, 500  # in a tag, which MLflow cuts at 8,000 characters
 
 
 def ask_gate(
-    project: Project, state: State, version: str, champion: str | None, now: datetime
+    project: Project,
+    state: State,
+    version: str,
+    champion: str | None,
+    now: datetime,
+    actor: str | None = None,
 ) -> GateDecision:
     """Compare a version with the champion on the version's hold-out, decide, and record the decision.
 
@@ -31,6 +36,7 @@ def ask_gate(
         version: number or alias of the candidate.
         champion: number of the champion; None if there is none yet.
         now: event time of the decision.
+        actor: who asked; None where a turn did, which has one.
 
     Raises:
         ModelNotFound: there is no such version.
@@ -50,6 +56,7 @@ def ask_gate(
         reasons=list(verdict.reasons),
         numbers=dict(verdict.numbers),
         decided_at=now,
+        actor=actor,
     )
     with state.transaction() as session:
         session.add(decision)

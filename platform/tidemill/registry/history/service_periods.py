@@ -66,7 +66,7 @@ def refusals(decisions: Sequence[tuple[Any, Any]]) -> list[Service]:
             since=decision.decided_at,
             until=decision.decided_at,
             kind="refused",
-            actor=turn.actor if turn else "–",
+            actor=(turn.actor if turn else decision.actor) or "–",
             reason="; ".join(decision.reasons),
             passed=False,
             gain=decision.numbers.get("gain"),

@@ -57,7 +57,7 @@ def _promote(project: Project, state: State, asked: Asked) -> dict[str, Any]:
 
     version, now = get_version(project, asked["version"]).version, _now(asked)
     _refuse_other_champion(project, asked)
-    decision = evaluate_gate(project, state, version, now)
+    decision = evaluate_gate(project, state, version, now, asked["actor"])
     by = {"actor": asked["actor"], "reason": asked["reason"], "now": now}
     try:
         done = promote(project, state, version, **by, decision=decision)

@@ -57,7 +57,7 @@ def _reason(approved: Approval) -> str:
 def _by_itself(project: Project, state: State, approved: Approval, now: datetime) -> str:
     version, by, terms = approved.version, approved.asked_by, approved.terms or {}
     if approved.action == "promote":
-        decision = evaluate_gate(project, state, version, now)
+        decision = evaluate_gate(project, state, version, now, by)
         done = promote(project, state, version, by, _reason(approved), now, decision=decision)
         return f"Version {done.to_version} serves now; before: {done.from_version or 'none'}."
     if approved.action == "deploy":

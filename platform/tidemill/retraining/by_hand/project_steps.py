@@ -154,7 +154,8 @@ class OpenProject:
         from tidemill.state import open_state
 
         state = open_state(self.project.state_url)
-        return evaluate_gate(self.project, state, version, SystemClock().now())
+        now, who = SystemClock().now(), self.project.settings.who
+        return evaluate_gate(self.project, state, version, now, who)
 
     @with_hint
     def predict(self, rows: "pl.DataFrame | pd.DataFrame", version: str = "champion") -> "Answers":

@@ -33,6 +33,8 @@ class GateDecision(Table):
     """One sentence for each check, with its numbers."""
     numbers: Mapped[dict[str, Any]]
     decided_at: Mapped[datetime]
+    actor: Mapped[str | None]
+    """Who asked the gate, where that was no turn; decisions of earlier releases have none."""
 
 
 class Promotion(Table):
