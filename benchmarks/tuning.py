@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python -m benchmarks.tuning [--trials 8] [--rows 20000] [--pairs 2]
 
 One Ray for all. For each kind of search and each scheduler, ours (every trial in MLflow and in the journal,
-from which a killed search goes on) and a bare `ray.tune.Tuner` (which keeps neither) make trials in turn, one
-at a time: boosted trees on made-up rows; of random and grid the very same. Prints CPU seconds of all
-processes and wall time a round, and their ratios, by medians of the pairs.
+with a checkpoint a round, from which a killed search goes on) and a bare `ray.tune.Tuner` (which keeps none
+of that) make trials in turn, one at a time: boosted trees on made-up rows; of random and grid the very same.
+Prints CPU seconds of all processes and wall time a round, and their ratios, by medians of the pairs.
 """
 
 import argparse
@@ -51,19 +51,27 @@ KINDS = (
     ("tpe", "asha"), ("gp", "asha"),
 )  # fmt: skip
 MODEL = f"""
+import pickle
+from functools import partial
+
 from ray import tune
 from sklearn.ensemble import HistGradientBoostingClassifier
 from tidemill import Family, TrainingSpec
 
 
-def fit(params, features, labels):
+def steps(params, features, labels, saved):
     model = HistGradientBoostingClassifier(**params, early_stopping=False, warm_start=True, random_state=0)
     for done in range(1, {ROUNDS} + 1):
-        yield model.set_params(max_iter=done * {TREES}).fit(features, labels)
+        yield model.set_params(max_iter=done * {TREES}).fit(features, labels), partial(pickle.dumps, model)
+
+
+def fit(params, features, labels):
+    for model, _ in steps(params, features, labels, None):
+        yield model
 
 
 space = {{"learning_rate": tune.loguniform(0.03, 0.2), "l2_regularization": tune.loguniform(0.01, 10.0)}}
-spec = TrainingSpec((Family("trees", space, fit, rounds={ROUNDS}),))
+spec = TrainingSpec((Family("trees", space, fit, rounds={ROUNDS}, steps=steps),))
 """
 BARE = {"learning_rate": tune.loguniform(0.03, 0.2), "l2_regularization": tune.loguniform(0.01, 10.0)}
 SPEC = TrainingSpec((Family("trees", BARE, iter, rounds=ROUNDS),))

@@ -61,6 +61,8 @@ class TrainConfig(Section):
     workers: int = Field(default=1, ge=1)
     """Workers that fit the chosen model together, each on a shard of the rows, where its family can; fewer
     where Ray has room for fewer. Each asks for ``fit_resources``, or else for ``resources``."""
+    checkpoint_seconds: float = Field(default=2.0, ge=0)
+    """A trial keeps a checkpoint after a round when so many seconds have passed since the last one."""
     seed: int = 0
 
     @model_validator(mode="after")

@@ -233,7 +233,7 @@ def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_sessio
 
 
 def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ray_of_the_session):
-    project = new_project(trials=8, search="tpe", max_concurrent=1)
+    project = new_project(trials=8, search="tpe", max_concurrent=1, checkpoint_seconds=0)
     script = textwrap.dedent(
         """
         import os, signal

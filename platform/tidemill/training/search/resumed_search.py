@@ -36,7 +36,7 @@ BEST = "search/best.json"
 _ORPHANED = "orphaned"
 _KEPT = 10
 """Journals of searches that were cut off, which nobody has gone on with."""
-_NOT_OF_THE_RESULT = {"max_concurrent", "resources", "workers"}
+_NOT_OF_THE_RESULT = {"checkpoint_seconds", "max_concurrent", "resources", "workers"}
 _log = logging.getLogger(__name__)
 
 

@@ -48,7 +48,7 @@ def _tell_of_lost_rounds(search: Path, known: Mapping[int, KnownTrial], spec: Tr
         if trial.end is not None or not trial.rounds or read_checkpoint(checkpoint_file(search, number)):
             continue
         can = spec.family(trial.family).steps is not None
-        why = "its checkpoint is lost" if can else f"family {trial.family!r} keeps no checkpoints"
+        why = "no checkpoint was kept yet" if can else f"family {trial.family!r} keeps no checkpoints"
         _log.warning("trial %d begins anew after %s: %s", number, counted(len(trial.rounds), "round"), why)
 
 

@@ -55,10 +55,11 @@ def run_trial(
     data: TrialData,
     gpus: float = 0.0,
     search: Path | None = None,
+    every: float = 0.0,
 ) -> None:
     """Fit one configuration round by round and report how each round does on the validation rows.
 
-    After each round a checkpoint is kept, where the family has steps. A trial of which there is one goes on
+    Checkpoints are kept between rounds, where the family has steps. A trial of which there is one goes on
     from it: first it reports the rounds that were made before.
 
     Args:
@@ -70,6 +71,7 @@ def run_trial(
         gpus: that it has been given.
         search: the folder of the search's journal; no checkpoints are kept without one, or where it cannot be
             seen from here.
+        every: a checkpoint is kept when so many seconds have passed since the last one.
     """
     load = imports_of(root)
     spec = source.open(load)
@@ -83,6 +85,7 @@ def run_trial(
         tune.report({**values, AGAIN: True})
     before = history[-1] if history else {CPU_SECONDS: 0.0, GPU_SECONDS: 0.0}
     began, since = time.process_time(), time.perf_counter()
+    kept_at = since
     train, validation = data.train_features.frame(), data.validation_features.frame()
     rounds = _rounds(family, trial["params"], (train, pd.Series(data.train_labels)), kept)
     for estimator, state in islice(rounds, family.rounds - len(history)):
@@ -93,8 +96,9 @@ def run_trial(
         held = before[GPU_SECONDS] + (time.perf_counter() - since) * gpus
         values = {name: float(found[name]) for name in task.metrics}
         history.append({**values, CPU_SECONDS: spent, GPU_SECONDS: held})
-        last = search is None or len(history) == family.rounds
-        _report(history, None if last else state)
+        waits = search is None or len(history) == family.rounds or time.perf_counter() - kept_at < every
+        _report(history, None if waits else state)
+        kept_at = kept_at if waits else time.perf_counter()
 
 
 def _rounds(

@@ -151,6 +151,7 @@ def _tuner(
         data=data,
         gpus=asked.get("gpu", 0.0),
         search=log.journal.folder.resolve() if log.journal is not None else None,
+        every=config.checkpoint_seconds,
     )
     return tune.Tuner(
         tune.with_resources(trainable, asked),

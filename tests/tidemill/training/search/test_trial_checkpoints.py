@@ -62,7 +62,7 @@ def tune(monkeypatch, tmp_path):
     return found
 
 
-def attempt(tune, search, fits, *, can=True, dies_after=None):
+def attempt(tune, search, fits, *, can=True, dies_after=None, every=0.0):
     """Run the trial; return what it reported."""
 
     def steps(params, features, labels, saved):
@@ -81,7 +81,7 @@ def attempt(tune, search, fits, *, can=True, dies_after=None):
     config = {"trial": {"number": NUMBER, "family": "line", "params": {}, "rounds": ROUNDS}}
     given = {"root": ".", "source": SimpleNamespace(open=lambda load: spec), "target": Target()}
     try:
-        run_trial(config, **given, data=TrialData(table, labels, table, labels), search=search)
+        run_trial(config, **given, data=TrialData(table, labels, table, labels), search=search, every=every)
     except Killed:
         keep_checkpoints(search.parent / "results", search)
     return tune.reports
@@ -107,11 +107,12 @@ def test_it_reports_what_was_made_before_and_fits_only_the_rest(tune, tmp_path, 
     assert after[3][CPU_SECONDS] > after[2][CPU_SECONDS] == before[2][CPU_SECONDS]
 
 
-def test_one_that_cannot_go_on_begins_anew(tune, tmp_path, fits):
+@pytest.mark.parametrize("given", [{"can": False}, {"every": 1000.0}])
+def test_one_of_which_nothing_is_kept_begins_anew(given, tune, tmp_path, fits):
     search = tmp_path / "search"
     search.mkdir()
-    attempt(tune, search, fits, can=False, dies_after=3)
-    after = attempt(tune, search, fits, can=False)
+    attempt(tune, search, fits, dies_after=3, **given)
+    after = attempt(tune, search, fits, **given)
     assert fits == [1, 2, 3, 1, 2, 3, 4]
     assert not any(one.get(AGAIN) for one in after)
 
