@@ -3,10 +3,11 @@
     python -m benchmarks.resume [--kills 50] [--seed 0]
 
 A small search (TPE, ASHA, one trial at a time) is made whole once. Then the same search is made while its
-processes get a SIGKILL at random moments: the driver, a worker, or all of Ray. After each kill another
-process takes the search up. Trials that MLflow has as ended before a kill must not be fitted after it: the
-family itself notes each fit. At the end all must be as in the whole search: parameters, rounds, metrics.
-Searches are made until there were enough kills; the exit code is 1 where anything was otherwise.
+processes get a SIGKILL at random moments, soon after trials run: the driver, a worker, or all of Ray. After
+each kill another process takes the search up, and the trial that ran goes on from its checkpoint. Trials
+that MLflow has as ended before a kill must not be fitted after it: the family itself notes each fit. At the
+end all must be as in the whole search: parameters, rounds, metrics. Searches are made until there were
+enough kills; the exit code is 1 where anything was otherwise.
 """
 
 import argparse
@@ -36,9 +37,12 @@ from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.training_result import TrainedModel
 from tidemill.training.train import train
 
-TRIALS = 10
-_PATIENCE = 60.0
+TRIALS = 30
+_PATIENCE = 5.0
 """Seconds after which a driver whose Ray is gone is killed as well."""
+_SOON = 1.5
+"""Seconds within which a process is killed once it runs trials."""
+_KINDS = ("driver", "driver", "driver", "worker", "ray")
 MODEL = textwrap.dedent(
     """
     import json
@@ -54,15 +58,20 @@ MODEL = textwrap.dedent(
     FITS = Path(__file__).parent / "fits.jsonl"
 
 
-    def fit(params, features, labels):
+    def steps(params, features, labels, saved):
         with FITS.open("a") as file:
             file.write(json.dumps([repr(sorted(params.items())), len(features)]) + "\\n")
-        for step in range(1, 5):
+        for step in range(1 + (saved.rounds if saved else 0), 5):
             time.sleep(0.05)
             line = LogisticRegression(
                 C=params["c"] * step, fit_intercept=params["intercept"], tol=params.get("tol", 1e-4)
             )
-            yield make_pipeline(SimpleImputer(), line).fit(features, labels)
+            yield make_pipeline(SimpleImputer(), line).fit(features, labels), lambda: b""
+
+
+    def fit(params, features, labels):
+        for model, _ in steps(params, features, labels, None):
+            yield model
 
 
     space = {
@@ -70,7 +79,7 @@ MODEL = textwrap.dedent(
         "c": tune.loguniform(0.0001, 10.0),
         "tol": OnlyIf("intercept", (True,), tune.loguniform(1e-6, 1e-1)),
     }
-    spec = TrainingSpec((Family("line", space, fit, rounds=4),))
+    spec = TrainingSpec((Family("line", space, fit, rounds=4, steps=steps),))
     """
 )
 
@@ -92,7 +101,8 @@ def main() -> None:
         print(f"whole: {said(whole)}, {took:.1f} s for {whole.trials} trials", flush=True)
         while sum(killed.values()) < options.kills:
             searches += 1
-            kills, faults = searched(project, f"turn_{searches}", draw, took)
+            most = options.kills - sum(killed.values())
+            kills, faults = searched(project, f"turn_{searches}", draw, most)
             killed.update(kills)
             found, _ = in_fork(partial(read, project, f"turn_{searches}"))
             if outcome(found) != outcome(whole):
@@ -113,19 +123,24 @@ def write_project(root: Path) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["project"]["training"] = "slow_model:spec"
     params["train"] = {"trials": TRIALS, "search": "tpe", "scheduler": "asha", "max_concurrent": 1}
+    params["train"]["checkpoint_seconds"] = 0
     (root / "params.yaml").write_text(yaml.safe_dump(params))
 
 
-def searched(project: Project, turn: str, draw: random.Random, took: float) -> tuple[list[str], list[str]]:
-    """Make one search with kills until it has ended; return what was killed, and what was wrong."""
+def searched(project: Project, turn: str, draw: random.Random, most: int) -> tuple[list[str], list[str]]:
+    """Make one search with kills until it has ended; return what was killed, and what was wrong.
+
+    A driver that lost a worker goes on with the trial by itself, and loses its life next: a trial whose
+    worker is lost twice has failed.
+    """
     kills, faults = list[str](), list[str]()
     while True:
         done, fits = in_fork(lambda: finished(project, turn)), len(fits_in(project))
         child = attempt(project, turn)
-        kind = draw.choice(["driver", "driver", "worker", "ray"]) if len(kills) < 6 else None
-        hit = False
-        if kind is not None and wait_for_trials(project, child, fits):
-            time.sleep(draw.uniform(0, took))
+        kind, hit = "worker", False
+        while kind == "worker" and len(kills) < most and wait_for_trials(project, child, fits):
+            kind = draw.choice(_KINDS if not hit else _KINDS[:3])
+            time.sleep(draw.uniform(0, _SOON))
             hit = kill(child, kind)
             kills += [kind] if hit else []
         status = ended(child, _PATIENCE if kind == "ray" else None)

@@ -27,7 +27,7 @@ from tidemill.state.tables import AuditEntry, Turn
 from tidemill.tasks.natural_metric import Metric, metric_of
 
 if TYPE_CHECKING:
-    from tidemill.training.search.trial_records import SearchProgress
+    from tidemill.training.search.search_budget import SearchProgress
 
 __all__ = [
     "STEPS",
@@ -40,6 +40,8 @@ __all__ = [
     "same_data",
 ]
 
+_SHOWN = 2
+"""Trials that run, of which the rounds are told."""
 _APPLIED = "the definitions in the feature repository have changed: they are applied"
 
 
@@ -133,13 +135,16 @@ def search_model(context: StepContext) -> StepResult:
 
 
 def said_progress(at: "SearchProgress", metric: Metric) -> str:
-    """Say how far a search is: its best value so far, and when it may end."""
+    """Say how far a search is: its best value so far, when it may end, and the rounds of what runs."""
     parts = [] if at.best is None else [f"best {metric.said(at.best)} (trial {at.best_trial})"]
     if at.seconds_left and at.done < at.total:
         minutes = at.seconds_left / 60
         parts.append(
             f"about {minutes:.0f} min left" if minutes >= 2 else f"about {at.seconds_left:.0f} s left"
         )
+    running = sorted(at.running.items())
+    parts += [f"trial {number}: round {made} of {rounds}" for number, (made, rounds) in running[:_SHOWN]]
+    parts += [f"{len(running) - _SHOWN} more"] if len(running) > _SHOWN else []
     return ", ".join(parts)
 
 

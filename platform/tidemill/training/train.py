@@ -17,8 +17,9 @@ from tidemill.training.fitting.split_rows import read_split, trial_data
 from tidemill.training.fitting.warm_start import WarmStart, begin_warm
 from tidemill.training.search import resumed_search
 from tidemill.training.search.planned_search import search_by, trials_of
+from tidemill.training.search.search_budget import Progress
 from tidemill.training.search.search_plan import FULL_SEARCH, SearchPlan
-from tidemill.training.search.trial_records import Progress, TrialLog
+from tidemill.training.search.trial_records import TrialLog
 from tidemill.training.search.tuning import delete_search_files
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking import mlflow_tracking
@@ -72,7 +73,7 @@ def train(
         uncommitted: what no commit holds of the project's code; None if that is unknown.
         plan: where to look for the model, and from which rows it may learn.
         personal: features whose values the example of a model must not have.
-        on_progress: called after each trial.
+        on_progress: called after each trial, and after rounds once a second at most.
         must_resume: raise an error where there is no search to go on with, instead of beginning anew.
 
     Raises:

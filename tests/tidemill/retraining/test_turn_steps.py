@@ -31,7 +31,7 @@ from tidemill.retraining.turn import TurnRequest, make_turn, resume_turns
 from tidemill.retraining.turn_steps import STEPS, StepContext, said_progress
 from tidemill.state.tables import Approval, Deployment, Promotion, Rollout, Turn
 from tidemill.tasks.natural_metric import metric_of
-from tidemill.training.search.trial_records import SearchProgress
+from tidemill.training.search.search_budget import SearchProgress
 from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
@@ -352,6 +352,11 @@ def test_a_turn_waits_for_a_second_person_and_goes_on_with_the_approval(easy, st
         (SearchProgress(0, 6, None, None, None), ""),
         (SearchProgress(2, 6, 0.7123, 1, 45.0), "best roc_auc 0.7123 (trial 1), about 45 s left"),
         (SearchProgress(2, 6, 0.7123, 1, 1000.0), "best roc_auc 0.7123 (trial 1), about 17 min left"),
+        (SearchProgress(1, 6, None, None, None, {2: (3, 8)}), "trial 2: round 3 of 8"),
+        (
+            SearchProgress(1, 6, 0.7123, 1, None, {3: (1, 4), 2: (3, 8), 4: (1, 4), 5: (1, 4)}),
+            "best roc_auc 0.7123 (trial 1), trial 2: round 3 of 8, trial 3: round 1 of 4, 2 more",
+        ),
         (SearchProgress(6, 6, 0.7123, 1, 1.0), "best roc_auc 0.7123 (trial 1)"),
     ],
 )

@@ -71,7 +71,8 @@ def test_a_training_leaves_a_whole_record(searched):
     assert trained.family in ("line", "trees")
     assert trained.metrics["holdout_roc_auc"] > 0.75
     assert (trained.trials, trained.failed_trials) == (5, 2)
-    assert [(seen.done, seen.total) for seen in told] == [(n, 5) for n in range(1, 6)]
+    ended = dict.fromkeys((seen.done, seen.total) for seen in told if seen.done)  # others tell of rounds
+    assert list(ended) == [(n, 5) for n in range(1, 6)]
     assert told[-2].seconds_left > 0
     assert told[-1].best == pytest.approx(trained.metrics["validation_roc_auc"])
 
@@ -270,7 +271,7 @@ def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ra
     trained = run(project, on_progress=told.append, must_resume=True)
 
     assert (trained.run_id, trained.trials) == (parent.info.run_id, 8)
-    assert [seen.done for seen in told] == [6, 7, 8]
+    assert list(dict.fromkeys(seen.done for seen in told)) == [6, 7, 8]
     after = {one.info.run_id: one for one in runs_of(project, role="trial")}
     assert all(after[run_id].data.metrics == one.data.metrics for run_id, one in before.items())
     numbers = sorted(

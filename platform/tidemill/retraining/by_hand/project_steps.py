@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from tidemill.state.tables import GateDecision, Promotion
     from tidemill.tasks.task import Answers
+    from tidemill.training.search.search_budget import Progress
     from tidemill.training.search.search_plan import SearchPlan
-    from tidemill.training.search.trial_records import Progress
     from tidemill.training.tracking.training_result import TrainedModel
 
 __all__ = ["OpenProject", "open_project"]

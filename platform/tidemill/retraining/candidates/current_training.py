@@ -8,8 +8,8 @@ from tidemill.features.project_features import feature_names, feature_source, fe
 from tidemill.project import Project
 
 if TYPE_CHECKING:
+    from tidemill.training.search.search_budget import Progress
     from tidemill.training.search.search_plan import SearchPlan
-    from tidemill.training.search.trial_records import Progress
     from tidemill.training.tracking.training_result import TrainedModel
 
 __all__ = ["train_current"]

@@ -1,12 +1,32 @@
-"""Says when a search ends before its last trial."""
+"""Says how far a search is, and when it ends before its last trial."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from tidemill.project.train_config import TrainConfig
 
-__all__ = ["SearchBudget", "SearchSpent"]
+__all__ = ["Progress", "SearchBudget", "SearchProgress", "SearchSpent"]
 
 _EPSILON = 1e-9
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """How far a search is."""
+
+    done: int
+    total: int
+    best: float | None
+    """The best validation metric so far."""
+    best_trial: int | None
+    seconds_left: float | None
+    """An estimate by the trials that ended since the search began, or was taken up; None: there is none."""
+    running: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Of each trial that runs: the rounds that are made, and those that it has if it is not stopped early."""
+
+
+Progress = Callable[[SearchProgress], None]
+"""Called after each trial, and between them once a second at most, after rounds."""
 
 
 @dataclass(frozen=True)

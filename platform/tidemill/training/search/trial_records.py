@@ -11,7 +11,7 @@ from mlflow.entities import Metric, RunTag
 from ray.tune import Callback
 
 from tidemill.project.train_config import TrainConfig
-from tidemill.training.search.search_budget import SearchSpent
+from tidemill.training.search.search_budget import Progress, SearchProgress, SearchSpent
 from tidemill.training.search.search_journal import JournalOfSearch
 from tidemill.training.search.trial import AGAIN, CPU_SECONDS, GPU_SECONDS
 from tidemill.training.search.trial_checkpoints import keep_checkpoint
@@ -19,27 +19,13 @@ from tidemill.training.search.trial_errors import process_died, read_error, why
 from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, ROLE, TURN, shortened, shown_params
 from tidemill.training.tracking.run_files import write_file
 
-__all__ = ["Progress", "SearchInterrupted", "SearchProgress", "TrialLog", "TrialRecord"]
+__all__ = ["SearchInterrupted", "TrialLog", "TrialRecord"]
 
-
-@dataclass(frozen=True)
-class SearchProgress:
-    """How far a search is."""
-
-    done: int
-    total: int
-    best: float | None
-    """The best validation metric so far."""
-    best_trial: int | None
-    seconds_left: float | None
-    """An estimate by the trials that ended since the search began, or was taken up; None: there is none."""
-
-
-Progress = Callable[[SearchProgress], None]
-"""Called after each trial."""
 
 _FLUSH_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
+_TELL_SECONDS = 1.0
+"""Between what is told of rounds."""
 _ENDS = {"FINISHED": "all rounds", "KILLED": "stopped early", "FAILED": "failed"}
 
 
@@ -108,7 +94,7 @@ class TrialLog(Callback):  # type: ignore[misc]
         self._metrics, self._ended = metrics, list[TrialRecord]()
         self._began, self._taken_up = time.monotonic(), 0
         self._begun_again = list[int]()
-        self._looked_at, self._first_began = 0.0, False
+        self._looked_at, self._told_at, self._first_began = 0.0, 0.0, False
         self.journal, self.total = journal, config.trials
         self.points: Callable[[str, Mapping[str, Any]], Any] = lambda family, params: None
         """Says where parameters lie in a family's space, for the journal."""
@@ -187,6 +173,8 @@ class TrialLog(Callback):  # type: ignore[misc]
         record.waiting += _as_metrics(values, now, len(record.history))
         if time.monotonic() - record.flushed_at > _FLUSH_SECONDS:
             self._flush(record, {})
+        if time.monotonic() - self._told_at > _TELL_SECONDS:
+            self._tell_progress()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the trial's run: FINISHED after all rounds, KILLED if the scheduler stopped it early."""
@@ -268,11 +256,15 @@ class TrialLog(Callback):  # type: ignore[misc]
             return
         found = [(best[0], -one.number) for one in self._ended if (best := one.best(self._metric))]
         value, number = max(found, default=(None, None))
-        done = len(self._ended)
+        done, best_trial = len(self._ended), None if number is None else -number
+        running = {
+            one.number: (len(one.history), one.rounds)
+            for one in self.records.values()
+            if one.history and not one.status
+        }
+        self._told_at = time.monotonic()
         self._on_progress(
-            SearchProgress(
-                done, self.total, value, None if number is None else -number, self._seconds_left(done)
-            )
+            SearchProgress(done, self.total, value, best_trial, self._seconds_left(done), running)
         )
 
     def _seconds_left(self, done: int) -> float | None:

@@ -84,6 +84,18 @@ def test_rounds_of_a_trial_whose_process_died_are_not_counted_again(journal, tmp
     assert (again.trials[2].rounds, again.trials[2].point) == ([{"roc_auc": 0.7}], point)
 
 
+def test_rounds_are_told_but_not_each_of_quick_ones(journal, tmp_path):
+    told = []
+    _, log, _ = taken_up(tmp_path, told.append)
+    log.records[2] = TrialRecord(2, "svm", {}, rounds=4, run_id="child_2")
+    trial = SimpleNamespace(config={"trial": {"number": 2, "family": "svm", "params": {}, "rounds": 4}})
+    log.on_trial_result(0, [], trial, {"roc_auc": 0.7})
+    assert told[-1].running == {}
+    log._told_at -= 2.0
+    log.on_trial_result(0, [], trial, {"roc_auc": 0.8})
+    assert (told[-1].done, told[-1].running) == (2, {2: (2, 4)})
+
+
 def test_time_goes_on_from_where_it_was(journal, tmp_path):
     text = journal.path.read_text()
     last = text.rpartition('"seconds": ')
