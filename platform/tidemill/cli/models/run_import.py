@@ -1,4 +1,4 @@
-"""``tidemill runs import``: runs that TensorBoard or Weights & Biases recorded."""
+"""``tidemill runs import``: runs that TensorBoard, Weights & Biases or Comet recorded."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,10 +30,11 @@ def import_(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Record runs of TensorBoard or Weights & Biases as runs of the project.
+    """Record runs of TensorBoard, Weights & Biases or Comet as runs of the project.
 
     Of TensorBoard every folder with event files is a run, with all its scalars. Of Weights & Biases the last
-    values and the settings are read. What was imported before is not imported again.
+    values and the settings are read, of Comet what `cometx download` wrote. What was imported before is not
+    imported again.
     """
     from tidemill.project import load_project
     from tidemill.training.tracking.foreign_runs.run_import import find_foreign_runs, import_runs

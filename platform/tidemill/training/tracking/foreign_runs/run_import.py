@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tidemill.errors import DataError
 from tidemill.project import Project
 from tidemill.project.folder_names import shown_name
+from tidemill.training.tracking.foreign_runs.comet_folders import comet_folders, read_comet_folder
 from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun
 from tidemill.training.tracking.foreign_runs.tensorboard_events import event_folders, read_event_folder
 from tidemill.training.tracking.foreign_runs.wandb_folders import read_wandb_folder, wandb_folders
@@ -43,14 +44,17 @@ def find_foreign_runs(folder: Path) -> list[ForeignRun]:
     """
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is no folder", hint="name a folder with runs of TensorBoard or Weights & Biases"
+            f"{folder} is no folder",
+            hint="name a folder with runs of TensorBoard, Weights & Biases or Comet",
         )
     folder = folder.resolve()
     found = [read_event_folder(each, _name(folder, each)) for each in event_folders(folder)]
     found += [read_wandb_folder(each, _name(folder, each)) for each in wandb_folders(folder)]
+    found += [read_comet_folder(each, _name(folder, each)) for each in comet_folders(folder)]
     if not found:
         raise DataError(
-            f"{folder} has no run of TensorBoard (*tfevents*) or of Weights & Biases (wandb-summary.json)",
+            f"{folder} has no run of TensorBoard (*tfevents*), Weights & Biases (wandb-summary.json) or "
+            "Comet (parameters.json beside metrics, from `cometx download`)",
             hint="other tools are not read; plain MLflow runs need no import",
         )
     return found
