@@ -137,21 +137,27 @@ def searched(project: Project, turn: str, draw: random.Random, most: int) -> tup
     while True:
         done, fits = in_fork(lambda: finished(project, turn)), len(fits_in(project))
         child = attempt(project, turn)
-        kind, hit = "worker", False
-        while kind == "worker" and len(kills) < most and wait_for_trials(project, child, fits):
-            kind = draw.choice(_KINDS if not hit else _KINDS[:3])
-            time.sleep(draw.uniform(0, _SOON))
-            hit = kill(child, kind)
-            kills += [kind] if hit else []
-        status = ended(child, _PATIENCE if kind == "ray" else None)
+        now = killed_soon(project, child, fits, draw, most - len(kills))
+        kills += now
+        status = ended(child, _PATIENCE if now[-1:] == ["ray"] else None)
         noted = fits_in(project)
         faults += [f"an ended trial that nobody fitted: {one}" for one in done.keys() - {*dict(noted)}]
         again = [params for params, rows in noted[fits:] if done.get(params) == rows]
         faults += [f"made again after it had ended: {params}" for params in again]
         if status == 0:
             return kills, faults
-        if not hit:
+        if not now:
             return kills, [*faults, f"the process ended by itself with {status}"]
+
+
+def killed_soon(project: Project, child: int, fits: int, draw: random.Random, most: int) -> list[str]:
+    """Kill a process soon after trials run, and after a worker its driver; return what was killed."""
+    kills = list[str]()
+    while kills[-1:] in ([], ["worker"]) and len(kills) < most and wait_for_trials(project, child, fits):
+        kind = draw.choice(_KINDS[:3] if kills else _KINDS)
+        time.sleep(draw.uniform(0, _SOON))
+        kills += [kind] if kill(child, kind) else []
+    return kills
 
 
 def attempt(project: Project, turn: str) -> int:
@@ -201,11 +207,11 @@ def ended(child: int, patience: float | None = None) -> int:
 
 def wait_for_trials(project: Project, child: int, fits: int) -> bool:
     """Wait until the process has begun to fit; False: it ended before."""
-    while len(fits_in(project)) == fits:
-        if not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
-            return False
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        if len(fits_in(project)) > fits:
+            return True
         time.sleep(0.02)
-    return True
+    return False
 
 
 def kill(child: int, kind: str) -> bool:
