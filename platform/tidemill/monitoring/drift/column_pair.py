@@ -14,7 +14,7 @@ from tidemill.monitoring.drift.distances import (
     shuffled_wasserstein,
     wasserstein,
 )
-from tidemill.monitoring.drift.list_values import Floats, element_matrix, is_list, list_distance, norms
+from tidemill.monitoring.drift.list_values import Floats, element_matrices, is_list, list_distance, norms
 from tidemill.monitoring.drift.unit_change import other_scale, other_size, unit_factor
 
 __all__ = [
@@ -79,13 +79,15 @@ class ColumnPair(NamedTuple):
         if None not in lengths and lengths[0] != lengths[1]:
             told = f"lists of {lengths[0]} numbers in the reference, of {lengths[1]} in the window"
             return pair._replace(unreadable=told)
-        sides = [element_matrix(column, lengths[0] or 0) for column in (before, now)]
-        return pair._replace(elements=(sides[0], sides[1]))
+        elements = element_matrices(before, now, lengths[0] or 0)
+        return pair._replace(elements=elements) if all(map(len, elements)) else pair
 
     def method(self, few: int) -> tuple[Method | None, str | None]:
         """Return the method of comparison, or the reason why there is none."""
         if self.unreadable is not None:
             return None, self.unreadable
+        if self.elements is not None:
+            return "wasserstein", None
         named = (("the reference", self.before), ("the window", self.now))
         if absent := [side for side, column in named if column is None]:
             return None, f"not in {' and '.join(absent)}"
@@ -95,7 +97,7 @@ class ColumnPair(NamedTuple):
             return None, f"no value in {' and '.join(empty)}"
         if self.before.dtype != self.now.dtype:
             return None, f"{_kind(self.before)} in the reference, {_kind(self.now)} in the window"
-        if self.elements is not None or (self.before.dtype == pl.Float64 and _has_more(self.before, few)):
+        if self.before.dtype == pl.Float64 and _has_more(self.before, few):
             return "wasserstein", None
         return "jensenshannon", None
 
@@ -134,7 +136,9 @@ class ColumnPair(NamedTuple):
     def constant(self, columns: int) -> str | None:
         """Return a note if the window has a single value, which many rows of the reference have not."""
         before, now = self._sides
-        if len(now) < 2 or len(set(as_category(now.head(10)).to_list())) > 1:  # mostly the first rows tell
+        if (
+            before.is_empty() or len(now) < 2 or len(set(as_category(now.head(10)).to_list())) > 1
+        ):  # mostly the first rows tell
             return None
         now = as_category(now)
         if now.n_unique() > 1:

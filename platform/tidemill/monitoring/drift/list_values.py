@@ -7,7 +7,7 @@ import polars as pl
 from tidemill.monitoring.drift.distances import wasserstein
 from tidemill.threads import one_thread_to_compute
 
-__all__ = ["element_matrix", "is_list", "list_distance", "norms"]
+__all__ = ["element_matrices", "is_list", "list_distance", "norms"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,13 +49,28 @@ def norms(column: pl.Series) -> pl.Series:
     return pl.Series(column.name, found, nan_to_null=True)
 
 
-def element_matrix(column: pl.Series, length: int) -> Floats:
-    """Return the lists without gaps that have this length, shape (lists, length)."""
+def element_matrices(before: pl.Series, now: pl.Series, length: int) -> tuple[Floats, Floats]:
+    """Return the elements of the lists of this length of both sides, each of shape (lists, length), finite.
+
+    A gap in a list gets the mean of that element in ``before``, where the rest of the list still tells.
+
+    >>> element_matrices(pl.Series([[1.0, 2.0], [3.0, None]]), pl.Series([[None, 5.0]]), 2)[1].tolist()
+    [[2.0, 5.0]]
+    """
+    sides = [_known(column, length) for column in (before, now)]
+    known = np.isfinite(sides[0])
+    means = np.where(known, sides[0], 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    filled = [np.where(np.isfinite(side), side, means) for side in sides]
+    return filled[0], filled[1]
+
+
+def _known(column: pl.Series, length: int) -> Floats:
+    """Return the lists of this length in which anything is known."""
     lists = _as_lists(column)
     fitting = lists.filter((lists.list.len() == length).fill_null(False))
     flat = fitting.explode().cast(pl.Float64) if length else pl.Series([], dtype=pl.Float64)
     matrix: Floats = flat.fill_null(float("nan")).to_numpy().reshape(len(fitting), length)
-    return matrix[np.isfinite(matrix).all(axis=1)]
+    return matrix[np.isfinite(matrix).any(axis=1)]
 
 
 def list_distance(before: Floats, now: Floats) -> float:

@@ -180,6 +180,11 @@ def test_lists_drift_by_their_norms_and_their_elements():
     assert drift(VECTORS * 3)[0] > 1
     constant = np.ones((50, 2))
     assert drift(constant, constant)[:2] == (0.0, False)
+    places = np.arange(len(VECTORS))[:, None]  # of gaps: no list is whole, so none has a norm
+    before, now = (np.where((places + side) % 3 == np.arange(3), np.nan, VECTORS) for side in (0, 1))
+    assert drift(now, before)[1] is False
+    assert drift(now + 1.0, before)[2].startswith("distance")
+    assert drift(np.ones((50, 3)), before)[1]
     other_length = drift(VECTORS[:, :2])
     assert other_length == (None, True, "lists of 3 numbers in the reference, of 2 in the window")
 
