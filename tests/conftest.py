@@ -86,12 +86,16 @@ def pytest_runtest_call() -> None:
     fork_dvc()
 
 
+def _files_with(text: str, root: Path) -> list[str]:
+    files = [file for file in (root / "tests").rglob("test_*.py") if text in file.read_text()]
+    return [file.relative_to(root).as_posix() for file in files]
+
+
 @functools.cache
 def _rooms_with_servers(root: Path) -> dict[str, str]:
     """Return the files whose tests start real servers, and the room that each belongs to."""
-    found = [file for file in (root / "tests").rglob("test_*.py") if "mark.e2e" in file.read_text()]
-    assert found, "no test that starts servers was found: those of a room would run beside each other"
-    names = [file.relative_to(root).as_posix() for file in found]
+    names = _files_with("mark.e2e", root)
+    assert names, "no test that starts servers was found: those of a room would run beside each other"
     return {
         name: "/".join(name.split("/")[: 3 if name.startswith("tests/tidemill/") else 2]) for name in names
     }
@@ -107,12 +111,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """For ``--dist loadfile``: a file at a time to each worker, and to one of them all servers of a room."""
+    """For ``--dist loadfile``: a file at a time to each worker, but all servers of a room to one of them.
+
+    All files whose tests read the library's source go to one, too.
+    """
     if config.option.dist != "loadfile":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
-    rooms = _rooms_with_servers(config.rootpath)
+    source = "tests.tidemill.library_source"
+    rooms = {
+        **dict.fromkeys(_files_with(source, config.rootpath), source),
+        **_rooms_with_servers(config.rootpath),
+    }
 
     class ServersInTurn(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:

@@ -3,11 +3,11 @@
 import ast
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-LIBRARY = Path(__file__).parents[2] / "platform" / "tidemill"
+from tests.tidemill.library_source import LIBRARY, nodes, trees
+
 PLACES = {
     ("dvc", "dvc_data", "dvc_objects"): [
         "data/repository/private_dvc.py",
@@ -82,19 +82,10 @@ PLACES = {
 
 
 @functools.cache
-def trees() -> dict[str, ast.Module]:
-    """Parse all modules, when a test asks for them: not in each process that collects tests."""
-    return {
-        file.relative_to(LIBRARY).as_posix(): ast.parse(file.read_text())
-        for file in sorted(LIBRARY.rglob("*.py"))
-    }
-
-
-@functools.cache
 def imports() -> list[tuple[str, str, int]]:
     found = []
-    for place, tree in trees().items():
-        for node in ast.walk(tree):
+    for place, parts in nodes().items():
+        for node in parts:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and not node.level:

@@ -9,17 +9,17 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from importlib.metadata import distributions as installed
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
 
+from tests.tidemill.library_source import LIBRARY, nodes
+
 pytestmark = pytest.mark.engine  # it imports them all
 
 ROOT = Path(__file__).parents[2]
-LIBRARY = ROOT / "platform" / "tidemill"
 PYTHONS_OWN = {"_replace", "_asdict", "_fields", "_exit"}  # underscores against clashes, documented
 
 
@@ -65,15 +65,6 @@ def _sets(value: object, name: str) -> bool:
     return any(re.search(rf"self\.{name}\b[^=\n(]*=[^=]", source) for source in sources)
 
 
-@cache
-def modules() -> list[tuple[str, list[ast.AST]]]:
-    """Return each module of ours with its parts."""
-    return [
-        (file.relative_to(LIBRARY).as_posix(), list(ast.walk(ast.parse(file.read_text()))))
-        for file in sorted(LIBRARY.rglob("*.py"))
-    ]
-
-
 @pytest.mark.filterwarnings("ignore")  # what an engine warns of when it is imported is its own affair
 @pytest.mark.parametrize(("module", "path", "why"), COLLECTED, ids=[path for _, path, _ in COLLECTED])
 def test_a_private_name_that_we_need_still_exists(module: str, path: str, why: str):
@@ -101,10 +92,10 @@ def test_every_private_module_lists_its_names_once_and_says_why():
 def test_no_other_module_imports_a_name_that_is_listed_as_private():
     listed = {path: module for module, path, _ in COLLECTED}
     wrong = []
-    for file, nodes in modules():
+    for file, parts in nodes().items():
         if Path(file).name.startswith("private_"):
             continue
-        for node in nodes:
+        for node in parts:
             if isinstance(node, ast.ImportFrom) and not node.level:
                 wrong += [
                     f"{file}:{node.lineno}: {node.module}.{alias.name} belongs to {module}"
@@ -117,28 +108,28 @@ def test_no_other_module_imports_a_name_that_is_listed_as_private():
 def test_names_with_an_underscore_of_engines_are_used_in_private_modules_alone():
     wrong = [
         f"{file}:{number}: {text}"
-        for file, nodes in modules()
+        for file, parts in nodes().items()
         if not Path(file).name.startswith("private_")
-        for number, text in _foreign_underscores(nodes)
+        for number, text in _foreign_underscores(parts)
     ]
     assert wrong == []
 
 
-def _foreign_underscores(nodes: list[ast.AST]) -> Iterator[tuple[int, str]]:
+def _foreign_underscores(parts: list[ast.AST]) -> Iterator[tuple[int, str]]:
     """Yield attributes with an underscore that the module does not define, and imports of such names."""
     own = {
-        *(n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)),
-        *(n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)),
-        *(n.target.id for n in nodes if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)),
+        *(n.attr for n in parts if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)),
+        *(n.name for n in parts if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)),
+        *(n.target.id for n in parts if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)),
         *PYTHONS_OWN,
     }
     only_types = {
         id(inner)
-        for node in nodes
+        for node in parts
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    for node in nodes:
+    for node in parts:
         if isinstance(node, ast.Attribute) and _is_private(node.attr) and node.attr not in own:
             yield node.lineno, ast.unparse(node)
         if isinstance(node, ast.ImportFrom) and not node.level and id(node) not in only_types:

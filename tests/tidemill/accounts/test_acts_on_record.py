@@ -2,11 +2,9 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
-import tidemill
+from tests.tidemill.library_source import LIBRARY, nodes
 
-LIBRARY = Path(tidemill.__file__).parent
 MACHINERY = {
     "accounts/audit.py": "the log itself",
     "accounts/auditing/audit_retention.py": "the log itself",
@@ -119,20 +117,21 @@ def _assigns(block: ast.AST) -> bool:
     return False
 
 
-def _functions() -> Iterator[tuple[str, ast.FunctionDef]]:
-    for file in sorted(LIBRARY.rglob("*.py")):
-        place = file.relative_to(LIBRARY).as_posix()
-        text = file.read_text(encoding="utf-8")
+def _functions() -> Iterator[tuple[str, ast.FunctionDef, str]]:
+    """Yield the name, the tree and the text of each function that has to do with a session."""
+    for place, parts in nodes().items():
+        text = (LIBRARY / place).read_text(encoding="utf-8")
         if "session" not in text or any(place.startswith(each) for each in MACHINERY):
             continue
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef) and "session" in ast.unparse(node):
-                yield f"{place}:{node.name}", node
+        for node in parts:
+            if isinstance(node, ast.FunctionDef) and "session" in (written := ast.unparse(node)):
+                yield f"{place}:{node.name}", node, written
 
 
 def test_every_function_that_changes_records_is_on_record_or_says_why_not():
-    writing = {name for name, node in _functions() if _writes(node)}
-    recorded = {name for name, node in _functions() if "audit.append(session" in ast.unparse(node)}
+    functions = list(_functions())
+    writing = {name for name, node, _ in functions if _writes(node)}
+    recorded = {name for name, _, written in functions if "audit.append(session" in written}
     assert writing - recorded - set(UNATTENDED) == set()
     assert set(UNATTENDED) - (writing - recorded) == set(), "these write no more, or are on record"
     assert len(recorded) > 20
