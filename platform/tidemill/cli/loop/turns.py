@@ -13,6 +13,8 @@ from tidemill.errors import GateRefused, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tidemill.project import Project
+    from tidemill.state import State
     from tidemill.state.tables import GateDecision, Turn
 
 __all__ = ["add_to"]
@@ -100,15 +102,12 @@ def _turn(
     project = load_project(folder)
 
     # Engines, once it is certain that they are needed.
-    from tidemill.registry.history.serving_history import read_decision
     from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
     from tidemill.retraining.by_hand.resumed_turn import resume_turn
     from tidemill.retraining.handed_over.recorded_turns import begin_turn, hands_over
     from tidemill.retraining.questions import raise_needed
     from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn
-    from tidemill.retraining.turn_steps import same_data
     from tidemill.serving.runtime.local_stack import attach
-    from tidemill.serving.runtime.stack_record import status_in
     from tidemill.state import open_state
 
     project = attach(project)
@@ -131,6 +130,22 @@ def _turn(
             turn = resume_turn(project, state, resumed or None, who, listen)
         else:
             turn = make_turn(project, state, request(), listen)
+    _tell_made(project, state, turn, json)
+    if turn.status == "asked":
+        raise_needed(turn)
+    if turn.status == "refused":
+        raise GateRefused(
+            f"the gate refused version {turn.version} of {turn.model}",
+            hint=f"tidemill models show {turn.model} {turn.version}",
+        )
+
+
+def _tell_made(project: "Project", state: "State", turn: "Turn", json: bool) -> None:
+    """Show what a turn came to."""
+    from tidemill.registry.history.serving_history import read_decision
+    from tidemill.retraining.turn_steps import same_data
+    from tidemill.serving.runtime.stack_record import status_in
+
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None
     changed = _uncommitted(project, turn.version)
     same = same_data(state, turn, (turn.inputs or {}).get("data"))
@@ -166,13 +181,6 @@ def _turn(
         json,
         render,
     )
-    if turn.status == "asked":
-        raise_needed(turn)
-    if turn.status == "refused":
-        raise GateRefused(
-            f"the gate refused version {turn.version} of {turn.model}",
-            hint=f"tidemill models show {turn.model} {turn.version}",
-        )
 
 
 def _tell_handed_over(turn: "Turn", json: bool) -> None:

@@ -5,22 +5,24 @@ seconds, and its registry alone knows what was registered or moved there by hand
 are not as expected, or elsewhere, MLflow is asked. A test compares both answers.
 """
 
-import hashlib
-import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from tidemill.errors import ModelNotFound
 from tidemill.files.read_only_sqlite import open_to_read
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import Project, ProjectFolder, load_project
 from tidemill.registry.versions.alias_names import ARCHIVED, CHAMPION
+from tidemill.training.tracking.local_documents import (
+    AskMlflow,
+    local_compiled,
+    local_lineage,
+    local_summary,
+)
 
 if TYPE_CHECKING:
     from tidemill.registry.versions.version_record import ModelVersion
@@ -52,11 +54,6 @@ _IN_EXPERIMENT = """
     SELECT 1 FROM model_versions AS version JOIN runs ON runs.run_uuid = version.run_id
     WHERE current_stage <> 'Deleted_Internal' AND CAST(runs.experiment_id AS TEXT) = ? LIMIT 1
 """
-_PARTS = ("train", "validation", "holdout")
-
-
-class _AskMlflow(Exception):
-    """Raised where this module cannot answer and MLflow must."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def read_registered(folder: ProjectFolder, model: str | None = None) -> list[Sho
             raise _nothing_registered(folder, name)
         with closing(database):
             return [_shown(folder, database, name, row) for row in _versions(database, name, folder.model)]
-    except (_AskMlflow, sqlite3.Error):
+    except (AskMlflow, sqlite3.Error):
         from tidemill.registry.versions.model_versions import list_versions
 
         return [_as_shown(version) for version in list_versions(load_project(folder.root), name)]
@@ -129,7 +126,7 @@ def read_registered_part(folder: ProjectFolder, begin: int, size: int) -> tuple[
             rows = _versions(database, folder.model, folder.model)
             part = rows[begin : begin + size]
             return [_shown(folder, database, folder.model, row) for row in part], len(rows)
-    except (_AskMlflow, sqlite3.Error):
+    except (AskMlflow, sqlite3.Error):
         from tidemill.registry.versions.model_versions import list_versions
 
         found = list_versions(load_project(folder.root), folder.model)
@@ -153,8 +150,8 @@ def read_version(folder: ProjectFolder, version: str, model: str | None = None) 
             for row in _versions(database, name, folder.model):
                 if str(row["version"]) == number:
                     return _shown(folder, database, name, row, compiled=True)
-        raise _AskMlflow  # raises, listing what exists
-    except (_AskMlflow, sqlite3.Error):
+        raise AskMlflow  # raises, listing what exists
+    except (AskMlflow, sqlite3.Error):
         from tidemill.registry.versions.model_versions import compiled_record, get_version
 
         project = load_project(folder.root)
@@ -175,7 +172,7 @@ def read_alias_names(folder: ProjectFolder) -> dict[str, str]:
             return {}
         with closing(database):
             return _aliases(database, folder.model)
-    except (_AskMlflow, sqlite3.Error):
+    except (AskMlflow, sqlite3.Error):
         from tidemill.registry.versions.aliases import read_aliases
 
         return read_aliases(folder if isinstance(folder, Project) else load_project(folder.root))
@@ -204,7 +201,7 @@ def holds_version(folder: ProjectFolder, name: str) -> bool:
             return False
         with closing(database):
             return database.execute(_MADE_OF, {"id": name}).fetchone() is not None
-    except (_AskMlflow, sqlite3.Error):
+    except (AskMlflow, sqlite3.Error):
         from tidemill.registry.versions.model_versions import list_versions
 
         versions = list_versions(load_project(folder.root))
@@ -223,7 +220,7 @@ def holds_experiment(folder: ProjectFolder, experiment: str) -> bool:
             return False
         with closing(database):
             return database.execute(_IN_EXPERIMENT, (experiment,)).fetchone() is not None
-    except (_AskMlflow, sqlite3.Error):
+    except (AskMlflow, sqlite3.Error):
         from tidemill.registry.versions.model_versions import experiments_of
 
         return experiment in experiments_of(load_project(folder.root))
@@ -232,7 +229,7 @@ def holds_experiment(folder: ProjectFolder, experiment: str) -> bool:
 def _open(folder: ProjectFolder) -> sqlite3.Connection | None:
     path = sqlite_file(folder.tracking_uri)
     if path is None:
-        raise _AskMlflow
+        raise AskMlflow
     if not path.is_file():
         return None  # nothing was registered yet; MLflow would make the file
     database = open_to_read(path, wait_seconds=30)
@@ -250,7 +247,7 @@ def _nothing_registered(folder: ProjectFolder, model: str) -> ModelNotFound:
 def _versions(database: sqlite3.Connection, model: str, own: str) -> list[sqlite3.Row]:
     known = database.execute("SELECT 1 FROM registered_models WHERE name = ?", (model,)).fetchone()
     if known is None and model != own:
-        raise _AskMlflow  # raises, listing the models
+        raise AskMlflow  # raises, listing the models
     return database.execute(_VERSIONS, (model,)).fetchall()
 
 
@@ -270,7 +267,7 @@ def _shown(
     aliases = sorted(alias for alias, named in _aliases(database, model).items() if named == version)
     run = database.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (row["run_id"],)).fetchone()
     files = run["artifact_uri"] if run else ""
-    summary = _summary(folder, files, tags)
+    summary = local_summary(folder.root, files, tags)
     return ShownVersion(
         model=model,
         version=version,
@@ -278,8 +275,10 @@ def _shown(
         run_id=row["run_id"] or "",
         registered_at=datetime.fromtimestamp(row["creation_time"] / 1000, UTC),
         metrics=summary.get("metrics", {}),
-        lineage=_lineage(folder, files, tags),
-        compiled=_compiled(folder, row["storage_location"] or row["source"], tags) if compiled else None,
+        lineage=local_lineage(folder.root, files, tags),
+        compiled=local_compiled(folder.root, row["storage_location"] or row["source"], tags)
+        if compiled
+        else None,
         tags=tags,
         params=_params(summary.get("family"), summary.get("params", {})),
     )
@@ -287,54 +286,6 @@ def _shown(
 
 def _params(family: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
     return {} if family is None else {"family": family, **params}
-
-
-def _summary(folder: ProjectFolder, files: str, tags: Mapping[str, str]) -> dict[str, Any]:
-    summary = _document(folder, files, "summary.json", tags.get("tidemill.summary.sha256"))
-    if summary is None:
-        summary = json.loads(tags.get("tidemill.summary", "{}"))
-    return summary
-
-
-def _lineage(folder: ProjectFolder, files: str, tags: Mapping[str, str]) -> Mapping[str, Any]:
-    document = _document(folder, files, "lineage.json", tags.get("tidemill.lineage.sha256"))
-    if document is not None:
-        return document
-    prefix = "tidemill.lineage."
-    found = {key.removeprefix(prefix): value for key, value in tags.items() if key.startswith(prefix)}
-    if "data" not in found:
-        return {}
-    split = {part: {edge: found[f"{part}_{edge}"] for edge in ("start", "end")} for part in _PARTS}
-    plain = {name: found[name] for name in ("git_commit", "feature_service", "feature_definition", "as_of")}
-    return {**plain, **{name: json.loads(found[name]) for name in ("data", "packages")}, "split": split}
-
-
-def _compiled(folder: ProjectFolder, files: str, tags: Mapping[str, str]) -> Mapping[str, Any] | None:
-    if "tidemill.compiled" not in tags:
-        return None
-    facts: dict[str, Any] = json.loads(tags["tidemill.compiled"])
-    inputs = _document(folder, files, "compiled/inputs.json", facts.pop("inputs_sha256", None))
-    return facts | (inputs or {})
-
-
-def _document(folder: ProjectFolder, address: str, path: str, sha256: str | None) -> dict[str, Any] | None:
-    """Return a JSON file of a run or a model; None if no digest of it is recorded."""
-    if sha256 is None:
-        return None
-    parts = urlsplit(address)
-    if parts.scheme not in ("", "file"):
-        raise _AskMlflow
-    place = Path(unquote(parts.path) if parts.scheme else address)
-    if not place.is_relative_to(folder.root):
-        raise _AskMlflow  # the project was moved or copied: MLflow's tracking code finds the files
-    try:
-        content = (place / path).read_bytes()
-    except OSError:
-        raise _AskMlflow from None
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise _AskMlflow  # raises what is wrong with it
-    found: dict[str, Any] = json.loads(content)
-    return found
 
 
 def _as_shown(version: "ModelVersion") -> ShownVersion:
