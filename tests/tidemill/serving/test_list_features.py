@@ -230,3 +230,17 @@ def test_gaps_inside_lists_are_the_same_in_training_requests_tables_and_the_log(
     for way, answers in given.items():
         wanted = sorted(expected) if way == "log" else expected
         assert answers == pytest.approx(list(wanted), abs=1e-6), way
+
+
+def test_training_names_lists_with_gaps_that_requests_may_not_bring(project, caplog):
+    read_split(project, FEATURES, AS_OF)
+    assert "gaps inside" not in caplog.text
+    file = project.root / "features.yaml"
+    written = file.read_text()
+    try:
+        file.write_text(written.replace("required: false", "required: true"))
+        read_split(project, FEATURES, AS_OF)
+    finally:
+        file.write_text(written)
+    assert "lists with gaps inside are learnt from, but requests must bring whole ones" in caplog.text
+    assert "`required: false` of them: embedding in 16 rows" in caplog.text
