@@ -5,9 +5,10 @@ opens its store; a store that several projects may share is changed only if the 
 """
 
 import contextlib
+from functools import cache
 from pathlib import Path
 
-from sqlalchemy import create_engine, func, literal, select, update
+from sqlalchemy import Integer, String, Update, bindparam, create_engine, func, select, update
 
 from tidemill.project import Project
 from tidemill.training.tracking.private_mlflow import address_columns, local_path
@@ -35,31 +36,40 @@ def move_addresses(uri: str, home: Path, experiment: str, *, own: bool) -> None:
         own: whether no other project can have its records there.
     """
     here = (home / "artifacts").resolve()
-    first, *others = address_columns()
+    first, *_ = address_columns()
+    number, name = first.class_.experiment_id, first.class_.name
     engine = create_engine(uri)
     try:
         with engine.begin() as connection:
-            if own:
-                elsewhere = ~first.endswith(_ENDING, autoescape=True) & (
-                    first.class_.experiment_id == _DEFAULT
-                )
-                connection.execute(update(first.class_).where(elsewhere).values({first.key: here.as_uri()}))
-            recorded = select(first).where(first.endswith(_ENDING, autoescape=True), first != here.as_uri())
-            if not own:
-                recorded = recorded.where(first.class_.name == experiment)
-            for old in set(connection.execute(recorded).scalars()):
+            asked = select(number, first).where(first.is_not(None))
+            recorded = connection.execute(asked if own else asked.where(name == experiment)).all()
+            inside = {address for _, address in recorded if address.endswith(_ENDING)}
+            if own and any(found == _DEFAULT and address not in inside for found, address in recorded):
+                elsewhere = update(first.class_).where(number == _DEFAULT)
+                connection.execute(elsewhere.values({first.key: here.as_uri()}))
+            for old in inside - {here.as_uri()}:
                 place = local_path(old)
                 if _is_same(place, here) or (place.exists() and not own):
                     continue
-                for column in (first, *others):
-                    inside = column.startswith(f"{old}/", autoescape=True) | (column == old)
-                    moved = literal(here.as_uri()) + func.substr(column, len(old) + 1)
-                    connection.execute(
-                        update(column.class_).where(inside).values({column.key: moved}),
-                        execution_options={"synchronize_session": False},
-                    )
+                words = {"old": old, "below": f"{old}/", "new": here.as_uri()}
+                for rewritten in _rewriting():
+                    connection.execute(rewritten, {**words, "ending": len(old) + 1})
     finally:
         engine.dispose()
+
+
+@cache
+def _rewriting() -> tuple[Update, ...]:
+    """Statements that put ``new`` for ``old`` in each column of addresses."""
+    old, below, new = (bindparam(name, type_=String()) for name in ("old", "below", "new"))
+    ending = bindparam("ending", type_=Integer())
+    return tuple(
+        update(column.class_)
+        .where((column == old) | (func.substr(column, 1, ending) == below))
+        .values({column.key: new + func.substr(column, ending)})
+        .execution_options(synchronize_session=False)
+        for column in address_columns()
+    )
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -111,15 +111,13 @@ def _client(uri: str, home: Path, experiment: str) -> MlflowClient:
         with locked(database.with_name(database.name + ".create.lock"), wait_seconds=None):
             if _is_new(database):
                 _create_tables(uri, home)
-            client = MlflowClient(uri, uri)
-            client.search_experiments(max_results=1)  # brings the tables up to date
+            client = MlflowClient(uri, uri)  # brings the tables up to date
             with closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # replicas read while a training writes
             move_addresses(uri, home, experiment, own=own)
         return client
-    client = MlflowClient(uri, uri)
+    client = MlflowClient(uri, uri)  # creates the tables of a database
     if uri.startswith(_DATABASES):
-        client.search_experiments(max_results=1)  # creates the tables
         move_addresses(uri, home, experiment, own=False)
     return client
 

@@ -1,5 +1,6 @@
 """The files that a run keeps in MLflow's artifact store."""
 
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -67,5 +68,7 @@ def fetch_file(client: MlflowClient, run_id: str, path: str, folder: str) -> Pat
     return Path(files.download_artifacts(path, folder))
 
 
+@lru_cache(maxsize=256)
 def _address(client: MlflowClient, run_id: str) -> str:
+    """Return the address of the run's files, which stays the same for as long as a store is open."""
     return str(client.get_run(run_id).info.artifact_uri)

@@ -125,3 +125,11 @@ def test_mlflow_shows_the_beginning_of_long_parameters_and_takes_any_name(store)
     assert len(shown) == 253
     assert shown["words"].endswith("… (20,000 characters)")
     assert (shown["max_depth_"], shown["n" * 200]) == ("3", "1")
+
+
+def test_where_a_run_keeps_its_files_is_asked_once(store, monkeypatch):
+    client, run = store
+    write_file(client, run, "notes/a.txt", b"one")
+    monkeypatch.setattr(client, "get_run", None)
+    write_file(client, run, "notes/b.txt", b"two")
+    assert [read_file(client, run, f"notes/{name}.txt") for name in "ab"] == [b"one", b"two"]
