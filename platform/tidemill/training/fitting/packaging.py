@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -205,8 +206,7 @@ def requirements(types: Iterable[str], needed: Iterable[str] = _NEEDED) -> list[
     packages = set(needed)
     foreign = {name.partition(".")[0] for name in types} - {"sklearn", "numpy"}
     if foreign:
-        distributions = packages_distributions()
-        packages |= {found for module in foreign for found in distributions.get(module, [])}
+        packages |= _distributions(frozenset(foreign))
     pinned = []
     for package in sorted(packages):
         try:
@@ -214,3 +214,10 @@ def requirements(types: Iterable[str], needed: Iterable[str] = _NEEDED) -> list[
         except PackageNotFoundError:
             continue
     return pinned
+
+
+@lru_cache(maxsize=32)
+def _distributions(modules: frozenset[str]) -> frozenset[str]:
+    """Return the names of the packages that brought ``modules``: looking through all takes half a second."""
+    known = packages_distributions()
+    return frozenset(found for module in modules for found in known.get(module, []))
