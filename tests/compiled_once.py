@@ -2,13 +2,15 @@
 
 SQLAlchemy keeps the SQL of a statement for each engine, FastAPI a validator for each answer of each
 route. Programs open one database and make one application; tests do so many hundred times, with the same
-statements and answers.
+statements and answers. They also ask for the versions of the same packages with each model.
 """
 
+import importlib.metadata
 import sys
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
+import importlib_metadata
 from sqlalchemy import URL, Engine, Pool
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.default import DefaultDialect
@@ -43,3 +45,9 @@ def share_answers() -> None:
     routing: Any = sys.modules.get("fastapi.routing")
     if hasattr(routing, "APIRoute") and not hasattr(routing.create_model_field, "cache_info"):
         routing.create_model_field = lru_cache(maxsize=3000)(routing.create_model_field)
+
+
+def share_versions() -> None:
+    """Read the description of an installed package once: each takes a millisecond, a model a dozen."""
+    importlib.metadata.version = cache(importlib.metadata.version)
+    importlib_metadata.version = cache(importlib_metadata.version)

@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 
 from tests import warm_commands
-from tests.compiled_once import share_answers, share_statements
+from tests.compiled_once import share_answers, share_statements, share_versions
 from tests.ready_tables import copy_tables
 from tests.warm_dvc import fork_dvc
 from tests.warm_ray_workers import warm_workers
@@ -53,6 +53,7 @@ linecache.checkcache = checkcache
 httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)
 
 share_statements()
+share_versions()
 
 _guards: list[OrphanReaper] = []
 
