@@ -1,6 +1,8 @@
+import itertools
 import shutil
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -58,11 +60,25 @@ def test_a_longer_span_knows_the_same_about_the_shorter_one(csv):
     assert_frame_equal(short, long.head(short.height))
 
 
+@pytest.fixture(scope="module")
+def few_flights(csv_folder, tmp_path_factory):
+    """Return an archive of the first flights alone: reading those of the whole year takes half a second."""
+    file = tmp_path_factory.mktemp("few") / "flights.csv.zip"
+    with (
+        zipfile.ZipFile(csv_folder / file.name) as whole,
+        whole.open("flights.csv") as lines,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as few,
+    ):
+        few.writestr("flights.csv", b"".join(itertools.islice(lines, 30_000)))
+    return file
+
+
 @pytest.fixture
-def own_csv(csv_folder, tmp_path):
-    """Return a folder with copies of the CSV files that a test may break."""
+def own_csv(csv_folder, few_flights, tmp_path):
+    """Return a folder with CSV files that a test may break; of January's flights."""
     folder = tmp_path / "csv"
     shutil.copytree(csv_folder, folder)
+    shutil.copy(few_flights, folder)
     return folder
 
 
