@@ -1,5 +1,6 @@
 """Logins against a real provider (npm's oidc-provider), and attacks by one that lies."""
 
+import functools
 import json
 import os
 import shutil
@@ -84,11 +85,21 @@ def issuer() -> Iterator[str]:
         yield address
 
 
+@functools.cache
+def known_key() -> RSAKey:
+    """The liars' key: making one takes long."""
+    return new_key()
+
+
+def new_key() -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": "k1"})
+
+
 class Liar:
     """A provider on this machine whose tokens say whatever a test wants."""
 
     def __init__(self) -> None:
-        self.key = RSAKey.generate_key(2048, {"kid": "k1"})
+        self.key = known_key()
         self.claims: dict[str, Any] = {}
         self.unsigned = False
         self.sent: dict[str, list[str]] = {}
@@ -136,7 +147,7 @@ class Liar:
 @pytest.fixture
 def liar() -> Iterator[Liar]:
     made = Liar()
-    thread = threading.Thread(target=made.server.serve_forever)
+    thread = threading.Thread(target=made.server.serve_forever, args=[0.02])
     thread.start()
     yield made
     made.server.shutdown()
@@ -364,7 +375,7 @@ def test_a_token_without_a_signature_or_with_a_foreign_one_is_refused(made, liar
     assert forge(people, liar).status_code == 401
     liar.unsigned = False
     assert forge(people, liar).status_code == 303
-    liar.key = RSAKey.generate_key(2048, {"kid": "k1"})  # the known keys are kept for a while
+    liar.key = new_key()  # the known keys are kept for a while
     people.browser = people.another()
     assert forge(people, liar).status_code == 401
 
