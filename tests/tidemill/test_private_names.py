@@ -9,6 +9,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import distributions as installed
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -23,19 +24,18 @@ ROOT = Path(__file__).parents[2]
 PYTHONS_OWN = {"_replace", "_asdict", "_fields", "_exit"}  # underscores against clashes, documented
 
 
-def _collected() -> list[tuple[str, str, str]]:
-    found = []
-    for file in sorted(LIBRARY.rglob("private_*.py")):
-        module = importlib.import_module(
-            ".".join(["tidemill", *file.relative_to(LIBRARY).with_suffix("").parts])
-        )
-        found += [
-            (module.__name__, path, why) for path, why in getattr(module, "NAMES", ()) if "://" not in path
-        ]
-    return found
+FILES = {file.name: file for file in sorted(LIBRARY.rglob("private_*.py"))}
 
 
-COLLECTED = _collected()
+def names_of(file: Path) -> list[tuple[str, str, str]]:
+    """Import a private module, and its engine; return its name with each name that it needs, and why."""
+    module = importlib.import_module(".".join(["tidemill", *file.relative_to(LIBRARY).with_suffix("").parts]))
+    return [(module.__name__, path, why) for path, why in getattr(module, "NAMES", ()) if "://" not in path]
+
+
+@cache
+def collected() -> list[tuple[str, str, str]]:
+    return [one for file in FILES.values() for one in names_of(file)]
 
 
 def resolve(path: str) -> object:
@@ -66,12 +66,15 @@ def _sets(value: object, name: str) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore")  # what an engine warns of when it is imported is its own affair
-@pytest.mark.parametrize(("module", "path", "why"), COLLECTED, ids=[path for _, path, _ in COLLECTED])
-def test_a_private_name_that_we_need_still_exists(module: str, path: str, why: str):
-    try:
-        resolve(path)
-    except (ImportError, AttributeError) as error:
-        pytest.fail(f"{path} is gone ({error}). {module} needs it: it {why}")
+@pytest.mark.parametrize("file", FILES)
+def test_the_private_names_that_we_need_still_exist(file: str):
+    gone = []
+    for module, path, why in names_of(FILES[file]):
+        try:
+            resolve(path)
+        except (ImportError, AttributeError) as error:
+            gone.append(f"{path} is gone ({error}). {module} needs it: it {why}")
+    assert gone == []
 
 
 def test_a_name_that_is_gone_is_noticed():
@@ -84,13 +87,13 @@ def test_a_name_that_is_gone_is_noticed():
 
 
 def test_every_private_module_lists_its_names_once_and_says_why():
-    paths = [(module, path) for module, path, _ in COLLECTED]
+    paths = [(module, path) for module, path, _ in collected()]
     assert len(set(paths)) == len(paths)
-    assert [path for _, path, why in COLLECTED if len(why.split()) < 3] == []
+    assert [path for _, path, why in collected() if len(why.split()) < 3] == []
 
 
 def test_no_other_module_imports_a_name_that_is_listed_as_private():
-    listed = {path: module for module, path, _ in COLLECTED}
+    listed = {path: module for module, path, _ in collected()}
     wrong = []
     for file, parts in nodes().items():
         if Path(file).name.startswith("private_"):
@@ -158,7 +161,7 @@ def test_every_engine_that_we_reach_into_has_an_upper_bound():
                 **bounds,
             }
     distributions = packages_distributions()
-    roots = {path.partition(".")[0] for _, path, _ in COLLECTED}
+    roots = {path.partition(".")[0] for _, path, _ in collected()}
     unbounded = {root for root in roots if not {_normal(name) for name in distributions[root]} & set(bounds)}
     assert unbounded == set()
 

@@ -356,9 +356,14 @@ def measure_planted(project, names):
     }
 
 
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory, template, empty_store):
+    """What is found where the names are ordinary."""
+    plain = shutil.copytree(template, tmp_path_factory.mktemp("plain") / "project")
+    return measure_planted(load_project(plain), {name: name for name in OURS})
+
+
 @pytest.mark.parametrize("names", [OURS, PATTERNS], ids=["ours", "patterns"])
-def test_any_name_of_a_feature_is_measured_alike(project, tmp_path, template, names):
-    plain = load_project(shutil.copytree(template, tmp_path / "plain"))
-    expected = measure_planted(plain, {name: name for name in names})
-    assert [name for name, found in expected[1].items() if found[1]] == ["wind_squared", "rain"]
-    assert measure_planted(project, names) == expected
+def test_any_name_of_a_feature_is_measured_alike(project, planted, names):
+    assert [name for name, found in planted[1].items() if found[1]] == ["wind_squared", "rain"]
+    assert measure_planted(project, names) == planted

@@ -1,7 +1,10 @@
 import re
 import socket
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -19,23 +22,27 @@ from tidemill.monitoring.drift.drift_columns import (
     compare_scores,
 )
 from tidemill.monitoring.kind_sections import DataDriftConfig, PredictionDriftConfig
-from tidemill.monitoring.reports.evidently_report import (
-    MAX_ROWS,
-    ReportedComparison,
-    ReportedQuality,
-    reported_quality,
-    write_report,
-)
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.custom import Custom
 from tidemill.tasks.multiclass import Multiclass
 from tidemill.tasks.regression import Regression
 from tidemill.tasks.task import Task
 
+if TYPE_CHECKING:
+    from tidemill.monitoring.reports.evidently_report import ReportedQuality
+
 pytestmark = pytest.mark.engine
 
 FEATURES = ("wind", "rain", "carrier", "weekday", "always")
 FEATURES_DRIFT, SCORES_DRIFT = DataDriftConfig(), PredictionDriftConfig()
+
+
+@cache
+def reports() -> ModuleType:
+    """Import Evidently, which takes seconds, in the worker that has these tests."""
+    from tidemill.monitoring.reports import evidently_report
+
+    return evidently_report
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +70,8 @@ def rows(count: int, seed: int, wind: float = 0.0) -> pl.DataFrame:
     )
 
 
-def quality_of(frame: pl.DataFrame) -> ReportedQuality | None:
-    return reported_quality(Binary("roc_auc"), frame.with_columns(target=pl.lit(None, pl.String)))
+def quality_of(frame: pl.DataFrame) -> "ReportedQuality | None":
+    return reports().reported_quality(Binary("roc_auc"), frame.with_columns(target=pl.lit(None, pl.String)))
 
 
 def look(
@@ -75,7 +82,7 @@ def look(
     features: tuple[str, ...] = FEATURES,
     data_drift: DataDriftConfig | None = FEATURES_DRIFT,
     prediction_drift: PredictionDriftConfig | None = SCORES_DRIFT,
-    labelled: ReportedQuality | None = None,
+    labelled: "ReportedQuality | None" = None,
 ) -> Comparison:
     """Compare two windows, and write the report."""
     before, now = (frame.select(cs.by_name(*features, require_all=False)) for frame in (reference, current))
@@ -88,8 +95,9 @@ def look(
         reference.height,
         current.height,
     )
-    sides = ReportedComparison(before, reference["score"]), ReportedComparison(now, current["score"])
-    write_report(path, "# A window", found, *sides, labelled)
+    scores = reference["score"], current["score"]
+    sides = map(reports().ReportedComparison, (before, now), scores)
+    reports().write_report(path, "# A window", found, *sides, labelled)
     return found
 
 
@@ -207,11 +215,11 @@ def test_a_feature_may_be_called_like_something_of_evidently_or_ours(tmp_path: P
     columns = compare(sides[0][0], sides[1][0], FEATURES_DRIFT, pl.Series(["1"] * 600), "1")
     found = Comparison(columns, compare_scores(before["score"], now["score"], 0.1), 600, 600)
     path = tmp_path / "r.html"
-    write_report(
+    reports().write_report(
         path,
         "# A window",
         found,
-        *(ReportedComparison(*side) for side in sides),
+        *(reports().ReportedComparison(*side) for side in sides),
         quality_of(now),
     )
     assert "cannot be drawn" not in path.read_text(encoding="utf-8")
@@ -219,9 +227,9 @@ def test_a_feature_may_be_called_like_something_of_evidently_or_ours(tmp_path: P
 
 
 def test_many_rows_are_sampled_for_the_drawing(tmp_path: Path):
-    before, now = rows(MAX_ROWS + 5000, 1), rows(MAX_ROWS + 1, 2)
+    before, now = rows(reports().MAX_ROWS + 5000, 1), rows(reports().MAX_ROWS + 1, 2)
     found = look(before, now, tmp_path / "a.html", features=("wind",))
-    assert (found.reference_rows, found.current_rows) == (MAX_ROWS + 5000, MAX_ROWS + 1)
+    assert (found.reference_rows, found.current_rows) == (reports().MAX_ROWS + 5000, reports().MAX_ROWS + 1)
     assert (tmp_path / "a.html").exists()
 
 
@@ -269,9 +277,9 @@ def test_quality_and_classes_of_other_tasks_are_drawn(tmp_path: Path, task: Task
     found = Comparison((), compare_scores(log["score"], log["score"], 0.1), 60, 60)
     if classes is not None:
         found = replace(found, categories=compare_categories(classes, classes.shift(1).fill_null("a"), 0.1))
-    sides = [ReportedComparison(pl.DataFrame(), log["score"], classes)] * 2
+    sides = [reports().ReportedComparison(pl.DataFrame(), log["score"], classes)] * 2
     path = tmp_path / "r.html"
-    write_report(path, "# A window", found, *sides, reported_quality(task, log))
+    reports().write_report(path, "# A window", found, *sides, reports().reported_quality(task, log))
     html = path.read_text(encoding="utf-8")
     assert "cannot be drawn" not in html
     assert "Quality of the predictions whose labels are known" in html
@@ -280,8 +288,11 @@ def test_quality_and_classes_of_other_tasks_are_drawn(tmp_path: Path, task: Task
 
 def test_custom_answers_and_single_classes_have_no_section_on_quality():
     empty = pl.DataFrame({"score": [0.5], "answer": ['"a"'], "label": [1], "target": ['"a"']})
-    assert reported_quality(Custom("m:f"), empty) is None
-    assert reported_quality(Binary("roc_auc"), empty.with_columns(target=pl.lit(None, pl.String))) is None
+    assert reports().reported_quality(Custom("m:f"), empty) is None
+    assert (
+        reports().reported_quality(Binary("roc_auc"), empty.with_columns(target=pl.lit(None, pl.String)))
+        is None
+    )
 
 
 def test_answers_that_are_lists_are_drawn_by_their_norms(tmp_path: Path):
@@ -289,7 +300,7 @@ def test_answers_that_are_lists_are_drawn_by_their_norms(tmp_path: Path):
     unscored = pl.Series([None] * 200, dtype=pl.Float64)
     values = values_of(unscored, texts)
     found = Comparison((), compare_lists(values, values, 0.1), 200, 200)
-    sides = [ReportedComparison(pl.DataFrame(), values)] * 2
-    write_report(tmp_path / "r.html", "# A window", found, *sides, None)
+    sides = [reports().ReportedComparison(pl.DataFrame(), values)] * 2
+    reports().write_report(tmp_path / "r.html", "# A window", found, *sides, None)
     assert "cannot be drawn" not in (tmp_path / "r.html").read_text(encoding="utf-8")
     assert values_of(unscored, pl.Series(['"text"'] * 200)) is unscored
