@@ -67,6 +67,8 @@ def opened_archive(place: str) -> Iterator[Any]:
         with _failing(place):
             source = files.open(path, "rb", cache_type="readahead")
     else:
+        if Path(place).is_fifo():  # which waits for somebody who writes
+            raise UsageError(f"the backup {place} is a named pipe, not a file", hint="name a file")
         try:
             source = Path(place).open("rb")  # noqa: SIM115 - closed below
         except OSError as error:

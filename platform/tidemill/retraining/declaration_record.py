@@ -19,6 +19,7 @@ _DECLARATIONS = (
     "monitoring/policies.yaml",
     "monitoring/routes.yaml",
     "monitoring/schedules.yaml",
+    "webhooks.yaml",
 )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tidemill.alerting.routes import load_routes
+from tidemill.alerting.webhooks.declared_hooks import load_hooks
 from tidemill.data.repository.pipeline_file import pipeline_problems
 from tidemill.errors import ConfigError
 from tidemill.monitoring.monitor_config import Monitor, load_monitors
@@ -20,9 +21,9 @@ T = TypeVar("T")
 def declaration_problems(project: ProjectFolder) -> list[str]:
     """Return what is wrong with a project's declarations, one sentence each, for whoever starts the loop.
 
-    These are ``params.yaml``, ``dvc.yaml``, and the files in ``monitoring/``. One that is wrong keeps the
-    controller from doing that part of its rounds. A policy that misspells the name of its monitor is never
-    set off.
+    These are ``params.yaml``, ``dvc.yaml``, ``webhooks.yaml``, and the files in ``monitoring/``. One that is
+    wrong keeps the controller from doing that part of its rounds. A policy that misspells the name of its
+    monitor is never set off.
     """
     problems: list[str] = []
     loaded = _read(project, lambda folder: load_project(folder.root), problems)
@@ -31,6 +32,7 @@ def declaration_problems(project: ProjectFolder) -> list[str]:
     _read(project, load_routes, problems)
     policies = _read(project, load_policies, problems)
     _read(project, load_schedules, problems)
+    _read(project, load_hooks, problems)
     if monitors is not None:
         problems += _unknown_monitors(project, monitors, policies or ())
     if loaded is not None:

@@ -120,6 +120,13 @@ def test_what_is_no_backup_is_said(tmp_path: Path, content: bytes):
         unpack(str(tmp_path / "a"), tmp_path / "out", None, accept)
 
 
+@pytest.mark.timeout(20)
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(UsageError, match="a is a named pipe, not a file"):
+        unpack(str(tmp_path / "a"), tmp_path / "out", None, accept)
+
+
 def test_a_file_that_grows_is_read_to_its_last_whole_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(archive, "_PART", 4)
     (tmp_path / "log").write_bytes(b"first line\nsecond line\nhalf a li")

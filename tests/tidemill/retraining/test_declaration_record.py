@@ -33,7 +33,8 @@ def test_files_that_did_not_change_are_checked_once(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["params.yaml", "dvc.yaml", "monitoring/monitors.yaml", "monitoring/routes.yaml"]
+    "name",
+    ["params.yaml", "dvc.yaml", "webhooks.yaml", "monitoring/monitors.yaml", "monitoring/routes.yaml"],
 )
 def test_a_changed_file_is_checked_again(folder, name):
     known_problems(folder, Check("before"))

@@ -36,10 +36,14 @@ def test_each_wrong_file_is_said_whatever_is_wrong_with_another(tmp_path: Path):
     project = project_with(
         tmp_path, monitors={"monitors": 5}, routes=5, policies=[], schedules={"schedule": []}
     )
+    (tmp_path / "webhooks.yaml").write_text("webhooks: 5")
     problems = declaration_problems(project)
     assert [one.partition(" is wrong")[0] for one in problems] == [
-        str(tmp_path / "monitoring" / f"{name}.yaml")
-        for name in ("monitors", "routes", "policies", "schedules")
+        *(
+            str(tmp_path / "monitoring" / f"{name}.yaml")
+            for name in ("monitors", "routes", "policies", "schedules")
+        ),
+        str(tmp_path / "webhooks.yaml"),
     ]
     assert all("describes every field" in one for one in problems)
 

@@ -1,6 +1,7 @@
 """``tidemill models card`` and ``export-record``: all that is on record about a version."""
 
 from datetime import UTC, datetime
+from errno import EISDIR
 from pathlib import Path
 from typing import Annotated
 
@@ -96,6 +97,8 @@ def _write(path: Path, page: str) -> None:
     from tidemill.files.atomic import replace_file
 
     try:
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a folder")
         replace_file(path, page)
     except OSError as error:
         raise NotWritable(
