@@ -1,8 +1,9 @@
 """Writes a number with its noun, and the verb that goes with it, in the right form."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-__all__ = ["agreeing", "counted", "said_days"]
+__all__ = ["agreeing", "counted", "said_days", "some_of"]
 
 
 def counted(count: int, noun: str, nouns: str | None = None) -> str:
@@ -31,3 +32,12 @@ def said_days(time: timedelta) -> str:
     """
     many = time.total_seconds() / 86400
     return f"{many:g} {agreeing(many, 'day', 'days')}"
+
+
+def some_of(names: Sequence[str], most: int = 12) -> str:
+    """Return names for a message: the first ones, and how many there are.
+
+    >>> some_of(["a", "b"]), some_of(["a", "b", "c"], most=2)
+    ('a, b', 'a, b … (3)')
+    """
+    return ", ".join(names[:most]) + (f" … ({len(names):,})" if len(names) > most else "")

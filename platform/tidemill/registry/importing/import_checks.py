@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.errors import DataError, UsageError
-from tidemill.plurals import counted
+from tidemill.plurals import counted, some_of
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.compiling.parity import worst_difference
@@ -62,18 +62,18 @@ def choose_features(
     width = sum(lists.get(name, 1) for name in found)
     if model.width is not None and width != model.width:
         raise DataError(
-            f"the model takes {model.width} features, but --examples has {width} columns: {_listed(found)}",
+            f"the model takes {model.width} features, but --examples has {width} columns: {some_of(found)}",
             hint="give exactly its columns, in its order; label, time and key may be among them",
         )
     if columns is not None and (missing := [name for name in found if name not in columns]):
         raise DataError(
-            f"--examples lacks columns that the model takes: {_listed(missing)}",
+            f"--examples lacks columns that the model takes: {some_of(missing)}",
             hint="name the columns as for the training of the model",
         )
     if missing := [name for name in found if name not in known]:
         raise DataError(
-            f"the model takes features that the project does not have: {_listed(missing)}; it has "
-            f"{_listed(known)}",
+            f"the model takes features that the project does not have: {some_of(missing)}; it has "
+            f"{some_of(known)}",
             hint="add them to the feature service or to features.yaml, and run `tidemill run`; or rename the "
             "columns where the model is made",
         )
@@ -98,7 +98,7 @@ def check_task(model: ForeignModel, task: Task) -> None:
         )
     if {model.task, task.kind} == two and len(model.classes) < len(getattr(task, "classes", ())):
         return  # it may know fewer classes than the project
-    classes = f" of {len(model.classes)} classes ({_listed(model.classes)})" if model.classes else ""
+    classes = f" of {len(model.classes)} classes ({some_of(model.classes)})" if model.classes else ""
     raise DataError(
         f"the model is made for another task: {model.task}{classes}; project.task is {task.kind}",
         hint="import it into a project with that task (docs/tasks.md)",
@@ -229,8 +229,3 @@ def _whole_lists(names: Sequence[str], lists: Mapping[str, int]) -> list[str]:
         found.append(whole if taken else names[place])
         place += len(parts) if taken else 1
     return found
-
-
-def _listed(names: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(names[:most])
-    return shown + (f" … ({len(names):,})" if len(names) > most else "")

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from tidemill.errors import UsageError
+from tidemill.plurals import some_of
 from tidemill.scoring.input.column_values import is_feature
 from tidemill.scoring.input.fragments import Shape
 from tidemill.scoring.input.line_types import types_of_lines
@@ -122,7 +123,7 @@ def require_columns(needed: Iterable[str], there: Sequence[str], mode: Mode, fil
         "--rename NAME=OURS if they have other names; --keys looks features up, --columns takes them as given"
     )
     raise UsageError(
-        f"{file.address} has no column {', '.join(absent)} ({what}); it has: {', '.join(there)}", hint=hint
+        f"{file.address} has no column {some_of(absent)} ({what}); it has: {some_of(there)}", hint=hint
     )
 
 
