@@ -80,6 +80,8 @@ def run_trial(
     family = spec.family(trial["family"])
     search = search if search is not None and search.is_dir() else None
     kept = read_checkpoint(checkpoint_file(search, trial["number"])) if search and family.steps else None
+    params = repr(sorted(trial["params"].items()))
+    kept = kept if kept is not None and kept.params == params else None
     history = [dict(values) for values in kept.history] if kept else []
     for values in history:
         tune.report({**values, AGAIN: True})
@@ -97,7 +99,7 @@ def run_trial(
         values = {name: float(found[name]) for name in task.metrics}
         history.append({**values, CPU_SECONDS: spent, GPU_SECONDS: held})
         waits = search is None or len(history) == family.rounds or time.perf_counter() - kept_at < every
-        _report(history, None if waits else state)
+        _report(params, history, None if waits else state)
         kept_at = kept_at if waits else time.perf_counter()
 
 
@@ -111,13 +113,13 @@ def _rounds(
         yield from ((estimator, None) for estimator in family.fit(params, *rows))
 
 
-def _report(history: Sequence[Mapping[str, Any]], state: Callable[[], bytes] | None) -> None:
+def _report(params: str, history: Sequence[Mapping[str, Any]], state: Callable[[], bytes] | None) -> None:
     """Report the last round, with a checkpoint where there is a state."""
     if state is None:
         tune.report(dict(history[-1]))
         return
     with TemporaryDirectory() as folder:
-        write_checkpoint(Path(folder), history, state())
+        write_checkpoint(Path(folder), params, history, state())
         tune.report(dict(history[-1]), checkpoint=tune.Checkpoint.from_directory(folder))
 
 

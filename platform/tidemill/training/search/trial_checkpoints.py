@@ -31,6 +31,8 @@ _KEPT = "checkpoints"
 class TrialCheckpoint:
     """What a trial had made."""
 
+    params: str
+    """Those of the trial: with others it is another one's."""
     history: tuple[Mapping[str, Any], ...]
     """What it reported after each round."""
     state: bytes
@@ -52,9 +54,9 @@ def checkpoint_file(search: Path, number: int) -> Path:
     return search / _KEPT / f"{number:04d}"
 
 
-def write_checkpoint(folder: Path, history: Sequence[Mapping[str, Any]], state: bytes) -> None:
+def write_checkpoint(folder: Path, params: str, history: Sequence[Mapping[str, Any]], state: bytes) -> None:
     """Write a checkpoint into a folder of its own."""
-    content = json.dumps(list(history)).encode() + b"\n" + state
+    content = json.dumps([params, *history]).encode() + b"\n" + state
     (folder / _NAME).write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
@@ -67,7 +69,8 @@ def read_checkpoint(file: Path) -> TrialCheckpoint | None:
     if hashlib.sha256(content).hexdigest().encode() != digest:
         return None
     history, _, state = content.partition(b"\n")
-    return TrialCheckpoint(tuple(json.loads(history)), state)
+    params, *reported = json.loads(history)
+    return TrialCheckpoint(params, tuple(reported), state)
 
 
 def keep_checkpoints(results: Path, search: Path) -> None:

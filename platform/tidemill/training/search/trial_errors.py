@@ -5,7 +5,7 @@ from pathlib import Path
 
 __all__ = ["process_died", "read_error", "why"]
 
-_DIED = "worker process has died"
+_DIED = ("worker process has died", "its owner has died", "its node has died")
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning|Stop\w*)(:|$)")
 
 
@@ -18,8 +18,12 @@ def read_error(error_file: str | None) -> str:
 
 
 def process_died(text: str) -> bool:
-    """Return whether a trial's process died, instead of raising an error."""
-    return _DIED in text
+    """Return whether a trial's process died, or all of Ray did, instead of raising an error.
+
+    >>> process_died("ray.exceptions.ActorDiedError: The actor is dead because its owner has died.")
+    True
+    """
+    return any(said in text for said in _DIED)
 
 
 def why(text: str) -> str:

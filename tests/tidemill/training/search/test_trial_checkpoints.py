@@ -62,7 +62,7 @@ def tune(monkeypatch, tmp_path):
     return found
 
 
-def attempt(tune, search, fits, *, can=True, dies_after=None, every=0.0):
+def attempt(tune, search, fits, *, can=True, dies_after=None, every=0.0, params=()):
     """Run the trial; return what it reported."""
 
     def steps(params, features, labels, saved):
@@ -78,7 +78,7 @@ def attempt(tune, search, fits, *, can=True, dies_after=None, every=0.0):
     rows = pl.DataFrame({"wind": np.linspace(-1, 1, 40)})
     table, labels = FeatureTable.of(rows, ("wind",)), (rows["wind"] > 0.5).to_numpy().astype(int)
     tune.reports, tune.dies_after = [], dies_after
-    config = {"trial": {"number": NUMBER, "family": "line", "params": {}, "rounds": ROUNDS}}
+    config = {"trial": {"number": NUMBER, "family": "line", "params": dict(params), "rounds": ROUNDS}}
     given = {"root": ".", "source": SimpleNamespace(open=lambda load: spec), "target": Target()}
     try:
         run_trial(config, **given, data=TrialData(table, labels, table, labels), search=search, every=every)
@@ -107,6 +107,14 @@ def test_it_reports_what_was_made_before_and_fits_only_the_rest(tune, tmp_path, 
     assert after[3][CPU_SECONDS] > after[2][CPU_SECONDS] == before[2][CPU_SECONDS]
 
 
+def test_a_checkpoint_of_other_parameters_is_left_alone(tune, tmp_path, fits):
+    search = tmp_path / "search"
+    search.mkdir()
+    attempt(tune, search, fits, dies_after=3, params={"c": 1.0})
+    attempt(tune, search, fits, params={"c": 2.0})
+    assert fits == [1, 2, 3, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("given", [{"can": False}, {"every": 1000.0}])
 def test_one_of_which_nothing_is_kept_begins_anew(given, tune, tmp_path, fits):
     search = tmp_path / "search"
@@ -123,7 +131,7 @@ def test_a_checkpoint_that_a_kill_cut_off_counts_as_none(tmp_path):
     for place, rounds in enumerate((1, 2)):
         folder = results / f"0003/checkpoint_{place:06d}"
         folder.mkdir(parents=True)
-        write_checkpoint(folder, [{"roc_auc": 0.5}] * rounds, b"state\n\x00")
+        write_checkpoint(folder, "[]", [{"roc_auc": 0.5}] * rounds, b"state\n\x00")
     [last] = folder.iterdir()
     last.write_bytes(last.read_bytes()[:-1])
     keep_checkpoints(results, search)
