@@ -224,7 +224,7 @@ def kill(child: int, kind: str) -> bool:
         if kind == "driver":
             driver.kill()
             return True
-        wanted = "ray::" if kind == "worker" else ""
+        wanted = "ray::ImplicitFunc" if kind == "worker" else ""  # an agent of Ray is called ray::, too
         found = [one for one in below if wanted in "".join(one.cmdline()[:1])]
         for one in found:
             with contextlib.suppress(psutil.Error):
