@@ -2,7 +2,7 @@
 
 All migrations of MLflow's tables take a second, those of our records 0.07 s and a few waits for the disk, and
 many hundred tests make new ones. The first of each process is made by the real migrations, as are all of
-`tests/tidemill/state`, all in PostgreSQL, and all of processes that tests start.
+`tests/tidemill/state`, all in PostgreSQL, and all of processes that tests start and do not have forked.
 """
 
 import sqlite3
@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache, wraps
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event, Lock
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 
 MAKERS = {"tidemill.state.store": "_migrate", "mlflow.store.db.utils": "_initialize_tables"}
 """By module, the function that makes the tables of an engine's database."""
@@ -39,6 +40,16 @@ def copy_tables() -> None:
             setattr(sys.modules[module], MAKERS[module], _copying(_real[module]))
             if hasattr(sys.modules[module], NEWEST):
                 setattr(sys.modules[module], NEWEST, cache(getattr(sys.modules[module], NEWEST)))
+
+
+def make_templates() -> None:
+    """Make what is copied, for processes that are forked from this one."""
+    with TemporaryDirectory() as folder:
+        for module in _real:
+            engine = create_engine(f"sqlite:///{folder}/{module}.db")
+            getattr(sys.modules[module], MAKERS[module])(engine)
+            getattr(sys.modules[module], NEWEST, list)()
+            engine.dispose()
 
 
 @contextmanager

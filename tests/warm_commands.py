@@ -22,7 +22,6 @@ MODULES = (
     "tidemill.retraining.by_hand.acts_by_hand",
     "tidemill.replay.replay_run",
     "tidemill.monitoring.reports.evidently_report",
-    "tidemill.training.search.tuning",
     "tidemill.training.fitting.packaging",
     "tidemill.serving.runtime.tracking_server",
 )
@@ -43,6 +42,7 @@ def listening_at() -> str:
     from pathlib import Path
 
     folder = os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="tests-")
+    os.environ[FOLDER] = folder  # also for what is started from here
     path = f"{folder}/commands"
     with Path(f"{path}.lock").open("w") as lock, socket.socket(*_WIRE) as listening:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -67,7 +67,13 @@ _WIRE = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def ask(
-    path: str, arguments: Sequence[str], streams: Sequence[int], cwd: str, env: Mapping[str, str]
+    path: str,
+    arguments: Sequence[str],
+    streams: Sequence[int],
+    cwd: str,
+    env: Mapping[str, str],
+    *,
+    how: bytes = b"ask",
 ) -> socket.socket:
     """Have a process forked that does what ``python`` does with arguments; return what tells of its end.
 
@@ -77,6 +83,7 @@ def ask(
         streams: numbers of the files that are its input, output and errors.
         cwd: its working folder.
         env: all its environment variables.
+        how: ``leave`` has it outlive this process.
     """
     wire = socket.socket(*_WIRE)
     wire.connect(path)
@@ -85,7 +92,7 @@ def ask(
     os.write(file, json.dumps(what).encode())
     os.lseek(file, 0, os.SEEK_SET)
     given = array.array("i", [file, *streams])
-    wire.sendmsg([b"ask"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)])
+    wire.sendmsg([how], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)])
     os.close(file)
     return wire
 
@@ -144,7 +151,8 @@ class _Server:
             os.close(each)
         end = os.pidfd_open(child)
         self._selector.register(end, selectors.EVENT_READ, partial(self._ended, child, end, wire))
-        self._selector.register(wire, selectors.EVENT_READ, partial(self._told, child, wire))
+        if said != b"leave":
+            self._selector.register(wire, selectors.EVENT_READ, partial(self._told, child, wire))
 
     def _told(self, child: int, wire: socket.socket) -> None:
         if wire.fileno() == -1:  # it has ended at the same time
@@ -208,12 +216,15 @@ def _main(number: int) -> None:
     import threading
     from importlib import import_module
 
+    from tests.ready_tables import copy_tables, make_templates
     from tests.warm_python import ENGINES
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # as the command line does; it starts a thread
     gc.disable()  # hardly anything of what is imported is garbage
     for module in (*MODULES, *ENGINES):
         import_module(module)
+    copy_tables()
+    make_templates()
     threads = threading.enumerate()
     assert len(threads) == 1, f"{threads}: a process with threads must not be forked"
     gc.freeze()

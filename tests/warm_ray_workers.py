@@ -66,6 +66,7 @@ def warm_workers(modules: Sequence[str] = MODULES) -> Iterator[None]:
     from ray._private.parameter import RayParams
 
     given = RayParams.__init__
+    _warm_commands().listening_at()  # it must not end with Ray
 
     def init(self: RayParams, *arguments: object, **choices: object) -> None:
         given(self, *arguments, **{**choices, "setup_worker_path": __file__})  # type: ignore[arg-type]
@@ -94,24 +95,28 @@ def with_warm_workers(module: str, *, trials: bool = False) -> list[str]:
         module: with its arguments behind the command.
         trials: whether models are trained in the stack, too.
     """
-    from tests.warm_commands import listening_at
-
-    listening_at()  # what is forked there must not end with the stack
+    _warm_commands().listening_at()  # it must not end with the stack
     return [sys.executable, __file__, "-m-with-trials" if trials else "-m", module]
+
+
+def _warm_commands() -> Any:
+    """Return the module of this name: the checkout is not on the path of stacks and workers."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("warm_commands", Path(__file__).with_name("warm_commands.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(found := module_from_spec(spec))
+    return found
 
 
 def _fork_companions() -> None:
     """Have the programs beside a stack's API forked, which this process starts."""
-    from importlib.util import module_from_spec, spec_from_file_location
     from types import SimpleNamespace
 
     from tidemill.serving.runtime import child_processes
 
-    # The checkout is not on the path of a stack.
-    spec = spec_from_file_location("warm_commands", Path(__file__).with_name("warm_commands.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    spec.loader.exec_module(warm := module_from_spec(spec))
+    warm = _warm_commands()
 
     def start(command: Sequence[str], **choices: Any) -> "subprocess.Popen[bytes]":
         if command[:2] == [sys.executable, "-m"]:
@@ -161,13 +166,10 @@ def _ask(folder: str, arguments: list[str]) -> bool:
                 listening.listen(100)
                 # Not before now: what Ray has told its first worker in the environment is for all of them.
                 modules = Path(folder, "modules").read_text().split()
-                command = [sys.executable, "-m", "tests.warm_ray_workers", str(listening.fileno()), *modules]
-                subprocess.Popen(
-                    command,
-                    cwd=Path(__file__).parents[1],
-                    pass_fds=[listening.fileno()],
-                    start_new_session=True,
-                )
+                line = ["-m", "tests.warm_ray_workers", "0", *modules]
+                streams, root = (listening.fileno(), 1, 2), str(Path(__file__).parents[1])
+                warm = _warm_commands()
+                warm.ask(warm.listening_at(), line, streams, root, os.environ, how=b"leave").close()
     what = {
         "code": WORKER,
         "arguments": [one for one in arguments if not one.startswith(NOT_THE_WORKERS)],
