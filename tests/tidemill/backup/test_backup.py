@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from typer.testing import CliRunner
 
 from tests.tidemill.prediction_log.log_records import ALWAYS, NOON, record
 from tests.tidemill.state.test_store import turn
+from tests.warm_commands import command
 from tidemill.backup import archive_places
 from tidemill.backup.archive import unpack, write_archive
 from tidemill.backup.backup_facts import FACTS
@@ -175,7 +175,7 @@ def test_a_killed_restoration_leaves_no_project_that_looks_whole(shop: Project, 
     place = str(tmp_path / "a.tar.gz")
     make_backup(shop, place, made_at=AT)
     new = clone_of(shop, tmp_path / "clone")
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(new.root), place], check=False)
+    killed = subprocess.run(command("-c", KILLED, new.root, place), check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not new.home.exists()
     restore_backup(new, place)

@@ -7,7 +7,6 @@ import inspect
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,6 +16,7 @@ import pytest
 from tests.tidemill.lineage.small_world import NOON
 from tests.tidemill.retraining.forked import BETWEEN, IN_STEPS, Ask, Ended, ForkServer, KillPoint, forking
 from tests.tidemill.retraining.small_loop import faults, write_loop
+from tests.warm_commands import command
 from tidemill.data.repository.git import git
 from tidemill.project import Project
 from tidemill.state import State, open_state
@@ -127,7 +127,7 @@ def test_the_next_turn_is_refused_by_the_gate_and_killed_on_the_way(
 def test_sigterm_during_a_run_is_one_line_and_leaves_the_project_as_it_was(project: Project, state: State):
     moment = (NOON + timedelta(hours=2)).isoformat()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tidemill.cli.main", "run", "--as-of", moment],
+        command("-m", "tidemill.cli.main", "run", "--as-of", moment),
         cwd=project.root,
         env={**os.environ, "TIDEMILL_NUM_CPUS": "1"},
         stderr=subprocess.PIPE,

@@ -17,6 +17,7 @@ import ray
 from polars.testing import assert_frame_equal
 
 from tests.tidemill.training.small_project import FEATURES, Data, day
+from tests.warm_commands import command
 from tidemill.errors import ConfigError, TrainingError
 from tidemill.training.candidate_windows import parse_window
 from tidemill.training.fitting.split_rows import read_split
@@ -252,10 +253,8 @@ def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ra
         """
     )
     address = {"TIDEMILL_RAY_ADDRESS": ray.get_runtime_context().gcs_address}
-    paths = {"PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=project.root, env=os.environ | address | paths, check=False
-    )
+    script = f"import sys; sys.path.append({str(Path(__file__).parents[3])!r})\n{script}"
+    done = subprocess.run(command("-c", script), cwd=project.root, env=os.environ | address, check=False)
     assert done.returncode == -signal.SIGKILL
     [parent] = runs_of(project, role="search")
     before = {one.info.run_id: one for one in runs_of(project, role="trial") if one.info.status != "RUNNING"}

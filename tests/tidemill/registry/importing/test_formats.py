@@ -34,6 +34,7 @@ from tests.tidemill.registry.importing.test_model_import import (
     taught,
 )
 from tests.tidemill.training.small_project import Data, day
+from tests.warm_commands import command
 from tidemill.errors import DataError, ModelUnsafe, RegistryError, UsageError
 from tidemill.project import load_project
 from tidemill.registry.gates.champion_comparison import compare
@@ -556,8 +557,8 @@ import_version(load_project(Path(sys.argv[1])), ImportRequest(sys.argv[2], day(7
 
 def test_a_killed_import_leaves_no_version(project_of, imported, rows, tmp_path):
     project, file = project_of("regression"), skops_file(tmp_path, taught(rows, "minutes"))
-    command = [sys.executable, "-c", KILLED, str(project.root), str(file)]
-    killed = subprocess.run(command, cwd=Path(__file__).parents[4], capture_output=True, check=False)
+    line = command("-c", KILLED, project.root, file)
+    killed = subprocess.run(line, cwd=Path(__file__).parents[4], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert list_versions(project) == []
     done = imported(project, file)

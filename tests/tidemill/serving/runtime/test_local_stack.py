@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ import pytest
 
 from tests.tidemill.serving.runtime.own_stacks import copy_of, end_by_ctrl_c, in_foreground, wait_for
 from tests.tidemill.serving.small_project import KNOWN, add_version, crown
+from tests.warm_commands import command
 from tidemill.errors import PortTaken, ServingError, StackNotRunning
 from tidemill.orphan_reaper import marked_processes
 from tidemill.prediction_log.prediction_log import count_log, read_predictions
@@ -172,7 +172,7 @@ def test_other_processes_work_on_the_stacks_ray(project, stack, how):
 
     told = {"TIDEMILL_RAY_ADDRESS": stack.ray_address, **join_variables()} if how == "companion" else {}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", NEIGHBOUR, str(project.root)],
+        command("-c", NEIGHBOUR, project.root),
         env={**os.environ, **told},
         capture_output=True,
         text=True,
