@@ -35,6 +35,8 @@ _UNKNOWN = (
     pa.types.is_run_end_encoded,
 )
 """Whether a type is one that Polars does not have."""
+_UNKNOWN_IN_ARROW = (*_UNKNOWN, pa.types.is_decimal256)
+"""Of Arrow's own files, where a wide decimal of few digits is another type; in parquet it is not."""
 _ZERO_AHEAD = r"^[+-]?0\d"
 """Matches text with leading zeros that a number would lose, as in 007."""
 
@@ -151,6 +153,7 @@ def scan_parquet(files: Sequence[Path]) -> pl.LazyFrame:
         files,
         lambda some: pl.scan_parquet(list(some), glob=False, hive_partitioning=False),
         _parquet_schema,
+        _UNKNOWN,
     )
 
 
@@ -174,6 +177,7 @@ def scan_ipc(files: Sequence[Path]) -> pl.LazyFrame:
         files,
         lambda some: pl.scan_ipc(list(some), glob=False),
         lambda path: pa.ipc.open_file(path).schema,
+        _UNKNOWN_IN_ARROW,
     )
 
 
@@ -181,10 +185,11 @@ def _of_one_schema(
     files: Sequence[Path],
     scan: Callable[[Sequence[Path]], pl.LazyFrame],
     read: Callable[[str], pa.Schema],
+    unknown: Sequence[Callable[[pa.DataType], bool]],
 ) -> pl.LazyFrame:
     schemas = [schema for file in files for schema in _schema(file, read)]
     for file, schema in zip(files, schemas, strict=False):
-        _refuse_unknown_types(file, schema)
+        _refuse_unknown_types(file, schema, unknown)
     types = [dict(zip(schema.names, schema.types, strict=True)) for schema in schemas]
     same_names = len(types) == len(files) and all(one.keys() == types[0].keys() for one in types)
     if not same_names or all(one == types[0] for one in types):
@@ -195,7 +200,9 @@ def _of_one_schema(
     return under_each_other(files, scans)
 
 
-def _refuse_unknown_types(file: Path, schema: pa.Schema) -> None:
+def _refuse_unknown_types(
+    file: Path, schema: pa.Schema, unknown: Sequence[Callable[[pa.DataType], bool]]
+) -> None:
     """Refuse columns of types that Polars does not have: it panics, which is not even an `Exception`."""
     for field in schema:
         kinds = (field.type, *_inner_types(field.type))
@@ -204,7 +211,7 @@ def _refuse_unknown_types(file: Path, schema: pa.Schema) -> None:
                 f"{file}: {field.name} is of type {field.type}, and decimals have at most 38 digits here",
                 hint="write it as text, or as a decimal of fewer digits",
             )
-        if any(is_of(kind) for kind in kinds for is_of in _UNKNOWN):
+        if any(is_of(kind) for kind in kinds for is_of in unknown):
             raise DataError(
                 f"{file}: {field.name} is of type {field.type}, which is not read here",
                 hint="write it as a number, as text or as a duration, or leave the column out",

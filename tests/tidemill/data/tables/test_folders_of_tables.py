@@ -72,12 +72,14 @@ def test_decimals_of_too_many_digits_are_named(tmp_path: Path):
 def test_types_that_polars_does_not_have_are_named(tmp_path: Path):
     span = pa.array([pa.MonthDayNano([1, 2, 3])])
     union = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1]), pa.array(["a"])])
-    for column in (span, union, pa.StructArray.from_arrays([span], ["x"])):
+    wide = pa.array([Decimal("1.50")], pa.decimal256(20, 2))
+    for column in (span, union, wide, pa.StructArray.from_arrays([span], ["x"])):
         table = pa.table({"a": column})
         with pa.ipc.new_file(str(tmp_path / "t.arrow"), table.schema) as writer:
             writer.write_table(table)
         with pytest.raises(DataError, match=r"t.arrow: a is of type .*, which is not read here"):
             open_table(tmp_path / "t.arrow")
+    assert open_table(write(tmp_path / "w", wide)).collect()["a"].to_list() == [Decimal("1.50")]
     with duckdb.connect() as database:
         database.sql("select 1 as b, [interval '1' day] as a").write_parquet(str(tmp_path / "t.parquet"))
     with pytest.raises(DataError, match=r"t.parquet: a is of type month_day_nano_interval"):
