@@ -9,6 +9,7 @@ __all__ = [
     "CLOCKS_APART",
     "FIRST_YEAR",
     "LAST_YEAR",
+    "NUMBER",
     "Clock",
     "ReplayClock",
     "SystemClock",
@@ -26,7 +27,8 @@ CLOCKS_APART = timedelta(minutes=5)
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=3660)
-_NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?\s*")
+NUMBER = r"^\s*[+-]?[0-9]+(\.[0-9]*)?\s*$"
+"""Matches digits alone, which are no moment: they may be a date, seconds or milliseconds."""
 
 
 def parse_duration(value: object) -> timedelta:
@@ -87,7 +89,7 @@ def is_number(text: str) -> bool:
     >>> [is_number(text) for text in ("1387552500", "-1.5", "2013-04-01")]
     [True, True, False]
     """
-    return _NUMBER.fullmatch(text) is not None
+    return re.match(NUMBER, text) is not None
 
 
 class Clock(Protocol):

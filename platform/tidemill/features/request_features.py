@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
-from tidemill.clock import utc
+from tidemill.clock import parse_moment, utc
 from tidemill.errors import FeatureError
 from tidemill.project.feature_columns import REFUSED, UNSEEN, FeatureColumn, FeatureValue
 
@@ -222,7 +222,7 @@ def _seconds(given: Any) -> float:
     >>> _seconds("1970-01-01T00:01:00Z")
     60.0
     """
-    moment = datetime.fromisoformat(given) if isinstance(given, str) else given
+    moment = parse_moment(given) if isinstance(given, str) else given
     if not isinstance(moment, datetime):
         raise TypeError("it is not a moment")
     return utc(moment).timestamp()

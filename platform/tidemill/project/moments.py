@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from tidemill.clock import Clock, SystemClock, utc
+from tidemill.clock import Clock, SystemClock, parse_moment, utc
 from tidemill.errors import ConfigError, UsageError
 from tidemill.project.project import Project
 
@@ -22,7 +22,7 @@ def declared_moment(project: Project, clock: Clock | None = None) -> datetime:
     as_of, last_month = _parameter(project, "as_of"), _parameter(project, "last_month")
     if as_of and as_of.value is not None:
         try:
-            return utc(datetime.fromisoformat(str(as_of.value)))
+            return parse_moment(str(as_of.value))
         except ValueError as error:
             raise _wrong(project, as_of, "a moment", "2013-04-01T00:00:00+00:00") from error
     if not last_month or last_month.value is None:

@@ -1,13 +1,14 @@
 """Runs ``tidemill replay``: the later rows of a project as traffic for models that know the earlier ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tidemill.clock import SystemClock, utc
+from tidemill.clock import SystemClock, parse_moment, utc
 from tidemill.data.versioning.data_versions import reproduce
-from tidemill.errors import UsageError
+from tidemill.errors import ConfigError, UsageError
 from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
@@ -97,8 +98,8 @@ def _declared(project: Project, wanted: ReplayRequest) -> tuple[_Period, int]:
     """Return the period and rate of a project with a history of its own: as given, else as for the demo."""
     section = project.params.get("demo")
     scenario = section if isinstance(section, dict) else {}
-    start = wanted.start or _moment(scenario.get("start"))
-    end = wanted.end or _moment(scenario.get("end"))
+    start = wanted.start or _moment(scenario, "start")
+    end = wanted.end or _moment(scenario, "end")
     if start is None or end is None:
         raise UsageError(
             "--from and --to are needed: project.replay does not say how long its history is",
@@ -112,8 +113,19 @@ def _declared(project: Project, wanted: ReplayRequest) -> tuple[_Period, int]:
     return _Period(utc(start), utc(end)), wanted.rate or int(scenario.get("requests_per_day", 100))
 
 
-def _moment(value: object) -> datetime | None:
-    return None if value is None else utc(datetime.fromisoformat(str(value)))
+def _moment(scenario: Mapping[str, object], name: str) -> datetime | None:
+    """Return a moment of the project's ``demo``.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    value = scenario.get(name)
+    try:
+        return None if value is None else parse_moment(str(value))
+    except ValueError as error:
+        raise ConfigError(
+            f"params.yaml: demo.{name} is {value!r}, not a moment", hint="write it like 2013-04-01"
+        ) from error
 
 
 def _whole_history(project: Project, wanted: ReplayRequest, tell: Tell) -> tuple[Project, TableHistory]:

@@ -52,6 +52,7 @@ def test_a_project_that_declares_neither_means_now(tmp_path: Path, data: dict[st
     [
         ({"last_month": "March"}, "params.yaml: data.last_month is 'March', not a month"),
         ({"last_month": "2013-03", "as_of": "soon"}, "params.yaml: data.as_of is 'soon', not a moment"),
+        ({"as_of": 20130320}, "params.yaml: data.as_of is 20130320, not a moment"),
     ],
 )
 def test_anything_else_is_an_error(tmp_path: Path, data: dict[str, object], says: str):

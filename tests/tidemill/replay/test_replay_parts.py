@@ -4,6 +4,7 @@ import io
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from tests.tidemill.retraining.small_table import write_table_project
 from tidemill.cli.loop import replaying
 from tidemill.errors import ConfigError, TidemillError, UsageError
 from tidemill.project import load_project
+from tidemill.replay import replay_run
 from tidemill.replay.replay_periods import periods
 from tidemill.replay.replay_request import ReplayRequest
 from tidemill.replay.replay_run import run_replay
@@ -213,3 +215,9 @@ def test_paths_that_lead_elsewhere_in_a_workspace_are_refused_with_the_way_out(t
     assert f"--workspace {tmp_path / 'made-replay'}" in refused.value.hint
     assert not (root / "workspace").exists()
     assert paths_elsewhere(load_project(root), tmp_path / "made-replay") == []
+
+
+def test_a_start_of_the_demo_that_is_no_moment_is_named():
+    project = SimpleNamespace(params={"demo": {"start": 20130401}})
+    with pytest.raises(ConfigError, match=r"params\.yaml: demo\.start is 20130401, not a moment"):
+        replay_run._declared(project, ReplayRequest())

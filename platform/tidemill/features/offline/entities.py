@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from tidemill.clock import utc
+from tidemill.clock import is_number, utc
 from tidemill.data.tables.column_names import literal_name, literal_names
 from tidemill.data.tables.time_zones import in_utc
 from tidemill.errors import FeatureError
@@ -154,6 +154,8 @@ def _moments(column: "pd.Series[Any]") -> "pd.Series[Any]":
         return moments
     if pd.api.types.is_numeric_dtype(column.dtype) and column.notna().any():
         reason = f"they are {column.dtype}"
+    elif (digits := _digits(column)) is not None:
+        reason = f"{digits!r} is a number"
     else:
         try:
             return pd.to_datetime(column, utc=True, format="ISO8601")
@@ -163,3 +165,8 @@ def _moments(column: "pd.Series[Any]") -> "pd.Series[Any]":
         f"column {column.name!r} of the entity frame does not hold points in time: {reason}",
         hint="give it timestamps, or text as ISO 8601",
     )
+
+
+def _digits(column: "pd.Series[Any]") -> str | None:
+    """Return the first value that is text of digits alone, which pandas takes for a year or a date."""
+    return next((value for value in column.unique() if isinstance(value, str) and is_number(value)), None)

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.clock import NUMBER
 from tidemill.data.profiling.cell_values import list_in_cell, read_cells, without_gaps
 from tidemill.project.feature_columns import ColumnType
 from tidemill.project.gap_words import GAPS_BESIDE_NUMBERS, text_gaps
@@ -243,8 +244,8 @@ def moments(column: pa.ChunkedArray, name: str, wrong: Wrong) -> pl.Series:
     if not isinstance(given.dtype, pl.String | pl.Categorical | pl.Null):
         found = pl.Series(name, [None] * len(given), dtype=pl.Datetime("us", "UTC"))
     else:
-        texts = given.cast(pl.String).to_pandas()
-        read = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+        texts = given.cast(pl.String).set(given.cast(pl.String).str.contains(NUMBER).fill_null(False), None)
+        read = pd.to_datetime(texts.to_pandas(), utc=True, format="ISO8601", errors="coerce")
         found = pl.from_pandas(read).cast(pl.Datetime("us", "UTC")).alias(name)
     _note(given, found, "is not a moment in ISO 8601", wrong)
     return found

@@ -117,11 +117,12 @@ def test_takes_timestamps_as_text_and_under_another_name(store, tmp_path):
     assert store.get_historical_features(entity_df=text, features=["weather:wind"]).to_df()["wind"][0] == 1
     named = rows(station=["A"], moment=[hours(3)])
     assert store.get_historical_features(entity_df=named, features=["weather:wind"]).to_df()["wind"][0] == 2
-    wrong = rows(station=["A"], event_timestamp=["yesterday"])
-    with pytest.raises(
-        FeatureError, match="'event_timestamp' of the entity frame does not hold points in time"
-    ):
-        store.get_historical_features(entity_df=wrong, features=["weather:wind"])
+    for moment in ("yesterday", "20130101", "2013"):
+        wrong = rows(station=["A"], event_timestamp=[moment])
+        with pytest.raises(
+            FeatureError, match="'event_timestamp' of the entity frame does not hold points in time"
+        ):
+            store.get_historical_features(entity_df=wrong, features=["weather:wind"])
 
 
 def test_joins_one_view_twice_under_other_keys(store, tmp_path):

@@ -57,6 +57,7 @@ def test_what_means_a_gap_in_text_is_one_in_a_request_too(known, left):
         ("moment", "%d.%m.%Y", ["02.01.1970", "1970-01-02"], [86400, "is not a moment written as %d.%m.%Y"]),
         ("moment", "milliseconds", [86_400_000, None], [86400, None]),
         ("moment", None, ["1970-01-01T01:00:00+01:00", "?", "x"], [0, None, "is not a moment in ISO 8601"]),
+        ("moment", None, ["1970", "19700101", "86400"], ["is not a moment in ISO 8601"] * 3),
     ],
 )
 def test_cells_are_read_as_in_training(kind, form, given, right):
