@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import typer
 import typer.core
 
 __all__ = ["NAMES", "convert_late"]
@@ -33,6 +34,8 @@ class _LazyConversion:
             return () if param.multiple or param.nargs == -1 else None
         if self._plain and type(value) is self._annotation and self._annotation in (str, bool, int, float):
             return value
+        if self._annotation is Path and value == "":  # which Path takes for the current folder
+            raise typer.BadParameter("it is empty: name a file or a folder, or . for this one", ctx, param)
         if self._plain and self._annotation is Path and self._any_path and isinstance(value, str):
             return Path(value)
         param._runtime_param = None

@@ -49,7 +49,8 @@ def test_values_are_converted(arguments: list[str], expected: list[object]):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["a", "--number", "10"], ["a", "--number", "x"], ["a", "--there", "no/such"], []]
+    "arguments",
+    [["a", "--number", "10"], ["a", "--number", "x"], ["a", "--there", "no/such"], [], ["a", "--folder", ""]],
 )
 def test_wrong_values_are_refused(arguments: list[str]):
     convert_late()
