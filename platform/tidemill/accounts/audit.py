@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
@@ -17,8 +17,10 @@ from tidemill.accounts.auditing.audit_chain import FIRST, VERSION, Head, canonic
 from tidemill.accounts.caller import Caller, current_caller
 from tidemill.state.tables import AuditAnchor, AuditEntry
 
-__all__ = ["Act", "append", "kind_of", "without_keys"]
+__all__ = ["FAILED", "Act", "append", "kind_of", "without_keys"]
 
+FAILED: Final = "fail-"
+"""How the action of an entry begins that says that the act before it had no effect: another store refused."""
 _PROCESSES = ("policy:", "rollout:", "registry:", "monitor:")
 _KEY = re.compile(r"tmk_[0-9A-Za-z]+_[\w-]+")
 

@@ -60,7 +60,7 @@ def archive_version(
             said = json.dumps({"by": actor, "at": at, "reason": shortened(reason, _REASON)})
             connect(project).set_model_version_tag(project.model, found.version, ARCHIVED, said)
         except MlflowException as error:
-            raise _refused(found, "archived", error) from error
+            raise _refused(state, found, "archive", "archived", error, actor) from error
     return found.version
 
 
@@ -80,7 +80,7 @@ def unarchive_version(project: Project, state: State, version: str, *, actor: st
     try:
         connect(project).delete_model_version_tag(project.model, found.version, ARCHIVED)
     except MlflowException as error:
-        raise _refused(found, "brought back", error) from error
+        raise _refused(state, found, "unarchive", "brought back", error, actor) from error
     return found.version
 
 
@@ -107,7 +107,7 @@ def delete_version(
         try:
             connect(project).delete_model_version(project.model, found.version)
         except MlflowException as error:
-            raise _refused(found, "deleted", error) from error
+            raise _refused(state, found, "delete", "deleted", error, actor) from error
     return found.version
 
 
@@ -147,6 +147,7 @@ def _unused(project: Project, state: State, version: str, what: str, pinned: Pin
 
 
 def _put_on_record(state: State, found: ModelVersion, action: str, actor: str, reason: str) -> None:
+    """Write an act into the audit log: before it takes effect, as MLflow is no part of our transactions."""
     details = {"run_id": found.run_id, "sha256": found.digest}
     with state.transaction() as session:
         audit.append(
@@ -154,7 +155,10 @@ def _put_on_record(state: State, found: ModelVersion, action: str, actor: str, r
         )
 
 
-def _refused(found: ModelVersion, what: str, error: MlflowException) -> RegistryError:
-    return RegistryError(
-        f"{found.model} {found.version} cannot be {what}: {store_words(error)}", hint=CHECK_REGISTRY
-    )
+def _refused(
+    state: State, found: ModelVersion, action: str, done: str, error: MlflowException, actor: str
+) -> RegistryError:
+    """Put on record that an act on record had no effect, and return the error that says so."""
+    why = store_words(error)
+    _put_on_record(state, found, audit.FAILED + action, actor, shortened(why, _REASON))
+    return RegistryError(f"{found.model} {found.version} cannot be {done}: {why}", hint=CHECK_REGISTRY)

@@ -1,6 +1,8 @@
 """Versions are put away and deleted, unless something uses them."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -96,3 +98,19 @@ def test_nothing_is_deleted_by_mistake(registered):
     done = CliRunner().invoke(app, ["models", "delete", "3", "--reason", "x", "-p", str(registered.root)])
     assert isinstance(done.exception, UsageError)
     assert len(list_versions(registered)) == 3
+
+
+def test_what_mlflow_refuses_is_on_record_as_refused(registered, state):
+    with closing(sqlite3.connect(registered.home / "mlflow.db")) as store:
+        store.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON model_version_tags "
+            "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+        )
+        store.commit()
+    with pytest.raises(RegistryError, match=r"small-model 3 cannot be archived: .*the disk is full"):
+        archive_version(registered, state, "3", **WHO)
+    with state.transaction() as session:
+        last = session.scalars(select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(2)).all()
+    assert [(one.action, one.resource_id) for one in last] == [("fail-archive", "3"), ("archive", "3")]
+    assert "the disk is full" in last[0].reason
+    assert last[1].reason == WHO["reason"]

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
+from tidemill.accounts.audit import FAILED
 from tidemill.alerting.webhooks.declared_hooks import Hook, load_hooks, secret_of
 from tidemill.alerting.webhooks.signed_posting import post_signed
 from tidemill.errors import NotDelivered
@@ -67,7 +68,7 @@ def _send(project: ProjectFolder, state: State, hook: Hook, now: datetime) -> in
     for entry in _waiting(state, project.model, cursor.seq):
         if time.monotonic() - began > _SECONDS:
             break
-        if hook.actions and entry.action not in hook.actions:
+        if hook.actions and entry.action.removeprefix(FAILED) not in hook.actions:
             _settle(state, cursor, entry.seq, now)
             continue
         try:

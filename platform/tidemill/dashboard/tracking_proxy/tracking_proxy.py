@@ -98,6 +98,9 @@ class TrackingProxy:
             if path == "/":
                 return await page_with_way_back(self._client, request, address, headers)
             answer = await forward(self._client, request, address, headers=headers, most=most)
+            if needs in _ON_RECORD and answer.status_code >= 400:
+                failed = f"{audit.FAILED}{needs[0]}", needs[1]
+                await run_in_threadpool(_put_on_record, request, path, failed, body)
             return await said_plainly(request, answer) if path == QUERIES else answer
         except BodyTooLarge:
             return error_answer(request, 413, "too_large", f"a request here is at most {most:,} bytes")
@@ -218,7 +221,8 @@ async def _refuse_loss(request: Request, path: str) -> Response | None:
 def _put_on_record(request: Request, path: str, needs: "Permission", body: bytes) -> None:
     """Write what somebody is about to change by MLflow's API into the audit log.
 
-    It is written first: MLflow's own records are no part of our transactions, and it may refuse.
+    It is written first: MLflow's own records are no part of our transactions. Where it refuses, that is
+    written after.
     """
     visit: Visit = request.state.visit
     action, resource = needs

@@ -107,9 +107,11 @@ def test_one_hook_that_fails_keeps_no_other_from_being_told(project, state, rece
         send_events(project, state, NOW)
     monkeypatch.setenv("OTHER", SECRET)
     act(state, "delete")
+    act(state, f"{audit.FAILED}delete")  # who is told of an act is told that it had no effect
     with pytest.raises(NotDelivered, match="webhook 'away' has no url: NOWHERE is empty"):
         send_events(project, state, NOW + timedelta(minutes=1))
-    assert [one["action"] for one in receiver.json] == ["delete", "promote", "delete"]
+    both = ["delete", "fail-delete"]
+    assert [one["action"] for one in receiver.json] == [*both, "promote", *both]
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/k3y of it", "http://127.0.0.1:x/k3y"])

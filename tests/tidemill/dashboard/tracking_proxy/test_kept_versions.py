@@ -86,6 +86,19 @@ def test_other_things_are_deleted_and_put_on_record_with_who_and_what(installati
     assert '\\"version\\": \\"1\\"' in last.details
 
 
+def test_what_mlflow_refuses_is_on_record_as_refused(installation, upstream, monkeypatch):
+    async def refuse(request):
+        return Response('{"error_code": "RESOURCE_DOES_NOT_EXIST"}', 404)
+
+    monkeypatch.setattr(upstream, "answer", refuse)
+    with browse(installation, person("ml-engineer")) as client:
+        method, path, body = FREE[-1]
+        assert client.request(method, path, content=body).status_code == 404
+    entries = list(all_entries(installation.records, AuditFilter()))
+    assert {one.action.removeprefix("fail-") for one in entries} == {entries[0].action}
+    assert [one.action.startswith("fail-") for one in entries] == [False, True]
+
+
 def test_where_the_registry_cannot_say_nothing_is_deleted(installation, upstream, serving):
     (serving / "mlflow.db").write_bytes(b"no database" * 1000)
     with browse(installation, person("admin")) as client:
