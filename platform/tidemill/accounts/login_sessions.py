@@ -5,7 +5,6 @@ A session is kept on the server; its cookie is 256 random bits, of which only th
 
 import hashlib
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -36,7 +35,6 @@ __all__ = [
     "keep_alive",
     "log_in",
     "session_info",
-    "sessions_of",
     "start_session",
 ]
 
@@ -229,16 +227,6 @@ def end_session_by_id(state: State, identity: str, user_id: str) -> bool:
         session.delete(row)
         audit.append(session, _act(user.name, "end-session", row.address))
         return True
-
-
-def sessions_of(session: Session, user_id: str, now: datetime) -> Sequence[SessionInfo]:
-    """Return a user's sessions that have not ended, the latest first."""
-    rows = session.scalars(
-        select(LoginSession)
-        .where(LoginSession.user_id == user_id)
-        .order_by(LoginSession.created_at.desc(), LoginSession.id.desc())
-    )
-    return [session_info(row) for row in rows if row.expires_at > now and row.seen_at > now - IDLE]
 
 
 def _record_refusal(state: State, user: User | None, address: str) -> None:

@@ -9,9 +9,8 @@ from tidemill.errors import UsageError
 from tidemill.files.remote_files import open_address
 from tidemill.project import ProjectFolder
 
-__all__ = ["CHOICES", "ArtifactStore", "chosen_files", "dvc_remote"]
+__all__ = ["ArtifactStore", "chosen_files", "dvc_remote"]
 
-CHOICES = ("log", "runs", "reports", "data", "keys")
 _FOLDERS = {"log": "predictions", "runs": "origins", "reports": "reports", "data": "remote"}
 """By choice, the folder in ``.tidemill``."""
 _KEYS = ("privacy.key", "keys.json")

@@ -68,7 +68,7 @@ def make_backup(
         project: whose installation.
         place: a path, or an address such as ``s3://bucket/backup.tar.gz``.
         made_at: the present moment, in ISO 8601.
-        choices: some of `tidemill.backup.backup_sources.CHOICES`, beside the records and registered versions.
+        choices: some of log, runs, reports, data and keys, beside the records and registered versions.
         artifacts: where MLflow's files are, if a server keeps them; default: the project's folder.
         passphrase: what the archive is encrypted with; None: it is not.
         tell: is told each step.

@@ -26,7 +26,6 @@ from tidemill.features.skew.comparable_values import as_number, is_list, is_text
 from tidemill.features.skew.provenance import OnDemandSource, Provenance, Source
 
 __all__ = [
-    "CAUSES",
     "Diagnosis",
     "OnDemandSource",
     "explain_computed",
@@ -34,18 +33,6 @@ __all__ = [
     "is_behind",
     "served_column",
 ]
-
-CAUSES = (
-    "late data",
-    "expired",
-    "missing",
-    "stale materialisation",
-    "transformation changed",
-    "definition changed",
-    "from the future",
-    "unknown",
-)
-"""All possible causes of a difference."""
 
 _MOMENT = pl.Datetime("us", "UTC")
 _EVENT, _CHANGED, _CREATED, _TUPLE = "__event", "__changed", "__made", "__tuple"

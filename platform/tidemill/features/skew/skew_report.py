@@ -30,7 +30,7 @@ class Cause:
     """The most likely cause of a feature's differing rows, and its evidence."""
 
     name: str
-    """One of `tidemill.features.skew.diagnosis.CAUSES`."""
+    """Such as ``late data`` or ``expired``: those of `tidemill.features.skew.diagnosis`, or ``unknown``."""
     rows: int
     view: str
     """The feature view where it comes from; not the feature's own, if that only computes from it."""

@@ -4,10 +4,7 @@ from collections.abc import Callable, Mapping
 
 from tidemill.serving.observability.metrics_families import Family
 
-__all__ = ["PARTS", "Degradation"]
-
-PARTS = ("features", "registry", "records", "log")
-"""Parts that may be down: the online store; the registry; the platform's records; the disk of the log."""
+__all__ = ["Degradation"]
 
 
 class Degradation:
@@ -19,7 +16,11 @@ class Degradation:
     """
 
     def __init__(self, parts: Mapping[str, Callable[[], str | None]]) -> None:
-        """Take the parts by name, of `PARTS`, and what returns each one's problem; None if it has none."""
+        """Take the parts by name, and what returns each one's problem; None if it has none.
+
+        They are the online store (``features``), the ``registry``, the platform's ``records``, and the disk
+        of the ``log``.
+        """
         self._parts = dict(parts)
 
     def now(self) -> dict[str, str]:
