@@ -4,6 +4,7 @@ What is counted: the steps of a turn with the processes that they started, and i
 counted for as long as Ray gave them away. What serves is not counted.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -75,7 +76,7 @@ def read_prices(params: Mapping[str, Any]) -> Prices:
     try:
         given = dict(section.get("prices") or {})
         hours = [given.pop(name, None) for name in ("cpu_hour", "gpu_hour")]
-        if given or any(each is not None and not float(each) >= 0 for each in hours):
+        if given or any(each is not None and not _is_price(each) for each in hours):
             raise ValueError(f"it is {section['prices']}")
         cpu, gpu = (None if each is None else float(each) for each in hours)
         return Prices(cpu, gpu, str(section.get("currency") or ""))
@@ -84,6 +85,15 @@ def read_prices(params: Mapping[str, Any]) -> Prices:
             f"cost.prices in params.yaml cannot be read: {error}",
             hint="write it like `cost: {currency: EUR, prices: {cpu_hour: 0.04, gpu_hour: 2.5}}`",
         ) from error
+
+
+def _is_price(given: Any) -> bool:
+    """Whether it is a number that an hour can cost.
+
+    >>> [_is_price(given) for given in (0, "0.04", True, float("nan"), float("inf"), -1)]
+    [True, True, False, False, False, False]
+    """
+    return not isinstance(given, bool) and 0 <= float(given) < math.inf
 
 
 def project_cost(records: Records, model: str, prices: Prices) -> ProjectCost:

@@ -52,7 +52,15 @@ def test_turns_versions_and_the_project_have_their_cost(root: Path):
 
 
 @pytest.mark.parametrize(
-    "cost", [{"prices": {"cpu_hour": -1}}, {"prices": {"gpu": 1}}, {"prices": 3}, "free"]
+    "cost",
+    [
+        {"prices": {"cpu_hour": -1}},
+        {"prices": {"gpu": 1}},
+        {"prices": {"gpu_hour": True}},
+        {"prices": {"cpu_hour": float("inf")}},
+        {"prices": 3},
+        "free",
+    ],
 )
 def test_wrong_prices_are_told(cost: object):
     with pytest.raises(ConfigError, match=r"cost\.prices in params\.yaml"):
