@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 from tidemill.errors import ClusterError
 from tidemill.kubernetes.cluster_api import LEASES, RAY_JOBS, RAY_SERVICES, ClusterApi, find_place
 from tidemill.kubernetes.ray_jobs.cluster_jobs import JobState, job_state
+from tidemill.kubernetes.ray_jobs.ray_job_manifest import RELEASE
 from tidemill.settings import Settings
 
-__all__ = ["RELEASE", "ClusterFacts", "ServiceFacts", "cluster_facts", "read_cluster"]
+__all__ = ["ClusterFacts", "ServiceFacts", "cluster_facts", "read_cluster"]
 
-RELEASE = "tidemill.io/release"
-"""Label of a release's RayJobs."""
 _SECONDS = 3.0
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from tests.tidemill.kubernetes.api_server import ApiServer, away
 from tests.tidemill.retraining.test_loop_declarations import project_with
 from tidemill.cli.main import app
 from tidemill.kubernetes.cluster_api import LEASES, RAY_JOBS, RAY_SERVICES, ClusterApi
-from tidemill.kubernetes.cluster_facts import RELEASE, ServiceFacts, cluster_facts, read_cluster
-from tidemill.kubernetes.ray_jobs.ray_job_manifest import KIND, SUBJECT
+from tidemill.kubernetes.cluster_facts import ServiceFacts, cluster_facts, read_cluster
+from tidemill.kubernetes.ray_jobs.ray_job_manifest import KIND, RELEASE, SUBJECT
 from tidemill.settings import Settings
 from tidemill.state import open_state
 

@@ -8,13 +8,12 @@ from typing import Any, Literal
 
 from tidemill.errors import ClusterError
 from tidemill.kubernetes.cluster_api import RAY_JOBS, ClusterApi
-from tidemill.kubernetes.ray_jobs.ray_job_manifest import KIND, SUBJECT, ray_job, read_template
+from tidemill.kubernetes.ray_jobs.ray_job_manifest import KIND, RELEASE, SUBJECT, ray_job, read_template
 from tidemill.project.kubernetes_config import KubernetesConfig
 
 __all__ = ["ClusterJobs", "JobState", "job_state"]
 
 _SHOWN = 2000
-_RELEASE = "app.kubernetes.io/instance"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class ClusterJobs:
         """
         self._api, self._template, self._config = api, template, config
         labels = read_template(template)["metadata"]["labels"]
-        self._own = {_RELEASE: labels[_RELEASE]}
+        self._own = {RELEASE: labels[RELEASE]}
 
     def find(self, name: str) -> JobState | None:
         """Return the state of a job; None if there is none.
@@ -117,7 +116,7 @@ class ClusterJobs:
         return job_state(made)
 
     def all(self) -> list[JobState]:
-        """Return the states of the release's jobs."""
+        """Return the states of the jobs of this project's part of the release."""
         return [job_state(one) for one in self._api.list(RAY_JOBS, self._own) if KIND in _labels(one)]
 
     def end(self, name: str) -> bool:

@@ -12,12 +12,14 @@ from tidemill.errors import ConfigError
 from tidemill.files.yaml_reading import YamlError, parse_yaml
 from tidemill.project.kubernetes_config import JobResources, KubernetesConfig
 
-__all__ = ["KIND", "SUBJECT", "job_name", "ray_job", "read_template", "shared_cluster"]
+__all__ = ["KIND", "RELEASE", "SUBJECT", "job_name", "ray_job", "read_template", "shared_cluster"]
 
 KIND = "tidemill.io/work"
 """Label with the kind of the work: ``turn`` or ``scoring``."""
 SUBJECT = "tidemill.io/subject"
 """Label with the turn's id, or the name of the schedule's job."""
+RELEASE = "tidemill.io/release"
+"""Label with the name of the chart's objects: several projects of one release differ in it."""
 _SHARED = "tidemill.io/shared-cluster"
 """Annotation of the template with the name of the chart's RayCluster."""
 _LONGEST = 47  # of a RayJob's name

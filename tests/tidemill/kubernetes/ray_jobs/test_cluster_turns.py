@@ -21,6 +21,7 @@ from tidemill.kubernetes.ray_jobs import cluster_turns
 from tidemill.kubernetes.ray_jobs.cluster_jobs import ClusterJobs
 from tidemill.kubernetes.ray_jobs.cluster_scoring import ClusterScoring
 from tidemill.kubernetes.ray_jobs.cluster_turns import ClusterTurns
+from tidemill.kubernetes.ray_jobs.ray_job_manifest import KIND, RELEASE
 from tidemill.project import Project, load_project
 from tidemill.project.kubernetes_config import KubernetesConfig
 from tidemill.retraining.by_hand.acts_by_hand import do
@@ -39,7 +40,7 @@ REQUEST = TurnRequest(as_of=NOW, reason="r", actor="policy:decay")
 POD = {"spec": {"containers": [{"name": "ray"}]}}
 TEMPLATE = {
     "kind": "RayJob",
-    "metadata": {"labels": {"app.kubernetes.io/instance": "shop"}},
+    "metadata": {"labels": {"app.kubernetes.io/instance": "shop", RELEASE: "shop-flights"}},
     "spec": {
         "rayClusterSpec": {
             "headGroupSpec": {"rayStartParams": {}, "template": POD},
@@ -162,11 +163,14 @@ def test_a_job_whose_turn_has_ended_is_cancelled(shop: Shop, monkeypatch: pytest
     turn = turns.begin(shop.project, shop.state, REQUEST)
     with shop.state.transaction() as session:
         session.get_one(Turn, turn.id).status = "promoted"
+    others = {"app.kubernetes.io/instance": "shop", RELEASE: "shop-prices", KIND: "turn"}
+    body = {"metadata": {"name": "turn-of-prices", "labels": others}}
+    shop.server.client().create(RAY_JOBS, body)
     turns.attend(shop.project, shop.state)
-    assert len(shop.names) == 1, "KubeRay sees its end a little later"
+    assert len(shop.names) == 2, "KubeRay sees its end a little later"
     monkeypatch.setattr(cluster_turns, "_LATE", timedelta(0))
     turns.attend(shop.project, shop.state)
-    assert shop.names == []
+    assert shop.names == ["turn-of-prices"], "another project of the release has it made"
 
 
 def test_the_job_of_a_cancelled_turn_is_deleted_at_once(shop: Shop, caplog):
