@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helm.conftest import CHART
+from tests.helm.conftest import CHART, Render
 from tests.helm.values_matrix import SECRETS, TRIAL_PASSWORD, merged
 from tidemill.errors import ClusterError, ConfigError, UsageError
 from tidemill.kubernetes.release_needs import Kind, claims, kinds, named_secrets
@@ -49,6 +49,27 @@ def test_argo_cd_gets_hooks_of_its_own(rendered: list[dict]):
     assert claim == {"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"}
     assert "helm.sh/hook" not in json.dumps(files)
     assert "pod-shop-tidemill-test.yaml" not in files
+
+
+def test_secrets_of_an_operator_are_asked_for_before_the_job_that_reads_them(render: Render):
+    store = {"enabled": True, "store": {"name": "vault"}}
+    items = [{"name": "records", "data": {"url": {"key": "tidemill/records"}}}]
+    made = render({"secrets": SECRETS, "externalSecrets": {**store, "items": items}})
+    argo = {name: yaml.safe_load(text) for name, text in arrange(made, "argocd").items()}
+    job, secret = argo["job-shop-tidemill-records.yaml"], argo["externalsecret-records.yaml"]
+    waves = [
+        int(one["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
+        for one in (secret, job)
+        if one["metadata"]["annotations"]["argocd.argoproj.io/hook"] == "PreSync"
+    ]
+    assert waves == [-20, 0]
+    assert secret["spec"]["target"]["creationPolicy"] == "Orphan", "a hook is made anew, the Secret must stay"
+    assert "1-before/externalsecret-records.yaml" in arrange(made, "flux")
+
+
+def test_objects_of_one_name_in_two_namespaces_are_two_files():
+    two = [{"kind": "Service", "metadata": {"name": "api", "namespace": where}} for where in ("a", "b")]
+    assert list(arrange(two, "argocd")) == ["a.service-api.yaml", "b.service-api.yaml"]
 
 
 def test_what_a_cluster_must_have_is_read_from_the_manifests(rendered: list[dict]):

@@ -12,9 +12,11 @@ from tidemill.errors import ClusterError
 from tidemill.kubernetes.cluster_api import ClusterApi
 from tidemill.kubernetes.release_needs import (
     Kind,
+    by_namespace,
     claims,
     host_and_port,
     kinds,
+    lets_out,
     made_secrets,
     named_secrets,
     stores,
@@ -61,7 +63,7 @@ def check_cluster(
     Args:
         api: the API, as whoever installs.
         manifests: what would be installed.
-        namespace: where.
+        namespace: where, unless they name another one.
         now: this machine's clock.
         connect: tries a host and a port, and returns why that failed.
 
@@ -78,13 +80,35 @@ def check_cluster(
     yield _clock(date, now())
     plurals: dict[Kind, str] = {}
     yield from _definitions(api, kinds(manifests), plurals)
+    yield from _volumes(api, manifests)
+    places = by_namespace(manifests, namespace)
+    addresses: dict[tuple[str, int], bool] = {}
+    for place, of_place in places.items():
+        for one in _in_namespace(api, place, of_place, plurals, addresses):
+            yield one if len(places) == 1 else one._replace(check=f"{place}: {one.check}")
+    for (host, port), reached in sorted(addresses.items()):
+        if not reached:
+            to_do = f"add {{ports: [{{port: {port}, protocol: TCP}}]}} to networkPolicy.egress"
+            yield Finding(
+                f"way to {host}:{port}", "missing", "no rule of networkPolicy.egress has its port", to_do
+            )
+        yield _store(host, port, connect or _connect)
+
+
+def _in_namespace(
+    api: ClusterApi,
+    namespace: str,
+    manifests: Sequence[Manifest],
+    plurals: Mapping[Kind, str],
+    addresses: dict[tuple[str, int], bool],
+) -> Iterator[Finding]:
+    """Give what one namespace has, and note in ``addresses`` whether pods may reach each store."""
     yield _namespace(api, namespace)
     yield _permissions(api, namespace, plurals)
-    yield from _volumes(api, manifests)
-    addresses = {pair for one in trusted_addresses(manifests) for pair in host_and_port(one)}
-    yield from _secrets(api, namespace, manifests, addresses)
-    for host, port in sorted(addresses):
-        yield _store(host, port, connect or _connect)
+    found = {pair for one in trusted_addresses(manifests) for pair in host_and_port(one)}
+    yield from _secrets(api, namespace, manifests, found)
+    for host, port in found:
+        addresses[host, port] = addresses.get((host, port), True) and lets_out(manifests, port)
 
 
 def _version(api: ClusterApi) -> tuple[Manifest, str | None]:

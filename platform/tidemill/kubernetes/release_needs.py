@@ -7,11 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["Claim", "Kind", "claims", "kinds", "made_secrets", "named_secrets", "stores", "trusted_addresses"]
+__all__ = [
+    "Claim",
+    "Kind",
+    "by_namespace",
+    "claims",
+    "kinds",
+    "lets_out",
+    "made_secrets",
+    "named_secrets",
+    "stores",
+    "trusted_addresses",
+]
 
 Manifest = Mapping[str, Any]
 _PORTS = {"postgresql": 5432, "redis": 6379, "rediss": 6379, "http": 80, "https": 443}
 _ADDRESSES = ("AWS_ENDPOINT_URL",)
+_COMPONENT = "app.kubernetes.io/component"
 
 
 class Kind(NamedTuple):
@@ -39,6 +51,18 @@ def kinds(manifests: Sequence[Manifest]) -> list[Kind]:
     return sorted({Kind(one["apiVersion"], one["kind"]) for one in manifests})
 
 
+def by_namespace(manifests: Sequence[Manifest], default: str) -> dict[str, list[Manifest]]:
+    """Return the objects of each namespace: one release may have several projects.
+
+    >>> by_namespace([{"metadata": {"name": "a"}}, {"metadata": {"name": "b", "namespace": "x"}}], "y")
+    {'y': [{'metadata': {'name': 'a'}}], 'x': [{'metadata': {'name': 'b', 'namespace': 'x'}}]}
+    """
+    found: dict[str, list[Manifest]] = {}
+    for one in manifests:
+        found.setdefault(one["metadata"].get("namespace") or default, []).append(one)
+    return found
+
+
 def claims(manifests: Sequence[Manifest]) -> list[Claim]:
     """Return the volumes that are made with the release."""
     asked = [one for one in manifests if one["kind"] == "PersistentVolumeClaim"]
@@ -56,7 +80,10 @@ def claims(manifests: Sequence[Manifest]) -> list[Claim]:
 
 
 def named_secrets(manifests: Sequence[Manifest]) -> dict[str, set[str]]:
-    """Return the keys that pods read of Secrets, by the Secret's name; no key where all are mounted."""
+    """Return the keys that pods read of Secrets, by the Secret's name; no key where all are mounted.
+
+    Those that images are pulled with are among them.
+    """
     found: dict[str, set[str]] = {}
     for part in _parts(list(manifests)):
         reference = part.get("secretKeyRef")
@@ -66,6 +93,8 @@ def named_secrets(manifests: Sequence[Manifest]) -> dict[str, set[str]]:
         if isinstance(volume, dict) and "secretName" in volume:
             keys = {item["key"] for item in volume.get("items", [])}
             found.setdefault(volume["secretName"], set()).update(keys)
+        for pulling in part.get("imagePullSecrets", []):
+            found.setdefault(pulling["name"], set())
     return found
 
 
@@ -117,6 +146,35 @@ def host_and_port(address: str) -> set[tuple[str, int]]:
     except ValueError:
         return set()
     return {(parts.hostname, port)} if parts.hostname and port else set()
+
+
+def lets_out(manifests: Sequence[Manifest], port: int) -> bool:
+    """Whether pods may reach a port outside the release, as the policies say that are of all its pods.
+
+    >>> rule = {"ports": [{"port": 5432, "protocol": "TCP"}, {"port": 8000, "endPort": 8100}]}
+    >>> spec = {"podSelector": {"matchLabels": {}}, "policyTypes": ["Egress"], "egress": [rule]}
+    >>> policy = {"kind": "NetworkPolicy", "spec": spec}
+    >>> [lets_out([policy], port) for port in (5432, 8080, 6432)], lets_out([], 6432)
+    ([True, True, False], True)
+    """
+    specs = [one["spec"] for one in manifests if one["kind"] == "NetworkPolicy"]
+    rules = [
+        rule
+        for spec in specs
+        if _COMPONENT not in str(spec["podSelector"])
+        for rule in spec.get("egress", [])
+        if not rule.get("to") or any(peer.keys() != {"podSelector"} for peer in rule["to"])
+    ]
+    return not specs or any(
+        not rule.get("ports") or any(_has(each, port) for each in rule["ports"]) for rule in rules
+    )
+
+
+def _has(given: Mapping[str, Any], port: int) -> bool:
+    first = given.get("port")
+    if given.get("protocol", "TCP") != "TCP":
+        return False
+    return not isinstance(first, int) or first <= port <= int(given.get("endPort") or first)
 
 
 def _parts(of: Any) -> Iterator[dict[str, Any]]:

@@ -107,11 +107,14 @@ def arrange(manifests: Sequence[Manifest], tool: str) -> dict[str, str]:
     ['1-before/job', '1-before/kustomization.yaml']
     """
     made: dict[str, str] = {}
+    several = len({one["metadata"].get("namespace") for one in manifests}) > 1
     for one in manifests:
         phase = next((name for name in ("pre", "post") if any(h.startswith(name) for h in _hooks(one))), "")
         changed = _for_argo(one, phase) if tool == "argocd" else _for_flux(one, phase)
         folder = "" if tool == "argocd" else f"{_FOLDERS[phase]}/"
-        made[f"{folder}{changed['kind'].lower()}-{changed['metadata']['name']}.yaml"] = _text(changed)
+        where = changed["metadata"].get("namespace")
+        of = f"{where}." if several and where else ""
+        made[f"{folder}{of}{changed['kind'].lower()}-{changed['metadata']['name']}.yaml"] = _text(changed)
     if tool == "flux":
         for folder in sorted({path.partition("/")[0] for path in made}):
             names = sorted(path.partition("/")[2] for path in made if path.startswith(f"{folder}/"))

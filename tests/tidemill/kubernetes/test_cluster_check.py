@@ -183,6 +183,38 @@ def test_a_store_that_does_not_answer_and_one_of_the_cluster(
     assert check(connect=lambda *to: "refused")["store db.models.svc:5432"].verdict == "unknown"
 
 
+def test_each_namespace_of_a_release_is_looked_at_and_each_way_to_a_store(
+    url: str, api: ApiServer, tmp_path: Path
+):
+    """Two projects: one has no Secret, and its policy lets nobody reach the port of the other's records."""
+    pooled = base64.b64encode(b"postgresql://db.example.com:6432/x").decode()
+    rule = {"ports": [{"port": 5432, "protocol": "TCP"}]}
+    policy = {"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "metadata": {"name": "stores"}}
+    policy["spec"] = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [rule]}
+    pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}}
+    pod["spec"] = {"imagePullSecrets": [{"name": "registry"}], "env": MANIFESTS[1]["spec"]["env"]}
+    made = [
+        {**one, "metadata": {**one["metadata"], "namespace": where}}
+        for where in ("flights", "prices")
+        for one in (pod, policy)
+    ]
+    for where in ("flights", "prices"):
+        api.paths[f"/api/v1/namespaces/{where}"] = {}
+    api.paths["/api/v1/namespaces/flights/secrets/records"] = {"data": {"url": pooled}}
+    api.paths["/api/v1/namespaces/flights/secrets/registry"] = {"data": {}}
+    with closing(open_access(kubeconfig(tmp_path, url, {"token": "t"}))) as opened:
+        said = list(check_cluster(opened, made, "models", lambda: datetime.now(UTC), lambda *to: None))
+    found = {one.check: one for one in said}
+    assert {name: found[name].verdict for name in found if "Secret" in name} == {
+        "flights: Secret records": "ok",
+        "flights: Secret registry": "ok",
+        "prices: Secret records": "missing",
+        "prices: Secret registry": "missing",
+    }
+    assert "-n prices" in found["prices: Secret records"].to_do
+    assert "add {ports: [{port: 6432, protocol: TCP}]}" in found["way to db.example.com:6432"].to_do
+
+
 def test_a_clock_that_is_a_little_off_is_told(check: Callable[..., dict[str, Finding]]):
     assert check(datetime.now(UTC) + timedelta(seconds=30))["clock"].said.endswith("behind this machine's")
 
