@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.helm.conftest import RELEASE, template
+from tests.helm.conftest import RELEASE, Render, template
 from tests.helm.custom_resources import SCHEMAS
 from tests.helm.test_manifests import MINORS, problems
 from tests.helm.values_matrix import BACKUP, OIDC, SECRETS, merged
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 ODD = "123"
 """A name that Kubernetes allows, and YAML reads as a number."""
 VALUES = {
-    "secrets": {name: {"existingSecret": ODD} for name in SECRETS},
+    "secrets": {name: {"existingSecret": ODD} for name in SECRETS}
+    | {"trackingUrl": {"existingSecret": ODD, "key": "m"}},
     "global": {"imagePullSecrets": [ODD]},
     "namespaceOverride": ODD,
     "commonLabels": {"team": "true", "app.kubernetes.io/name": "another"},
@@ -93,9 +94,27 @@ def test_names_stay_text_no_key_comes_twice_and_labels_of_selectors_are_ours(pro
             RELEASE,
             "extraVolumes of dashboard",
         ),
+        ({"secrets": {"trackingUrl": SECRETS["recordsUrl"] | {"key": "url"}}}, RELEASE, "a database each"),
+        ({"serving": {"replicaGpus": 0.5}}, RELEASE, "no group of serving.workers has GPUs"),
     ],
 )
 def test_values_that_could_not_work_are_refused(programs, values: dict, release: str, said: str):
     done = template(programs, merged({"secrets": SECRETS}, values), release)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_ports_of_addresses_in_the_values_are_let_out(render: Render):
+    values = {
+        "objectStore": {"endpoint": "http://minio.example.com:9000"},
+        "mlflow": {"externalUri": "http://mlflow.example.com"},
+        "oidc": {"config": {"providers": {"corp": {"issuer": "https://login.example.com:8443/realm"}}}},
+        "serving": {"faultTolerance": {"redisAddress": "redis.example.com:6390"}},
+    }
+    listed = {"ports": [{"port": 6380, "endPort": 6400}, {"port": 8443, "protocol": "UDP"}]}
+    made = render(merged({"secrets": SECRETS, "networkPolicy": {"egress": [listed]}}, values))
+    [stores] = [one for one in made if one["metadata"]["name"] == f"{RELEASE}-tidemill-stores"]
+    dns, given, added = stores["spec"]["egress"]
+    assert [port["port"] for port in dns["ports"]] == [53, 53]
+    assert given == listed
+    assert added == {"ports": [{"port": port, "protocol": "TCP"} for port in (9000, 80, 8443)]}

@@ -87,3 +87,32 @@ http://{{ include "tidemill.fullname" . }}-api:8000
 {{ .Values.serving.externalUrl }}
 {{- end -}}
 {{- end -}}
+
+{{/* Ports of the addresses in the values that no rule of networkPolicy.egress has, as a list in JSON. */}}
+{{- define "tidemill.unlistedPorts" -}}
+{{- $addresses := list .Values.objectStore.endpoint .Values.mlflow.externalUri -}}
+{{- if not (include "tidemill.ownApi" .) }}{{ $addresses = append $addresses .Values.serving.externalUrl }}{{ end -}}
+{{- with .Values.serving.faultTolerance.redisAddress -}}
+{{- $addresses = append $addresses (printf "redis://%s" (last (splitList "://" .))) -}}
+{{- end -}}
+{{- range $_, $provider := dig "providers" dict .Values.oidc.config -}}
+{{- $addresses = append $addresses (get $provider "issuer") -}}
+{{- end -}}
+{{- $unlisted := list -}}
+{{- range compact $addresses -}}
+{{- $named := regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" -}}
+{{- $port := int (default (ternary "443" "80" (hasPrefix "https:" .)) $named) -}}
+{{- $listed := list -}}
+{{- range $rule := $.Values.networkPolicy.egress -}}
+{{- if not $rule.ports }}{{ $listed = append $listed $rule }}{{ end -}}
+{{- range $rule.ports -}}
+{{- $first := int .port -}}
+{{- $numbered := and .port (gt $first 0) -}}
+{{- $within := and $numbered (le $first $port) (le $port (int (default $first .endPort))) -}}
+{{- if and (ne (default "TCP" .protocol) "UDP") (or (not $numbered) $within) }}{{ $listed = append $listed . }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- if not $listed }}{{ $unlisted = append $unlisted $port }}{{ end -}}
+{{- end -}}
+{{- uniq $unlisted | toJson -}}
+{{- end -}}
