@@ -1,5 +1,8 @@
 """Finds the formats in which a column of text or numbers has its moments."""
 
+from collections.abc import Iterable
+from functools import cache
+
 import polars as pl
 
 from tidemill.data.profiling.cell_values import EPOCHS, as_moment, cell_value
@@ -46,7 +49,7 @@ def moment_formats(table: pl.LazyFrame, name: str) -> list[str]:
     elif dtype == pl.String:
         few = table.select(cell_value(name).alias("value")).filter(pl.col("value").is_not_null()).head(200)
         sample = few.collect()["value"]
-        candidates = tuple(one for one in _FORMATS if _read(sample, one).null_count() == 0 and len(sample))
+        candidates = tuple(_all_read(sample, _all_read(sample.head(1), _FORMATS)) if len(sample) else ())
     else:
         return []
     if not candidates:
@@ -68,7 +71,7 @@ def no_moments(table: pl.LazyFrame, name: str) -> list[str]:
     """
     values = table.select(cell_value(name).alias("value")).drop_nulls().unique().sort("value").head(10_000)
     found = values.collect()["value"]
-    fails = [found.filter(_read(found, form).is_null()) for form in _FORMATS]
+    fails = [found.filter(read.is_null()) for read in _read_all(found, _FORMATS).values()]
     fewest = min(fails, key=len, default=found)
     return (fewest if 0 < len(fewest) <= len(found) / 2 else found).head(3).to_list()
 
@@ -82,12 +85,25 @@ def several_formats(table: pl.LazyFrame, name: str) -> tuple[str, str] | None:
     few = table.select(cell_value(name).alias("value")).drop_nulls().head(200).collect()["value"]
     if not len(few) or not few.str.contains(r"\d.*\D.*\d").all():
         return None
-    read = {form: values for form in _FORMATS if (values := _read(few, form).is_not_null()).any()}
+    found = {form: values.is_not_null() for form, values in _read_all(few, _FORMATS).items()}
+    read = {form: values for form, values in found.items() if values.any()}
     if not read or not pl.DataFrame(read).select(pl.any_horizontal(pl.all()).all()).item():
         return None
     most = max(read.values(), key=lambda values: int(values.sum()))
     return None if most.all() else (few.filter(most)[0], few.filter(~most)[0])
 
 
-def _read(values: pl.Series, form: str) -> pl.Series:
-    return values.to_frame("value").select(as_moment(pl.col("value"), form)).to_series()
+def _all_read(values: pl.Series, forms: Iterable[str]) -> list[str]:
+    """Return those of several formats by which every value is a moment."""
+    return [one for one, read in _read_all(values, forms).items() if read.null_count() == 0]
+
+
+def _read_all(values: pl.Series, forms: Iterable[str]) -> dict[str, pl.Series]:
+    """Return values as moments by each of several formats; null where they are not."""
+    read = values.to_frame("value").select(_by(form) for form in forms)
+    return {series.name: series for series in read}
+
+
+@cache
+def _by(form: str) -> pl.Expr:
+    return as_moment(pl.col("value"), form).alias(form)
