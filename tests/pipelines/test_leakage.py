@@ -65,6 +65,7 @@ def test_no_feature_and_no_score_before_a_moment_depends_on_what_comes_after(
 
     known = [rows.filter(pl.col("label_known_at") <= MOMENT) for rows in (happened, imagined)]
     assert_frame_equal(*known, check_exact=True)
+    known, before = ([rows.gather_every(6) for rows in each] for each in (known, before))  # a model of few
     for family in spec.families:
         scores = []
         for rows, asked in zip(known, before, strict=True):

@@ -82,15 +82,15 @@ def test_a_clean_log_has_no_skew_whatever_is_missing_or_expired(project):
 
 def test_a_transformation_changed_in_serving_only_is_named_with_its_beginning(project):
     player = Player(project)
-    player.play(0, 30)
+    player.play(0, 10)
     define(project, ("wind * wind", "2 * wind * wind"))
-    player.play(30, HOURS)
+    player.play(10, 30)
     define(project, ("2 * wind * wind", "wind * wind"))
     report, found = measure(project)
     assert [each.feature for each in report.skewed] == ["wind_squared"]
     skew = found["wind_squared"]
     assert why(skew) == {("transformation changed", "schedule"): skew.differing}
-    assert skew.since == hour(30) + TEN_MINUTES
+    assert skew.since == hour(10) + TEN_MINUTES
     assert skew.ongoing
     assert not skew.or_earlier
     assert skew.mean_difference == pytest.approx(109, rel=0.3)
@@ -99,23 +99,23 @@ def test_a_transformation_changed_in_serving_only_is_named_with_its_beginning(pr
 
 
 def test_a_column_that_is_written_differently_is_told_from_a_row_that_is_late(project):
-    """The online store gets the rain in inches from hour 20 on; all else of the row is right."""
+    """The online store gets the rain in inches from hour 10 on; all else of the row is right."""
     player = Player(project)
     for index, (arrives, view, row) in enumerate(player.pending):
-        if view == "weather" and arrives >= hour(20):
+        if view == "weather" and arrives >= hour(10):
             player.pending[index] = (arrives, view, row | {"rain": row["rain"] / 25.4 + 0.01})
-    player.play(0, HOURS)
+    player.play(0, 30)
     report, found = measure(project)
     assert [each.feature for each in report.skewed] == ["rain"]
     assert ("unknown", "weather") not in why(found["rain"])
-    assert found["rain"].since == hour(20) + TEN_MINUTES
+    assert found["rain"].since == hour(10) + TEN_MINUTES
 
 
 def test_a_stale_materialisation_is_named_with_its_view_lag_beginning_and_end(project):
     def arrives(view, row, known):
         return hour(40) if view == "weather" and hour(38) < known <= hour(40) else known
 
-    Player(project, arrives).play(0, HOURS)
+    Player(project, arrives).play(24, HOURS)
     report, found = measure(project)
     assert {each.feature for each in report.skewed} == {"wind", "rain", "wind_squared"}
     for name in ("wind", "wind_squared"):
@@ -132,7 +132,7 @@ def test_rows_that_came_late_are_told_from_a_stale_store_by_what_others_got(proj
         late = view == "weather" and row["origin"] == "EWR" and hour(12) < known <= hour(20)
         return known + timedelta(hours=2) if late else known
 
-    Player(project, arrives).play(0, HOURS, ("JFK", "EWR"))
+    Player(project, arrives).play(0, 30, ("JFK", "EWR"))
     _, found = measure(project)
     skew = found["wind"]
     assert set(why(skew)) == {("late data", "weather")}
@@ -146,7 +146,7 @@ def test_what_expired_online_is_named_after_what_went_stale_first(project):
         return None if view == "weather" and known > hour(50) else known
 
     player = Player(project, arrives)
-    player.play(0, HOURS)
+    player.play(36, HOURS)
     _, found = measure(project)
     skew = found["wind"]
     assert why(skew) == {("stale materialisation", "weather"): 12, ("expired", "weather"): 6 * 18}
@@ -160,9 +160,9 @@ def test_what_expired_online_is_named_after_what_went_stale_first(project):
 
 
 def test_a_key_that_never_reached_the_online_store_is_missing(project):
-    Player(project, lambda view, row, known: None if row.get("carrier") == "UA" else known).play(0, 40)
+    Player(project, lambda view, row, known: None if row.get("carrier") == "UA" else known).play(0, 20)
     _, found = measure(project)
-    assert why(found["late_share"]) == {("missing", "lateness"): 40 * 3}
+    assert why(found["late_share"]) == {("missing", "lateness"): 20 * 3}
 
 
 def test_pseudonyms_are_resolved_in_memory_and_counted_where_nobody_has_them(project):
@@ -200,15 +200,15 @@ def test_definitions_that_changed_since_the_version_was_trained_are_named(projec
     """Version 2 knows the wind's force to go with its cube; the definitions were then changed back."""
     before = definition_hash(project)
     player = Player(project)
-    player.play(0, 30)
+    player.play(0, 10)
     define(project, ("wind * wind", "wind * wind * wind"))
     assert (crown(project, before), crown(project, definition_hash(project))) == ("1", "2")
     player.version = "2"
-    player.play(30, 50)
+    player.play(10, 20)
     define(project, ("wind * wind * wind", "wind * wind"))
     _, found = measure(project)
     (cause,) = found["wind_squared"].causes
-    assert (cause.name, cause.view, cause.rows) == ("definition changed", "schedule", 20 * 6)
+    assert (cause.name, cause.view, cause.rows) == ("definition changed", "schedule", 10 * 6)
     assert cause.evidence.startswith("definition changed: version 2 was trained on other definitions")
 
 
@@ -338,15 +338,15 @@ def rename(project, names):
 
 
 def measure_planted(project, names):
-    """Serve a wrong transformation from hour 30 on, other rain from hour 20 on; return what is found."""
+    """Serve a wrong transformation from hour 15 on, other rain from hour 10 on; return what is found."""
     rename(project, names)
     player = Player(project)
     for index, (arrives, view, row) in enumerate(player.pending):
-        if view == "weather" and arrives >= hour(20):
+        if view == "weather" and arrives >= hour(10):
             player.pending[index] = (arrives, view, row | {names["rain"]: row[names["rain"]] / 25.4 + 0.01})
-    player.play(0, 30)
+    player.play(0, 15)
     define(project, ("wind * wind", "2 * wind * wind"))
-    player.play(30, HOURS)
+    player.play(15, 30)
     define(project, ("2 * wind * wind", "wind * wind"))
     report, found = measure(project)
     return report.predictions, {

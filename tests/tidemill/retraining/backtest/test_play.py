@@ -89,6 +89,13 @@ def play(of: Past) -> Played:
     return play_policies("decay", of, [POLICY], [MONITOR], lambda _now: None)
 
 
+@pytest.fixture(scope="module")
+def decay(project: Project, rows: pl.DataFrame) -> tuple[Past, Played]:
+    """The past, and what a policy makes of it."""
+    of = past(project, rows)
+    return of, play(of)
+
+
 @pytest.mark.parametrize(("days", "month"), [(7, 4), (40, 5), (60, 6)])
 def test_play_begins_when_enough_is_known_for_the_split(
     project: Project, rows: pl.DataFrame, days: int, month: int
@@ -102,9 +109,9 @@ def test_play_begins_when_enough_is_known_for_the_split(
     assert models.at(start).holdout.height >= 20
 
 
-def test_strategies_are_in_the_order_that_they_must_be(project: Project, rows: pl.DataFrame):
-    of = past(project, rows)
-    never, decay, always = play_never(of), play(of), play_always(of)
+def test_strategies_are_in_the_order_that_they_must_be(decay: tuple[Past, Played], rows: pl.DataFrame):
+    of, decay = decay
+    never, always = play_never(of), play_always(of)
     alone, oracle = play_oracle(of, []), play_oracle(of, [never, decay, always])
     better = replace(
         never, periods=tuple((month, 0.99) for month, _ in never.periods)
@@ -124,11 +131,11 @@ def test_strategies_are_in_the_order_that_they_must_be(project: Project, rows: p
     assert as_svg("AUC by month", [never, decay, always, oracle]).count("<polyline") == 4
 
 
-def test_nothing_is_known_before_its_time(project: Project, rows: pl.DataFrame):
+def test_nothing_is_known_before_its_time(project: Project, rows: pl.DataFrame, decay: tuple[Past, Played]):
     cut = datetime(2013, 9, 1, tzinfo=UTC)
     late = pl.col("label_known_at") > cut
     other = rows.with_columns(y=pl.when(late).then(1 - pl.col("y")).otherwise(pl.col("y")))
-    before, after = play(past(project, rows)), play(past(project, other))
+    before, after = decay[1], play(past(project, other))
     made = [
         [(turn.at, turn.status, turn.reason) for turn in one.turns if turn.at <= cut]
         for one in (before, after)
