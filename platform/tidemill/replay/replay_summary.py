@@ -1,5 +1,6 @@
 """Shows the summary at the end of a replay."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from tidemill.serving.runtime.stack_record import DASHBOARD_PORT
 from tidemill.tasks.natural_metric import metric_of
 from tidemill.tasks.task_names import METRICS
 
-__all__ = ["render_summary"]
+__all__ = ["period_table", "render_summary"]
 
 Facts = Mapping[str, Any]
 
+_PIECES = re.compile(r"[^ _\n]*[ _]|[^ _\n]+")
+"""Words with the space behind them, and the parts of names such as ``data_drift``."""
 _OUTCOMES = {
     "promoted": ("green", "promoted"),
     "refused": ("red", "refused by the gate"),
@@ -37,7 +40,7 @@ def render_summary(facts: Facts, console: Console) -> None:
     console.print()
     for number, turn in enumerate(facts["turns"], 1):
         console.print(_turn(number, turn, _metrics_shown(facts)))
-    console.print(_periods(facts))
+    console.print(period_table(facts, console.width))
     if facts["gain"]:
         console.print(_gain(facts))
     console.print(_traffic(facts))
@@ -116,15 +119,21 @@ def _swap(swap: Facts) -> str:
     return f"{counted(swap['sent'], 'request')} meanwhile, {failed} ({versions}){slow}"
 
 
-def _periods(facts: Facts) -> Table:
+def period_table(facts: Facts, available: int) -> Table:
+    """Return what happened by day or month, in so many columns of a terminal."""
     months = len(facts["periods"][0]["period"]) == len("2013-04") if facts["periods"] else False
+    numbers = ("sent", "labels", metric_of(facts["metric"]).name)
+    headers = ("month" if months else "day", *numbers, "version", "drift", "alerts", "turns")
+    columns = list(zip(headers, *(_cells(facts["metric"], one) for one in facts["periods"]), strict=True))
+    columns = [
+        tuple(_folded(cell, wide) for cell in column)
+        for column, wide in zip(columns, _widths(columns, available), strict=True)
+    ]
     table = Table(
-        Column("month" if months else "day", no_wrap=True),
         *(
-            Column(name, justify="right", no_wrap=True)
-            for name in ("sent", "labels", metric_of(facts["metric"]).name)
+            Column(one[0], justify="right" if one in columns[1:4] else "left", overflow="fold")
+            for one in columns
         ),
-        *(Column(name, overflow="fold") for name in ("version", "drift", "alerts", "turns")),
         title=f"What happened, {'month by month' if months else 'day by day'}",
         title_justify="left",
         box=box.SIMPLE_HEAD,  # as `tidemill.cli.listing` has it
@@ -132,22 +141,52 @@ def _periods(facts: Facts) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for period in facts["periods"]:
-        turns = [
-            f"version {turn['version']} {turn['status']}" if turn["version"] else turn["status"]
-            for turn in period["turns"]
-        ]
-        table.add_row(
-            period["period"],
-            f"{period['predictions']:,}",
-            f"{period['labels']:,}",
-            _value(facts["metric"], period["metrics"]),
-            ", ".join(period["versions"]) or "–",
-            _drifted(period["drift"]),
-            "\n".join(dict.fromkeys(period["alerts"])) or "–",
-            "\n".join(turns) or "–",
-        )
+    for row in zip(*(column[1:] for column in columns), strict=True):
+        table.add_row(*row)
     return table
+
+
+def _cells(metric: str, period: Facts) -> Sequence[str]:
+    turns = [
+        f"version {turn['version']} {turn['status']}" if turn["version"] else turn["status"]
+        for turn in period["turns"]
+    ]
+    return (
+        period["period"],
+        f"{period['predictions']:,}",
+        f"{period['labels']:,}",
+        _value(metric, period["metrics"]),
+        ", ".join(period["versions"]) or "–",
+        _drifted(period["drift"]),
+        "\n".join(dict.fromkeys(period["alerts"])) or "–",
+        "\n".join(turns) or "–",
+    )
+
+
+def _widths(columns: Sequence[Sequence[str]], available: int) -> Sequence[int]:
+    """Return the width of each column. Where they do not fit, the widest get less, but words stay whole."""
+    widths = [max(len(line) for cell in column for line in cell.splitlines()) for column in columns]
+    least = [max(len(word) for cell in column for word in _words(cell)) for column in columns]
+    for _ in range(sum(widths) + 2 * (len(widths) - 1) - available):
+        place = max(range(len(widths)), key=lambda place: (widths[place] > least[place]) * widths[place])
+        widths[place] = max(widths[place] - 1, least[place])
+    return widths
+
+
+def _folded(cell: str, wide: int) -> str:
+    """Return a cell in lines of a width, broken at spaces and behind underscores."""
+    lines = []
+    for line in cell.splitlines():
+        lines.append("")
+        for word in _PIECES.findall(line):
+            if lines[-1] and len(lines[-1]) + len(word.rstrip()) > wide:
+                lines.append("")
+            lines[-1] += word
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _words(cell: str) -> Sequence[str]:
+    return [word.rstrip() for word in _PIECES.findall(cell)]
 
 
 def _drifted(drift: Facts | None) -> str:

@@ -19,7 +19,7 @@ from tidemill.replay import replay_run
 from tidemill.replay.replay_periods import periods
 from tidemill.replay.replay_request import ReplayRequest
 from tidemill.replay.replay_run import run_replay
-from tidemill.replay.replay_summary import render_summary
+from tidemill.replay.replay_summary import period_table, render_summary
 from tidemill.replay.replay_workspace import paths_elsewhere, project_files
 from tidemill.replay.table_history import TableHistory
 from tidemill.replay.traffic_replay import PlayedSpan, instances
@@ -193,6 +193,27 @@ def test_the_summary_speaks_of_the_metric_of_the_task_and_shows_what_failed():
     own = Console(file=io.StringIO(), width=80)
     render_summary({**facts, "task": "custom", "metric": "pipelines.forecast:closeness"}, own)
     assert "sent labels closeness version drift alerts turns" in " ".join(own.file.getvalue().split())
+
+
+@pytest.mark.parametrize("metric", ["neg_mae", "recall_at_precision_90"])
+def test_the_table_of_days_keeps_its_words_whole_in_80_columns(metric):
+    period = {
+        "period": "2024-03-01",
+        "predictions": 12345,
+        "labels": 12345,
+        "metrics": {metric: 0.5},
+        "versions": ["1", "2", "3"],
+        "drift": {"drifted": list("abcdefghijkl"), "features": 29, "answers": True},
+        "alerts": ["prediction_drift", "estimated_quality"],
+        "turns": [{"version": "2", "status": "unchanged"}, {"version": "13", "status": "registered"}],
+    }
+    console = Console(file=io.StringIO(), width=80)
+    console.print(period_table({"metric": metric, "periods": [period]}, 80))
+    shown = console.file.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    whole = {"version", "drift", "alerts", "turns", "1,", "12", "29,", "answers", "unchanged"}
+    assert {*whole, "registered", "2024-03-01"} <= {*shown.split()}
+    assert {"quality", "drift"} <= {*shown.replace("_", " ").split()[-20:]}
 
 
 @pytest.mark.parametrize("place", ["params", "stage"])
