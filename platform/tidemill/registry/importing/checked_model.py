@@ -28,7 +28,7 @@ from tidemill.registry.importing.known_models import KnownModel, find_known
 from tidemill.registry.importing.model_origins import Origin, open_model
 from tidemill.registry.importing.output_classes import output_places
 from tidemill.registry.versions.model_signature import ModelSignature, whole
-from tidemill.registry.versions.original_models import read_original
+from tidemill.registry.versions.original_models import UNNUMBERED, read_original
 from tidemill.tasks.task import Answers
 from tidemill.training.feature_table import as_features, lengths_of
 from tidemill.training.fitting.split_rows import SplitRows, read_split
@@ -203,7 +203,7 @@ def _save(
     model.save(folder, signature.task, example, _taken(output, places))
     scorer = read_original(
         folder,
-        "to be",
+        UNNUMBERED,
         model.trusted_types,
         lambda: load_spec(project).trusted_types,
         trusted=model.runs_code,

@@ -102,6 +102,7 @@ def _compiled(project: Project, client: MlflowClient, trained: TrainedModel) -> 
     if project.config.serve.compiled == "off":
         return CompiledRecord("refused", "serve.compiled was off when it was registered")
     from tidemill.registry.versions.original_models import (
+        UNNUMBERED,
         read_original,  # importing scikit-learn takes seconds, and readers do not need it
     )
 
@@ -111,7 +112,7 @@ def _compiled(project: Project, client: MlflowClient, trained: TrainedModel) -> 
             rows = _real_rows(project, trained.run_id, folder)
             original = read_original(
                 folder,
-                "to be",
+                UNNUMBERED,
                 trained.trusted_types,
                 lambda: load_spec(project).trusted_types,
                 task=make_task(trained.target, project.load),

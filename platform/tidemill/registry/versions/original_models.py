@@ -37,8 +37,10 @@ from tidemill.training.feature_table import column_names
 from tidemill.training.fitting.private_skops import UntrustedTypesFoundException, load, types_in
 from tidemill.training.fitting.trusted_types import untrusted
 
-__all__ = ["read_original", "without_progress_bars"]
+__all__ = ["UNNUMBERED", "read_original", "without_progress_bars"]
 
+UNNUMBERED = "of this run"
+"""In place of the number of a version that has none yet, for messages."""
 _log = logging.getLogger(__name__)
 _BROKEN = (
     UntrustedTypesFoundException,

@@ -320,6 +320,9 @@ def test_a_class_of_the_project(project_of, imported, rows, tmp_path, caplog):
     rows.head(9).select("wind", "minutes", booking=pl.lit(7)).write_parquet(tmp_path / "rows.parquet")
     done = imported(project, "rule_of_class:Rule", examples=tmp_path / "rows.parquet")
     assert done.runs_code
+    assert done.compiled.startswith(
+        "version of this run (python_function) is saved as pickle, which can execute"
+    )
     with pytest.raises(ModelUnsafe):
         load_scorer(project, done.version)
     verdict = compare(project, get_version(project, done.version), None)
