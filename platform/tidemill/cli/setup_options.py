@@ -45,13 +45,17 @@ Time = Annotated[
     str | None,
     typer.Option(
         metavar="COL",
-        help="Column with the moment of the prediction (default: looked for).",
+        help="Column with the moment of the prediction, or none (default: looked for).",
         show_default=False,
     ),
 ]
 Key = Annotated[
     str | None,
-    typer.Option(metavar="COL", help="Column that says what a row is about.", show_default=False),
+    typer.Option(
+        metavar="COL",
+        help="Column that says what a row is about, or none (default: looked for).",
+        show_default=False,
+    ),
 ]
 Positive = Annotated[
     str | None,

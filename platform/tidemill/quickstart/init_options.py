@@ -25,9 +25,9 @@ class InitOptions:
     """The column to predict; empty: asked for."""
     task: TaskName | None = None
     time: str | None = None
-    """Column with the moment of the prediction."""
+    """Column with the moment of the prediction; ``none`` if no column is that."""
     key: str | None = None
-    """Column that says whom or what a row is about."""
+    """Column that says whom or what a row is about; ``none`` if no column does."""
     positive: str | None = None
     """For two classes: the one whose probability is predicted."""
     labels_after: str | None = None

@@ -18,6 +18,8 @@ from tidemill.quickstart.init_options import Ask, InitOptions, assume, existing_
 
 __all__ = ["KeyChoice", "TimeChoice", "choose_key", "choose_time", "moments_of"]
 
+_NONE = "none"
+"""Answers, and says in an option, that there is no such column."""
 _USUAL_TIMES = ("event_timestamp", "timestamp", "datetime", "time", "date", "created_at", "at", "day")
 _TIME_NAME = re.compile(
     r"(^|_|\b)(ts|(unix|event|date)?_?(time|timestamp)|date|day|epoch)(_?(ms|us|s|utc))?$", re.IGNORECASE
@@ -67,6 +69,8 @@ def choose_time(
     Raises:
         UsageError: there is no such column, its values cannot be read as moments, or many rows have none.
     """
+    if _is_none(options.time, profile):
+        return None
     if options.time is not None:
         name = existing_column("--time", options.time, profile.columns)
         if name == options.target:
@@ -86,22 +90,27 @@ def choose_time(
         return None
     usual = sorted(able, key=lambda one: _rank(one.name))
     chosen = usual[0]
-    assumed: str | None = "assumed to be the moment of the prediction, else: --time"
+    assumed: str | None = "assumed to be the moment of the prediction, else: --time COL or none"
     if len(able) > 1:
         answer = ask(
             "which column is the moment of the prediction?",
-            (*(one.name for one in usual), "none"),
+            (*(one.name for one in usual), _NONE),
             chosen.name,
         )
-        if answer == "none":
+        if answer == _NONE:
             return None
         chosen = profile.columns[answer]
         assumed = (
-            f"assumed to be the moment of the prediction, one of {len(able)} columns; else: --time"
+            f"assumed to be the moment of the prediction, one of {len(able)} columns; "
+            "else: --time COL or none"
             if ask is assume
             else None
         )
     return _time(table, chosen, formats, ask, assumed)
+
+
+def _is_none(wish: str | None, profile: TableProfile) -> bool:
+    return wish == _NONE and _NONE not in profile.columns
 
 
 def _is_counted_time(table: pl.LazyFrame, column: ColumnProfile) -> bool:
@@ -119,6 +128,8 @@ def choose_key(
     Raises:
         UsageError: there is no such column, or several rows have the same key and the same time.
     """
+    if _is_none(options.key, profile):
+        return None
     if options.key is None:
         return _assumed_key(table, profile, options, time, ask)
     key = existing_column("--key", options.key, profile.columns)
@@ -163,12 +174,12 @@ def _assumed_key(
     ]
     if not able and not repeated:
         return None
-    assumed = able[0] if able else "none"
-    chosen = ask("which column says what a row is about?", (*able, *repeated, "none"), assumed)
-    if chosen == "none":
+    assumed = able[0] if able else _NONE
+    chosen = ask("which column says what a row is about?", (*able, *repeated, _NONE), assumed)
+    if chosen == _NONE:
         return None
     others = f", one of {len(able)} columns with a value of its own in each row;" if len(able) > 1 else ","
-    return KeyChoice(chosen, f"assumed{others} else: --key" if ask is assume else None)
+    return KeyChoice(chosen, f"assumed{others} else: --key COL or none" if ask is assume else None)
 
 
 def moments_of(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -82,6 +82,8 @@ def test_rows_without_time(tmp_path: Path):
     assert (key["name"], key["type"], key["required"]) == ("id", "integer", False)
     assert key["example"] == 9999  # git keeps it: no one's
     assert draft(TABLE, tmp_path, "size").choices.split.by == "random"
+    without = params(draft(TIMED, tmp_path, time="none", key="none"))
+    assert (without["dataset"]["time"], without["data"]["key"]) == (None, None)
     repeated = TABLE.with_columns(shop=pl.Series(range(N)) % 20)
     assert params(draft(repeated, tmp_path, key="shop"))["dataset"]["group"] == "shop"
 
@@ -171,7 +173,7 @@ def test_a_key_with_fewer_values_than_a_split_has_sides_is_refused(tmp_path: Pat
 
 def test_what_is_assumed_of_the_key_is_said(tmp_path: Path):
     [key] = [one.text for one in draft(TABLE, tmp_path).assumptions if one.subject == "key"]
-    assert key == "id, one row each; assumed, else: --key"
+    assert key == "id, one row each; assumed, else: --key COL or none"
     two = TABLE.with_columns(order_no=pl.Series(range(N)))
     [key] = [one.text for one in draft(two, tmp_path).assumptions if one.subject == "key"]
     assert "one of 2 columns with a value of its own in each row" in key
