@@ -37,7 +37,8 @@ class TrainConfig(Section):
     grid_points: int = Field(default=3, ge=2)
     """In a grid: how many values a range of numbers is cut into."""
     scheduler: Literal["none", "asha", "hyperband", "median", "pbt"] = "asha"
-    """How bad trials are stopped before their last round."""
+    """How bad trials are stopped before their last round; or, by ``pbt``, go on as copies of good ones, with
+    other parameters."""
     minutes: float | None = Field(default=None, gt=0)
     """The search ends after so many minutes, with the best that it has found; null: when its trials end."""
     cpu_hours: float | None = Field(default=None, gt=0)
@@ -66,12 +67,20 @@ class TrainConfig(Section):
     seed: int = 0
 
     @model_validator(mode="after")
-    def _can_be_fitted_again(self) -> "TrainConfig":
-        if self.scheduler == "pbt":
-            raise ValueError(
-                "train.scheduler is pbt, which changes the parameters of a trial while it runs: the chosen "
-                "model could not be fitted again on all rows. Set it to asha, hyperband, median or none"
-            )
+    def _can_be_a_population(self) -> "TrainConfig":
+        if self.scheduler != "pbt":
+            return self
+        why = None
+        if self.search not in ("random", "grid"):
+            why = f"train.search {self.search} chooses trials by those that ended, and these begin together. "
+            why += "Set train.search to random or grid"
+        elif self.max_concurrent:
+            why = "train.max_concurrent cannot be kept, as its trials wait for each other. Leave it out: "
+            why += "train.resources says how many run at once"
+        elif self.workers > 1:
+            why = "several workers cannot fit a model whose parameters change. Set train.workers to 1"
+        if why is not None:
+            raise ValueError(f"train.scheduler is pbt: {why}, or choose another scheduler")
         return self
 
     @model_validator(mode="after")

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tidemill.training.distributed import Distributed, Saved
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Family", "Fit", "GoOn", "OnlyIf", "Steps", "TrainingSpec"]
+__all__ = ["Chosen", "Family", "Fit", "GoOn", "OnlyIf", "Schedule", "Steps", "TrainingSpec"]
 
 Fit = Callable[[Mapping[str, Any], "pd.DataFrame", "pd.Series[Any]"], Iterator[Any]]
 """Takes parameters, features (rows × features; numbers as float64 with NaN where unknown, text as objects
@@ -28,6 +28,19 @@ Steps = Callable[
 """Takes what `Fit` does, and what was kept of a fit that was cut off, or None. Yields the estimators that
 `Fit` would, each with what returns the state after its round; of a fit that was cut off, those after what was
 kept."""
+
+Schedule = tuple[tuple[int, Mapping[str, Any]], ...]
+"""Parameters by the round (from 1) from which on they hold; empty: the same in all rounds."""
+
+
+class Chosen(NamedTuple):
+    """What a model is fitted with."""
+
+    family: str
+    params: Mapping[str, Any]
+    """Of the last round, where there is a schedule."""
+    rounds: int
+    schedule: Schedule = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,8 @@ class Family:
     """How ``train.workers`` workers fit the chosen model together; None: one process does."""
     steps: Steps | None = None
     """Goes on where a trial was killed; None: it begins anew."""
+    lasting: tuple[str, ...] = ()
+    """Parameters that decide what a state is, so that ``steps`` cannot go on with others of them."""
 
     def __post_init__(self) -> None:
         if self.rounds < 1:

@@ -20,7 +20,9 @@ DAYS, PER_DAY = 150, 30
 MODEL = textwrap.dedent(
     """
     import os
+    import pickle
     import signal
+    from functools import partial
 
     from ray import tune
     from sklearn.dummy import DummyClassifier
@@ -52,6 +54,19 @@ MODEL = textwrap.dedent(
             yield model.set_params(max_iter=5 * step).fit(features, labels)
 
 
+    def grown_steps(params, features, labels, saved):
+        model = HistGradientBoostingClassifier(warm_start=True, early_stopping=False, random_state=0)
+        model = pickle.loads(saved.state) if saved else model.set_params(max_leaf_nodes=4)
+        for step in range(1 + (saved.rounds if saved else 0), 5):
+            model.set_params(learning_rate=params["rate"], max_iter=3 * step)
+            yield model.fit(features, labels), partial(pickle.dumps, model)
+
+
+    def fit_grown(params, features, labels):
+        for model, _ in grown_steps(params, features, labels, None):
+            yield model
+
+
     def fit_constant(params, features, labels):
         yield DummyClassifier().fit(features, labels)
 
@@ -68,12 +83,14 @@ MODEL = textwrap.dedent(
 
     line = Family("line", {"c": tune.loguniform(0.01, 10.0)}, fit_line, rounds=3, steps=line_steps)
     trees = Family("trees", {"leaves": tune.randint(4, 16), "depth": 3}, fit_trees, rounds=3)
+    grown = Family("grown", {"rate": tune.loguniform(0.001, 0.3)}, fit_grown, rounds=4, steps=grown_steps)
     constant = Family("constant", {}, fit_constant, rounds=1)
     broken = Family("broken", {}, fit_broken, rounds=2)
     dying = Family("dying", {}, fit_dying, rounds=2)
 
     spec = TrainingSpec((line, trees, constant))
     rough = TrainingSpec((line, trees, broken, dying))
+    population = TrainingSpec((grown,))
     hopeless = TrainingSpec((broken,))
     not_a_spec = 3
     """

@@ -24,6 +24,7 @@ from tidemill.state.record_queries import gate_decisions, lane_counts
 from tidemill.state.record_reader import Records, Row
 from tidemill.tasks.natural_metric import metric_of
 from tidemill.training.tracking.reference_rows import ReferenceRows
+from tidemill.training.tracking.training_result import TrainedModel, schedule_words
 
 if TYPE_CHECKING:
     import polars as pl
@@ -108,7 +109,7 @@ def _identity(found: "ModelVersion", turn: Row | None) -> dict[str, Any]:
         "aliases": found.aliases,
         "task": trained.task if trained else None,
         "family": trained.family if trained else None,
-        "parameters": dict(trained.params) if trained else {},
+        "parameters": _parameters(trained) if trained else {},
         "trials": trained.trials if trained else None,
         "registered_at": found.registered_at,
         "by": turn.actor if turn else None,
@@ -117,6 +118,11 @@ def _identity(found: "ModelVersion", turn: Row | None) -> dict[str, Any]:
         "turn_id": turn.id if turn else None,
         "digest": digest or imported.get("sha256"),
     }
+
+
+def _parameters(trained: TrainedModel) -> dict[str, Any]:
+    changed = {"schedule": schedule_words(trained.schedule)} if trained.schedule else {}
+    return {**trained.params, **changed}
 
 
 def _data(found: "ModelVersion") -> dict[str, Any]:

@@ -231,7 +231,7 @@ def _recipe(
     made = serving.lineage.as_of if serving is not None and serving.lineage is not None else None
     names = {family.name for family in spec.families}
     if trained is not None and trained.family in names and made is not None and made <= start:
-        recipe = Recipe(spec.family(trained.family), trained.params, trained.rounds)
+        recipe = Recipe(spec.family(trained.family), trained.params, trained.rounds, trained.schedule)
         return recipe, "the champion's"
     sample = min(filter(None, (most, project.config.train.search_rows)), default=None)
     known = f"by what was known at {start:%Y-%m-%d}"

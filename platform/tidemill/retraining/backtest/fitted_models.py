@@ -1,11 +1,9 @@
 """Fits models as they would have been at moments of the past, each once, with what was known by then."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -18,10 +16,11 @@ from tidemill.project import Project
 from tidemill.tasks.task import Answers
 from tidemill.training.candidate_windows import ALL, Window
 from tidemill.training.feature_table import as_features
+from tidemill.training.fitting.fit_on_ray import fit_rounds
 from tidemill.training.fitting.judgement import reference_of
 from tidemill.training.fitting.split_rows import SplitRows, sample_rows
 from tidemill.training.fitting.window_choice import choose_window
-from tidemill.training.model_spec import Family
+from tidemill.training.model_spec import Family, Schedule
 from tidemill.training.splits import known_before, split_by_time
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
@@ -35,6 +34,7 @@ class Recipe:
     family: Family
     params: Mapping[str, Any]
     rounds: int
+    schedule: Schedule = ()
 
 
 @dataclass(frozen=True)
@@ -180,8 +180,10 @@ class FittedModels:
         self._tell(moment, rows.height)
         began = time.process_time()
         truth = pd.Series(self._project.task.truth(rows, self._project.config.dataset.label))
-        fitted = self._recipe.family.fit(self._recipe.params, as_features(rows, self._features), truth)
-        estimator = deque(islice(fitted, self._recipe.rounds), maxlen=1).pop()
+        recipe, features = self._recipe, as_features(rows, self._features)
+        estimator = fit_rounds(
+            recipe.family, recipe.params, features, truth, recipe.rounds, schedule=recipe.schedule
+        )
         self._estimators[key] = estimator, time.process_time() - began
         return self._estimators[key]
 

@@ -23,7 +23,7 @@ def plan_of(project: Project, state: State, declared: Mapping[str, Any] | None) 
     recipe = Recipe.model_validate(declared)
     serving = champion(project) if recipe.search != "full" else None
     trained = serving.trained if serving is not None else None
-    basis = None if trained is None else Basis(trained.family, trained.params, trained.rounds)
+    basis = None if trained is None else Basis(*trained.chosen[:3], schedule=trained.schedule)
     if basis is not None and serving is not None and recipe.search == "warm":
         basis = replace(basis, parent=find_parent(project, state, serving))
     return SearchPlan(recipe.search, recipe.windows, basis)

@@ -38,7 +38,8 @@ def hist_gradient_boosting(task: TaskName) -> Family:
     if task == "regression":
         space["loss"] = any_of(["squared_error", "absolute_error"])
     steps = partial(_steps, task)
-    return Family("hist_gradient_boosting", space, partial(estimators, steps), _ROUNDS, steps=steps)
+    fit, lasting = partial(estimators, steps), ("loss",)
+    return Family("hist_gradient_boosting", space, fit, _ROUNDS, steps=steps, lasting=lasting)
 
 
 def _steps(
@@ -54,5 +55,6 @@ def _steps(
     done = 0 if saved is None else saved.rounds
     if saved is not None:
         model = pickle.loads(saved.state)  # noqa: S301 — written by this project's own process
+        model.set_params(**params)
     grown = (model.set_params(max_iter=round_ * _TREES) for round_ in range(done + 1, _ROUNDS + 1))
     return fit_each(task, features, labels, grown, pickle.dumps)

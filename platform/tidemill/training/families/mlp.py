@@ -32,6 +32,9 @@ _BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512))
 """Rows up to, and rows in a batch."""
 _LARGEST_BATCH = 2_048
 
+_OWN = ("lr", "weight_decay")
+"""Settings of the descent that may be others after a checkpoint."""
+
 _Layers = list["torch.Tensor"]
 """Weights, shape (inputs, outputs), and shifts, shape (outputs,), of each layer in turn."""
 
@@ -52,7 +55,8 @@ def mlp(task: TaskName) -> Family:
         space["loss"] = any_of(["squared_error", "absolute_error"])
     together = Distributed("torch", partial(_prepare, task), partial(_fit_shard, task))
     steps = partial(_steps, task)
-    return Family("mlp", space, partial(estimators, steps), _ROUNDS, distributed=together, steps=steps)
+    fit, lasting = partial(estimators, steps), ("width", "layers", "loss")
+    return Family("mlp", space, fit, _ROUNDS, distributed=together, steps=steps, lasting=lasting)
 
 
 def _steps(
@@ -121,7 +125,10 @@ class _Network:
         with torch.no_grad():
             for one, kept in zip(self.layers, found["layers"], strict=True):
                 one.copy_(kept)
+        own = [{name: group[name] for name in _OWN} for group in self.steps.param_groups]
         self.steps.load_state_dict(found["steps"])
+        for group, settings in zip(self.steps.param_groups, own, strict=True):
+            group.update(settings)
         self.drawn.set_state(found["drawn"])
 
 

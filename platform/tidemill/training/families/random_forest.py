@@ -50,5 +50,6 @@ def _steps(
     done = 0 if saved is None else saved.rounds
     if saved is not None:
         model = pickle.loads(saved.state)  # noqa: S301 — written by this project's own process
+        model.set_params(**params)
     grown = (model.set_params(n_estimators=round_ * _TREES) for round_ in range(done + 1, _ROUNDS + 1))
     return fit_each(task, features, labels, grown, pickle.dumps)

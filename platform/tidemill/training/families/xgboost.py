@@ -51,7 +51,7 @@ def xgboost(task: TaskName) -> Family:
     together = Distributed("xgboost", partial(prepare_for_workers, task), partial(_fit_shard, task))
     steps = partial(_steps, task)
     fit, go_on = partial(estimators, steps), partial(_go_on, task)
-    return Family("xgboost", space, fit, _ROUNDS, go_on, together, steps)
+    return Family("xgboost", space, fit, _ROUNDS, go_on, together, steps, lasting=("objective",))
 
 
 def _steps(

@@ -1,6 +1,6 @@
 """Fit the final model with the best trial's settings on all rows before the hold-out, and evaluate it."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Set
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +21,11 @@ from tidemill.training.fitting.packaging import log_model, log_twin, trusted_typ
 from tidemill.training.fitting.split_rows import SplitRows
 from tidemill.training.fitting.warm_start import WarmStart
 from tidemill.training.fitting.window_choice import WindowChoice, choose_window
-from tidemill.training.model_spec import TrainingSpec
+from tidemill.training.model_spec import Chosen, TrainingSpec
 from tidemill.training.search.tuning import SearchResult
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.training_record import log_summary
-from tidemill.training.tracking.training_result import TrainedModel
+from tidemill.training.tracking.training_result import TrainedModel, schedule_words
 
 __all__ = ["finish", "fit_model"]
 
@@ -106,8 +106,9 @@ def _summary(
         trials=found.trials,
         failed_trials=found.failed,
         family=found.best.family,
-        params=dict(found.best.params),
+        params=dict(_chosen(found).params),
         rounds=found.rounds,
+        schedule=_chosen(found).schedule,
         features=rows.features,
         task=project.task.kind,
         classes=tuple(getattr(project.task, "classes", ())),
@@ -132,6 +133,7 @@ def _log_trained(client: MlflowClient, rows: SplitRows, trained: TrainedModel, w
             **trained.params,
             "family": trained.family,
             "rounds": trained.rounds,
+            **({} if not trained.schedule else {"schedule": schedule_words(trained.schedule)}),
             **({} if workers == 1 else {"fit_workers": workers}),
             **({} if trained.window is None else {"chosen_window": trained.window}),
             **({} if trained.refitted_on is None else {"rows_refit": trained.refitted_on}),
@@ -172,15 +174,18 @@ def _fit_both(
         return twin, fit_model(project, spec, replace(rows, fit=known), chosen, parent, spent)
 
 
-def _chosen(found: SearchResult) -> tuple[str, Mapping[str, Any], int]:
-    return found.best.family, found.best.params, found.rounds
+def _chosen(found: SearchResult) -> Chosen:
+    """Return what the model is fitted with: of a schedule, what held up to the round that was best."""
+    schedule = tuple((start, params) for start, params in found.best.schedule if start <= found.rounds)
+    params = schedule[-1][1] if schedule else found.best.params
+    return Chosen(found.best.family, params, found.rounds, schedule if len(schedule) > 1 else ())
 
 
 def fit_model(
     project: Project,
     spec: TrainingSpec,
     rows: SplitRows,
-    chosen: tuple[str, Mapping[str, Any], int],
+    chosen: Chosen,
     parent: Any = None,
     spent: FitSpent | None = None,
 ) -> Any:
@@ -190,26 +195,26 @@ def fit_model(
         project: what is predicted.
         spec: of the project.
         rows: the sides of the split.
-        chosen: the family, its parameters, and for how many rounds it is fitted.
+        chosen: the family, its parameters or their schedule, and for how many rounds it is fitted.
         parent: an estimator that it goes on from, where the family can.
         spent: to which is added what a fit in a worker of Ray took, and how many made it.
 
     Raises:
         TrainingError: the project's code cannot fit it.
     """
-    name, params, most = chosen
+    name, params, most, schedule = chosen
     family = spec.family(name)
     features = as_features(rows.fit, rows.features)
     labels = pd.Series(project.task.truth(rows.fit, project.config.dataset.label))
     spent = spent or FitSpent()
     try:
-        if shared_fit(project, family, gone_on=parent is not None):
+        if not schedule and shared_fit(project, family, gone_on=parent is not None):
             together = fit_by_workers(project, family, (params, most), features, labels, spent)
             if together is not None:
                 return together
         if project.config.train.fit_resources is not None:
             return fit_on_ray(project, chosen, features, labels, parent, spent)
-        return fit_rounds(family, params, features, labels, most, parent)
+        return fit_rounds(family, params, features, labels, most, parent, schedule)
     except Exception as error:  # the project's own code can raise anything
         said = mlflow_tracking.shortened(str(dict(params)))
         raise TrainingError(

@@ -17,7 +17,8 @@ from ray.exceptions import RayError, RayTaskError
 
 from tidemill.errors import TrainingError
 from tidemill.project import Project
-from tidemill.training.model_spec import Family
+from tidemill.training.distributed import Saved
+from tidemill.training.model_spec import Chosen, Family, Schedule
 from tidemill.training.ray_session import ray_capacity, ray_session
 from tidemill.training.spec_loading import SpecSource, spec_source
 
@@ -45,13 +46,37 @@ def fit_rounds(
     labels: "pd.Series[Any]",
     most: int,
     parent: Any = None,
+    schedule: Schedule = (),
 ) -> Any:
-    """Return the estimator after the last round, gone on from a parent where the family can."""
+    """Return the estimator after the last round, gone on from a parent where the family can.
+
+    With a schedule, each of its parts goes on from the state after the last round of the one before.
+    """
+    if schedule and parent is None:
+        return _fit_by_schedule(family, schedule, features, labels, most)
     if parent is not None and family.go_on is not None:
         rounds = family.go_on(parent, params, features, labels)
     else:
         rounds = islice(family.fit(params, features, labels), most)
     return deque(rounds, maxlen=1).pop()
+
+
+def _fit_by_schedule(
+    family: Family, schedule: Schedule, features: pd.DataFrame, labels: "pd.Series[Any]", most: int
+) -> Any:
+    if family.steps is None:
+        raise TrainingError(
+            f"family {family.name!r} has no steps any more, and its model had other parameters from round "
+            f"{schedule[-1][0]} on",
+            hint="give it steps again (docs/search.md), or search anew",
+        )
+    begun = [start for start, _ in schedule if start <= most]
+    saved, estimator = None, None
+    for (start, params), end in zip(schedule, [*begun[1:], most + 1], strict=False):
+        rounds = islice(family.steps(params, features, labels, saved), end - start)
+        estimator, state = deque(rounds, maxlen=1).pop()
+        saved = Saved(end - 1, state()) if end <= most else None
+    return estimator
 
 
 @contextmanager
@@ -66,7 +91,7 @@ def ray_for_fits(project: Project) -> Iterator[None]:
 
 def fit_on_ray(
     project: Project,
-    chosen: tuple[str, Mapping[str, Any], int],
+    chosen: Chosen,
     features: pd.DataFrame,
     labels: "pd.Series[Any]",
     parent: Any,
@@ -106,7 +131,7 @@ def fit_on_ray(
 def _fit(
     root: str,
     source: SpecSource,
-    chosen: tuple[str, Mapping[str, Any], int],
+    chosen: Chosen,
     features: pd.DataFrame,
     labels: "pd.Series[Any]",
     parent: Any,
@@ -114,10 +139,10 @@ def _fit(
     """Run in the worker; return the estimator, its CPU seconds, and those by the clock."""
     if root not in sys.path:
         sys.path.insert(0, root)
-    name, params, most = chosen
+    name, params, most, schedule = chosen
     family = source.open(_load).family(name)
     began, since = time.process_time(), time.perf_counter()
-    estimator = fit_rounds(family, params, features, labels, most, parent)
+    estimator = fit_rounds(family, params, features, labels, most, parent, schedule)
     return estimator, time.process_time() - began, time.perf_counter() - since
 
 

@@ -158,7 +158,7 @@ class FittedRecipes:
 
     def _model(self, recipe: Recipe) -> dict[str, object]:
         found = model_of(self._places["a"].side.trained, self._places["b"].side.trained, recipe)
-        named = ("family", "params", "rounds", "features", "window")
+        named = ("family", "params", "rounds", "schedule", "features", "window")
         bare = {"run_id": "", "model_uri": "", "metrics": {}, "trials": 0, "failed_trials": 0}
         return bare | {name: found.as_dict()[name] for name in named}
 

@@ -42,7 +42,7 @@ def refit(root: Path, trained: TrainedModel, as_of: datetime, folder: Path) -> N
     if trained.window is not None:
         rows = rows_of_window(project, rows, parse_shown(trained.window))
     spec = load_spec(project)
-    estimator = fit_model(project, spec, rows, (trained.family, trained.params, trained.rounds))
+    estimator = fit_model(project, spec, rows, trained.chosen)
     answers = project.task.answers(estimator, as_features(rows.holdout, rows.features))
     reference_of(project, rows, answers).table().write_parquet(folder / REFERENCE_AGAIN)
     metrics = {name: float(value) for name, value in judge(project, rows.holdout, answers).items()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from tidemill.training.tracking.run_lineage import Lineage
-from tidemill.training.tracking.training_result import TrainedModel
+from tidemill.training.tracking.training_result import TrainedModel, schedule_words
 
 __all__ = ["PARAMETER", "Factor", "Recipe", "RunSide", "Which", "factors_between", "model_of", "recipe"]
 
@@ -105,7 +105,8 @@ def model_of(a: TrainedModel, b: TrainedModel, chosen: Recipe) -> TrainedModel:
             key, source = name.removeprefix(PARAMETER), sides[which].params
             params.pop(key, None)
             params |= {key: source[key]} if key in source else {}
-    return replace(found, params=params, rounds=of("rounds").rounds)
+    schedule = of("parameters").schedule
+    return replace(found, params=params, rounds=of("rounds").rounds, schedule=schedule)
 
 
 def _of_model(a: TrainedModel, b: TrainedModel, each: bool) -> list[Factor]:
@@ -113,13 +114,16 @@ def _of_model(a: TrainedModel, b: TrainedModel, each: bool) -> list[Factor]:
         return [Factor("family", (a.family, b.family))]
     names = [name for name in {**a.params, **b.params} if a.params.get(name) != b.params.get(name)]
     found = []
-    if names and each:
+    scheduled = a.schedule != b.schedule
+    if names and each and not scheduled:
         found = [
             Factor(f"{PARAMETER}{name}", (_short(a.params.get(name)), _short(b.params.get(name))))
             for name in names
         ]
-    elif names:
+    elif names or scheduled:
         sides = [", ".join(f"{name} {_short(of.params.get(name))}" for name in names) for of in (a, b)]
+        if scheduled:
+            sides = [schedule_words(of.schedule or ((1, of.params),)) for of in (a, b)]
         found = [Factor("parameters", (sides[0], sides[1]))]
     if a.rounds != b.rounds:
         found.append(Factor("rounds", (str(a.rounds), str(b.rounds))))

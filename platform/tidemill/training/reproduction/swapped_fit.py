@@ -49,7 +49,7 @@ def fit_and_answer(root: Path, folder: Path) -> None:
     judge, as_of = Lineage.from_dict(wanted["judge"]), datetime.fromisoformat(wanted["as_of"])
     project = load_project(root)
     rows = _rows(project, trained, as_of, judge)
-    estimator = fit_model(project, load_spec(project), rows, (trained.family, trained.params, trained.rounds))
+    estimator = fit_model(project, load_spec(project), rows, trained.chosen)
     judged = pl.read_parquet(folder / JUDGED)
     answers = project.task.answers(estimator, as_features(judged, trained.features))
     if answers.dtype == object:

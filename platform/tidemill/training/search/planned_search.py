@@ -51,7 +51,8 @@ def search_by(
     family = spec.family(basis.family)
     rounds = min(basis.rounds, family.rounds)
     if plan.search in ("same", "warm"):
-        record = TrialRecord(0, basis.family, basis.params, rounds, run_id="")
+        schedule = basis.schedule if plan.search == "same" else ()
+        record = TrialRecord(0, basis.family, basis.params, rounds, run_id="", schedule=schedule)
         return SearchResult(record, math.nan, rounds, trials=0, failed=0)
     around = replace(spec, families=(narrowed(family, basis.params),))
     config = project.config.model_copy(update={"train": trials_of(project.config.train, basis)})

@@ -47,6 +47,8 @@ def made_from(
     config = project.config
     settings = config.train.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
     basis = plan.basis and [plan.basis.family, repr(sorted(plan.basis.params.items())), plan.basis.rounds]
+    if basis and plan.basis and plan.basis.schedule:
+        basis.append(repr(plan.basis.schedule))
     found = {
         "data": dict(lineage.data),
         "code": {"commit": lineage.git_commit, "uncommitted": hashlib.sha256(patch).hexdigest()[:12]},
@@ -80,6 +82,14 @@ def open_for(
             raise TrainingError(
                 f"no trial of turn {turn_id} is on record here", hint="`tidemill run` searches anew"
             )
+        return None
+    if project.config.train.scheduler == "pbt":
+        said = "train.scheduler is pbt, whose trials go on from each other, so a search that was cut off "
+        said += "cannot be gone on with"
+        if must_resume:
+            raise TrainingError(said, hint="`tidemill run` searches anew")
+        _log.warning("%s; it begins anew", said)
+        found.delete()
         return None
     if changed := found.origin.changed(now):
         said = f"the search of run {found.origin.run_id[:8]} cannot be gone on with: since it began, "

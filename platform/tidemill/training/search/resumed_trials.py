@@ -9,10 +9,10 @@ from tidemill.plurals import counted
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.search.parameter_spaces import params_at
 from tidemill.training.search.proposals import Proposals
+from tidemill.training.search.schedulers.trial_schedulers import replay
 from tidemill.training.search.search_journal import KnownTrial
 from tidemill.training.search.trial_checkpoints import checkpoint_file, read_checkpoint
 from tidemill.training.search.trial_records import TrialLog, TrialRecord
-from tidemill.training.search.trial_schedulers import replay
 
 __all__ = ["take_up"]
 

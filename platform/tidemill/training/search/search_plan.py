@@ -9,7 +9,7 @@ from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUnifo
 from tidemill.errors import UsageError
 from tidemill.training.candidate_windows import ALL, Window
 from tidemill.training.hashed_split import HashedSplit
-from tidemill.training.model_spec import Family, OnlyIf, TrainingSpec
+from tidemill.training.model_spec import Family, OnlyIf, Schedule, TrainingSpec
 from tidemill.training.splits import Split
 
 __all__ = ["FULL_SEARCH", "Basis", "ParentModel", "SearchPlan", "basis_of", "narrowed"]
@@ -38,6 +38,8 @@ class Basis:
     rounds: int
     parent: ParentModel | str | None = None
     """The model itself, for a warm start, or why none may go on from it; None: no warm start is asked for."""
+    schedule: Schedule = ()
+    """How its parameters changed between rounds, if they did."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def basis_of(family: Family, given: Mapping[str, Any], rounds: int | None = None
         UsageError: a parameter is missing, or the family has none of that name.
 
     >>> basis_of(Family("trees", {"depth": 3}, iter, rounds=5), {"depth": 4})
-    Basis(family='trees', params={'depth': 4}, rounds=5, parent=None)
+    Basis(family='trees', params={'depth': 4}, rounds=5, parent=None, schedule=())
     >>> space = {"kernel": "rbf", "degree": OnlyIf("kernel", ("poly",), 3)}
     >>> family = Family("svm", space, iter, rounds=1)
     >>> basis_of(family, {}).params, basis_of(family, {"kernel": "poly"}).params

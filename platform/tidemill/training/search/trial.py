@@ -21,12 +21,24 @@ from tidemill.training.model_spec import Family
 from tidemill.training.search.trial_checkpoints import (
     TrialCheckpoint,
     checkpoint_file,
+    file_in,
     read_checkpoint,
     write_checkpoint,
 )
 from tidemill.training.spec_loading import SpecSource, imports_of
 
-__all__ = ["AGAIN", "CPU_SECONDS", "GPU_SECONDS", "TrialData", "answers_to", "first_failing", "run_trial"]
+__all__ = [
+    "AGAIN",
+    "CPU_SECONDS",
+    "GPU_SECONDS",
+    "HISTORY",
+    "ROUND",
+    "SCHEDULE",
+    "TrialData",
+    "answers_to",
+    "first_failing",
+    "run_trial",
+]
 
 CPU_SECONDS = "tidemill_cpu_seconds"
 """What a trial reports beside its metrics: the CPU time that it took so far."""
@@ -34,6 +46,9 @@ GPU_SECONDS = "tidemill_gpu_seconds"
 """And for how long it had GPUs, times how many, or which part of one."""
 AGAIN = "tidemill_again"
 """Reported with a round that another process made, whose trial goes on here."""
+ROUND, HISTORY, SCHEDULE = "tidemill_round", "tidemill_history", "tidemill_schedule"
+"""In population-based training, with each round: its number, what all rounds gave of which its estimator is
+made, and with which parameters. Those before it may be another trial's."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +94,14 @@ def run_trial(
     trial = config["trial"]
     family = spec.family(trial["family"])
     search = search if search is not None and search.is_dir() else None
-    kept = read_checkpoint(checkpoint_file(search, trial["number"])) if search and family.steps else None
-    params = repr(sorted(trial["params"].items()))
-    kept = kept if kept is not None and kept.params == params else None
+    one_of_population = SCHEDULE in trial
+    kept = _copied(trial) if one_of_population else _kept(trial, family, search)
     history = [dict(values) for values in kept.history] if kept else []
-    for values in history:
-        tune.report({**values, AGAIN: True})
-    before = history[-1] if history else {CPU_SECONDS: 0.0, GPU_SECONDS: 0.0}
+    before = {CPU_SECONDS: 0.0, GPU_SECONDS: 0.0}
+    if not one_of_population:
+        for values in history:
+            tune.report({**values, AGAIN: True})
+        before = history[-1] if history else before
     began, since = time.process_time(), time.perf_counter()
     kept_at = since
     train, validation = data.train_features.frame(), data.validation_features.frame()
@@ -98,9 +114,35 @@ def run_trial(
         held = before[GPU_SECONDS] + (time.perf_counter() - since) * gpus
         values = {name: float(found[name]) for name in task.metrics}
         history.append({**values, CPU_SECONDS: spent, GPU_SECONDS: held})
-        waits = search is None or len(history) == family.rounds or time.perf_counter() - kept_at < every
-        _report(params, history, None if waits else state)
+        waits = search is None or time.perf_counter() - kept_at < every
+        last = len(history) == family.rounds
+        _report(trial, history, None if last or (waits and not one_of_population) else state)
         kept_at = kept_at if waits else time.perf_counter()
+
+
+def _kept(trial: Mapping[str, Any], family: Family, search: Path | None) -> TrialCheckpoint | None:
+    """Return what an earlier process of the search kept of the trial."""
+    kept = read_checkpoint(checkpoint_file(search, trial["number"])) if search and family.steps else None
+    return kept if kept is not None and kept.params == _shown(trial) else None
+
+
+def _copied(trial: Mapping[str, Any]) -> TrialCheckpoint | None:
+    """Return what a trial of a population goes on from: what it made itself, or the one that it copies."""
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        kept = read_checkpoint(file_in(Path(folder)))
+    begun = trial[SCHEDULE][-1][0] - 1
+    if kept is None or (kept.params != _shown(trial) and len(kept.history) != begun):
+        raise TrainingError(
+            f"trial {trial['number']} has no whole checkpoint after round {begun} to go on from"
+        )
+    return kept
+
+
+def _shown(trial: Mapping[str, Any]) -> str:
+    return repr(sorted(trial["params"].items()))
 
 
 def _rounds(
@@ -113,14 +155,19 @@ def _rounds(
         yield from ((estimator, None) for estimator in family.fit(params, *rows))
 
 
-def _report(params: str, history: Sequence[Mapping[str, Any]], state: Callable[[], bytes] | None) -> None:
+def _report(
+    trial: Mapping[str, Any], history: Sequence[Mapping[str, Any]], state: Callable[[], bytes] | None
+) -> None:
     """Report the last round, with a checkpoint where there is a state."""
+    values = dict(history[-1])
+    if SCHEDULE in trial:
+        values |= {ROUND: len(history), HISTORY: list(history), SCHEDULE: trial[SCHEDULE]}
     if state is None:
-        tune.report(dict(history[-1]))
+        tune.report(values)
         return
     with TemporaryDirectory() as folder:
-        write_checkpoint(Path(folder), params, history, state())
-        tune.report(dict(history[-1]), checkpoint=tune.Checkpoint.from_directory(folder))
+        write_checkpoint(Path(folder), _shown(trial), history, state())
+        tune.report(values, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
 def answers_to(task: Task, estimator: Any, rows: pd.DataFrame) -> Any:

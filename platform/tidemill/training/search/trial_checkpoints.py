@@ -17,6 +17,7 @@ from tidemill.training.distributed import Saved
 __all__ = [
     "TrialCheckpoint",
     "checkpoint_file",
+    "file_in",
     "keep_checkpoint",
     "keep_checkpoints",
     "read_checkpoint",
@@ -52,6 +53,11 @@ def checkpoint_file(search: Path, number: int) -> Path:
         number: of the trial.
     """
     return search / _KEPT / f"{number:04d}"
+
+
+def file_in(folder: Path) -> Path:
+    """Return the file of a checkpoint in a folder of its own."""
+    return folder / _NAME
 
 
 def write_checkpoint(folder: Path, params: str, history: Sequence[Mapping[str, Any]], state: bytes) -> None:

@@ -11,21 +11,21 @@ from mlflow.entities import Metric, RunTag
 from ray.tune import Callback
 
 from tidemill.project.train_config import TrainConfig
+from tidemill.training.model_spec import Schedule
 from tidemill.training.search.search_budget import Progress, SearchProgress, SearchSpent
 from tidemill.training.search.search_journal import JournalOfSearch
-from tidemill.training.search.trial import AGAIN, CPU_SECONDS, GPU_SECONDS
+from tidemill.training.search.trial import AGAIN, CPU_SECONDS, GPU_SECONDS, HISTORY, SCHEDULE
 from tidemill.training.search.trial_checkpoints import keep_checkpoint
 from tidemill.training.search.trial_errors import process_died, read_error, why
 from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, ROLE, TURN, shortened, shown_params
 from tidemill.training.tracking.run_files import write_file
+from tidemill.training.tracking.training_result import schedule_words
 
 __all__ = ["SearchInterrupted", "TrialLog", "TrialRecord"]
 
-
 _FLUSH_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
-_TELL_SECONDS = 1.0
-"""Between what is told of rounds."""
+_TELL_SECONDS = 1.0  # between what is told of rounds
 _ENDS = {"FINISHED": "all rounds", "KILLED": "stopped early", "FAILED": "failed"}
 
 
@@ -60,6 +60,17 @@ class TrialRecord:
     """How often its process died."""
     again: int = 0
     """Rounds that a process which was killed had made, and after which it went on."""
+    schedule: Schedule = ()
+    """Its parameters by the round from which on they hold, where they change."""
+    spent_before: tuple[float, float] = (0.0, 0.0)
+    """CPU and GPU seconds that it had spent when it went on last."""
+
+    def follow(self, result: Mapping[str, Any]) -> None:
+        """Take over what a round of population-based training was made of."""
+        self.history = [dict(one) for one in result[HISTORY]]
+        self.schedule = tuple((start, params) for start, params in result[SCHEDULE])
+        self.cpu_seconds += self.spent_before[0]
+        self.gpu_seconds += self.spent_before[1]
 
     def best(self, metric: str) -> tuple[float, int] | None:
         """Return its best value and the round of that (from 1); None before the first round."""
@@ -117,9 +128,8 @@ class TrialLog(Callback):  # type: ignore[misc]
     @property
     def spent(self) -> SearchSpent:
         """What the search has used."""
-        values = [best[0] if (best := one.best(self._metric)) else None for one in self._ended]
-        cpu_seconds = sum(one.cpu_seconds for one in self.records.values())
-        return SearchSpent(self.seconds, cpu_seconds, tuple(values))
+        values = tuple(best[0] if (best := one.best(self._metric)) else None for one in self._ended)
+        return SearchSpent(self.seconds, sum(one.cpu_seconds for one in self.records.values()), values)
 
     def restore(self, records: Iterable[TrialRecord]) -> None:
         """Take the trials that ended in an earlier process, in the order in which they did."""
@@ -154,7 +164,8 @@ class TrialLog(Callback):  # type: ignore[misc]
         """Open the trial's run."""
         if not self._first_began:  # what came before was Ray's start, which no later trial waits for
             self._first_began, self._began = True, time.monotonic()
-        self._record(trial)
+        record = self._record(trial)
+        record.spent_before = record.cpu_seconds, record.gpu_seconds
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -168,6 +179,8 @@ class TrialLog(Callback):  # type: ignore[misc]
         record.again += bool(result.get(AGAIN))
         record.cpu_seconds = float(result.get(CPU_SECONDS, 0.0))
         record.gpu_seconds = float(result.get(GPU_SECONDS, 0.0))
+        if HISTORY in result:
+            record.follow(result)
         if self.journal is not None:
             self.journal.add_round(record.number, values, record.cpu_seconds, record.gpu_seconds)
         record.waiting += _as_metrics(values, now, len(record.history))
@@ -186,7 +199,7 @@ class TrialLog(Callback):  # type: ignore[misc]
         """End the trial's run: FAILED, with its error, and the whole of it in a file of the run."""
         record = self._record(trial)
         text = read_error(trial.error_file)
-        if process_died(text) and not record.died:
+        if process_died(text) and not record.died and self._config.scheduler != "pbt":
             record.died, record.again = 1, 0
             if self.journal is not None:
                 keep_checkpoint(Path(trial.path), self.journal.folder)
@@ -219,8 +232,8 @@ class TrialLog(Callback):  # type: ignore[misc]
         number, family, params = config["number"], config["family"], config["params"]
         record = self.records.get(number)
         if record is None:
-            name = f"{family[:100]}-{number:02d}"
-            run = self._client.create_run(self._experiment, tags=self._tags, run_name=name)
+            called = f"{family[:100]}-{number:02d}"
+            run = self._client.create_run(self._experiment, tags=self._tags, run_name=called)
             record = TrialRecord(number, family, params, config["rounds"], str(run.info.run_id))
             self.records[number] = record
             self._note_begin(record)
@@ -245,6 +258,8 @@ class TrialLog(Callback):  # type: ignore[misc]
         if self.journal is not None:  # first: what is in it is never made again
             self.journal.end(record.number, status, record.error)
         record.status = status
+        if len(record.schedule) > 1:
+            self._client.log_param(record.run_id, "schedule", shortened(schedule_words(record.schedule)))
         self._flush(record, {END: shortened(end, 5000)})
         self._client.set_terminated(record.run_id, status)
         self._ended.append(record)

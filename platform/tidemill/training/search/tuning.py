@@ -1,12 +1,8 @@
 """Search over model families and their parameters with Ray Tune, and stop bad trials early."""
 
 import logging
-import os
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,28 +14,29 @@ from tidemill.project import Project
 from tidemill.project.train_config import TrainConfig
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.ray_session import ray_capacity, ray_session
+from tidemill.training.search.interruptible_search import interruptible, quiet
 from tidemill.training.search.parameter_spaces import point_of
 from tidemill.training.search.pareto import pareto_front
 from tidemill.training.search.proposals import Proposals
 from tidemill.training.search.ray_searcher import EndOfSearch, ProposedTrials
 from tidemill.training.search.resumed_trials import take_up
+from tidemill.training.search.schedulers.population_training import (
+    Population,
+    check_population,
+    population_space,
+)
+from tidemill.training.search.schedulers.trial_schedulers import make_scheduler
 from tidemill.training.search.search_budget import SearchBudget
 from tidemill.training.search.search_journal import journal_folder
 from tidemill.training.search.trial import TrialData, run_trial
 from tidemill.training.search.trial_checkpoints import keep_checkpoints
-from tidemill.training.search.trial_records import SearchInterrupted, TrialLog, TrialRecord
-from tidemill.training.search.trial_schedulers import make_scheduler
+from tidemill.training.search.trial_records import TrialLog, TrialRecord
 from tidemill.training.spec_loading import spec_source
 from tidemill.training.tracking.mlflow_tracking import ERROR, shortened
 
 __all__ = ["SearchResult", "delete_search_files", "search"]
 
 _log = logging.getLogger(__name__)
-_QUIET = {
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
 
 
 @dataclass(frozen=True)
@@ -88,26 +85,37 @@ def search(
 
     Raises:
         TrainingError: no trial finished; the message has the error of the first. Or somebody stopped it.
-        ConfigError: a family's space is not one for this kind of search.
+        ConfigError: a family is not one for this kind of search.
         KeyboardInterrupt: Ctrl-C; the trials that were running are stopped.
     """
     config = project.config.train
     proposals = Proposals(spec, config, first)
-    scheduler = make_scheduler(config.scheduler, config.metric, max(one.rounds for one in spec.families))
+    scheduler = _scheduler(config, spec)
     log.total, log.points = proposals.total, lambda family, params: point_of(spec.family(family), params)
     todo = take_up(proposals, scheduler, log, spec)
     ended = over(log, config)
     if todo and ended is None:
-        with ray_session(project), _quiet():
+        with ray_session(project), quiet():
             there = ray_capacity(project.settings)
             if (note := config.resources.note(there)) is not None:
                 _log.warning("%s", note)
             at_once = config.max_concurrent or config.resources.at_once(there)
-            trials = ProposedTrials(proposals, log, todo, at_once, config.metric)
+            trials: ProposedTrials | dict[str, Any]
+            if config.scheduler == "pbt":  # Ray Tune's refuses searchers, and its trials wait for each other
+                trials = population_space(proposals, todo)
+            else:
+                trials = ProposedTrials(proposals, log, todo, at_once, config.metric)
             _fit(_tuner(project, data(), log, name, scheduler, trials), project, log, name)
         ended = over(log, config)
     log.end_unfinished(f"the search ended: {ended}" if ended else "the search ended before it")
     return replace(_result(log, config), ended=ended)
+
+
+def _scheduler(config: TrainConfig, spec: TrainingSpec) -> Any:
+    if config.scheduler == "pbt":
+        check_population(spec)
+        return Population(config.metric, spec, config.seed)
+    return make_scheduler(config.scheduler, config.metric, max(one.rounds for one in spec.families))
 
 
 def over(log: TrialLog, config: TrainConfig) -> str | None:
@@ -121,7 +129,7 @@ def over(log: TrialLog, config: TrainConfig) -> str | None:
 
 def _fit(tuner: tune.Tuner, project: Project, log: TrialLog, name: str) -> None:
     try:
-        with _interruptible(log):
+        with interruptible(log):
             tuner.fit()
     except (RayError, tune.TuneError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
@@ -139,9 +147,10 @@ def _tuner(
     log: TrialLog,
     name: str,
     scheduler: Any,
-    trials: ProposedTrials,
+    trials: ProposedTrials | dict[str, Any],
 ) -> tune.Tuner:
     config = project.config.train
+    population = trials if isinstance(trials, dict) else None
     asked = config.resources.on(ray_capacity(project.settings))
     trainable = tune.with_parameters(
         run_trial,
@@ -155,10 +164,11 @@ def _tuner(
     )
     return tune.Tuner(
         tune.with_resources(trainable, asked),
+        param_space=population,
         tune_config=tune.TuneConfig(
-            search_alg=trials,
+            search_alg=None if population else trials,
             scheduler=scheduler,
-            num_samples=-1,
+            num_samples=1 if population else -1,
             reuse_actors=True,
             trial_dirname_creator=_folder,
         ),
@@ -169,7 +179,7 @@ def _tuner(
             callbacks=[log],
             stop=EndOfSearch(lambda: over(log, config)),
             failure_config=tune.FailureConfig(max_failures=0),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=None if population else 1),
         ),
     )
 
@@ -228,66 +238,6 @@ def _front(log: TrialLog, config: TrainConfig) -> tuple[Mapping[str, Any], ...]:
         }
         for number in pareto_front(given)
     )
-
-
-@contextmanager
-def _interruptible(log: TrialLog) -> Iterator[None]:
-    """Let the first Ctrl-C end the search cleanly, and raise KeyboardInterrupt afterwards.
-
-    Ray Tune stops its workers when a callback raises an error, but not on a KeyboardInterrupt: the workers
-    would keep their CPUs, and a later search in the same process would wait for ever.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        with suppress(SearchInterrupted):
-            yield
-        _raise_if_stopped(log)
-        return
-
-    def stop(number: int, frame: object) -> None:
-        log.interrupted = True
-        signal.signal(signal.SIGINT, before)
-
-    others = signal.getsignal(signal.SIGUSR1)  # Ray Tune replaces the handler and never restores it
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    except SearchInterrupted:
-        pass  # raised again below, once Ray's handlers are gone
-    finally:
-        signal.signal(signal.SIGINT, before)
-        signal.signal(signal.SIGUSR1, others)
-    _raise_if_stopped(log)
-    if log.interrupted:
-        signal.raise_signal(signal.SIGINT)
-        raise KeyboardInterrupt
-
-
-def _raise_if_stopped(log: TrialLog) -> None:
-    if log.asked == "stop":
-        raise TrainingError(
-            "the search was stopped by `tidemill runs stop`",
-            hint="`tidemill run --resume` goes on with it",
-        )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Ray Tune's tables and warnings off the console: trials are recorded, and we report failures."""
-    before = {key: os.environ.get(key) for key in _QUIET}
-    logger = logging.getLogger("ray.tune")
-    level = logger.level
-    os.environ.update(_QUIET)
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
 
 
 def _folder(trial: Any) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 from tidemill.errors import RegistryError
 from tidemill.tasks.task_choice import Target
 from tidemill.tasks.task_names import TaskName
+from tidemill.training.model_spec import Chosen, Schedule
 
-__all__ = ["HOLDOUT", "JUDGED", "REFERENCE", "TrainedModel"]
+__all__ = ["HOLDOUT", "JUDGED", "REFERENCE", "TrainedModel", "schedule_words"]
 
 REFERENCE = "reference/reference.parquet"
 """Artifact of the run: what monitors compare with (`reference_rows`)."""
@@ -40,6 +41,8 @@ class TrainedModel:
     params: Mapping[str, Any]
     rounds: int = 1
     """How many rounds the model was fitted for."""
+    schedule: Schedule = ()
+    """Where parameters changed between rounds: from which round on which held. ``params`` are the last."""
     features: tuple[str, ...] = ()
     """The model's features, in order."""
     trusted_types: tuple[str, ...] = ()
@@ -74,6 +77,11 @@ class TrainedModel:
     """How each candidate window did (`tidemill.training.fitting.window_choice.Compared`)."""
 
     @property
+    def chosen(self) -> Chosen:
+        """What it was fitted with."""
+        return Chosen(self.family, self.params, self.rounds, self.schedule)
+
+    @property
     def target(self) -> Target:
         """What is predicted, as plain values."""
         return Target(self.task, classes=self.classes)
@@ -93,9 +101,28 @@ class TrainedModel:
             found = json.loads(text or "")
             for name in ("features", "trusted_types", "classes", "places", "windows"):
                 found[name] = tuple(found.get(name, ()))
+            found["schedule"] = tuple((start, params) for start, params in found.get("schedule", ()))
             return cls(**found)
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryError(
                 f"run {run_id} is not a finished training of Tidemill: its summary is missing or broken",
                 hint="train again: `tidemill run`",
             ) from error
+
+
+def schedule_words(schedule: Schedule) -> str:
+    """Return a schedule in words: all parameters of its beginning, then those that change.
+
+    >>> schedule_words(((1, {"c": 0.5, "depth": 3}), (4, {"c": 0.6, "depth": 3})))
+    'from round 1: c 0.5, depth 3; from round 4: c 0.6'
+    """
+    said, before = [], dict[str, Any]()
+    for start, params in schedule:
+        changed = {name: value for name, value in params.items() if before.get(name, ...) != value}
+        values = ", ".join(
+            f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in changed.items()
+        )
+        said.append(f"from round {start}: {values or 'as before'}")
+        before = dict(params)
+    return "; ".join(said)

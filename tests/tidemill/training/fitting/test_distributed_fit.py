@@ -16,6 +16,7 @@ from tidemill.training.feature_table import as_features
 from tidemill.training.fitting.distributed_fit import workers_for
 from tidemill.training.fitting.final_fit import fit_model
 from tidemill.training.fitting.split_rows import read_split
+from tidemill.training.model_spec import Chosen
 from tidemill.training.spec_loading import load_spec
 
 pytestmark = pytest.mark.engine  # the families' libraries take seconds to import
@@ -80,7 +81,7 @@ def test_two_workers_make_what_one_process_makes(project, ray_of_the_session, na
     features, params = as_features(rows.fit, rows.features), PARAMS[name]
     labels = pd.Series(project.task.truth(rows.fit, "late"))
     alone = list(islice(spec.family(name).fit(params, features, labels), ROUNDS[name]))[-1]
-    together = fit_model(project, spec, rows, (name, params, ROUNDS[name]))
+    together = fit_model(project, spec, rows, Chosen(name, params, ROUNDS[name]))
     held_out = as_features(rows.holdout, rows.features)
     answers = [model.predict_proba(held_out)[:, 1] for model in (alone, together)]
     assert np.abs(answers[0] - answers[1]).mean() < most
@@ -109,7 +110,7 @@ def test_a_family_that_cannot_is_fitted_by_one_process_and_it_says_so(tmp_path, 
     project = make_project(tmp_path, workers=2)
     rows = read_split(project, FEATURES, day(100))
     with caplog.at_level(logging.WARNING):
-        fit_model(project, load_spec(project), rows, ("line", {"c": 1.0}, 1))
+        fit_model(project, load_spec(project), rows, Chosen("line", {"c": 1.0}, 1))
     assert caplog.messages == ["train.workers is 2, but family 'line' cannot be shared: one process fits it"]
 
 

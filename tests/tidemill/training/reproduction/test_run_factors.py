@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidemill.training.reproduction.run_factors import RunSide, factors_between
+from tidemill.training.reproduction.run_factors import RunSide, factors_between, model_of
 from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.training_result import TrainedModel
@@ -33,3 +33,17 @@ def side(as_of, split=SPLIT, labels=900, digest="9a0e"):
 )
 def test_data_are_a_difference_where_the_rows_may_be_others(b, names):
     assert [one.name for one in factors_between(side(DAYS[3]), b, ())] == names
+
+
+def test_a_schedule_is_one_factor_and_is_taken_whole():
+    a, b = side(DAYS[3]), side(DAYS[3])
+    later = ((1, {"c": 0.5}), (3, {"c": 0.6}))
+    mine, other = replace(a.trained, params={"c": 0.6}), replace(b.trained, params={"c": 0.6}, schedule=later)
+    pair = replace(a, trained=mine), replace(b, trained=other)
+    [found] = factors_between(*pair, (), each_parameter=True)
+    assert (found.name, found.values) == (
+        "parameters",
+        ("from round 1: c 0.6", "from round 1: c 0.5; from round 3: c 0.6"),
+    )
+    assert model_of(mine, other, {"parameters": "b"}).schedule == later
+    assert model_of(mine, other, {"parameters": "a"}).schedule == ()

@@ -135,7 +135,9 @@ def project(**train):
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({"scheduler": "pbt"}, "could not be fitted again on all rows. Set it to asha"),
+        ({"scheduler": "pbt", "search": "tpe"}, "pbt: train.search tpe chooses trials by those that ended"),
+        ({"scheduler": "pbt", "max_concurrent": 1}, "pbt: train.max_concurrent cannot be kept"),
+        ({"scheduler": "pbt", "workers": 2}, "pbt: several workers"),
         ({"metric": "f1", "metrics": ["roc_auc", "f1"]}, "the first decides"),
         ({"metrics": ["roc_auc", "auc"]}, "names a metric twice"),
         ({"metrics": ["roc_auc", "recall_at_precision_90"]}, "computed only as the first"),

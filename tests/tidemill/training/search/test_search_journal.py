@@ -9,10 +9,10 @@ from tests.tidemill.training.search.test_proposals import SPEC
 from tidemill.project.train_config import TrainConfig
 from tidemill.training.search.proposals import Proposals
 from tidemill.training.search.resumed_trials import take_up
+from tidemill.training.search.schedulers.trial_schedulers import make_scheduler, replay
 from tidemill.training.search.search_budget import SearchSpent
 from tidemill.training.search.search_journal import KnownTrial, SearchOrigin, begin_journal, find_journals
 from tidemill.training.search.trial_records import TrialLog, TrialRecord
-from tidemill.training.search.trial_schedulers import make_scheduler, replay
 
 ORIGIN = SearchOrigin("turn_1", "run_1", {"data": "9a"}, (("line", {"c": 1.0}),))
 

@@ -39,7 +39,7 @@ class _EarlierTrial:
 
 
 def make_scheduler(
-    kind: Literal["none", "asha", "hyperband", "median", "pbt"], metric: str, rounds: int
+    kind: Literal["none", "asha", "hyperband", "median"], metric: str, rounds: int
 ) -> TrialScheduler | None:
     """Return the scheduler for trials of at most ``rounds`` rounds; None: each trial runs to its last round.
 
