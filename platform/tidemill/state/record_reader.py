@@ -64,7 +64,13 @@ class Records:
         return isinstance(self.address, Path) and not self.address.exists()
 
     def select(
-        self, table: str, where: str, *values: object, order: str = "id", limit: int | None = None
+        self,
+        table: str,
+        where: str,
+        *values: object,
+        order: str = "id",
+        limit: int | None = None,
+        columns: str = "*",
     ) -> list[Row]:
         """Return the records of a table that meet a condition.
 
@@ -74,11 +80,12 @@ class Records:
             values: the values, in order.
             order: the columns to sort by, in SQL.
             limit: the greatest number of records.
+            columns: those that are read.
 
         Raises:
             TidemillError: the database cannot be read.
         """
-        query = f"SELECT * FROM {table} WHERE {where} ORDER BY {order}"  # noqa: S608 - ours, not a user's
+        query = f"SELECT {columns} FROM {table} WHERE {where} ORDER BY {order}"  # noqa: S608 - ours, not a user's
         return self._rows(query if limit is None else f"{query} LIMIT {limit:d}", values)
 
     def page(

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +13,9 @@ from starlette.concurrency import run_in_threadpool
 
 from tidemill.errors import TidemillError
 from tidemill.state.record_reader import Records
+from tidemill.state.served_records import ServedRecords
 
-__all__ = ["TOPICS", "Change", "RecordChanges", "TooManyListeners", "latest_rows"]
+__all__ = ["TOPICS", "Change", "RecordChanges", "TooManyListeners", "latest_rows", "watch_rows"]
 
 TOPICS: dict[str, tuple[str, ...]] = {
     "acts": ("asked_acts",),
@@ -27,6 +28,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
 _LATEST = 20
 _OLDER = {"alerts": f"id IN (SELECT alert_id FROM alert_steps ORDER BY id DESC LIMIT {_LATEST})"}  # noqa: S608
 """Table → which of its rows are looked at beside the latest: old alerts that somebody acknowledges."""
+_COLUMNS = {"monitor_runs": "id, model"}
+"""Table → the columns that are read, where not all are: runs do not change, and their results are long."""
 _EVERY = 3.0
 _LOOKS_ALONE = 4
 _KEPT = 500
@@ -136,6 +139,23 @@ def latest_rows(records: Records) -> dict[Change, Any]:
     for topic, tables in TOPICS.items():
         for table in tables:
             for where in ("1 = 1", *filter(None, [_OLDER.get(table)])):
-                for row in records.select(table, where, order="id DESC", limit=_LATEST):
+                for row in records.select(
+                    table, where, order="id DESC", limit=_LATEST, columns=_COLUMNS.get(table, "*")
+                ):
                     found.setdefault(Change(topic, row.model), []).append(repr(row))
     return {change: tuple(rows) for change, rows in found.items()}
+
+
+def watch_rows(records: ServedRecords) -> Callable[[], dict[Change, Any]]:
+    """Return what gives the `latest_rows`; it reads them only where the records have changed since."""
+    mark: Hashable = None
+    rows: dict[Change, Any] | None = None
+
+    def look() -> dict[Change, Any]:
+        nonlocal mark, rows
+        now = records.mark()
+        if rows is None or now != mark:
+            rows, mark = latest_rows(records), now
+        return rows
+
+    return look

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 __all__ = ["SharedTexts"]
 
 _SECONDS = 2.0
-"""What stands in no record, such as how long ago something was, may be so old."""
+"""What stands in no record, such as how long ago something was, may be so old when it has been made."""
 _MOST = 64
 
 
@@ -39,7 +39,7 @@ class SharedTexts:
         self._most = most
 
     def get(self, key: Hashable, mark: Hashable, make: Callable[[], str]) -> str:
-        """Return a text; who asks while another makes the same waits for it.
+        """Return a text; who asks while another makes the same waits a moment for it.
 
         Args:
             key: identifies it: whoever has the same key may see the same.
@@ -51,9 +51,13 @@ class SharedTexts:
             self._known.move_to_end(key)
             while len(self._known) > self._most:
                 self._known.popitem(last=False)
-        with one.making:
+        if not one.making.acquire(timeout=_SECONDS):
+            return make()  # rather than one after the other where each takes long
+        try:
             fresh = one.mark == mark and time.monotonic() - one.made_at < _SECONDS
             if one.text is None or not fresh:
-                made_at = time.monotonic()
-                one.text, one.mark, one.made_at = make(), mark, made_at
+                one.text, one.mark = make(), mark
+                one.made_at = time.monotonic()  # not before: what takes longer than that would never be fresh
             return one.text
+        finally:
+            one.making.release()

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from tidemill.dashboard.live.record_changes import Change, RecordChanges, TooManyListeners, latest_rows
+from tidemill.dashboard.live.record_changes import Change, RecordChanges, TooManyListeners, watch_rows
 from tidemill.dashboard.page import permissions, requirement
 from tidemill.dashboard.records.bounded_reading import READINGS
 
@@ -48,7 +48,7 @@ async def _events(request: Request) -> Response:
     visit: Visit = request.state.visit
     state = request.app.state
     if not hasattr(state, "changes"):
-        state.changes = RecordChanges(lambda: latest_rows(visit.installation.records))
+        state.changes = RecordChanges(watch_rows(visit.installation.records))
     changes: RecordChanges = state.changes
     heard = await asyncio.to_thread(_heard, visit)
     stream = _stream(changes, heard, request.headers.get("last-event-id"))

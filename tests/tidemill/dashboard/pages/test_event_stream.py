@@ -5,9 +5,10 @@ import threading
 import pytest
 
 from tests.tidemill.dashboard.pages.serving.test_serving_pages import job
+from tests.tidemill.dashboard.pages.test_fleet import run
 from tidemill.accounts.identities import Identity
 from tidemill.accounts.roles import TABLE
-from tidemill.dashboard.live.record_changes import TOPICS, Change, RecordChanges, latest_rows
+from tidemill.dashboard.live.record_changes import TOPICS, Change, RecordChanges, latest_rows, watch_rows
 from tidemill.dashboard.pages import event_stream
 from tidemill.dashboard.pages.event_stream import NEEDS, _heard, _stream
 from tidemill.dashboard.records.bounded_reading import Readings, patience
@@ -41,6 +42,21 @@ def test_a_row_that_changes_is_an_event_of_its_model(installation):
     after = latest_rows(installation.records)
     changed = {one for one in after if after[one] != before.get(one)}
     assert changed == {Change("serving", "other")}
+
+
+def test_records_are_read_again_only_where_they_have_changed(installation, monkeypatch):
+    with installation.state.transaction() as session:
+        session.add(run())
+    look = watch_rows(installation.records)
+    first = look()
+    [[seen]] = [rows for change, rows in first.items() if change.topic == "monitoring"]
+    assert "results" not in seen, "they are long, and never change"
+    with monkeypatch.context() as patched:
+        patched.setattr(installation.records, "select", None)  # whoever reads fails
+        assert look() == first
+    with installation.state.transaction() as session:
+        session.add(job(1, installation.clock.now()))
+    assert look().keys() - first.keys() == {Change("serving", "parcel-delay")}
 
 
 def test_a_stream_tells_only_what_may_be_heard(monkeypatch):
