@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["KeptReaders"]
+__all__ = ["KeptReaders", "files_at"]
 
 _MOST = 8
 """Idle connections that are kept."""
@@ -45,7 +45,7 @@ class KeptReaders:
         """
         with self._lock:
             known = self._watching
-            if known is None or known.files != _files(path) or known.files == _CHANGED:
+            if known is None or known.files != files_at(path) or known.files == _CHANGED:
                 self._watching = None
                 if known is not None:
                     known.connection.close()
@@ -63,7 +63,7 @@ class KeptReaders:
             sqlite3.Error: the database cannot be read.
             OSError: it is not there.
         """
-        taken = self._take(_files(path)) or self._begin(path)
+        taken = self._take(files_at(path)) or self._begin(path)
         try:
             yield taken.connection
         except BaseException:
@@ -90,9 +90,9 @@ class KeptReaders:
         return taken
 
     def _begin(self, path: Path) -> _Kept:
-        before = _files(path)
+        before = files_at(path)
         connection = self._open(path)
-        after = _files(path)  # the log of changes may have been made by the opening
+        after = files_at(path)  # the log of changes may have been made by the opening
         # A folder that cannot be written has its database opened as one that never changes: not for long.
         lasting = before[:2] == after[:2] and os.access(path.parent, os.W_OK)
         return _Kept(connection, after if lasting else _CHANGED)
@@ -106,8 +106,12 @@ class KeptReaders:
             one.connection.close()
 
 
-def _files(path: Path) -> tuple[int, int, int]:
-    """Return what identifies the file at a path, and its log of changes."""
+def files_at(path: Path) -> tuple[int, int, int]:
+    """Return what identifies the file of a database, and its log of changes; 0 where it has none.
+
+    Raises:
+        OSError: there is no such file.
+    """
     found = path.stat()
     try:
         log = path.with_name(f"{path.name}-wal").stat().st_ino

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from tidemill.errors import StateError
 from tidemill.files.locks import locked
 from tidemill.files.read_only_sqlite import can_change, copy_database
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
+from tidemill.state.kept_readers import files_at
 from tidemill.state.schema import alembic_config, newest_heads
 from tidemill.state.state_errors import said_plainly, shown_address, translated
 
@@ -225,26 +226,41 @@ def _bring_up(address: URL, engine: Engine) -> None:
 
 
 def _watch_file(engine: Engine, path: Path) -> None:
-    """Let transactions fail where the file is gone, and see another one that has taken its place.
+    """Let transactions fail where the file is gone, and see another one, or another log, in its place.
 
-    SQLite itself would write to the deleted file, or make an empty one.
+    SQLite itself would write to the deleted file or log, or make an empty one.
     """
 
     def require_file(*_: object) -> None:
         if not path.exists():
             raise sqlite3.OperationalError(f"{path} is not there any more")
 
-    def note_file(_connection: Any, record: Any) -> None:
-        record.info["file"] = path.stat().st_ino
+    def note_files(_connection: Any, record: Any) -> None:
+        record.info["files"] = files_at(path)
 
-    def look_at_file(_connection: Any, record: Any, _proxy: object) -> None:
+    def look_at_files(connection: Any, record: Any, _proxy: object) -> None:
         require_file()
-        if record.info.setdefault("file", path.stat().st_ino) != path.stat().st_ino:
+        now = files_at(path)
+        known = record.info.get("files", now)
+        if known[:2] == now[:2] and known[2] not in (0, now[2]):
+            _close_without_log(connection, path)
+        if known[:2] != now[:2] or known[2] not in (0, now[2]):
             raise DisconnectionError  # the pool connects anew
+        record.info["files"] = now  # the log may have been made since
 
     event.listen(engine, "do_connect", require_file)
-    event.listen(engine, "connect", note_file)
-    event.listen(engine, "checkout", look_at_file)
+    event.listen(engine, "connect", note_files)
+    event.listen(engine, "checkout", look_at_files)
+
+
+def _close_without_log(connection: Any, path: Path) -> None:
+    """Close a connection whose log was removed; the last one would write that log into the file first."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as other:
+        other.execute("BEGIN")
+        other.execute(
+            "SELECT count(*) FROM sqlite_master"
+        ).fetchall()  # from now on, the other is not the last
+        connection.close()
 
 
 def _prepare_sqlite(wait_seconds: float, connection: Any, _record: object) -> None:

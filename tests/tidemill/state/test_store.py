@@ -1,11 +1,12 @@
 import multiprocessing
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -280,3 +281,23 @@ def test_a_writer_sees_that_its_file_is_gone_or_another_one(tmp_path: Path):
         session.add(turn(3, "promoted"))
     state.close()
     assert open_records(path).ids("turns", "m") == ["turn_3"]
+
+
+def test_a_writer_sees_that_a_backup_was_copied_over_its_file_and_the_log_removed(tmp_path: Path):
+    path, backup = tmp_path / "state.db", tmp_path / "backup.db"
+    state = open_state(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
+        source.backup(target)
+        target.execute("PRAGMA journal_mode=DELETE")
+    with state.transaction() as session:
+        session.add_all(turn(number, "promoted") for number in range(1, 200))
+    path.write_bytes(backup.read_bytes())
+    for end in ("-wal", "-shm"):
+        Path(f"{path}{end}").unlink()
+    with state.transaction() as session:
+        session.add(turn(300, "promoted"))
+    assert open_records(path).ids("turns", "m") == ["turn_300"]  # and not in the log that is gone
+    state.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT id FROM turns").fetchall() == [("turn_300",)]
