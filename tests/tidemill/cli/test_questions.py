@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,11 @@ def test_ctrl_c_ends_a_question_at_once(question: str):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 asking.wait(timeout=3)
                 break
-        assert asking.poll() == 1
+        os.set_blocking(terminal, False)
+        with contextlib.suppress(OSError):  # nothing more was said, or it has ended
+            shown += os.read(terminal, 10_000)
+        status = Path(f"/proc/{asking.pid}/status")
+        assert asking.poll() == 1, (shown, status.exists() and status.read_text())
     finally:
         asking.kill()
         asking.wait()

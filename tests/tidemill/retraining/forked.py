@@ -146,8 +146,10 @@ def run(ask: Ask, wire: Connection) -> None:
             turns = [make_turn(project, state, request, listen)]
         else:
             turns = Controller(project, state, ReplayClock(datetime.now().astimezone()), listen).recover()
-    except Exception as error:  # noqa: BLE001 - the other process judges it
-        wire.send(("error", f"{type(error).__name__}: {error}"))
+    except BaseException as error:
+        wire.send(("error", f"{type(error).__name__}: {error}"))  # the other process judges it
+        if not isinstance(error, Exception):
+            raise
     else:
         wire.send(("end", [turn.status for turn in turns]))
     finally:

@@ -89,7 +89,7 @@ def test_an_unknown_point_is_an_error(server: ForkServer, project: Project):
 
 def test_each_kill_fell_where_it_was_meant_to(kills: list[tuple[KillPoint, Ended, str]]):
     assert len(kills) == 6 + 10
-    assert [ended.code for _, ended, _ in kills] == [-signal.SIGKILL] * len(kills)
+    assert [(ended.code, ended.error) for _, ended, _ in kills] == [(-signal.SIGKILL, "")] * len(kills)
 
 
 @pytest.mark.parametrize(
