@@ -204,7 +204,8 @@ def _periods(
         return None
     formats = {**readings.formats, **({time.column: time.format} if time.format else {})}
     delay = parse_duration(after) if after else timedelta(0)
-    read = conformed(raw, readings.types, formats, readings.gaps)
+    both = raw.select(literal_names((time.column, target.column)))
+    read = conformed(both, readings.types, formats, readings.gaps)
     return choose_periods(read, time.column, target.column, delay, SystemClock().now())
 
 
