@@ -8,7 +8,7 @@ from tidemill.actor_words import reason_beside, who
 from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.measured_figures import measured
 from tidemill.monitoring.noise_feedback import marks_of, proposals_of
-from tidemill.state.record_queries import EXTERNAL, AlertRecords
+from tidemill.state.alert_queries import EXTERNAL, AlertRecords
 from tidemill.tasks.natural_metric import metric_of
 
 __all__ = ["RETRAINED_FOR", "describe", "named_faults", "next_commands"]

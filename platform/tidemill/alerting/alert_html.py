@@ -7,7 +7,7 @@ from typing import Any
 
 from tidemill.alerting.alert_pictures import pictures_of
 from tidemill.plurals import counted
-from tidemill.state.record_queries import EXTERNAL
+from tidemill.state.alert_queries import EXTERNAL
 
 __all__ = ["page_of", "section_of"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidemill.alerting.alert_evidence import RETRAINED_FOR, next_commands
-from tidemill.state.record_queries import EXTERNAL
+from tidemill.state.alert_queries import EXTERNAL
 
 __all__ = ["AlertText", "body_of", "title_of_message"]
 

@@ -17,7 +17,7 @@ from tidemill.alerting.notifying import Send
 from tidemill.alerting.routes import Receiver
 from tidemill.errors import NotDelivered, TidemillError
 from tidemill.project import ProjectFolder
-from tidemill.state.record_queries import alert_records
+from tidemill.state.alert_queries import alert_records
 from tidemill.state.record_reader import open_records
 
 __all__ = ["address_of", "sender_of", "without_address"]

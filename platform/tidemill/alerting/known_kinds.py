@@ -6,7 +6,7 @@ from typing import get_args
 
 from tidemill.monitoring.findings import NO_RUN
 from tidemill.monitoring.monitor_config import Kind
-from tidemill.state.record_queries import EXTERNAL
+from tidemill.state.alert_queries import EXTERNAL
 
 __all__ = ["KINDS", "SEVERITIES", "unknown_kind", "unknown_severity"]
 

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from tidemill.errors import UsageError
-from tidemill.state.record_queries import EXTERNAL
+from tidemill.state.alert_queries import EXTERNAL
 
 __all__ = ["LABELS", "Matchers", "labels_of", "matches", "parse_matchers"]
 

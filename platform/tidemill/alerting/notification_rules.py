@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from tidemill.alerting.label_matchers import Matchers, labels_of, matches
 from tidemill.alerting.routes import Route, Routes
-from tidemill.state.record_queries import FLAP_RUNS
+from tidemill.state.alert_queries import FLAP_RUNS
 
 __all__ = [
     "FLAPS",

@@ -28,7 +28,7 @@ from tidemill.alerting.routes import Receiver, Routes
 from tidemill.errors import TidemillError
 from tidemill.ids import new_id
 from tidemill.state import State
-from tidemill.state.record_queries import EXTERNAL, FAULT_KINDS, FLAP_RUNS, names_faults
+from tidemill.state.alert_queries import EXTERNAL, FAULT_KINDS, FLAP_RUNS, names_faults
 from tidemill.state.tables import Alert, AlertStep, MonitorRun, Notification, Silence
 
 __all__ = ["GIVE_UP_AFTER", "Attempt", "Send", "decide_due", "deliver_due", "notify"]

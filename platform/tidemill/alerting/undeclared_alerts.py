@@ -9,7 +9,7 @@ from tidemill.alerting.alert_states import record_step
 from tidemill.monitoring.findings import NO_RUN
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.state import State
-from tidemill.state.record_queries import EXTERNAL
+from tidemill.state.alert_queries import EXTERNAL
 from tidemill.state.tables import Alert
 
 __all__ = ["resolve_undeclared"]

@@ -102,7 +102,7 @@ def rollback(
     from tidemill.project import load_project
     from tidemill.registry.promotion import rollback as back
     from tidemill.registry.versions.model_versions import get_version
-    from tidemill.rollouts.rollout import running
+    from tidemill.rollouts.rollout_begin import running
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -134,7 +134,7 @@ def rollback(
 
 def _ended_rollout(state: "State", model: str, champion: str) -> list[str]:
     """Return what becomes of a rollout that is under way while the champion moves, as a sentence."""
-    from tidemill.rollouts.rollout import running
+    from tidemill.rollouts.rollout_begin import running
 
     found = running(state, model)
     if found is None or found.version == champion:

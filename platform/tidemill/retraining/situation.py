@@ -20,7 +20,7 @@ from tidemill.retraining.triggers.policy_causes import causes_of
 from tidemill.retraining.turn_end import rollout_of
 from tidemill.retraining.turn_inputs import read_sources, tell_all
 from tidemill.state import State
-from tidemill.state.record_queries import EXTERNAL
+from tidemill.state.alert_queries import EXTERNAL
 from tidemill.state.tables import Alert, MonitorRun, Turn
 from tidemill.tasks.natural_metric import metric_of
 

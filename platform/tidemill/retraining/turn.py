@@ -5,28 +5,22 @@ that is run again has the same result. So a turn that was killed anywhere goes o
 and never promotes twice.
 """
 
+import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
-from tidemill.accounts import audit
-from tidemill.clock import utc
-from tidemill.data.versioning.params_file import set_values
-from tidemill.errors import RetrainingError, TidemillError, TurnInProgress, UsageError
-from tidemill.files.declaration_files import parse_declaration
-from tidemill.ids import new_id
+from tidemill.errors import RetrainingError, TidemillError, TurnInProgress
 from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
-from tidemill.project.project import check_params
 from tidemill.retraining.cancelling.cancel_watch import interrupted_when_cancelled, refuse_cancelled
-from tidemill.retraining.cpu_time import cpu_seconds
-from tidemill.retraining.recipes import Action, Ask, Recipe, question_of, unknown_part
+from tidemill.retraining.recipes import unknown_part
+from tidemill.retraining.turn_begin import TurnRequest, check_request, record_begin
 from tidemill.retraining.turn_end import question_again
 from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult
 from tidemill.state import State
@@ -36,42 +30,12 @@ from tidemill.state.tables import Turn
 __all__ = [
     "Listener",
     "TurnEvent",
-    "TurnRequest",
-    "check_request",
-    "count_turns",
     "make_turn",
-    "record_begin",
     "record_failure",
     "resume_turns",
     "take_up",
     "turn_lock",
 ]
-
-
-@dataclass(frozen=True)
-class TurnRequest:
-    """The task of a turn, and its reason."""
-
-    as_of: datetime
-    """The turn uses only data that was known by this moment."""
-    reason: str
-    actor: str
-    trigger: str = "manual"
-    promote: bool = True
-    policy: str | None = None
-    alert_id: str | None = None
-    cause: str | None = None
-    """Identifies what a policy makes it for."""
-    params: Mapping[str, Any] = field(default_factory=dict)
-    """Values of params.yaml that this turn sets, by dotted name."""
-    recipe: Recipe = field(default_factory=Recipe)
-    """How it makes its model."""
-    action: Action = "promote"
-    """What becomes of a version that passes the gate."""
-    ask: Ask = field(default_factory=Ask)
-    """Of the action ``ask``: how long it waits for an answer, and what happens then."""
-    turns_before: int | None = None
-    """How many turns were on record when it was decided: with more, nothing begins. None: any."""
 
 
 @dataclass(frozen=True)
@@ -111,60 +75,6 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
         return _run(project, claim, record_begin(project, state, request), listen)
 
 
-def record_begin(project: Project, state: State, request: TurnRequest) -> Turn:
-    """Record a turn that begins; the lock must be held.
-
-    Raises:
-        TurnInProgress: another turn was made since this one was decided.
-    """
-    turn = Turn(
-        id=new_id("turn"),
-        model=project.model,
-        trigger=request.trigger,
-        policy=request.policy,
-        reason=request.reason,
-        alert_id=request.alert_id,
-        cause=request.cause,
-        actor=request.actor,
-        promote=request.promote,
-        overrides=dict(request.params),
-        as_of=utc(request.as_of),
-        status="running",
-        step=STEPS[0].name,
-        seconds={},
-        recipe=None if request.recipe == Recipe() else request.recipe.recorded,
-        action=request.action if request.promote else "record",
-        question=question_of(request.ask, request.as_of) if request.action == "ask" else None,
-        requested_at=datetime.now(UTC),
-    )
-    with state.transaction() as session:
-        if request.turns_before not in (None, count_turns(session, project.model)):
-            raise TurnInProgress(
-                f"another turn of {project.model} was made since this one was decided",
-                hint="the next round decides anew, by what that one did",
-            )
-        session.add(turn)
-        audit.append(session, _started(turn))
-    return turn
-
-
-def count_turns(session: Session, model: str) -> int:
-    """Return how many turns of a model are on record."""
-    return session.scalar(select(func.count(Turn.id)).where(Turn.model == model)) or 0
-
-
-def _started(turn: Turn) -> audit.Act:
-    """Return what the audit log says of a turn that begins."""
-    details = {
-        "trigger": turn.trigger,
-        "alert_id": turn.alert_id,
-        "as_of": utc(turn.as_of).isoformat(),
-        "action": turn.action,
-        "overrides": sorted(turn.overrides),
-    }
-    return audit.Act(turn.actor, "start", "turn", turn.id, turn.model, turn.reason, details)
-
-
 def resume_turns(project: Project, state: State, listen: Listener | None = None) -> list[Turn]:
     """Finish the turns that killed processes left behind, and return them.
 
@@ -173,21 +83,6 @@ def resume_turns(project: Project, state: State, listen: Listener | None = None)
     """
     with turn_lock(project, state) as claim:
         return _finish_left_behind(project, claim, listen)
-
-
-def check_request(project: Project, params: Mapping[str, Any]) -> None:
-    """Refuse values that ``params.yaml`` must not have, before the turn is recorded.
-
-    Raises:
-        UsageError: there is one.
-    """
-    dataset, path = project.config.dataset, project.root / "params.yaml"
-    if own := [name for name in (dataset.as_of, dataset.last_month) if name in params]:
-        raise UsageError(
-            f"{own[0]} cannot be set: the turn sets it to its own moment",
-            hint="choose the turn's moment with --as-of",
-        )
-    check_params(parse_declaration(set_values(path.read_text(encoding="utf-8"), params), path))
 
 
 @contextmanager
@@ -264,14 +159,14 @@ def _run(
 
 def _run_step(step: Step, context: StepContext, claim: HeldClaim) -> StepResult:
     """Run one step; if it fails, end the turn with that on record."""
-    turn, before = context.turn, cpu_seconds()
+    turn, before = context.turn, _cpu_seconds()
 
     def fail(error: str) -> None:
-        record_failure(claim, turn, error, cpu_seconds() - before)
+        record_failure(claim, turn, error, _cpu_seconds() - before)
 
     try:
         result = step.run(context)
-        return replace(result, cpu_seconds=result.cpu_seconds + cpu_seconds() - before)
+        return replace(result, cpu_seconds=result.cpu_seconds + _cpu_seconds() - before)
     except (KeyboardInterrupt, SystemExit):
         if step is not STEPS[-1]:  # a promotion that has begun is finished by the next process
             fail("interrupted")
@@ -285,6 +180,19 @@ def _run_step(step: Step, context: StepContext, claim: HeldClaim) -> StepResult:
             f"turn {turn.id} failed in step {step.name}: {type(error).__name__}: {error}",
             hint="nothing was promoted; the next turn begins with its data",
         ) from error
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU time so far of this process, and of those it started that have ended.
+
+    Workers of Ray are not among them: Ray's own processes start those.
+
+    >>> before = _cpu_seconds()
+    >>> sum(range(100_000)) > 0 and _cpu_seconds() >= before
+    True
+    """
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def record_failure(claim: HeldClaim, turn: Turn, error: str, spent: float = 0.0) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tidemill.ids import new_id
-from tidemill.state.record_queries import EXTERNAL
+from tidemill.state.alert_queries import EXTERNAL
 from tidemill.state.store import State
 from tidemill.state.tables import Alert, AlertStep, MonitorRun, Promotion
 

@@ -15,10 +15,10 @@ from tidemill.dashboard.app import make_pages
 from tidemill.dashboard.page import permissions
 
 LIBRARY = Path(tidemill.__file__).parent
-TURN, MOVE = "retraining/turn.py:record_begin", "registry/history/alias_journal.py:move_alias"
+TURN, MOVE = "retraining/turn_begin.py:record_begin", "registry/history/alias_journal.py:move_alias"
 CANCEL = "retraining/cancelling/cancelled_turns.py:cancel_turn"
 DEPLOY, END = "registry/deployments.py:deploy", "registry/history/reconciliation.py:end_deployment"
-ROLLOUT, ANSWER = "rollouts/rollout.py:begin", "retraining/questions.py:_record"
+ROLLOUT, ANSWER = "rollouts/rollout_begin.py:begin", "retraining/questions.py:_record"
 APPROVAL = "registry/second_person.py:decide_approval"
 ALERT, SILENCE = "alerting/alert_actions.py", "alerting/silences.py"
 KEYS, USERS, SESSIONS = "accounts/api_keys.py", "accounts/users.py", "accounts/login_sessions.py"

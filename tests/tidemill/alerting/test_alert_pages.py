@@ -19,7 +19,7 @@ from tidemill.cli.main import app
 from tidemill.monitoring.drift.column_histograms import bins_of
 from tidemill.monitoring.figure_history import figure_of
 from tidemill.state import open_state
-from tidemill.state.record_queries import AlertRecords
+from tidemill.state.alert_queries import AlertRecords
 from tidemill.state.tables import Alert, MonitorRun
 
 DAY = timedelta(days=1)

@@ -118,7 +118,8 @@ def run(ask: Ask, wire: Connection) -> None:
     from tidemill.clock import ReplayClock
     from tidemill.project import load_project
     from tidemill.retraining.controller import Controller
-    from tidemill.retraining.turn import TurnRequest, make_turn
+    from tidemill.retraining.turn import make_turn
+    from tidemill.retraining.turn_begin import TurnRequest
     from tidemill.settings import Settings
     from tidemill.state import open_state
 

@@ -13,7 +13,8 @@ from tidemill.clock import ReplayClock
 from tidemill.errors import ConfigError, TurnInProgress
 from tidemill.project import Project
 from tidemill.retraining.controller import Controller
-from tidemill.retraining.turn import TurnRequest, _record, count_turns, make_turn, turn_lock
+from tidemill.retraining.turn import _record, make_turn, turn_lock
+from tidemill.retraining.turn_begin import TurnRequest, count_turns
 from tidemill.retraining.turn_steps import StepResult
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, Claim, ReplicaState, Turn

@@ -27,7 +27,8 @@ from tidemill.retraining.questions import answer, answer_overdue, raise_needed
 from tidemill.retraining.recipes import Ask, question_of
 from tidemill.retraining.situation import gather
 from tidemill.retraining.triggers.champion_knowledge import labels_known
-from tidemill.retraining.turn import TurnRequest, make_turn, resume_turns
+from tidemill.retraining.turn import make_turn, resume_turns
+from tidemill.retraining.turn_begin import TurnRequest
 from tidemill.retraining.turn_steps import STEPS, StepContext, said_progress
 from tidemill.state.tables import Approval, Deployment, Promotion, Rollout, Turn
 from tidemill.tasks.natural_metric import metric_of

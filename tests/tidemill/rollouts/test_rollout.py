@@ -28,7 +28,8 @@ from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.retraining.by_hand.approved_acts import carry_out
 from tidemill.rollouts.deployment_status import describe_deployments
 from tidemill.rollouts.experiment_reports import find_deployment, report_deployment
-from tidemill.rollouts.rollout import advance, begin, running
+from tidemill.rollouts.rollout import advance
+from tidemill.rollouts.rollout_begin import begin, running
 from tidemill.serving.observability.version_counters import VersionCounters, record_counts
 from tidemill.serving.routing.replicas import record_status
 from tidemill.serving.routing.version_watcher import DeployedStatus, Status
@@ -382,7 +383,8 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from tidemill.project import load_project
-from tidemill.rollouts.rollout import advance, begin
+from tidemill.rollouts.rollout import advance
+from tidemill.rollouts.rollout_begin import begin
 from tidemill.state import open_state
 
 for line in sys.stdin:  # each line asks for a process of its own: starting one from nothing takes seconds

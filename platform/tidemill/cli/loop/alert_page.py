@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tidemill.cli.output import format_moment, print_indented
 from tidemill.errors import NotWritable
 from tidemill.plurals import counted
-from tidemill.state.record_queries import EXTERNAL
+from tidemill.state.alert_queries import EXTERNAL
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -60,10 +60,10 @@ def silences(
 ) -> None:
     """Show the silences that are in force."""
     from tidemill.cli.reading import open_reading
-    from tidemill.state import record_queries
+    from tidemill.state import alert_queries
 
     folder, records = open_reading(project)
-    found = record_queries.silences(records, folder.model, SystemClock().now(), ended=everything)
+    found = alert_queries.silences(records, folder.model, SystemClock().now(), ended=everything)
     names = "id", "matchers", "author", "reason", "starts_at", "ends_at"
 
     def render(console: "Console") -> None:
@@ -106,16 +106,16 @@ def route(
     from tidemill.alerting.alert_routing import explain
     from tidemill.alerting.routes import load_routes
     from tidemill.cli.reading import open_reading
-    from tidemill.state import record_queries
+    from tidemill.state import alert_queries, record_queries
 
     folder, records = open_reading(project)
     now = SystemClock().now()
-    found = record_queries.alert_records(
+    found = alert_queries.alert_records(
         records, folder.model, record_queries.full_id(records, "alerts", folder.model, alert)
     )
-    others = record_queries.alerts(records, folder.model, include_resolved=False)
-    silenced = record_queries.silences(records, folder.model, now, ended=False)
-    times = record_queries.times_fired(records, found.alert)
+    others = alert_queries.alerts(records, folder.model, include_resolved=False)
+    silenced = alert_queries.silences(records, folder.model, now, ended=False)
+    times = alert_queries.times_fired(records, found.alert)
     facts = explain(found.alert, others, silenced, found.notifications, load_routes(folder), now, times)
 
     def render(console: "Console") -> None:

@@ -43,12 +43,12 @@ def alerts_list(
 ) -> None:
     """Show the alerts that are not resolved."""
     from tidemill.cli.reading import open_reading
-    from tidemill.state import record_queries
+    from tidemill.state import alert_queries, record_queries
 
     folder, records = open_reading(project)
     moved = record_queries.moves(records, folder.model)
     champion = moved[-1][0].to_version if moved else None
-    alerts = record_queries.alerts(records, folder.model, include_resolved=everything)
+    alerts = alert_queries.alerts(records, folder.model, include_resolved=everything)
     facts = [
         {
             "id": a.id,
@@ -109,7 +109,8 @@ def alerts_show(
     from tidemill.alerting.alert_evidence import describe
     from tidemill.cli.loop.alert_page import render_alert, write_page
     from tidemill.cli.reading import open_reading
-    from tidemill.state.record_queries import alert_records, full_id
+    from tidemill.state.alert_queries import alert_records
+    from tidemill.state.record_queries import full_id
 
     folder, records = open_reading(project)
     identifier = full_id(records, "alerts", folder.model, alert)

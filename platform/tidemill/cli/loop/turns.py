@@ -106,7 +106,8 @@ def _turn(
     from tidemill.retraining.by_hand.resumed_turn import resume_turn
     from tidemill.retraining.handed_over.recorded_turns import begin_turn, hands_over
     from tidemill.retraining.questions import raise_needed
-    from tidemill.retraining.turn import TurnEvent, TurnRequest, make_turn
+    from tidemill.retraining.turn import TurnEvent, make_turn
+    from tidemill.retraining.turn_begin import TurnRequest
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.state import open_state
 

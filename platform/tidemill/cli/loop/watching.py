@@ -128,7 +128,8 @@ def monitor_explain(
     """Say why there is no alert: each kind's figure beside its limit, in each monitor's last run."""
     from tidemill.cli.reading import open_reading
     from tidemill.monitoring.run_explanation import explain_run
-    from tidemill.state.record_queries import alerts, last_monitor_runs
+    from tidemill.state.alert_queries import alerts
+    from tidemill.state.record_queries import last_monitor_runs
 
     folder, records = open_reading(project)
     runs = last_monitor_runs(records, folder.model, moment(as_of) if as_of else None)
@@ -163,7 +164,7 @@ def monitor_explain(
 def _noise(records: "Records", model: str, run: Any) -> list[str]:
     """Return what alerts of this monitor that were marked as noise propose."""
     from tidemill.monitoring.noise_feedback import marks_of, proposals_of
-    from tidemill.state.record_queries import alarming_runs, noise_marks
+    from tidemill.state.alert_queries import alarming_runs, noise_marks
 
     marks = noise_marks(records, model, run.monitor)
     found = marks_of(marks, alarming_runs(records, model, run.monitor, marks))

@@ -62,7 +62,7 @@ def rollout(
     The controller (`tidemill up`) takes it from step to step; with --watch, this command does.
     """
     from tidemill.project import load_project
-    from tidemill.rollouts.rollout import begin
+    from tidemill.rollouts.rollout_begin import begin
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -104,7 +104,7 @@ def render_progress(console: "Console", rollout: dict[str, Any]) -> None:
 
 
 def _running(state: Any, model: str) -> Any:
-    from tidemill.rollouts.rollout import running
+    from tidemill.rollouts.rollout_begin import running
 
     found = running(state, model)
     if found is None:

@@ -11,7 +11,7 @@ from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.promotion import evaluate_gate, promote
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.retraining.questions import Answer, answer, open_questions
-from tidemill.rollouts.rollout import begin
+from tidemill.rollouts.rollout_begin import begin
 from tidemill.state import State
 from tidemill.state.tables import Approval
 

@@ -5,7 +5,8 @@ from sqlalchemy import select
 from tidemill.errors import TurnInProgress
 from tidemill.project import Project
 from tidemill.retraining.cancelling.cancelled_turns import CANCELLED
-from tidemill.retraining.turn import TurnRequest, check_request, record_begin, record_failure, turn_lock
+from tidemill.retraining.turn import record_failure, turn_lock
+from tidemill.retraining.turn_begin import TurnRequest, check_request, record_begin
 from tidemill.state import State
 from tidemill.state.claims import is_claimed
 from tidemill.state.tables import Turn

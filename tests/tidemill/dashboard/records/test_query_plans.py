@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from tidemill.dashboard.records.alert_rows import open_alerts
-from tidemill.state import open_state, record_queries
+from tidemill.state import alert_queries, open_state, record_queries
 from tidemill.state.record_reader import Records
 from tidemill.state.tables import Alert, MonitorRun
 
@@ -43,8 +43,8 @@ def test_the_pages_of_alerts_and_versions_find_their_rows_by_an_index_of_their_o
     state.close()
     records = Explained(tmp_path / "state.db")
     [alert] = open_alerts(records, "m")
-    record_queries.alert_records(records, "m", "alert_1")
-    record_queries.times_fired(records, alert)
+    alert_queries.alert_records(records, "m", "alert_1")
+    alert_queries.times_fired(records, alert)
     record_queries.gate_decisions(records, "m", "3", "4")
     found = " ".join(records.plans)
     for index in (

@@ -15,6 +15,7 @@ from tidemill.retraining import turn as turns
 from tidemill.retraining.cancelling import cancel_watch
 from tidemill.retraining.cancelling.cancelled_turns import cancel_turn
 from tidemill.retraining.step_context import Step, StepContext, StepResult
+from tidemill.retraining.turn_begin import TurnRequest
 from tidemill.state import State, open_state
 from tidemill.state.tables import AuditEntry, Turn
 
@@ -86,7 +87,7 @@ def test_who_makes_it_stops_and_writes_no_result(project, state, monkeypatch, be
 
     monkeypatch.setattr(turns, "STEPS", (Step("data", "working", work), Step("promote", "never", work)))
     with pytest.raises(TurnCancelled, match="cancelled"):
-        turns.make_turn(project, state, turns.TurnRequest(NOW, "r", "eve"))
+        turns.make_turn(project, state, TurnRequest(NOW, "r", "eve"))
     assert not slept
     assert signal.getsignal(signal.SIGINT) is before
     with state.transaction() as session:

@@ -17,7 +17,7 @@ from tidemill.dashboard.page import add_page
 from tidemill.dashboard.records.alert_rows import ListedAlert, listed, open_alerts, own_alert
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import ConfigError
-from tidemill.state import record_queries
+from tidemill.state import alert_queries
 
 if TYPE_CHECKING:
     from tidemill.state.record_reader import Row
@@ -95,7 +95,7 @@ def one_alert(visit: Here, model: str, alert_id: str) -> OneAlert:
     """Return an alert with its evidence."""
     shown = visit.project(model)
     own_alert(visit.records, model, alert_id)
-    found = record_queries.alert_records(visit.records, model, alert_id)
+    found = alert_queries.alert_records(visit.records, model, alert_id)
     facts = describe(found)
     facts["labels"] = dict(facts["labels"])
     routed = _routed(visit, shown, found)
@@ -124,7 +124,7 @@ def one_alert(visit: Here, model: str, alert_id: str) -> OneAlert:
     )
 
 
-def _routed(visit: Visit, shown: ShownProject, found: record_queries.AlertRecords) -> dict[str, Any]:
+def _routed(visit: Visit, shown: ShownProject, found: alert_queries.AlertRecords) -> dict[str, Any]:
     """Return an alert's labels and who is told about it; the routes stand in a file of the project."""
     records, unknown, routes = visit.records, None, None
     try:
@@ -132,8 +132,8 @@ def _routed(visit: Visit, shown: ShownProject, found: record_queries.AlertRecord
     except ConfigError as error:
         unknown = str(error)
     others: Sequence[Row] = open_alerts(records, shown.model)
-    silenced = record_queries.silences(records, shown.model, visit.now, ended=False)
-    times = record_queries.times_fired(records, found.alert)
+    silenced = alert_queries.silences(records, shown.model, visit.now, ended=False)
+    times = alert_queries.times_fired(records, found.alert)
     facts = explain(found.alert, others, silenced, (), routes, visit.now, times)
     return {
         "labels": facts["labels"],

@@ -17,7 +17,7 @@ from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.templating import moment
 from tidemill.dashboard.visit import Here
 from tidemill.errors import RecordNotFound, UsageError
-from tidemill.state import record_queries
+from tidemill.state import alert_queries
 from tidemill.state.record_reader import Row
 
 __all__ = ["ShownSilence", "Silences", "add_to", "silences"]
@@ -75,7 +75,7 @@ def silences(
     """Return the silences of a model: those in force, and those that have ended."""
     visit.project(model)
     labels = [labels_of(row) for row in open_alerts(visit.records, model)]
-    in_force = record_queries.silences(visit.records, model, visit.now, ended=False)
+    in_force = alert_queries.silences(visit.records, model, visit.now, ended=False)
     over = "model = ? AND ends_at <= ?", model, visit.now
     ended, part = read_part(visit.records, "silences", *over, order="ends_at DESC, id DESC", number=number)
     proposed: dict[str, str] = {}

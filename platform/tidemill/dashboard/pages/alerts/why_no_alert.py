@@ -18,7 +18,7 @@ from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.monitoring.noise_feedback import marks_of, proposals_of
 from tidemill.monitoring.run_explanation import explain_run
 from tidemill.plurals import said_days
-from tidemill.state import record_queries
+from tidemill.state import alert_queries, record_queries
 from tidemill.state.record_reader import Row
 
 __all__ = ["MonitorSaid", "QuietAlert", "Said", "WhyNoAlert", "add_to", "why_no_alert"]
@@ -96,15 +96,15 @@ def why_no_alert(visit: Here, model: str) -> WhyNoAlert:
     found = [_monitor(visit, model, run, known.get(run.monitor)) for run in runs]
     ran = {run.monitor for run in runs}
     found += [_never(name) for name in known if name not in ran]
-    silences = record_queries.silences(visit.records, model, visit.now, ended=False)
+    silences = alert_queries.silences(visit.records, model, visit.now, ended=False)
     quiet = [] if problem else _quiet(visit, shown, routes, silences)
     return WhyNoAlert(model, found, quiet, len(silences), problem)
 
 
 def _monitor(visit: Visit, model: str, run: Row, declared: Monitor | None) -> MonitorSaid:
     said = explain_run(run.verdict, run.rows, run.results)
-    marks = record_queries.noise_marks(visit.records, model, run.monitor)
-    alarms = record_queries.alarming_runs(visit.records, model, run.monitor, marks)
+    marks = alert_queries.noise_marks(visit.records, model, run.monitor)
+    alarms = alert_queries.alarming_runs(visit.records, model, run.monitor, marks)
     notes = [each.said for each in proposals_of(marks_of(marks, alarms), run.results)]
     late = declared is not None and visit.now - run.at > 2 * declared.every
     since = (
@@ -152,7 +152,7 @@ def _quiet(
     alerts: Sequence[Row] = open_alerts(visit.records, shown.model)
     found = []
     for alert in alerts[:_QUIET]:
-        times = 1 if routes is None else record_queries.times_fired(visit.records, alert)
+        times = 1 if routes is None else alert_queries.times_fired(visit.records, alert)
         facts: Mapping[str, str | None] = explain(alert, alerts, silences, (), routes, visit.now, times)
         if (why := facts["withheld"]) is not None:
             found.append(QuietAlert(alert.id, alert.kind, alert.monitor, alert.status, alert.message, why))

@@ -1,0 +1,124 @@
+"""What a turn is asked to do, and the record of one that begins."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from tidemill.accounts import audit
+from tidemill.clock import utc
+from tidemill.data.versioning.params_file import set_values
+from tidemill.errors import TurnInProgress, UsageError
+from tidemill.files.declaration_files import parse_declaration
+from tidemill.ids import new_id
+from tidemill.project import Project
+from tidemill.project.project import check_params
+from tidemill.retraining.recipes import Action, Ask, Recipe, question_of
+from tidemill.retraining.turn_steps import STEPS
+from tidemill.state import State
+from tidemill.state.tables import Turn
+
+__all__ = [
+    "TurnRequest",
+    "check_request",
+    "count_turns",
+    "record_begin",
+]
+
+
+@dataclass(frozen=True)
+class TurnRequest:
+    """The task of a turn, and its reason."""
+
+    as_of: datetime
+    """The turn uses only data that was known by this moment."""
+    reason: str
+    actor: str
+    trigger: str = "manual"
+    promote: bool = True
+    policy: str | None = None
+    alert_id: str | None = None
+    cause: str | None = None
+    """Identifies what a policy makes it for."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Values of params.yaml that this turn sets, by dotted name."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """How it makes its model."""
+    action: Action = "promote"
+    """What becomes of a version that passes the gate."""
+    ask: Ask = field(default_factory=Ask)
+    """Of the action ``ask``: how long it waits for an answer, and what happens then."""
+    turns_before: int | None = None
+    """How many turns were on record when it was decided: with more, nothing begins. None: any."""
+
+
+def record_begin(project: Project, state: State, request: TurnRequest) -> Turn:
+    """Record a turn that begins; the lock must be held.
+
+    Raises:
+        TurnInProgress: another turn was made since this one was decided.
+    """
+    turn = Turn(
+        id=new_id("turn"),
+        model=project.model,
+        trigger=request.trigger,
+        policy=request.policy,
+        reason=request.reason,
+        alert_id=request.alert_id,
+        cause=request.cause,
+        actor=request.actor,
+        promote=request.promote,
+        overrides=dict(request.params),
+        as_of=utc(request.as_of),
+        status="running",
+        step=STEPS[0].name,
+        seconds={},
+        recipe=None if request.recipe == Recipe() else request.recipe.recorded,
+        action=request.action if request.promote else "record",
+        question=question_of(request.ask, request.as_of) if request.action == "ask" else None,
+        requested_at=datetime.now(UTC),
+    )
+    with state.transaction() as session:
+        if request.turns_before not in (None, count_turns(session, project.model)):
+            raise TurnInProgress(
+                f"another turn of {project.model} was made since this one was decided",
+                hint="the next round decides anew, by what that one did",
+            )
+        session.add(turn)
+        audit.append(session, _started(turn))
+    return turn
+
+
+def count_turns(session: Session, model: str) -> int:
+    """Return how many turns of a model are on record."""
+    return session.scalar(select(func.count(Turn.id)).where(Turn.model == model)) or 0
+
+
+def _started(turn: Turn) -> audit.Act:
+    """Return what the audit log says of a turn that begins."""
+    details = {
+        "trigger": turn.trigger,
+        "alert_id": turn.alert_id,
+        "as_of": utc(turn.as_of).isoformat(),
+        "action": turn.action,
+        "overrides": sorted(turn.overrides),
+    }
+    return audit.Act(turn.actor, "start", "turn", turn.id, turn.model, turn.reason, details)
+
+
+def check_request(project: Project, params: Mapping[str, Any]) -> None:
+    """Refuse values that ``params.yaml`` must not have, before the turn is recorded.
+
+    Raises:
+        UsageError: there is one.
+    """
+    dataset, path = project.config.dataset, project.root / "params.yaml"
+    if own := [name for name in (dataset.as_of, dataset.last_month) if name in params]:
+        raise UsageError(
+            f"{own[0]} cannot be set: the turn sets it to its own moment",
+            hint="choose the turn's moment with --as-of",
+        )
+    check_params(parse_declaration(set_values(path.read_text(encoding="utf-8"), params), path))
