@@ -26,7 +26,10 @@ def show_cost(folder: "ProjectFolder", records: "Records", json: bool) -> None:
     found = project_cost(records, folder.model, prices)
 
     def money(price: float | None) -> str:
-        return "–" if price is None else f"{price:,.2f} {prices.currency}".rstrip()
+        if price is None:
+            return "–"
+        digits = 4 if 0 < price < 0.01 else 2  # a short turn costs less than a cent
+        return f"{price:,.{digits}f} {prices.currency}".rstrip()
 
     def table(name: str, costs: "list[Cost]") -> Listing:
         on_gpus = ["GPU seconds"] if found.gpu_seconds else []

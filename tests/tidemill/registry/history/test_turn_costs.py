@@ -46,6 +46,9 @@ def test_turns_versions_and_the_project_have_their_cost(root: Path):
     text = CliRunner().invoke(app, ["status", "--cost", "-p", str(root)]).stdout
     assert "all 3 turns: 6,300.0 CPU seconds, 450.0 GPU seconds, 1.12 EUR" in text
     assert "1 turn without a measured time" in text
+    (root / "params.yaml").write_text(PARAMS.replace("0.5", "0.001").replace("hour: 2", "hour: 0.01"))
+    text = CliRunner().invoke(app, ["status", "--cost", "-p", str(root)]).stdout
+    assert "450.0 GPU seconds, 0.0030 EUR" in text, "less than a cent is not nothing"
     (root / "params.yaml").write_text(PARAMS.replace(", gpu_hour: 2", ""))
     text = CliRunner().invoke(app, ["status", "--cost", "-p", str(root)]).stdout
     assert "GPU seconds\nWhat turns with GPUs cost: set cost.prices.gpu_hour" in text
