@@ -95,6 +95,18 @@ def test_names_stay_text_no_key_comes_twice_and_labels_of_selectors_are_ours(pro
             "extraVolumes of dashboard",
         ),
         ({"secrets": {"trackingUrl": SECRETS["recordsUrl"] | {"key": "url"}}}, RELEASE, "a database each"),
+        ({"backup": {**BACKUP, "place": "s3://b/x.tar.gz"}}, RELEASE, "backup.place has no {at}"),
+        (
+            {"ingress": {"enabled": True, "dashboard": {"host": "a.b"}, "api": {"host": "a.b"}}},
+            RELEASE,
+            "the dashboard and the API are both at a.b",
+        ),
+        (
+            {"oidc": {"config": {"providers": {"corp": {"client_secret": "x"}, "odd": None}}}},
+            RELEASE,
+            "oidc.config.providers.corp has client_secret, and would be in a ConfigMap",
+        ),
+        ({"dashboard": {"resources": {"requests": {"memory": "plenty"}}}}, RELEASE, "plenty"),
         ({"serving": {"replicaGpus": 0.5}}, RELEASE, "no group of serving.workers has GPUs"),
     ],
 )

@@ -95,8 +95,8 @@ http://{{ include "tidemill.fullname" . }}-api:8000
 {{- with .Values.serving.faultTolerance.redisAddress -}}
 {{- $addresses = append $addresses (printf "redis://%s" (last (splitList "://" .))) -}}
 {{- end -}}
-{{- range $_, $provider := dig "providers" dict .Values.oidc.config -}}
-{{- $addresses = append $addresses (get $provider "issuer") -}}
+{{- range $_, $provider := .Values.oidc.config.providers -}}
+{{- if kindIs "map" $provider }}{{ $addresses = append $addresses (toString (default "" $provider.issuer)) }}{{ end -}}
 {{- end -}}
 {{- $unlisted := list -}}
 {{- range compact $addresses -}}
