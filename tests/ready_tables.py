@@ -1,10 +1,11 @@
 """New SQLite databases, of our records and of MLflow, begin as copies of one that was migrated before.
 
 All migrations of MLflow's tables take a second, those of our records 0.07 s and a few waits for the disk, and
-many hundred tests make new ones. The first of each process is made by the real migrations, as are all of
+many hundred tests make new ones. The first of each run is made by the real migrations, as are all of
 `tests/tidemill/state`, all in PostgreSQL, and all of processes that tests start and do not have forked.
 """
 
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,9 @@ from tempfile import TemporaryDirectory
 from threading import Event, Lock
 
 from sqlalchemy import Engine, create_engine
+
+from tests.warm_commands import FOLDER
+from tidemill.files.locks import locked
 
 MAKERS = {"tidemill.state.store": "_migrate", "mlflow.store.db.utils": "_initialize_tables"}
 """By module, the function that makes the tables of an engine's database."""
@@ -37,7 +41,7 @@ def copy_tables() -> None:
     for module in MAKERS.keys() - _real.keys():
         if module in sys.modules and hasattr(sys.modules[module], MAKERS[module]):
             _real[module] = getattr(sys.modules[module], MAKERS[module])
-            setattr(sys.modules[module], MAKERS[module], _copying(_real[module]))
+            setattr(sys.modules[module], MAKERS[module], _copying(module, _real[module]))
             if hasattr(sys.modules[module], NEWEST):
                 setattr(sys.modules[module], NEWEST, cache(getattr(sys.modules[module], NEWEST)))
 
@@ -63,7 +67,8 @@ def migrations_run() -> Iterator[None]:
         setattr(sys.modules[module], MAKERS[module], function)
 
 
-def _copying(real: Callable[[Engine], None]) -> Callable[[Engine], None]:
+def _copying(module: str, real: Callable[[Engine], None]) -> Callable[[Engine], None]:
+    shared = Path(os.environ[FOLDER], f"{module}.db")
     template = sqlite3.connect(":memory:", check_same_thread=False)
     lock, made = Lock(), Event()
 
@@ -73,16 +78,26 @@ def _copying(real: Callable[[Engine], None]) -> Callable[[Engine], None]:
             real(engine)
             return
         with lock:
-            if made.is_set():
-                with closing(sqlite3.connect(path)) as new:
-                    template.backup(new)
-            else:
-                real(engine)
-                with closing(sqlite3.connect(path)) as first:
+            if not made.is_set():
+                with locked(shared.with_suffix(".lock"), wait_seconds=None):
+                    if not shared.exists():
+                        _make_first(engine, real, shared)
+                with closing(sqlite3.connect(shared)) as first:
                     first.backup(template)
                 made.set()
+            with closing(sqlite3.connect(path)) as new:
+                template.backup(new)
 
     return make_tables
+
+
+def _make_first(engine: Engine, real: Callable[[Engine], None], shared: Path) -> None:
+    real(engine)
+    part = shared.with_suffix(".part")  # whoever makes it may be killed
+    part.unlink(missing_ok=True)
+    with closing(sqlite3.connect(str(engine.url.database))) as first, closing(sqlite3.connect(part)) as copy:
+        first.backup(copy)
+    part.rename(shared)
 
 
 def _unsynced(prepare: Callable[..., None]) -> Callable[..., None]:
