@@ -84,17 +84,17 @@ def test_an_erasure_and_a_compaction_at_once_leave_nothing_of_the_subject(tmp_pa
 
     thread = threading.Thread(target=compact_on)
     thread.start()
-    for number in range(150):
+    for number in range(90):
         rider = "ada-lovelace" if number % 3 == 0 else f"rider-{number}"
         log.append([record(f"pred_{number:06}", {"rider": rider})])
-        if number % 60 == 50:
+        if number % 40 == 30:
             blank_records(tmp_path, ADA)
     log.close()
     blank_records(tmp_path, ADA)
     stop.set()
     thread.join()
     assert find_records(tmp_path, ADA).predictions == 0
-    assert count_log(tmp_path, "m").predictions == 100
+    assert count_log(tmp_path, "m").predictions == 60
     for path in tmp_path.rglob("*.ndjson"):
         assert b"ada-lovelace" not in path.read_bytes()
 

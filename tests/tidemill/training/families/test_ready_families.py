@@ -22,7 +22,7 @@ from tidemill.training.search.proposals import candidates
 
 pytestmark = pytest.mark.engine
 
-ROWS = 900
+ROWS = 600
 TASKS = ("binary", "multiclass", "regression")
 TARGETS = {
     "binary": Target("binary"),
