@@ -67,7 +67,8 @@ RECORDS = (
     ),
     GateDecision(
         id="gate_1", model="parcel-delay", candidate="3", champion="2", mode="enforce", passed=False,
-        reasons=["roc_auc 0.684 of version 3 against 0.698"], decided_at=NOW,
+        reasons=["roc_auc 0.684 of version 3 against 0.698", "see https://wiki/" + "long" * 12],
+        decided_at=NOW,
         numbers={"metric": "roc_auc", "gain": -0.014, "gain_interval": [-0.03, 0.003], "rows": 1202,
                  "min_rows": 1000, "candidate": {"roc_auc": 0.684}, "champion": {"roc_auc": 0.698}},
     ),
@@ -312,7 +313,8 @@ def test_every_page_is_used_by_keyboard_and_fits_a_telephone(enter):
     entries = page.eval_on_selector_all("header nav a, nav.within a", "all => all.map(a => a.pathname)")
     page.goto("/settings")
     entries += page.eval_on_selector_all("nav.within a", "all => all.map(a => a.pathname)")
-    pages = [*dict.fromkeys(entries), f"{MODEL}/alerts/alert_3", f"{MODEL}/silences", f"{MODEL}/promote"]
+    more = ("alerts/alert_3", "silences", "promote", "decisions/gate_1")
+    pages = [*dict.fromkeys(entries), *(f"{MODEL}/{path}" for path in more)]
     assert len(pages) > 15
     faults = {}
     for path in pages:
