@@ -170,6 +170,7 @@ def _window_rows(
     """Return what the kinds judge: the window's rows beside the version's reference."""
     hidden, metrics = _hidden_fields(project), serving.metrics
     reference = load_reference(project, serving.version)
+    read = serving.trained.features if serving.trained else ()
     return WindowRows(
         project,
         monitor,
@@ -184,6 +185,7 @@ def _window_rows(
         attributions=lambda names: attributions_of(project, serving.version, reference, names),
         sketch=sketch,
         requests=requests,
+        unread=[name for name in reference.features.columns if name not in read] if read else (),
     )
 
 

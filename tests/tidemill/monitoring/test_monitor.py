@@ -122,10 +122,11 @@ def draw(rows: int, seed: int, shift: float) -> pl.DataFrame:
     )
 
 
-def register(project: Project, holdout_roc_auc: float = 0.78) -> str:
+def register(project: Project, holdout_roc_auc: float = 0.78, reads: tuple[str, ...] = ()) -> str:
     """Put a version into the registry as `tidemill run` would, and make it the champion."""
     client = connect(project)
-    trained = TrainedModel("", "models:/m-0", {"holdout_roc_auc": holdout_roc_auc}, 1, 0, "toy", {})
+    metrics = {"holdout_roc_auc": holdout_roc_auc}
+    trained = TrainedModel("", "models:/m-0", metrics, 1, 0, "toy", {}, features=reads)
     split = Split(*(Period(NOW - (90 - 20 * n) * DAY, NOW - (70 - 20 * n) * DAY) for n in range(3)))
     lineage = Lineage("c0ffee", {}, "delay", "77c2", split, NOW - 14 * DAY)
     run_id = client.create_run(experiment_id(client, project)).info.run_id
@@ -209,6 +210,16 @@ def assert_same_by_sketches(
                 column["value"] = pytest.approx(column["value"], abs=0.01)
                 column["current_mean"] = pytest.approx(column["current_mean"])
     assert sides[1] == sides[0]
+
+
+def test_a_feature_that_the_version_does_not_read_alarms_nobody(
+    project: Project, state: State, no_report: None
+):
+    register(project, reads=("wind",))
+    serve(project, draw(600, 1, 0.0).with_columns(rain=pl.when(pl.int_range(600) < 20).then("rain")))
+    found = run(project, state)
+    assert [column["name"] for column in found.results["data_drift"]["columns"]] == ["wind"]
+    assert "feature_drift" not in {finding["kind"] for finding in found.results["findings"]}
 
 
 def test_a_quiet_window(project: Project, state: State, monkeypatch: pytest.MonkeyPatch):

@@ -29,7 +29,7 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
     Rows of a version that was made for other features do not count as missing these. Of a window with a
     sketch, only those features are read that this does not clear.
     """
-    reference, quiet, rows = window.baseline.features, dict[str, ColumnDrift](), window
+    reference, quiet, rows = window.read_features, dict[str, ColumnDrift](), window
     if window.sketch is not None:
         quiet = quiet_columns(reference, window.sketch, window.version, config)
         loud = [f"{FEATURE_PREFIX}{name}" for name in reference.columns if name not in quiet]
@@ -50,7 +50,7 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
     odd = furthest_from_reference(drift.by_excess, rows.features) if found else None
     pictured = histograms_of(drift, reference, rows.features) if found else {}
     ids = worst_ids(rows.rows["prediction_id"], odd)
-    unknown = unknown_features(window.monitor, reference.columns)
+    unknown = unknown_features(window.monitor, window.baseline.features.columns)
     results = {
         "share": drift.share,
         "threshold": config.share,

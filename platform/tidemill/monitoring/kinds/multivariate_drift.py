@@ -20,10 +20,10 @@ def judge(window: WindowRows, config: MultivariateDriftConfig) -> Judged:
 
     Rows of versions that were made for other features are left out.
     """
-    sides = window.baseline.features, window.features
+    sides = window.read_features, window.features
     warnings = tuple(
         f"monitoring/monitors.yaml: {each}"
-        for each in unknown_features(window.monitor, sides[0].columns, "multivariate_drift")
+        for each in unknown_features(window.monitor, window.baseline.features.columns, "multivariate_drift")
     )
     versions = window.baseline_versions, window.rows["version"]
     before, now = (side.drop(config.exclude, strict=False) for side in sides)

@@ -54,6 +54,8 @@ class WindowRows:
     """Of all predictions; None: their rows are looked at."""
     requests: RequestCounts | None = None
     """Those that replicas counted since the monitor's last run, refused ones included; None: not known."""
+    unread: Collection[str] = ()
+    """Features of the reference that the version does not read, as imported ones may."""
 
     @cached_property
     def task(self) -> Task:
@@ -68,6 +70,12 @@ class WindowRows:
             ServingError: the log cannot be read.
         """
         return self.given if isinstance(self.given, pl.DataFrame) else self.given()
+
+    @property
+    def read_features(self) -> pl.DataFrame:
+        """Return the features of `baseline` that the version reads; others do not matter to it."""
+        features = self.baseline.features
+        return features.select(features[name] for name in features.columns if name not in self.unread)
 
     @property
     def height(self) -> int:
