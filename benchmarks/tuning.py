@@ -4,13 +4,15 @@
 
 One Ray for all. For each kind of search and each scheduler, ours (every trial in MLflow and in the journal,
 with a checkpoint a round, from which a killed search goes on) and a bare `ray.tune.Tuner` (which keeps none
-of that) make trials in turn, one at a time: boosted trees on made-up rows; of random and grid the very same.
+of that, but for pbt, which needs checkpoints) make trials in turn, one at a time: boosted trees on made-up
+rows; of random and grid the very same.
 Prints CPU seconds of all processes and wall time a round, and their ratios, by medians of the pairs.
 """
 
 import argparse
 import contextlib
 import os
+import pickle
 import statistics
 import tempfile
 import threading
@@ -26,7 +28,7 @@ import polars as pl
 import psutil
 import ray
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule
+from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, PopulationBasedTraining
 from ray.tune.search.optuna import OptunaSearch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
@@ -48,7 +50,7 @@ ROUNDS, TREES = 4, 25
 _EVERY = 0.1
 KINDS = (
     ("random", "none"), ("random", "asha"), ("random", "hyperband"), ("random", "median"), ("grid", "none"),
-    ("tpe", "asha"), ("gp", "asha"),
+    ("tpe", "asha"), ("gp", "asha"), ("random", "pbt"),
 )  # fmt: skip
 MODEL = f"""
 import pickle
@@ -61,7 +63,9 @@ from tidemill import Family, TrainingSpec
 
 def steps(params, features, labels, saved):
     model = HistGradientBoostingClassifier(**params, early_stopping=False, warm_start=True, random_state=0)
-    for done in range(1, {ROUNDS} + 1):
+    if saved:
+        model = pickle.loads(saved.state).set_params(**params)
+    for done in range(1 + (saved.rounds if saved else 0), {ROUNDS} + 1):
         yield model.set_params(max_iter=done * {TREES}).fit(features, labels), partial(pickle.dumps, model)
 
 
@@ -85,7 +89,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--pairs", type=int, default=2)
-    parser.add_argument("--only", default="", help="such as tpe")
+    parser.add_argument("--only", default="", help="such as tpe, or pbt")
     options = parser.parse_args()
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
     with tempfile.TemporaryDirectory(prefix="tuning-") as folder:
@@ -123,7 +127,7 @@ def ours(project: Project, kind: Any, scheduler: Any, trials: int, data: TrialDa
         trials=trials,
         search=kind,
         scheduler=scheduler,
-        max_concurrent=1,
+        max_concurrent=0 if scheduler == "pbt" else 1,  # Ray has one CPU
         grid_points=points(trials),
     )
     project = replace(project, config=project.config.model_copy(update={"train": train}))
@@ -156,7 +160,7 @@ def bare(kind: str, scheduler: str, trials: int, data: TrialData, folder: Path) 
     }
     searcher = OptunaSearch(sampler=samplers[kind]()) if kind in samplers else None
     tuner = tune.Tuner(
-        tune.with_parameters(fit_alone, data=data),
+        tune.with_parameters(fit_and_save if scheduler == "pbt" else fit_alone, data=data),
         param_space=space,
         tune_config=tune.TuneConfig(
             metric="roc_auc",
@@ -164,7 +168,7 @@ def bare(kind: str, scheduler: str, trials: int, data: TrialData, folder: Path) 
             search_alg=searcher,
             scheduler=stopping(scheduler),
             num_samples=1 if given else trials,
-            max_concurrent_trials=1,
+            max_concurrent_trials=None if scheduler == "pbt" else 1,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(storage_path=str(folder / "bare"), verbose=0),
@@ -174,6 +178,10 @@ def bare(kind: str, scheduler: str, trials: int, data: TrialData, folder: Path) 
 
 def stopping(kind: str) -> Any:
     """Return Ray Tune's scheduler."""
+    if kind == "pbt":
+        return PopulationBasedTraining(
+            "training_iteration", perturbation_interval=1, hyperparam_mutations={"params": BARE}
+        )
     if kind == "median":
         return MedianStoppingRule(grace_period=1, time_attr="training_iteration", min_time_slice=10**9)
     brackets = {"asha": 1, "hyperband": 2}
@@ -189,6 +197,22 @@ def fit_alone(config: dict[str, Any], data: TrialData) -> None:
     for done in range(1, ROUNDS + 1):
         model.set_params(max_iter=done * TREES).fit(train, data.train_labels)
         tune.report({"roc_auc": roc_auc_score(data.validation_labels, model.predict_proba(held)[:, 1])})
+
+
+def fit_and_save(config: dict[str, Any], data: TrialData) -> None:
+    """Fit round by round with checkpoints, for population-based training."""
+    train, held = data.train_features.frame(), data.validation_features.frame()
+    model = HistGradientBoostingClassifier(early_stopping=False, warm_start=True, random_state=0)
+    done, checkpoint = 0, tune.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            done, model = pickle.loads(Path(folder, "state").read_bytes())
+    for number in range(done + 1, ROUNDS + 1):
+        model.set_params(**config["params"], max_iter=number * TREES).fit(train, data.train_labels)
+        value = roc_auc_score(data.validation_labels, model.predict_proba(held)[:, 1])
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "state").write_bytes(pickle.dumps((number, model)))
+            tune.report({"roc_auc": value}, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
 def measure(act: Callable[[], int]) -> tuple[float, float, int]:
