@@ -90,13 +90,14 @@ def keep_checkpoint(trial: Path, search: Path) -> None:
     """Move the last whole checkpoint of a trial to the files of the search.
 
     Args:
-        trial: its folder, as Ray Tune fills it; its name is the trial's number.
+        trial: its folder, as Ray Tune fills it; its name is the trial's number, with an ending of Ray's where
+            the trial began again.
         search: the folder of the search's journal.
     """
     found = [(file, checkpoint) for file in trial.glob(f"*/{_NAME}") if (checkpoint := read_checkpoint(file))]
     if found:
         last, _ = max(found, key=lambda one: len(one[1].history))
-        place = checkpoint_file(search, int(trial.name))
+        place = checkpoint_file(search, int(trial.name.partition("_")[0]))
         place.parent.mkdir(exist_ok=True)
         last.replace(place)
     for folder in trial.glob("checkpoint_*/"):

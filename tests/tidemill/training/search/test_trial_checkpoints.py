@@ -140,3 +140,14 @@ def test_a_checkpoint_that_a_kill_cut_off_counts_as_none(tmp_path):
     keep_checkpoints(results, search)
     assert read_checkpoint(checkpoint_file(search, 3)) == found, "what was kept before stays"
     assert read_checkpoint(checkpoint_file(search, 4)) is None
+
+
+def test_the_checkpoint_of_a_trial_that_began_again_is_kept_by_its_number(tmp_path):
+    results, search = tmp_path / "results", tmp_path / "search"
+    search.mkdir()
+    (results / "0005").mkdir(parents=True)
+    folder = results / "0005_513d/checkpoint_000000"
+    folder.mkdir(parents=True)
+    write_checkpoint(folder, "[]", [{"roc_auc": 0.5}], b"state")
+    keep_checkpoints(results, search)
+    assert read_checkpoint(checkpoint_file(search, 5)).state == b"state"
