@@ -54,6 +54,7 @@ httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_
 
 share_statements()
 share_versions()
+fork_dvc()
 
 _guards: list[OrphanReaper] = []
 
@@ -77,14 +78,12 @@ def pytest_fixture_setup() -> None:
     """Before whatever may make tables or routes: which modules are imported by then differs."""
     copy_tables()
     share_answers()
-    fork_dvc()
 
 
 def pytest_runtest_call() -> None:
     """As before each fixture."""
     copy_tables()
     share_answers()
-    fork_dvc()
 
 
 def _files_with(text: str, root: Path) -> list[str]:

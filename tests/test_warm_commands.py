@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from tests.warm_commands import command
+from tests.warm_path import warm_path
 
 pytestmark = pytest.mark.slow  # the process that is forked imports the engines, once for all tests
 SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
@@ -21,6 +22,24 @@ def test_it_has_the_streams_folder_variables_and_arguments_of_the_command(tmp_pa
         capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (3, "['a b', '1'] ada said\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("python own.py a", "['own.py', 'a']"),
+        ("python -m own a", "a']"),
+        ("echo 'import sys; print(sys.argv)' | python - a", "['-', 'a']"),
+        ("python -V", "Python 3"),
+        ("tidemill --version", "tidemill"),
+    ],
+)
+def test_what_the_path_leads_to_does_as_the_real_one(tmp_path: Path, line: str, said: str):
+    (tmp_path / "own.py").write_text("import sys; print(sys.argv)")
+    env = {**os.environ, "PATH": f"{warm_path()}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(line, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said in done.stdout
 
 
 def test_a_signal_goes_on_to_what_is_forked():

@@ -24,18 +24,33 @@ MODULES = (
     "tidemill.monitoring.reports.evidently_report",
     "tidemill.training.fitting.packaging",
     "tidemill.serving.runtime.tracking_server",
+    "tidemill.features.registration",
+    "tidemill.features.offline.offline_store",
+    "tidemill.stages.ingest",
+    "tidemill.stages.training_set",
+    "tidemill.stages.validate",
+    "sklearn.compose",
+    "sklearn.datasets",
+    "skops.io",
+    "tests.warm_path",
+    "tests.warm_ray_workers",
 )
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def command(*arguments: object) -> list[str]:
-    """Return the command that does what ``python`` does with ``-m MODULE …`` or ``-c CODE …``."""
+    """Return the command that does ``python``: ``-m MODULE …``, ``-c CODE …``, ``-`` or a FILE."""
     return [sys.executable, "-S", "-E", __file__, listening_at(), *map(str, arguments)]
 
 
 @functools.cache
-def listening_at() -> str:
-    """Return the path of the socket on which the process that is forked listens; start it if none does."""
+def listening_at(name: str = "commands", module: str = "tests.warm_commands") -> str:
+    """Return the path of the socket on which a process that is forked listens; start it if none does.
+
+    Args:
+        name: of the socket.
+        module: what the process runs; it is given the number of the socket.
+    """
     import fcntl
     import subprocess
     import tempfile
@@ -43,7 +58,7 @@ def listening_at() -> str:
 
     folder = os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="tests-")
     os.environ[FOLDER] = folder  # also for what is started from here
-    path = f"{folder}/commands"
+    path = f"{folder}/{name}"
     with Path(f"{path}.lock").open("w") as lock, socket.socket(*_WIRE) as listening:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not Path(path).exists():
@@ -52,13 +67,17 @@ def listening_at() -> str:
             # It outlives the test that starts it, which may look for what it has left.
             env = {name: value for name, value in os.environ.items() if name != "TIDEMILL_TEST_MARK"}
             env["ROOM"] = "-" * 5000  # for the variables of what is forked
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.warm_commands", str(listening.fileno())],
-                cwd=Path(__file__).parents[1],
-                env=env,
-                pass_fds=[listening.fileno()],
-                start_new_session=True,
-            )
+            with Path(f"{path}.log").open("w") as log:  # who waits for the end of our streams must not wait
+                process = subprocess.Popen(
+                    [sys.executable, "-m", module, str(listening.fileno())],
+                    cwd=Path(__file__).parents[1],
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[listening.fileno()],
+                    start_new_session=True,
+                )
             process.returncode = 0  # nobody waits for it
     return path
 
@@ -182,12 +201,18 @@ def _become(asked: int, *streams: int) -> None:
     with open(asked) as file:
         what = json.load(file)
     _show_environment(what["env"])
-    kind, code, *arguments = what["arguments"]
-    if kind == "-m":
-        arguments = [code, *arguments]
-        code = RUN_MODULE
     os.dup2(streams[0], 0)
     os.close(streams[0])
+    kind, *arguments = what["arguments"]
+    if kind == "-m":
+        code = RUN_MODULE
+    elif kind == "-c":
+        code = arguments.pop(0)
+    elif kind == "-":
+        code = sys.stdin.read()
+        what["name"] = kind
+    else:
+        code, arguments = RUN_FILE, [kind, *arguments]
     run_as({**what, "code": code, "arguments": arguments}, *streams[1:])
 
 
@@ -207,7 +232,14 @@ RUN_MODULE = """
 import os, runpy, sys
 sys.path[0] = os.getcwd()
 del sys.argv[0]
+sys.modules.pop(sys.argv[0], None)
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+RUN_FILE = """
+import os, runpy, sys
+del sys.argv[0]
+sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
@@ -217,6 +249,7 @@ def _main(number: int) -> None:
     from importlib import import_module
 
     from tests.ready_tables import copy_tables, make_templates
+    from tests.warm_dvc import fork_dvc
     from tests.warm_python import ENGINES
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # as the command line does; it starts a thread
@@ -225,6 +258,7 @@ def _main(number: int) -> None:
         import_module(module)
     copy_tables()
     make_templates()
+    fork_dvc()
     threads = threading.enumerate()
     assert len(threads) == 1, f"{threads}: a process with threads must not be forked"
     gc.freeze()

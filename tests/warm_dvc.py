@@ -1,7 +1,5 @@
 """Runs DVC's command line in processes forked from one that has imported it: tests run it a hundred times."""
 
-import atexit
-import functools
 import importlib
 import json
 import os
@@ -17,6 +15,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn
 
+from tests.warm_commands import listening_at
+from tests.warm_path import warm_path
 from tidemill import orphan_reaper
 
 DVC = "tidemill.data.repository.dvc_process"
@@ -32,10 +32,14 @@ MODULES = (
 )
 
 
+_start_command = orphan_reaper.start_command
+
+
 def fork_dvc() -> None:
-    """Fork DVC's command line in this process, if the module that runs it is imported by now."""
+    """Fork DVC's command line in this process, whenever the module that runs it is imported."""
+    vars(orphan_reaper)["start_command"] = start_forked
     if "tidemill.data.repository.dvc_command" in sys.modules:
-        sys.modules["tidemill.data.repository.dvc_command"].start_command = start_forked  # type: ignore[attr-defined]
+        vars(sys.modules["tidemill.data.repository.dvc_command"])["start_command"] = start_forked
 
 
 class Forked:
@@ -68,37 +72,26 @@ def start_forked(
 ) -> "Forked | subprocess.Popen[str]":
     """Do what `tidemill.orphan_reaper.start_command` does."""
     if list(command[1:4]) != ["-P", "-m", DVC]:
-        return orphan_reaper.start_command(command, folder, environment)
+        return _start_command(command, folder, environment)
+    environment = dict(environment)
+    if command[4] == "repro":
+        environment["PATH"] = f"{warm_path()}{os.pathsep}{environment['PATH']}"
     stdin, ours = os.pipe()
     reading, out = os.pipe()
     ended, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with tempfile.TemporaryFile() as file:  # longer than a packet may be
-        what = {"command": list(command), "folder": str(folder), "environment": dict(environment)}
-        file.write(json.dumps(what).encode())
+    with tempfile.TemporaryFile() as file, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as wire:
+        what = {"command": list(command), "folder": str(folder), "environment": environment}
+        file.write(json.dumps(what).encode())  # longer than a packet may be
         file.seek(0)
-        socket.send_fds(_server(os.getpid()), [b"ask"], [file.fileno(), stdin, out, theirs.fileno()])
+        wire.connect(listening_at("dvc", __name__))
+        socket.send_fds(wire, [b"ask"], [file.fileno(), stdin, out, theirs.fileno()])
     os.close(stdin)
     os.close(out)
     theirs.close()
     return Forked(ours, reading, ended)
 
 
-@functools.cache
-def _server(_process: int) -> socket.socket:
-    """Start the process that is forked; it ends when this one does."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # It outlives the test that starts it, which may look for what it has left.
-    env = {name: value for name, value in os.environ.items() if name != "TIDEMILL_TEST_MARK"}
-    command = [sys.executable, "-m", "tests.warm_dvc", str(theirs.fileno())]
-    root = Path(__file__).parents[1]
-    process = subprocess.Popen(command, cwd=root, env=env, pass_fds=[theirs.fileno()])
-    process.returncode = 0  # nobody waits for it
-    theirs.close()
-    atexit.register(ours.close)
-    return ours
-
-
-def _serve(wire: socket.socket) -> None:
+def _serve(listening: socket.socket) -> None:
     import gc
 
     gc.disable()
@@ -109,12 +102,12 @@ def _serve(wire: socket.socket) -> None:
     gc.freeze()
     gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that asked wait
-    while True:
+    while True:  # until this process is killed at the end of the tests, as all that has their mark
+        wire, _ = listening.accept()
         said, given, *_ = socket.recv_fds(wire, 100, 4)
-        if not said:
-            return
-        if os.fork() == 0:
-            wire.close()
+        wire.close()
+        if said and os.fork() == 0:
+            listening.close()
             _reap(*given)
         for each in given:
             os.close(each)

@@ -139,7 +139,9 @@ def run_as(what: Mapping[str, Any], out: int, error: int) -> NoReturn:
     for stream, number in ((out, 1), (error, 2)):
         os.dup2(stream, number)
         os.close(stream)
-    sys.argv, sys.path[0] = ["-c", *what["arguments"]], ""
+    if os.environ.get("PYTHONUNBUFFERED"):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.argv, sys.path[0] = [what.get("name", "-c"), *what["arguments"]], ""
     code = compile(what["code"], "<string>", "exec")
     end_after(lambda: exec(code, {"__name__": "__main__"}))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm_path import warm_path
+
 pytestmark = pytest.mark.e2e
 PAGE = Path(__file__).parents[2] / "docs" / "your-own-data.md"
 
@@ -15,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "your-own-data.md"
 def test_every_command_of_the_page(tmp_path: Path):
     commands = re.findall(r"^    ((?:python|tidemill|cd) .*)", PAGE.read_text(), re.MULTILINE)
     assert len(commands) == 9
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([warm_path(), str(Path(sys.executable).parent), os.environ["PATH"]])
     try:
         done = subprocess.run(
             ["bash", "-e", "-c", "\n".join(commands)],

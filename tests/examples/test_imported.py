@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import skops.io
 
 from tests.examples.example_turn import Example, served
+from tests.warm_commands import command
 from tidemill.project.feature_columns import read_columns
 from tidemill.registry.versions.model_versions import champion_version, get_version, load_scorer
 
@@ -30,7 +30,7 @@ def test_a_model_from_elsewhere_takes_the_place_of_ones_own(tmp_path, ray_of_the
     example = Example("imported", tmp_path / "diabetes")
     folder = example.project.root
     assert champion_version(example.project) == "1"
-    subprocess.run([sys.executable, *commands[1].split()[1:]], cwd=folder, check=True)
+    subprocess.run(command(*commands[1].split()[1:]), cwd=folder, check=True)
     at = ["-p", str(folder), "--json"]
     done = json.loads(Example.tidemill("models", "import", str(folder / "model.skops"), *at))
     assert (done["version"], done["runs_code"], done["compiled"]) == ("2", False, None)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm_path import warm_path
+
 PAGE = (Path(__file__).parents[3] / "docs" / "own-project.md").read_text()
 FILES = dict(re.findall(r"^`([\w/]+\.(?:py|yaml))`(?:(?!```).)*```\w+\n(.*?)^```$", PAGE, re.M | re.S))
 CALL = """
@@ -51,8 +53,8 @@ def test_the_page_is_short():
 @pytest.mark.engine
 @pytest.mark.slow
 def test_the_project_of_the_page_makes_a_turn(tmp_path: Path):
-    bin_ = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "TIDEMILL_NUM_CPUS": "1"}
+    path = os.pathsep.join([warm_path(), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "TIDEMILL_NUM_CPUS": "1"}
 
     def shell(command: str, cwd: Path) -> str:
         done = subprocess.run(
@@ -79,7 +81,7 @@ def test_the_project_of_the_page_makes_a_turn(tmp_path: Path):
         "flags": [],
     }
     refused = subprocess.run(
-        [bin_ / "tidemill", "run", "--as-of", "2024-04-01"],
+        ["tidemill", "run", "--as-of", "2024-04-01"],
         cwd=root,
         env=environment,
         capture_output=True,
