@@ -6,7 +6,7 @@ import pytest
 from tests.tidemill.dashboard.conftest import PARAMS
 from tests.tidemill.dashboard.pages.mlflow_store import open_store
 from tidemill.state.tables import Turn
-from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, connect
+from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, artifact_location, connect
 from tidemill.training.tracking.run_files import write_file
 from tidemill.training.tracking.run_values import FRONT
 
@@ -17,7 +17,7 @@ NASTY = "<script>alert(1)</script>"
 def tracked(installation):
     """A search with three trials, and a run of somebody's own, in MLflow's store; run name → id."""
     client = open_store(installation.home)
-    experiment = client.create_experiment("parcels")
+    experiment = client.create_experiment("parcels", artifact_location(installation.home))
     made = {}
 
     def run(name, tags, params, metrics):
