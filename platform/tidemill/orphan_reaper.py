@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ MARK = "TIDEMILL_STACK_MARK"
 """Environment variable that every process of a stack, or of a Ray of our own, has."""
 
 _PR_SET_CHILD_SUBREAPER = 36
+_PASSED_OVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,10 @@ class OrphanReaper:
         mark = secrets.token_hex(8)
         environment = {name: value for name, value in os.environ.items() if name != MARK}
         marked = ["mark", mark, *([str(folder)] if folder is not None else [])]
-        process = subprocess.Popen(
-            _script(marked), stdin=subprocess.PIPE, env=environment, start_new_session=True, cwd="/"
-        )
+        with _signals_held():
+            process = subprocess.Popen(
+                _script(marked), stdin=subprocess.PIPE, env=environment, start_new_session=True, cwd="/"
+            )
         return cls(mark, process)
 
     def stop(self, timeout: float = 30.0) -> None:
@@ -72,16 +74,27 @@ def start_command(
     The command and all its descendants are killed when ``stdin`` is closed or this process ends; its
     descendants also when the command ends.
     """
-    return subprocess.Popen(
-        _script(["run", *command]),
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    )
+    with _signals_held():
+        return subprocess.Popen(
+            _script(["run", *command]),
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        )
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let what the block starts wait with signals until it has its handlers, which takes Python some time."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_OVER)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def marked_processes(mark: str) -> list[psutil.Process]:
@@ -110,8 +123,9 @@ def main(owner: int, what: str, *arguments: str) -> int:
     Returns:
         The exit code of the command.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _PASSED_OVER:
         signal.signal(number, lambda *_: None)  # unlike SIG_IGN, a command does not inherit a handler
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_OVER)
     if what == "run":
         return _run(owner, arguments)
     mark, *folders = arguments

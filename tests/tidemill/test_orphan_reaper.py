@@ -34,6 +34,7 @@ def owner(tmp_path):
     process.kill()
     process.wait()
     process.stdout.close()
+    wait_until_gone(mark, int(guard))
 
 
 def wait_until_gone(mark, guard):
@@ -61,7 +62,7 @@ def test_the_guard_does_not_end_by_a_signal_of_the_terminal(owner):
     for number in (1, 2, 15):
         os.kill(guard, number)
     time.sleep(0.3)
-    assert psutil.pid_exists(guard)
+    assert psutil.Process(guard).status() != psutil.STATUS_ZOMBIE
     assert marked_processes(mark)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ASKING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs these tests may ignore it
 import polars
 from tidemill.cli.questions import ask, confirm
 polars.LazyFrame(dict(a=[1])).collect()
