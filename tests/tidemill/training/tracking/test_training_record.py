@@ -66,7 +66,7 @@ def test_many_features_and_long_parameters_are_read_back(store):
     client, run = store
     metrics = {f"roc_auc_{month:04d}": month / 7 for month in range(500)}
     params = {"words": LONG, "shape": [64, 32], "none": None}
-    trained = TrainedModel(run, "models:/m-1", metrics, 1, 0, "trees", params, 1, FEATURES, ("a.B",))
+    trained = TrainedModel(run, "models:/m-1", metrics, 1, 0, "trees", params, features=FEATURES)
     lineage = Lineage("4f1d", FILES, "service", "77c2", SPLIT, DAY[3], {"numpy": "2"})
     tags = log_lineage(client, run, lineage) | log_summary(client, run, trained)
 
