@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
-from tests.tidemill.serving.runtime.own_stacks import up_with_warm_workers, wait_for
+from tests.tidemill.serving.runtime.own_stacks import wait_for
 from tests.tidemill.serving.small_project import KNOWN
 from tidemill.errors import ServingError, StackNotRunning
 from tidemill.orphan_reaper import marked_processes
@@ -19,7 +19,7 @@ from tidemill.prediction_log.prediction_log import read_predictions
 from tidemill.project import load_project
 from tidemill.serving.http.client import PredictionClient
 from tidemill.serving.observability.version_counters import read_counts
-from tidemill.serving.runtime.daemon import down
+from tidemill.serving.runtime.daemon import down, up
 from tidemill.serving.runtime.local_stack import status
 from tidemill.serving.runtime.stack_record import read
 from tidemill.settings import Settings
@@ -90,7 +90,7 @@ def scaled(tmp_path, served_template):
 
 
 def test_a_replica_comes_and_goes_beside_another_stack_and_all_vanish_with_their_owner(scaled, stack):
-    info = up_with_warm_workers(scaled)
+    info = up(scaled)
     _comes_and_goes_and_no_request_fails(scaled, info)
     for one in (stack, info):
         with PredictionClient(one.url) as client:
