@@ -54,25 +54,27 @@ def alert(number: int) -> Alert:
     )  # fmt: skip
 
 
-RECORDS = (
-    MonitorRun(
-        id="run_1", model="parcel-delay", monitor="weekly", version="3", verdict="alert", at=NOW,
-        window_start=NOW - timedelta(days=8), window_end=NOW - timedelta(days=1), rows=900, labelled=100,
-        results={"findings": [{"kind": "data_drift", "message": "wind moved"}]},
-    ),
-    *map(alert, (1, 2, 3)),
-    Promotion(
-        id="move_2", model="parcel-delay", alias="champion", from_version="1", to_version="2",
-        kind="promotion", status="done", actor="ada", reason="better", at=NOW, requested_at=NOW,
-    ),
-    GateDecision(
-        id="gate_1", model="parcel-delay", candidate="3", champion="2", mode="enforce", passed=False,
-        reasons=["roc_auc 0.684 of version 3 against 0.698", "see https://wiki/" + "long" * 12],
-        decided_at=NOW,
-        numbers={"metric": "roc_auc", "gain": -0.014, "gain_interval": [-0.03, 0.003], "rows": 1202,
-                 "min_rows": 1000, "candidate": {"roc_auc": 0.684}, "champion": {"roc_auc": 0.698}},
-    ),
-)  # fmt: skip
+def records():
+    """Return rows of the records, new ones each time: a row is written to one database."""
+    return (
+        MonitorRun(
+            id="run_1", model="parcel-delay", monitor="weekly", version="3", verdict="alert", at=NOW,
+            window_start=NOW - timedelta(days=8), window_end=NOW - timedelta(days=1), rows=900, labelled=100,
+            results={"findings": [{"kind": "data_drift", "message": "wind moved"}]},
+        ),
+        *map(alert, (1, 2, 3)),
+        Promotion(
+            id="move_2", model="parcel-delay", alias="champion", from_version="1", to_version="2",
+            kind="promotion", status="done", actor="ada", reason="better", at=NOW, requested_at=NOW,
+        ),
+        GateDecision(
+            id="gate_1", model="parcel-delay", candidate="3", champion="2", mode="enforce", passed=False,
+            reasons=["roc_auc 0.684 of version 3 against 0.698", "see https://wiki/" + "long" * 12],
+            decided_at=NOW,
+            numbers={"metric": "roc_auc", "gain": -0.014, "gain_interval": [-0.03, 0.003], "rows": 1202,
+                     "min_rows": 1000, "candidate": {"roc_auc": 0.684}, "champion": {"roc_auc": 0.698}},
+        ),
+    )  # fmt: skip
 
 
 def stand_in(answer):
@@ -121,7 +123,7 @@ def site(tmp_path_factory):
         patch.setattr(acting, "_command", stand_in({"error": REFUSED}))
         for name, roles in PEOPLE.items():
             add_user(state, name=name, password=WORDS, actor="me", now=NOW, roles=roles)
-        for row in RECORDS:  # in order: alerts refer to their run
+        for row in records():  # in order: alerts refer to their run
             with state.transaction() as session:
                 session.add(row)
         made.start()

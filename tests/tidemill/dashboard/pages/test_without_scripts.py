@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.tidemill.dashboard.kept_pages import pages_with_kept_routes
-from tests.tidemill.dashboard.test_people_in_chromium import RECORDS
+from tests.tidemill.dashboard.test_people_in_chromium import records
 from tidemill.dashboard.page import permissions
 
 pytestmark = pytest.mark.engine
@@ -109,8 +109,12 @@ def test_what_only_a_script_would_fill_is_found():
         assert len(faults_of(bad)) == 1, bad
 
 
+def test_no_alert_at_all_leaves_no_empty_paragraph(browser):
+    assert faults_of(browser.get("/alerts").text) == []
+
+
 def test_every_page_is_read_and_used_without_scripts(browser, add):
-    add(*RECORDS)
+    add(*records())
     wrong, read = {}, 0
     for path in PAGES:
         answer = browser.get(re.sub(r"\{(\w+)\}", lambda name: OWN.get(name[1], "none"), path))
