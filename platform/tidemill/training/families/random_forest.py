@@ -1,6 +1,5 @@
 """Scikit-learn's random forest; numbers that are missing take a branch of their own."""
 
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
 from tidemill.training.distributed import Saved
+from tidemill.training.families.kept_estimators import restored, state_of
 from tidemill.training.families.preparation import estimators, fit_each
 from tidemill.training.families.search_spaces import any_of, between
 from tidemill.training.model_spec import Family
@@ -49,7 +49,7 @@ def _steps(
     model = kind(**params, warm_start=True, random_state=0)
     done = 0 if saved is None else saved.rounds
     if saved is not None:
-        model = pickle.loads(saved.state)  # noqa: S301 — written by this project's own process
+        model = restored(saved.state)
         model.set_params(**params)
     grown = (model.set_params(n_estimators=round_ * _TREES) for round_ in range(done + 1, _ROUNDS + 1))
-    return fit_each(task, features, labels, grown, pickle.dumps)
+    return fit_each(task, features, labels, grown, state_of)
