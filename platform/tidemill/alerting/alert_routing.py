@@ -5,7 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from tidemill.alerting.label_matchers import labels_of
-from tidemill.alerting.notification_rules import NO_ROUTE, SilenceFact, alert_state, route_of, withheld_by
+from tidemill.alerting.notification_rules import (
+    NO_ROUTE,
+    SilenceFact,
+    alert_state,
+    came_from_there,
+    route_of,
+    withheld_by,
+)
 from tidemill.alerting.routes import Routes
 
 __all__ = ["explain"]
@@ -66,7 +73,9 @@ def _now(
             SilenceFact(each.id, each.matchers, each.author, each.reason, each.starts_at, each.ends_at)
             for each in silences
         ]
-        why = withheld_by(alert_state(alert, times), "firing", facts, known, route, routes, now)
+        state = alert_state(alert, times)
+        back = [came_from_there(state, routes.receiver(name)) for name in route.receivers]
+        why = back[0] if all(back) else withheld_by(state, "firing", facts, known, route, routes, now)
     return {**found, "withheld": why}
 
 

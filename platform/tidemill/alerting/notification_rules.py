@@ -5,7 +5,7 @@ An alert that fires is told to the receivers of its route at once (``firing``), 
 told (``escalation``), and when it is over (``resolved``). What a silence, a mute time, an inhibition or an
 acknowledgement stops is withheld; it is due again as soon as that ends, because it has not been sent. So is
 what an alert does that comes and goes: the third time within the last runs of its monitor is the last that is
-told, until it stays or stays away.
+told, until it stays or stays away. What came from Alertmanager is not sent to one: it is told there already.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +14,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tidemill.alerting.label_matchers import Matchers, labels_of, matches
-from tidemill.alerting.routes import Route, Routes
-from tidemill.state.alert_queries import FLAP_RUNS
+from tidemill.alerting.routes import Receiver, Route, Routes
+from tidemill.state.alert_queries import EXTERNAL, FLAP_RUNS
+from tidemill.state.external_alerts import ALERTMANAGER
 
 __all__ = [
+    "CAME_FROM_THERE",
     "FLAPS",
     "FLAPS_FROM",
     "NO_ROUTE",
@@ -27,6 +29,7 @@ __all__ = [
     "Step",
     "Told",
     "alert_state",
+    "came_from_there",
     "decide_messages",
     "route_of",
     "stopped_messages",
@@ -39,6 +42,7 @@ FLAPS_FROM = 3
 FLAPS = f"it comes and goes: it fired {FLAPS_FROM} times or more in the last {FLAP_RUNS} runs of its monitor"
 _REPEATED = "repeat", None
 NO_ROUTE = "no route of monitoring/routes.yaml leads to a receiver"
+CAME_FROM_THERE = "it came from Alertmanager, which tells it itself"
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,8 @@ def decide_messages(
         for receiver, step, is_due in wanted:
             why: str | None = NO_ROUTE
             if route is not None and receiver:
-                why = withheld_by(alert, step, alerts, silences, route, routes, now)
+                back = None if step == "resolved" else came_from_there(alert, routes.receiver(receiver))
+                why = back or withheld_by(alert, step, alerts, silences, route, routes, now)
             last = [each for each in before if (each.receiver, each.step) == (receiver, step)][-1:]
             if why is not None and any((each.status, each.reason) == ("withheld", why) for each in last):
                 continue
@@ -155,9 +160,16 @@ def stopped_messages(
         route = None if alert is None else route_of(alert.labels, routes)
         if alert is None or route is None:
             continue
-        if (why := withheld_by(alert, "firing", alerts, silences, route, routes, now)) is not None:
+        back = came_from_there(alert, routes.receiver(each.receiver))
+        if why := back or withheld_by(alert, "firing", alerts, silences, route, routes, now):
             found[each.id] = why
     return found
+
+
+def came_from_there(alert: AlertState, receiver: Receiver | None) -> str | None:
+    """Return that an alert came from Alertmanager, if the receiver is one; else None."""
+    told = alert.labels["kind"] == EXTERNAL and alert.labels["monitor"].startswith(f"{ALERTMANAGER}/")
+    return CAME_FROM_THERE if told and receiver is not None and receiver.kind == ALERTMANAGER else None
 
 
 def route_of(labels: Mapping[str, str], routes: Routes) -> Route | None:
@@ -183,7 +195,8 @@ def _wanted(
         elif own[-1].status != "due" and (since := abs(now - own[-1].at)) >= route.repeat_every / 2:
             yield receiver, "repeat", since >= route.repeat_every  # also if the clock went back by as much
     escalated = {each.receiver for each in delivered if each.step == "escalation"}
-    first = min((each.at for each in delivered if each.step == "firing"), default=None)
+    told = [each for each in before if each.status != "withheld" or each.reason == CAME_FROM_THERE]
+    first = min((each.at for each in told if each.step == "firing"), default=None)
     if first is None:
         return  # nobody could acknowledge it yet
     told_at = first if alert.fired_at <= first <= now else alert.fired_at

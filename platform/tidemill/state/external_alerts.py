@@ -17,8 +17,10 @@ from tidemill.state.alert_queries import EXTERNAL
 from tidemill.state.store import State
 from tidemill.state.tables import Alert, AlertStep, MonitorRun, Promotion
 
-__all__ = ["ExternalAlert", "record_external", "take_external"]
+__all__ = ["ALERTMANAGER", "ExternalAlert", "record_external", "take_external"]
 
+ALERTMANAGER = "alertmanager"
+"""The source of what Alertmanager's webhook tells."""
 _NO_VERSION = "none"
 
 

@@ -1,14 +1,18 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
+from tidemill.alerting.alert_routing import explain
 from tidemill.alerting.notification_rules import (
+    CAME_FROM_THERE,
     FLAPS,
     AlertState,
     Message,
     SilenceFact,
     Told,
     decide_messages,
+    stopped_messages,
 )
 from tidemill.alerting.routes import Routes
 
@@ -113,6 +117,28 @@ def test_a_silence_withholds_once_and_its_end_sends():
     assert found == [[("team", "firing", why)], [], [("team", "firing", None)], []]
     other = replace(quiet, matchers={"kind": "data_drift"})
     assert play([alert()], routes(), [other], NOW) == [[("team", "firing", None)]]
+
+
+def test_what_came_from_alertmanager_is_not_sent_back_and_is_escalated_all_the_same():
+    there = {"name": "prometheus", "url_env": "C", "kind": "alertmanager"}
+    escalate = [{"after": "1h", "receivers": ["lead"]}]
+    rules = routes({"receivers": ["prometheus"], "escalate": escalate}, receivers=[TEAM, LEAD, there])
+    came = alert("external", monitor="alertmanager/RedisDown")
+    assert play([came], rules, [], NOW, NOW + HOUR / 2, NOW + HOUR) == [
+        [("prometheus", "firing", CAME_FROM_THERE)], [], [("lead", "escalation", None)],
+    ]  # fmt: skip
+    for other in (alert(), alert("external", monitor="registry/outside")):
+        assert play([other], rules, [], NOW) == [[("prometheus", "firing", None)]]
+    told = [replace(as_told(Message(came.id, 1, "prometheus", "firing", "", None), NOW, "due"), id="n1")]
+    assert stopped_messages([came], told, [], rules, NOW) == {"n1": CAME_FROM_THERE}
+    told = [replace(told[0], status="sent")]
+    (end,) = decide_messages([replace(came, status="resolved")], told, [], rules, NOW)
+    assert (end.step, end.withheld) == ("resolved", None), "sent before this rule was: it learns the end"
+    record = SimpleNamespace(**came.labels, id=came.id, details={}, status="firing", occurrence=1)
+    record.fired_at, record.acknowledged_by = NOW, None
+    assert explain(record, [record], [], [], rules, NOW)["withheld"] == CAME_FROM_THERE
+    both = routes({"receivers": ["prometheus", "team"]}, receivers=[TEAM, there])
+    assert explain(record, [record], [], [], both, NOW)["withheld"] is None
 
 
 def test_a_mute_time_withholds_until_it_ends():

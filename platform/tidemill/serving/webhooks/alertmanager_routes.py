@@ -13,11 +13,10 @@ from fastapi import APIRouter, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from tidemill.serving.protocols.predict_schema import Error
-from tidemill.state.external_alerts import ExternalAlert
+from tidemill.state.external_alerts import ALERTMANAGER, ExternalAlert
 
 __all__ = ["Webhook", "alertmanager_router", "external_alerts"]
 
-_SOURCE = "alertmanager"
 _OURS = "tidemill_alert"
 """The annotation of alerts that this platform has pushed to Alertmanager."""
 _SEVERITIES = ("info", "warning", "critical")
@@ -91,7 +90,7 @@ def _external(told: _Told) -> ExternalAlert:
     said = (_printable(told.annotations.get(key, "")) for key in ("summary", "description", "message"))
     severity = told.labels.get("severity", "warning")
     return ExternalAlert(
-        source=_SOURCE,
+        source=ALERTMANAGER,
         name=name,
         fingerprint=told.fingerprint,
         firing=told.status == "firing",
