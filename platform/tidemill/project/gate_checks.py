@@ -1,13 +1,11 @@
 """Defines the entries of ``gates`` in ``params.yaml``: checks of a candidate beside those of ``gate``."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from tidemill.project.serve_config import Section
-from tidemill.tasks.task_names import METRICS, TaskName, metric_name
 
 __all__ = [
     "CalibrationCheck",
@@ -17,6 +15,7 @@ __all__ = [
     "GateCheck",
     "GateMode",
     "GroupsCheck",
+    "KpiCheck",
     "LatencyCheck",
     "LeakageCheck",
     "MetricCheck",
@@ -24,8 +23,6 @@ __all__ = [
     "SignatureCheck",
     "SizeCheck",
     "SlicesCheck",
-    "check_gates",
-    "strictest",
 ]
 
 
@@ -34,12 +31,6 @@ def _spelt(mode: Any) -> Any:
 
 
 GateMode = Annotated[Literal["enforce", "dry_run", "off"], BeforeValidator(_spelt)]
-
-_TASKS: dict[str, tuple[TaskName, ...]] = {
-    "calibration": ("binary", "multiclass"),
-    "leakage": ("binary", "multiclass", "regression"),
-}
-"""The tasks that a check is for, where it is not for all."""
 
 _REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 _Positive = Annotated[float, Field(gt=0)]
@@ -223,6 +214,25 @@ class CardCheck(_Check):
     required: tuple[_CardField, ...] = Field(min_length=1)
 
 
+class KpiCheck(_Limited):
+    """What a row is worth by the decisions of the project's application, a KPI of the project."""
+
+    check: Literal["kpi"]
+    function: str = Field(pattern=_REFERENCE)
+    """As that of a monitor's section ``kpi``: takes decisions, labels and a frame of features."""
+    columns: tuple[str, ...] = ()
+    """Columns of the training set that the application's request needs and that are no features."""
+    floor: float | None = None
+    """The candidate's mean must reach this."""
+    min_gain: float | None = None
+    """The champion's must be exceeded by so much; negative: it may be worse by that much."""
+    by: Literal["gain", "interval"] = "gain"
+    """What must reach ``min_gain``: the gain, or the lower bound of its 90 % interval."""
+
+    def _limits(self) -> tuple[str, ...]:
+        return "floor", "min_gain"
+
+
 class FunctionCheck(_Check):
     """A function of the project: takes a `tidemill.GateRows`, returns a `tidemill.GateFinding`."""
 
@@ -242,52 +252,7 @@ GateCheck = Annotated[
     | LeakageCheck
     | DataAgeCheck
     | CardCheck
+    | KpiCheck
     | FunctionCheck,
     Field(discriminator="check"),
 ]
-
-
-def strictest(modes: tuple[GateMode, ...]) -> GateMode:
-    """Return the mode that decides where several gates have one each.
-
-    >>> strictest(("off", "dry_run")), strictest(("off", "enforce", "dry_run"))
-    ('dry_run', 'enforce')
-    """
-    return "enforce" if "enforce" in modes else "dry_run" if "dry_run" in modes else "off"
-
-
-def check_gates(gates: Sequence[GateCheck], task: TaskName, decisive: str) -> None:
-    """Check that gates have names of their own, and that a task has what they measure.
-
-    Args:
-        gates: as declared.
-        task: the project's.
-        decisive: the full name of the metric of ``gate``.
-
-    Raises:
-        ValueError: one does not fit; the message names it.
-
-    >>> check_gates([MetricCheck(check="metric", metric="r2", floor=0.5)], "binary", "roc_auc")
-    Traceback (most recent call last):
-    ValueError: gates: entry 1, metric: binary has no metric 'r2': choose roc_auc, average_precision, \
-neg_log_loss, neg_brier, f1, accuracy
-    """
-    titles, measured = [one.title for one in gates], tuple(dict.fromkeys((*METRICS[task], decisive)))
-    for place, one in enumerate(gates, 1):
-        where = f"gates: entry {place}, {one.title}"
-        rates = getattr(one, "measure", "metric") != "metric"
-        tasks = ("binary",) if rates else _TASKS.get(one.check, (task,))
-        if task not in tasks:
-            raise ValueError(f"{where}: this is for {' and '.join(tasks)} targets, not for {task}")
-        if titles.count(one.title) > 1:
-            raise ValueError(f"{where}: another gate has that name: give each a `name`")
-        metric = getattr(one, "metric", None)
-        if metric is not None and _full(task, metric) not in measured:
-            raise ValueError(f"{where}: {task} has no metric {metric!r}: choose {', '.join(measured)}")
-
-
-def _full(task: TaskName, given: str) -> str:
-    try:
-        return metric_name(task, given)
-    except ValueError:
-        return given  # which is not among those measured

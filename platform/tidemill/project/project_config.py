@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
+from tidemill.project.declared_gates import check_gates, strictest
 from tidemill.project.features_config import FeaturesConfig
-from tidemill.project.gate_checks import GateCheck, GateMode, check_gates, strictest
+from tidemill.project.gate_checks import GateCheck, GateMode
 from tidemill.project.kubernetes_config import KubernetesConfig
 from tidemill.project.serve_config import Section, ServeConfig
 from tidemill.project.train_config import TrainConfig, first_decides, name_metrics
@@ -293,5 +294,6 @@ class ProjectConfig(BaseModel):
 
     @model_validator(mode="after")
     def _gates_fit_the_task(self) -> "ProjectConfig":
-        check_gates(self.gates, self.project.task, self.gate.metric)
+        decides = self.project.application is not None
+        check_gates(self.gates, self.project.task, self.gate.metric, decides=decides)
         return self

@@ -1,14 +1,15 @@
 """Compute the confidence interval of a metric or a gain by a bootstrap over days, vectorised."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tidemill.tasks.task import Answers, Task
 
-__all__ = ["LASTING_DAYS", "Interval", "gain_interval", "lasting_gain", "metric_interval"]
+__all__ = ["LASTING_DAYS", "Interval", "gain_interval", "lasting_gain", "mean_interval", "metric_interval"]
 
 _RESAMPLES = 400
 _CHUNK = 4_000_000  # weights at once: 32 MB
@@ -133,6 +134,46 @@ def metric_interval(
         return None
     measure = task.measure(task.metric, known, answers)
     return _ends([measure(weights) for weights in _resamples(len(known), blocks, seed)])
+
+
+def mean_interval(
+    values: npt.NDArray[np.float64],
+    blocks: npt.ArrayLike,
+    seed: int = 0,
+    before: npt.NDArray[np.float64] | None = None,
+) -> Interval | None:
+    """Return the 90 % confidence interval of the mean of values, or of what it has more than another's.
+
+    Args:
+        values: one a row; those that are not finite do not count.
+        blocks: as for `gain_interval`.
+        seed: the same seed brings the same interval.
+        before: the other values of the same rows.
+
+    >>> values, days = np.tile([1.0, 3.0, np.nan], 100), np.arange(300) // 30
+    >>> mean_interval(values, days), mean_interval(values, days, before=values - 0.5)
+    (Interval(low=2.0, high=2.0), Interval(low=0.5, high=0.5))
+    """
+    if not len(values):
+        return None
+    theirs = None if before is None else _mean_of(before)
+    mine, draws = _mean_of(values), _resamples(len(values), blocks, seed)
+    return _ends([mine(one) - (0.0 if theirs is None else theirs(one)) for one in draws])
+
+
+def _mean_of(values: npt.NDArray[np.float64]) -> Callable[[npt.NDArray[np.float64]], Any]:
+    """Return a function of weights of rows that gives the mean, over the values that are finite."""
+    counts = np.isfinite(values)
+    known, weight = np.where(counts, values, 0.0), counts.astype(np.float64)
+
+    def mean(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        total = weights @ weight
+        found: npt.NDArray[np.float64] = np.divide(
+            weights @ known, total, out=np.full(len(weights), np.nan), where=total > 0
+        )
+        return found
+
+    return mean
 
 
 def _resamples(rows: int, blocks: npt.ArrayLike, seed: int) -> Iterator[npt.NDArray[np.float64]]:

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from tidemill.errors import TidemillError
-from tidemill.project.gate_checks import GateCheck, GateMode, strictest
+from tidemill.project.declared_gates import strictest
+from tidemill.project.gate_checks import GateCheck, GateMode
 from tidemill.registry.gates.checks.artefact_limits import check_latency, check_size
 from tidemill.registry.gates.checks.calibration_limit import check_calibration
+from tidemill.registry.gates.checks.decided_worth import check_kpi
 from tidemill.registry.gates.checks.filled_card import check_card
 from tidemill.registry.gates.checks.group_gaps import check_groups
 from tidemill.registry.gates.checks.leak_suspicion import check_leakage
@@ -35,6 +37,7 @@ _CHECKS: Final[dict[str, Callable[[Any, Judged], GateFinding]]] = {
     "leakage": check_leakage,
     "data_age": check_data_age,
     "card": check_card,
+    "kpi": check_kpi,
     "function": check_function,
 }
 

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import numpy as np
+import polars as pl
 import pytest
 
 from tests.tidemill.training.small_project import day
@@ -10,7 +12,7 @@ from tidemill.errors import GateRefused
 from tidemill.project.project_config import ProjectConfig
 from tidemill.registry.gates import champion_comparison
 from tidemill.registry.promotion import evaluate_gate, promote
-from tidemill.registry.versions.model_versions import get_version
+from tidemill.registry.versions.model_versions import get_version, load_holdout, load_judged
 from tidemill.state.tables import GateDecision
 
 pytestmark = pytest.mark.engine
@@ -82,6 +84,46 @@ def refuses(rows):
 
 def says_nothing(rows):
     return GateFinding(rows.answers.max() <= 1, None)
+"""
+KPI = """
+from datetime import datetime
+
+import numpy as np
+from pydantic import BaseModel
+
+from tidemill import Application
+
+
+class Flight(BaseModel):
+    wind: float | None = None
+    hour: int
+    event_timestamp: datetime
+
+
+class Caller(BaseModel):
+    phone: str
+
+
+def decide(flight, score):
+    return {"warn": score > 0.5, "at": flight.event_timestamp, "early": flight.hour < 6}
+
+
+application = Application(request=Flight, feature_row=dict, decide=decide)
+unknown = Application(request=Caller, feature_row=dict, decide=decide)
+
+
+def worth(decisions, labels, features):
+    assert len(decisions) == len(labels) == features.height and type(decisions[0]["at"]) is str
+    right = np.asarray([one["warn"] == (label == 1) for one, label in zip(decisions, labels)])
+    return np.where([one["early"] for one in decisions], np.nan, np.where(right, 2.0, -1.0))
+
+
+def nothing(decisions, labels, features):
+    return 1.0
+
+
+def fails(decisions, labels, features):
+    return 1 / 0
 """
 NOW = day(102)
 
@@ -164,3 +206,51 @@ def test_checks_of_rows_say_what_kept_them_from_measuring(registered):
         declared(registered, PASSING[:1]), later, get_version(registered, "2"), NOW
     )
     assert "not measured: version 2 learnt from rows up to" in verdict.numbers["gates"][1]["said"]
+
+
+def kpis(project, application, *checks):
+    (project.root / "own_kpi.py").write_text(KPI)
+    params = {**project.params, "project": {**project.params["project"], "application": application}}
+    gates = [{"check": "kpi", "name": f"{place}", **one} for place, one in enumerate(checks)]
+    verdict = judged(replace(project, params=params), gates, mode="off")
+    return {each["name"]: each for each in verdict.numbers["gates"]}
+
+
+def test_a_kpi_is_what_the_applications_decisions_on_the_hold_out_are_worth(registered):
+    limits = {"floor": 0.2, "min_gain": 0.0, "by": "interval"}, {"floor": 1.9}, {"min_gain": 0.9}
+    found = kpis(
+        registered,
+        "own_kpi:application",
+        *({"function": "own_kpi:worth", **one} for one in limits),
+        {"function": "own_kpi:nothing", "floor": 0},
+        {"function": "own_kpi:fails", "floor": 0},
+        {"function": "own_kpi:absent", "floor": 0},
+    )
+    of, held = found["0"]["numbers"], load_holdout(registered, "2")
+    counting = held.filter(pl.col("hour") >= 6)
+    truth = counting["late"].to_numpy()
+    mine, theirs = (load_judged(registered, get_version(registered, each)) for each in ("2", "1"))
+    worth = [
+        float(np.where((one.predict(counting.to_pandas()) > 0.5) == (truth == 1), 2, -1).mean())
+        for one in (mine, theirs)
+    ]
+    assert [of["candidate"], of["champion"]] == pytest.approx(worth)
+    assert (of["rows"], of["refused"]) == (counting.height, 0)
+    assert of["interval"][0] < of["candidate"] < of["interval"][1]
+    low, high = of["gain_interval"]
+    assert low < of["gain"] < high
+    assert of["gain"] == pytest.approx(worth[0] - worth[1])
+    assert found["0"]["passed"] is (low >= 0)
+    assert f"worth is {worth[0]:.4g} a row, the floor is 0.2; a gain of" in found["0"]["said"]
+    assert [found[name]["passed"] for name in "12345"] == [False] * 5
+    assert "returned shape () for 420 rows" in found["3"]["said"]
+    assert "own_kpi:fails failed: ZeroDivisionError" in found["4"]["said"]
+    assert "absent" in found["5"]["said"]
+
+
+def test_a_kpi_needs_an_application_and_what_its_request_asks_for(registered):
+    one = {"function": "own_kpi:worth", "floor": 0}
+    said = kpis(registered, "own_kpi:unknown", one)["0"]["said"]
+    assert "the hold-out has no column phone, which the application's request needs" in said
+    with pytest.raises(ValueError, match=r"gates: entry 1, 0: project.application names no application"):
+        kpis(replace(registered, params={**registered.params, "features": {"from": "request"}}), None, one)

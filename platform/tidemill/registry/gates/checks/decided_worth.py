@@ -1,0 +1,190 @@
+"""Checks what a row is worth by the decisions of the project's application, with a function of the project.
+
+Both versions answer the hold-out, the application decides on each answer as it would in service, and the
+function says what each decision brought, as the label is known: the KPI that monitors measure later.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import polars as pl
+import polars.selectors as cs
+from pydantic import BaseModel, ValidationError
+
+from tidemill.errors import ConfigError, DataError
+from tidemill.plurals import counted
+from tidemill.project.gate_checks import KpiCheck
+from tidemill.registry.gates.judged_rows import GateFinding, GateRows, Judged, Measured
+from tidemill.registry.versions.loaded_model import Scorer
+from tidemill.tasks.paired_bootstrap import mean_interval
+from tidemill.tasks.task import Answers
+
+__all__ = ["check_kpi"]
+
+_ROUNDING = 1e-12
+_SHOWN = 300
+"""Characters that are shown of an error of the project's own code."""
+
+
+def check_kpi(check: KpiCheck, judged: Judged) -> GateFinding:
+    """Return whether a row is worth enough on average, and enough more than by the champion's answers.
+
+    Rows that the request refuses, and those for which the function returns NaN, do not count.
+
+    Raises:
+        DataError: the hold-out could not be scored, or lacks what a decision needs.
+        ConfigError: there is no such function or application, or it fails, or it refuses all rows.
+    """
+    rows, application = judged.scored(), _application(judged)
+    instances, refusal = _instances(application.request, rows.rows)
+    refused = sum(each is None for each in instances)
+    if refused == len(instances):
+        raise ConfigError(
+            f"the application's request refuses all {counted(refused, 'row')} of the hold-out: {refusal}",
+            hint="mend the request, or the columns of the training set",
+        )
+    of = check, judged, application, instances
+    mine, theirs = _worth(*of, rows.answers, judged.served), None
+    if rows.champion_answers is not None:
+        theirs = _worth(*of, rows.champion_answers, judged.champion_served)
+    found = _measured(rows, mine, theirs)
+    about = {"function": check.function, "floor": check.floor, "min_gain": check.min_gain}
+    counting = {"rows": int(np.isfinite(mine).sum()), "refused": refused}
+    numbers = {**about, **counting, **found.facts()}
+    if not math.isfinite(found.candidate):
+        return GateFinding(False, f"{check.function} returned no number for any row", numbers)
+    passed, said = _limits(check, found, check.function.rpartition(":")[2])
+    if refused:
+        said += f"; {counted(refused, 'row')} that the request refuses do not count ({refusal})"
+    return GateFinding(passed, said, numbers)
+
+
+def _limits(check: KpiCheck, found: Measured, name: str) -> tuple[bool, str]:
+    """Return whether the limits are kept, in words too."""
+    said, passed = [f"{name} is {found.candidate:.4g} a row"], True
+    if check.floor is not None:
+        said = [f"{said[0]}, the floor is {check.floor:g}"]
+        passed = found.candidate >= check.floor - _ROUNDING
+    if check.min_gain is not None and found.champion is None:
+        said.append("there is no champion to compare with")
+    elif check.min_gain is not None and found.champion is not None:
+        gain = found.gain or 0.0
+        low = found.gain_interval.low if found.gain_interval else -math.inf
+        decisive = low if check.by == "interval" else gain
+        passed = passed and math.isfinite(gain) and decisive >= check.min_gain - _ROUNDING
+        bound = f", at least {low:+.4g} by its 90 % interval" if check.by == "interval" else ""
+        said.append(
+            f"a gain of {gain:+.4g} over the champion's {found.champion:.4g}{bound}; needed is at least "
+            f"{check.min_gain:+.4g}"
+        )
+    return passed, "; ".join(said)
+
+
+def _measured(
+    rows: GateRows, mine: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64] | None
+) -> Measured:
+    own, gain = mean_interval(mine, rows.blocks, rows.seed), None
+    if theirs is not None:
+        gain = mean_interval(mine, rows.blocks, rows.seed, theirs)
+    return Measured(_mean(mine), None if theirs is None else _mean(theirs), own, gain)
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _application(judged: Judged) -> Any:
+    """Return the project's application, whose answers must be those of one version alone.
+
+    Raises:
+        ConfigError: it cannot be imported, or several models answer together in it.
+    """
+    named = judged.project.config.project.application
+    application = judged.project.load(str(named))
+    if getattr(application, "composition", None) is not None:
+        raise ConfigError(
+            f"{named} composes its answers of several models', so its decisions are not those of a version",
+            hint="measure the version alone by `check: function`",
+        )
+    return application
+
+
+def _instances(request: type[BaseModel], rows: pl.DataFrame) -> tuple[list[BaseModel | None], str]:
+    """Return the rows as instances of the request, None where it refuses one; and the first refusal.
+
+    Raises:
+        DataError: the hold-out lacks a column that the request needs.
+    """
+    fields = {field.alias or name: field.is_required() for name, field in request.model_fields.items()}
+    missing = [name for name, needed in fields.items() if needed and name not in rows.columns]
+    if missing:
+        raise DataError(
+            f"the hold-out has no column {', '.join(missing)}, which the application's request needs",
+            hint="if the training set has it, name it under `columns` of this gate and train again: a "
+            "version keeps the columns that gates name then",
+        )
+    here = rows.select([name for name in rows.columns if name in fields])
+    instances, first = list[BaseModel | None](), ""
+    for row in here.with_columns(cs.float().fill_nan(None)).iter_rows(named=True):
+        values = {name: value for name, value in row.items() if value is not None or fields[name]}
+        try:
+            instances.append(request.model_validate(values))
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            first = first or f"{'.'.join(map(str, wrong['loc'])) or 'row'}: {wrong['msg']}"[:_SHOWN]
+            instances.append(None)
+    return instances, first
+
+
+def _worth(
+    check: KpiCheck,
+    judged: Judged,
+    application: Any,
+    instances: Sequence[BaseModel | None],
+    answers: Answers,
+    scorer: Scorer | None,
+) -> npt.NDArray[np.float64]:
+    """Return what each row is worth by the decisions on some answers; NaN where it does not count.
+
+    Raises:
+        ConfigError: the application's ``decide`` or the function fails, or returns something else.
+    """
+    rows, function = judged.scored(), judged.project.load(check.function)
+    counts = np.asarray([each is not None for each in instances])
+    answered = zip(instances, answers.tolist(), strict=True)
+    try:
+        # As the log of predictions has them, from which monitors read them.
+        decisions = [
+            orjson.loads(orjson.dumps(dict(application.decide(one, rows.task.decided_on(answer))), str))
+            for one, answer in answered
+            if one is not None
+        ]
+    except Exception as error:  # the project's own code may raise anything
+        raise _failed("the application's decide", error) from error
+    frame = rows.rows.filter(pl.Series(counts))
+    features = frame.select([name for name in (scorer.features if scorer else ()) if name in frame.columns])
+    labels = frame[judged.project.config.dataset.label].to_list()
+    try:
+        values = np.asarray(function(decisions, labels, features), dtype=np.float64)
+    except Exception as error:
+        raise _failed(check.function, error) from error
+    if values.shape != (len(decisions),):
+        raise ConfigError(
+            f"{check.function} returned shape {values.shape} for {counted(len(decisions), 'row')}",
+            hint="return one number a row; NaN for rows that do not count",
+        )
+    found = np.full(len(counts), np.nan)
+    found[counts] = values
+    return found
+
+
+def _failed(what: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{what} failed: {type(error).__name__}: {error}"[:_SHOWN],
+        hint="mend the function; a gate gives it what a monitor's `kpi` does: decisions, labels, features",
+    )
