@@ -18,8 +18,8 @@ from tidemill.replay.load_generator import LoadGenerator, LoadReport
 from tidemill.replay.replay_record import collect
 from tidemill.replay.traffic_replay import History, PlayedSpan, Player, instances
 from tidemill.retraining.controller import Controller
-from tidemill.retraining.turn import TurnEvent, make_turn
-from tidemill.retraining.turn_begin import TurnRequest
+from tidemill.retraining.turns.turn import TurnEvent, make_turn
+from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.serving.http.client import PredictionClient
 from tidemill.serving.runtime.local_stack import LocalStack
 from tidemill.state import State, open_state

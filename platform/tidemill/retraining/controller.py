@@ -37,8 +37,8 @@ from tidemill.retraining.questions import answer_overdue, is_served
 from tidemill.retraining.recipes import Action
 from tidemill.retraining.rollout_thread import start_rollout_thread
 from tidemill.retraining.situation import Facts, gather, judge_all
-from tidemill.retraining.turn import TurnEvent, make_turn, resume_turns
-from tidemill.retraining.turn_begin import TurnRequest, count_turns
+from tidemill.retraining.turns.turn import TurnEvent, make_turn, resume_turns
+from tidemill.retraining.turns.turn_begin import TurnRequest, count_turns
 from tidemill.rollouts.enough_traffic import has_traffic
 from tidemill.scoring.schedules.scheduled_runs import start_due
 from tidemill.state import State, open_state

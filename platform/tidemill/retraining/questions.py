@@ -10,7 +10,7 @@ from tidemill.clock import utc
 from tidemill.errors import ApprovalNeeded, RetrainingError, TurnInProgress, UsageError
 from tidemill.project import Project
 from tidemill.registry.second_person import expire_requests, withdraw
-from tidemill.retraining.turn import Listener, resume_turns
+from tidemill.retraining.turns.turn import Listener, resume_turns
 from tidemill.serving.routing.replicas import live_replicas
 from tidemill.state import State
 from tidemill.state.tables import Turn

@@ -17,8 +17,8 @@ from tidemill.retraining.policy_facts import AlertFact, EstimateFact, Hold, Retr
 from tidemill.retraining.policy_rules import judge, last_turn
 from tidemill.retraining.triggers.champion_knowledge import champion_knowledge
 from tidemill.retraining.triggers.policy_causes import causes_of
-from tidemill.retraining.turn_end import rollout_of
-from tidemill.retraining.turn_inputs import read_sources, tell_all
+from tidemill.retraining.turns.turn_end import rollout_of
+from tidemill.retraining.turns.turn_inputs import read_sources, tell_all
 from tidemill.state import State
 from tidemill.state.alert_queries import EXTERNAL
 from tidemill.state.tables import Alert, MonitorRun, Turn

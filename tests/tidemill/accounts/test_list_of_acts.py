@@ -15,7 +15,7 @@ from tidemill.dashboard.app import make_pages
 from tidemill.dashboard.page import permissions
 
 LIBRARY = Path(tidemill.__file__).parent
-TURN, MOVE = "retraining/turn_begin.py:record_begin", "registry/history/alias_journal.py:move_alias"
+TURN, MOVE = "retraining/turns/turn_begin.py:record_begin", "registry/history/alias_journal.py:move_alias"
 CANCEL = "retraining/cancelling/cancelled_turns.py:cancel_turn"
 DEPLOY, END = "registry/deployments.py:deploy", "registry/history/reconciliation.py:end_deployment"
 ROLLOUT, ANSWER = "rollouts/rollout_begin.py:begin", "retraining/questions.py:_record"
@@ -142,7 +142,7 @@ OTHERS = (
     "registry/history/outside_moves.py:_tell_deleted",
     "registry/history/outside_moves.py:record_outside_move",
     "rollouts/rollout.py:_take",
-    "retraining/turn_steps.py:record_registration",
+    "retraining/turns/turn_steps.py:record_registration",
     "rollouts/rollout_ending.py:_end_locked",
     "registry/second_person.py:_ask",
     "registry/second_person.py:_expire",

@@ -15,8 +15,8 @@ from tidemill.features.feature_store import apply
 from tidemill.ids import new_id
 from tidemill.prediction_log.prediction_log import LabelRecord, PredictionLog
 from tidemill.project import Project, load_project
-from tidemill.retraining.turn import make_turn
-from tidemill.retraining.turn_begin import TurnRequest
+from tidemill.retraining.turns.turn import make_turn
+from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.serving.inference.predictor import Predictor
 from tidemill.serving.routing.traffic_split import ServingVersions
 from tidemill.serving.runtime.replica.version_loading import load_model

@@ -118,8 +118,8 @@ def run(ask: Ask, wire: Connection) -> None:
     from tidemill.clock import ReplayClock
     from tidemill.project import load_project
     from tidemill.retraining.controller import Controller
-    from tidemill.retraining.turn import make_turn
-    from tidemill.retraining.turn_begin import TurnRequest
+    from tidemill.retraining.turns.turn import make_turn
+    from tidemill.retraining.turns.turn_begin import TurnRequest
     from tidemill.settings import Settings
     from tidemill.state import open_state
 
@@ -244,8 +244,8 @@ def points(*lines: str) -> list[KillPoint]:
 
 
 IN_STEPS = points(
-    "start tidemill.retraining.turn:_finish_left_behind before",
-    "start tidemill.retraining.turn:_run before",
+    "start tidemill.retraining.turns.turn:_finish_left_behind before",
+    "start tidemill.retraining.turns.turn:_run before",
     "data tidemill.data.versioning.data_versions:begin before",
     "data tidemill.data.versioning.data_versions:begin after",
     "data tidemill.data.versioning.data_versions:run_dvc after",
@@ -259,7 +259,7 @@ IN_STEPS = points(
     "train tidemill.training.train:finish before",
     "train mlflow:MlflowClient.set_terminated before",
     "train tidemill.training.train:finish after",
-    "train tidemill.retraining.turn_steps:counted before",
+    "train tidemill.retraining.turns.turn_steps:counted before",
     "register tidemill.registry.versions.new_versions:_create_model before",
     "register tidemill.registry.versions.new_versions:_create_model after",
     "register tidemill.registry.versions.new_versions:_compiled after",
@@ -272,19 +272,19 @@ IN_STEPS = points(
     "gate tidemill.registry.gates.gate_decisions:tag_version before",
     "gate tidemill.registry.gates.gate_decisions:tag_version after",
     "gate tidemill.registry.promotion:ask_gate after",
-    "promote tidemill.retraining.turn_end:promote before",
+    "promote tidemill.retraining.turns.turn_end:promote before",
     "promote tidemill.registry.promotion:move_alias before",
     "promote tidemill.registry.history.alias_journal:_set_alias before",
     "promote tidemill.registry.history.alias_journal:_set_alias after",
     "promote tidemill.registry.history.alias_journal:_end before",
     "promote tidemill.registry.history.alias_journal:_end after",
     "promote tidemill.registry.promotion:move_alias after",
-    "promote tidemill.retraining.turn_end:promote after",
+    "promote tidemill.retraining.turns.turn_end:promote after",
 )
 """In each step, in the order of the steps."""
 
 BETWEEN = [
-    KillPoint(f"after {step}", "tidemill.retraining.turn:_record", moment, step)
+    KillPoint(f"after {step}", "tidemill.retraining.turns.turn:_record", moment, step)
     for step in ("data", "train", "register", "gate", "promote")
     for moment in ("before", "after")
 ]

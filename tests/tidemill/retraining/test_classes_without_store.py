@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from tests.tidemill.retraining.small_table import irises, write_iris_project
 from tidemill.features.personal_fields import declared_personal
 from tidemill.prediction_log.prediction_log import read_predictions
-from tidemill.retraining.turn import make_turn
-from tidemill.retraining.turn_begin import TurnRequest
+from tidemill.retraining.turns.turn import make_turn
+from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
 

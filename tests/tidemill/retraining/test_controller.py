@@ -13,9 +13,9 @@ from tidemill.clock import ReplayClock
 from tidemill.errors import ConfigError, TurnInProgress
 from tidemill.project import Project
 from tidemill.retraining.controller import Controller
-from tidemill.retraining.turn import _record, make_turn, turn_lock
-from tidemill.retraining.turn_begin import TurnRequest, count_turns
-from tidemill.retraining.turn_steps import StepResult
+from tidemill.retraining.turns.turn import _record, make_turn, turn_lock
+from tidemill.retraining.turns.turn_begin import TurnRequest, count_turns
+from tidemill.retraining.turns.turn_steps import StepResult
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, Claim, ReplicaState, Turn
 

@@ -25,7 +25,7 @@ from tidemill.state.tables import Turn
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 CHOSEN = {
-    "start": "tidemill.retraining.turn:_run before",
+    "start": "tidemill.retraining.turns.turn:_run before",
     "data": "tidemill.data.versioning.data_versions:commit_staged after",
     "train": "tidemill.training.train:search_by before",
     "register": "mlflow:MlflowClient.create_model_version after",

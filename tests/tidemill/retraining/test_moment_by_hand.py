@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.tidemill.project.test_moments import project_of
 from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
-from tidemill.retraining.turn_steps import data_message
+from tidemill.retraining.turns.turn_steps import data_message
 from tidemill.state import open_state
 
 WRITTEN = datetime(2013, 3, 20, 7, 30, tzinfo=UTC)

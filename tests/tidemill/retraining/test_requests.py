@@ -6,8 +6,8 @@ import pytest
 from tidemill.errors import ConfigError, UsageError
 from tidemill.project import load_project
 from tidemill.project.scaffold import copy_project, reference_project
-from tidemill.retraining.turn import make_turn
-from tidemill.retraining.turn_begin import TurnRequest
+from tidemill.retraining.turns.turn import make_turn
+from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.state import open_state
 from tidemill.state.tables import Turn
 

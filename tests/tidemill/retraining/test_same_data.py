@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tidemill.retraining.turn_steps import same_data
+from tidemill.retraining.turns.turn_steps import same_data
 from tidemill.state import open_state
 from tidemill.state.tables import Turn
 

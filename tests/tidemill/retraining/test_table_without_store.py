@@ -16,8 +16,8 @@ from tidemill.lineage.graph.chain import trace
 from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
 from tidemill.registry.versions.model_versions import champion_version, get_version
 from tidemill.retraining.recipes import Recipe
-from tidemill.retraining.turn import make_turn
-from tidemill.retraining.turn_begin import TurnRequest
+from tidemill.retraining.turns.turn import make_turn
+from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
 from tidemill.state.tables import AuditEntry, GateDecision

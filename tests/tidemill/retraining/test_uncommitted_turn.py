@@ -12,8 +12,8 @@ from tidemill.features.feature_store import service_features
 from tidemill.lineage.graph.chain import trace
 from tidemill.registry.versions.model_versions import get_version
 from tidemill.registry.versions.registry_reader import read_version
-from tidemill.retraining.turn import make_turn
-from tidemill.retraining.turn_begin import TurnRequest
+from tidemill.retraining.turns.turn import make_turn
+from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.state import open_state
 
 pytestmark = pytest.mark.engine

@@ -106,8 +106,8 @@ def _turn(
     from tidemill.retraining.by_hand.resumed_turn import resume_turn
     from tidemill.retraining.handed_over.recorded_turns import begin_turn, hands_over
     from tidemill.retraining.questions import raise_needed
-    from tidemill.retraining.turn import TurnEvent, make_turn
-    from tidemill.retraining.turn_begin import TurnRequest
+    from tidemill.retraining.turns.turn import TurnEvent, make_turn
+    from tidemill.retraining.turns.turn_begin import TurnRequest
     from tidemill.serving.runtime.local_stack import attach
     from tidemill.state import open_state
 
@@ -144,7 +144,7 @@ def _turn(
 def _tell_made(project: "Project", state: "State", turn: "Turn", json: bool) -> None:
     """Show what a turn came to."""
     from tidemill.registry.history.serving_history import read_decision
-    from tidemill.retraining.turn_steps import same_data
+    from tidemill.retraining.turns.turn_steps import same_data
     from tidemill.serving.runtime.stack_record import status_in
 
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None

@@ -15,7 +15,7 @@ from tidemill.retraining.handed_over.recorded_turns import (
     is_being_made,
     running_turns,
 )
-from tidemill.retraining.turn_begin import TurnRequest
+from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.state import State
 from tidemill.state.tables import Turn
 

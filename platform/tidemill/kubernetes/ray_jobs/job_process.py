@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _make_turn(project: Project, turn_id: str) -> int:
-    from tidemill.retraining.turn import resume_turns  # engines take seconds to import
+    from tidemill.retraining.turns.turn import resume_turns  # engines take seconds to import
 
     state = open_state(project.state_url)
     try:

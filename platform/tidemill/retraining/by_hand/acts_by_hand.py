@@ -105,8 +105,8 @@ def _retrain(project: Project, state: State, asked: Asked) -> dict[str, Any]:
     from tidemill.clock import parse_moment
     from tidemill.retraining.by_hand.moment_by_hand import moment_by_hand
     from tidemill.retraining.handed_over.recorded_turns import begin_turn, hands_over
-    from tidemill.retraining.turn import make_turn
-    from tidemill.retraining.turn_begin import TurnRequest
+    from tidemill.retraining.turns.turn import make_turn
+    from tidemill.retraining.turns.turn_begin import TurnRequest
 
     given = parse_moment(asked["as_of"]) if asked.get("as_of") else None
     at = moment_by_hand(project, state, given)

@@ -8,7 +8,7 @@ from tidemill.clock import utc
 from tidemill.data.repository.git import git_try
 from tidemill.project import Project
 from tidemill.project.moments import declared_moment, turn_moment
-from tidemill.retraining.turn_steps import data_message
+from tidemill.retraining.turns.turn_steps import data_message
 from tidemill.state import State
 from tidemill.state.tables import Turn
 

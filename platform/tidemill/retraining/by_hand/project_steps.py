@@ -133,7 +133,7 @@ class OpenProject:
         """
         from tidemill.accounts import audit
         from tidemill.registry.versions.new_versions import register
-        from tidemill.retraining.turn_steps import record_registration
+        from tidemill.retraining.turns.turn_steps import record_registration
         from tidemill.state import open_state
 
         version, model = register(self.project, trained.run_id), self.project.model

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from tidemill.accounts import audit
 from tidemill.errors import RunNotFound, UsageError
 from tidemill.project import Project
-from tidemill.retraining.turn import Listener, take_up, turn_lock
-from tidemill.retraining.turn_steps import STEPS
+from tidemill.retraining.turns.turn import Listener, take_up, turn_lock
+from tidemill.retraining.turns.turn_steps import STEPS
 from tidemill.state import State
 from tidemill.state.tables import Turn
 from tidemill.training.search.search_journal import JournalOfSearch, find_journals

@@ -5,8 +5,8 @@ from sqlalchemy import select
 from tidemill.errors import TurnInProgress
 from tidemill.project import Project
 from tidemill.retraining.cancelling.cancelled_turns import CANCELLED
-from tidemill.retraining.turn import record_failure, turn_lock
-from tidemill.retraining.turn_begin import TurnRequest, check_request, record_begin
+from tidemill.retraining.turns.turn import record_failure, turn_lock
+from tidemill.retraining.turns.turn_begin import TurnRequest, check_request, record_begin
 from tidemill.state import State
 from tidemill.state.claims import is_claimed
 from tidemill.state.tables import Turn
@@ -20,11 +20,11 @@ def hands_over(project: Project) -> bool:
 
 
 def begin_turn(project: Project, state: State, request: TurnRequest) -> Turn:
-    """Record a turn that another process is to make (`tidemill.retraining.turn.resume_turns`).
+    """Record a turn that another process is to make (`tidemill.retraining.turns.turn.resume_turns`).
 
     Raises:
         TurnInProgress: another one is running.
-        UsageError: as of `tidemill.retraining.turn.make_turn`.
+        UsageError: as of `tidemill.retraining.turns.turn.make_turn`.
     """
     check_request(project, request.params)
     with turn_lock(project, state):

@@ -69,8 +69,8 @@ class Turn(Table):
     cause: Mapped[str | None]
     """Identifies what a policy made it for (`tidemill.retraining.policy_facts.Cause.key`)."""
     inputs: Mapped[dict[str, Any] | None]
-    """Digests of what it read: ``sources`` and ``data`` (`tidemill.retraining.turn_inputs`); ``labels``:
-    how many it knew."""
+    """Digests of what it read: ``sources`` and ``data`` (`tidemill.retraining.turns.turn_inputs`);
+    ``labels``: how many it knew."""
     requested_at: Mapped[datetime]
     """Wall-clock time of the record."""
     finished_at: Mapped[datetime | None]

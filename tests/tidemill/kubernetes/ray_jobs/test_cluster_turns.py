@@ -28,8 +28,8 @@ from tidemill.retraining.by_hand.acts_by_hand import do
 from tidemill.retraining.cancelling.cancelled_turns import cancel_turn
 from tidemill.retraining.controller import Controller, Elsewhere
 from tidemill.retraining.handed_over.recorded_turns import begin_turn, hands_over, running_turns
-from tidemill.retraining.turn import turn_lock
-from tidemill.retraining.turn_begin import TurnRequest
+from tidemill.retraining.turns.turn import turn_lock
+from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.settings import Settings
 from tidemill.state import open_state
 from tidemill.state.tables import BatchRun, Turn

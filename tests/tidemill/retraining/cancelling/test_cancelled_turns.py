@@ -11,11 +11,11 @@ import pytest
 from tests.tidemill.retraining.test_controller import put_turn
 from tests.tidemill.retraining.test_loop_declarations import GOOD, project_with
 from tidemill.errors import DecisionOutdated, RecordNotFound, TurnCancelled
-from tidemill.retraining import turn as turns
 from tidemill.retraining.cancelling import cancel_watch
 from tidemill.retraining.cancelling.cancelled_turns import cancel_turn
-from tidemill.retraining.step_context import Step, StepContext, StepResult
-from tidemill.retraining.turn_begin import TurnRequest
+from tidemill.retraining.turns import turn as turns
+from tidemill.retraining.turns.step_context import Step, StepContext, StepResult
+from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.state import State, open_state
 from tidemill.state.tables import AuditEntry, Turn
 

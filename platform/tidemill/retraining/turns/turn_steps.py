@@ -19,9 +19,9 @@ from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.project.moments import moment_parameters
 from tidemill.retraining.candidates.current_training import train_current
-from tidemill.retraining.step_context import Step, StepContext, StepResult
-from tidemill.retraining.turn_end import end_turn
-from tidemill.retraining.turn_inputs import data_digest, read_sources
+from tidemill.retraining.turns.step_context import Step, StepContext, StepResult
+from tidemill.retraining.turns.turn_end import end_turn
+from tidemill.retraining.turns.turn_inputs import data_digest, read_sources
 from tidemill.state import State
 from tidemill.state.tables import AuditEntry, Turn
 from tidemill.tasks.natural_metric import Metric, metric_of

@@ -8,7 +8,7 @@ import yaml
 
 from tests.tidemill.retraining.test_policies import PROJECT
 from tidemill.project import Project, load_project
-from tidemill.retraining.turn_inputs import data_digest, read_sources, tell_all
+from tidemill.retraining.turns.turn_inputs import data_digest, read_sources, tell_all
 
 STAGES = {
     "make": {"cmd": "true", "deps": ["raw.csv", "make.py"], "params": ["data"], "outs": ["data/set.parquet"]}

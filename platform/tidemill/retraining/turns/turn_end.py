@@ -10,7 +10,7 @@ from tidemill.registry.approval_terms import VALID
 from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.promotion import check_decision, promote
 from tidemill.registry.versions.model_versions import champion_version
-from tidemill.retraining.step_context import StepContext, StepResult
+from tidemill.retraining.turns.step_context import StepContext, StepResult
 from tidemill.rollouts.rollout_begin import begin
 from tidemill.state import State
 from tidemill.state.tables import GateDecision, Rollout, Turn

@@ -20,16 +20,16 @@ from tidemill.registry.history.serving_history import decisions_for
 from tidemill.registry.promotion import evaluate_gate, promote, rollback
 from tidemill.registry.second_person import decide_approval
 from tidemill.registry.versions.model_versions import champion_version, get_version
-from tidemill.retraining import turn_end
 from tidemill.retraining.by_hand.approved_acts import carry_out
 from tidemill.retraining.policies import Policy
 from tidemill.retraining.questions import answer, answer_overdue, raise_needed
 from tidemill.retraining.recipes import Ask, question_of
 from tidemill.retraining.situation import gather
 from tidemill.retraining.triggers.champion_knowledge import labels_known
-from tidemill.retraining.turn import make_turn, resume_turns
-from tidemill.retraining.turn_begin import TurnRequest
-from tidemill.retraining.turn_steps import STEPS, StepContext, said_progress
+from tidemill.retraining.turns import turn_end
+from tidemill.retraining.turns.turn import make_turn, resume_turns
+from tidemill.retraining.turns.turn_begin import TurnRequest
+from tidemill.retraining.turns.turn_steps import STEPS, StepContext, said_progress
 from tidemill.state.tables import Approval, Deployment, Promotion, Rollout, Turn
 from tidemill.tasks.natural_metric import metric_of
 from tidemill.training.search.search_budget import SearchProgress

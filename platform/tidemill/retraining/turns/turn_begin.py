@@ -17,7 +17,7 @@ from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.project.project import check_params
 from tidemill.retraining.recipes import Action, Ask, Recipe, question_of
-from tidemill.retraining.turn_steps import STEPS
+from tidemill.retraining.turns.turn_steps import STEPS
 from tidemill.state import State
 from tidemill.state.tables import Turn
 

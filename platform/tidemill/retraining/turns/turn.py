@@ -20,9 +20,9 @@ from tidemill.lineage.openlineage.reporting import TurnReport
 from tidemill.project import Project
 from tidemill.retraining.cancelling.cancel_watch import interrupted_when_cancelled, refuse_cancelled
 from tidemill.retraining.recipes import unknown_part
-from tidemill.retraining.turn_begin import TurnRequest, check_request, record_begin
-from tidemill.retraining.turn_end import question_again
-from tidemill.retraining.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult
+from tidemill.retraining.turns.turn_begin import TurnRequest, check_request, record_begin
+from tidemill.retraining.turns.turn_end import question_again
+from tidemill.retraining.turns.turn_steps import STEPS, TRAIN, Step, StepContext, StepResult
 from tidemill.state import State
 from tidemill.state.claims import EXPIRES_AFTER, HeldClaim, claimed
 from tidemill.state.tables import Turn
