@@ -23,6 +23,7 @@ from tidemill.training.search.trial_records import TrialLog
 from tidemill.training.search.tuning import delete_search_files
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking import mlflow_tracking
+from tidemill.training.tracking.origins.environment_capture import environment
 from tidemill.training.tracking.run_files import write_file
 from tidemill.training.tracking.run_lineage import PATCH, Lineage, installed
 from tidemill.training.tracking.training_record import (
@@ -148,6 +149,7 @@ def _log_origin(
     uncommitted: "UncommittedCode | None",
 ) -> None:
     """Log to a run what it was made from: data, features, uncommitted code, and the report on the data."""
+    lineage = replace(lineage, environment=environment(project.root))
     if uncommitted is not None:
         lineage = replace(lineage, uncommitted=uncommitted.files)
     log_lineage(client, run_id, lineage)

@@ -135,13 +135,28 @@ def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
         for title, values in facts.items():
             if values:
                 table = Listing(title.lower(), "")
-                for name, value in values.items():
+                shown = {name: value for name, value in values.items() if not _is_aside(name)}
+                for name, value in shown.items():
                     table.add_row(name, value)
                 console.print(table)
+                if len(values) > len(shown):
+                    console.print(f"… {counted(len(values) - len(shown), 'more package')}: --json")
         if found.trouble:
             console.print(f"not all of it can be read: {found.trouble}")
 
     emit({**_described(found), "facts": facts, "patch": found.patch.decode(errors="replace")}, json, render)
+
+
+def _is_aside(name: str) -> bool:
+    """Return whether a fact is a package that changes no model, of which there are hundreds.
+
+    >>> _is_aside("Package zipp"), _is_aside("Package numpy"), _is_aside("Commit")
+    (True, False, False)
+    """
+    from tidemill.training.tracking.run_lineage import PACKAGES
+
+    package = name.removeprefix("Package ")
+    return package not in (name, "python", *PACKAGES)
 
 
 def _described(found: "WholeRun") -> dict[str, Any]:

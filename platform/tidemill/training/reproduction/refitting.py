@@ -17,10 +17,13 @@ from tidemill.training.fitting.judgement import judge, reference_of
 from tidemill.training.fitting.split_rows import read_split
 from tidemill.training.fitting.window_choice import rows_of_window
 from tidemill.training.spec_loading import load_spec
+from tidemill.training.tracking.origins.environment_capture import environment
 from tidemill.training.tracking.training_result import TrainedModel
+from tidemill.version import __version__
 
-__all__ = ["METRICS", "REFERENCE_AGAIN", "refit"]
+__all__ = ["ENVIRONMENT", "METRICS", "REFERENCE_AGAIN", "refit"]
 
+ENVIRONMENT = "environment.json"
 METRICS = "metrics.json"
 REFERENCE_AGAIN = "reference.parquet"
 
@@ -32,7 +35,7 @@ def refit(root: Path, trained: TrainedModel, as_of: datetime, folder: Path) -> N
         root: the project as it was, with its training set.
         trained: the record. Its family, parameters and rounds are taken from it: nothing is searched.
         as_of: labels that became known later are left out.
-        folder: gets `METRICS` and `REFERENCE_AGAIN`.
+        folder: gets `ENVIRONMENT`, `METRICS` and `REFERENCE_AGAIN`.
 
     Raises:
         TrainingError: it cannot be fitted.
@@ -47,6 +50,9 @@ def refit(root: Path, trained: TrainedModel, as_of: datetime, folder: Path) -> N
     reference_of(project, rows, answers).table().write_parquet(folder / REFERENCE_AGAIN)
     metrics = {name: float(value) for name, value in judge(project, rows.holdout, answers).items()}
     (folder / METRICS).write_text(json.dumps(metrics))
+    here = environment(root)
+    here["packages"]["tidemill"] = __version__  # a rebuilt environment borrows it
+    (folder / ENVIRONMENT).write_text(json.dumps(here))
 
 
 def main() -> None:

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import os
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 
@@ -18,34 +19,42 @@ from tidemill.data.versioning.checkout import checkout
 from tidemill.errors import TrainingError
 from tidemill.plurals import counted
 from tidemill.project import Project, load_project
-from tidemill.training.reproduction.refitting import METRICS, REFERENCE_AGAIN
+from tidemill.training.reproduction.rebuilt_environment import Interpreter, own_interpreter, rebuild
+from tidemill.training.reproduction.refitting import ENVIRONMENT, METRICS, REFERENCE_AGAIN
 from tidemill.training.reproduction.verdict import WITHIN, Reproduction, compare_models
 from tidemill.training.tracking.mlflow_tracking import connect
 from tidemill.training.tracking.origins.environment_capture import LOCKS
 from tidemill.training.tracking.reference_rows import ReferenceRows
 from tidemill.training.tracking.run_files import read_table
-from tidemill.training.tracking.run_lineage import Lineage, installed
+from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.training_result import REFERENCE, TrainedModel
 from tidemill.training.tracking.whole_runs import read_whole_runs
 
 __all__ = ["bring_data", "code_worktree", "environment_changes", "reproduce", "require_record"]
 
 _CUT = "# too large for this patch: "
+_OTHERS = 5
 
 
 def reproduce(
-    project: Project, run_id: str, *, within: float = WITHIN, tell: Tell = ignore_progress
+    project: Project,
+    run_id: str,
+    *,
+    within: float = WITHIN,
+    rebuilt: bool = False,
+    tell: Tell = ignore_progress,
 ) -> Reproduction:
     """Fit the model of a run once more, in a worktree of its commit with its patch and training set.
 
     Its family, parameters and rounds are those on record; the search that chose them is not repeated. Where
-    the model was fitted again on all rows (``train.refit``), what was judged is compared. It is fitted in the
-    environment that is there.
+    the model was fitted again on all rows (``train.refit``), what was judged is compared.
 
     Args:
         project: whose run it is; its files and records are not changed.
         run_id: a finished training of Tidemill.
         within: the largest difference of two scores that counts as none.
+        rebuilt: whether it is fitted in an environment that is built anew, from the lock file of the commit
+            or the packages on record; default: in the one that is there.
         tell: the callback for progress.
 
     Raises:
@@ -64,13 +73,19 @@ def reproduce(
         with code_worktree(project, lineage.git_commit, folder, run.patch) as tree:
             tell("data", "checking out the training set", None, None)
             bring_data(project, lineage, tree, folder, tell)
+            interpreter = own_interpreter()
+            if rebuilt:
+                tell("environment", "installing the packages of the training", None, None)
+                interpreter = rebuild(tree, lineage, folder)
             tell("fit", f"{trained.family}, {counted(trained.rounds, 'round')}", None, None)
-            _refit(tree, trained, lineage, folder)
+            _refit(tree, trained, lineage, folder, interpreter)
         again = ReferenceRows.from_table(
             pl.read_parquet(folder / REFERENCE_AGAIN), project.config.dataset.label
         )
         metrics = json.loads((folder / METRICS).read_text())
-    changes = environment_changes(project, lineage)
+        now = json.loads((folder / ENVIRONMENT).read_text())
+    changes = environment_changes(lineage, now)
+    changes += [] if rebuilt else _lock_changes(project.root, lineage.git_commit)
     return compare_models((recorded, trained.metrics), (again, metrics), changes, within)
 
 
@@ -133,13 +148,16 @@ def bring_data(project: Project, lineage: Lineage, tree: Path, folder: Path, tel
         )
 
 
-def _refit(tree: Path, trained: TrainedModel, lineage: Lineage, folder: Path) -> None:
+def _refit(
+    tree: Path, trained: TrainedModel, lineage: Lineage, folder: Path, interpreter: Interpreter
+) -> None:
     wanted = {"run_id": trained.run_id, "trained": trained.as_dict(), "as_of": lineage.as_of.isoformat()}
     (folder / "request.json").write_text(json.dumps(wanted, default=str))
     module = "tidemill.training.reproduction.refitting"
     done = subprocess.run(
-        [sys.executable, "-P", "-m", module, str(tree), str(folder / "request.json"), str(folder)],
+        [interpreter.python, "-P", "-m", module, str(tree), str(folder / "request.json"), str(folder)],
         cwd=tree,
+        env={**os.environ, **interpreter.environ},
         capture_output=True,
         text=True,
         check=False,
@@ -152,15 +170,32 @@ def _refit(tree: Path, trained: TrainedModel, lineage: Lineage, folder: Path) ->
         )
 
 
-def environment_changes(project: Project, lineage: Lineage) -> list[str]:
-    """Return how the packages and the lock file differ from those of a training."""
-    now = installed(name for name in lineage.packages if name != "python")
-    changed = [
-        f"{name} {before}, now {now.get(name, 'none')}"
-        for name, before in sorted(lineage.packages.items())
-        if now.get(name) != before
-    ]
-    return [*changed, *_lock_changes(project.root, lineage.git_commit)]
+def environment_changes(lineage: Lineage, now: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return how an environment differs from that of a training.
+
+    Packages that can change a model by what they compute come first, by name; of all others the first five.
+
+    Args:
+        lineage: of the training.
+        now: ``packages``, ``hardware`` and ``threads``.
+    """
+    then: Mapping[str, Any] = lineage.environment or {}
+    here, known = now["packages"], lineage.packages
+    changed = list(_changes(known, here, sorted(known)))
+    if whole := then.get("packages"):
+        others = list(_changes(whole, here, sorted({*whole, *here} - {*known})))
+        changed += others[:_OTHERS]
+        changed += [counted(len(others) - _OTHERS, "other package")] if len(others) > _OTHERS else []
+    for section in ("hardware", "threads") if then else ():
+        before, after = then[section], now[section]
+        changed += _changes(before, after, dict.fromkeys([*before, *after]))
+    return changed
+
+
+def _changes(before: Mapping[str, str], now: Mapping[str, str], names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if before.get(name) != now.get(name):
+            yield f"{name} {before.get(name, 'none')}, now {now.get(name, 'none')}"
 
 
 def _lock_changes(root: Path, commit: str) -> Iterator[str]:

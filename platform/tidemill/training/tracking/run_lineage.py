@@ -15,8 +15,8 @@ from tidemill.training.splits import Period, Split
 __all__ = ["PACKAGES", "PATCH", "Lineage", "installed"]
 
 PACKAGES = (
-    "dvc", "feast", "mlflow", "numpy", "optuna", "pandas", "polars", "ray", "scikit-learn", "skops",
-    "tidemill",
+    "catboost", "dvc", "feast", "lightgbm", "mlflow", "numpy", "optuna", "pandas", "polars", "ray",
+    "scikit-learn", "scipy", "skops", "tidemill", "torch", "xgboost",
 )  # fmt: skip
 """The packages that can change the result of a training."""
 
@@ -52,6 +52,9 @@ class Lineage:
     """Versions by package."""
     uncommitted: tuple[str, ...] | None = None
     """Files of code that differed from the commit, or that it lacks; None: unknown, as in older records."""
+    environment: Mapping[str, Any] | None = None
+    """What it was fitted in: all ``packages``, ``lock``, ``hardware`` and ``threads``; None: unknown, as in
+    older records."""
     imported: Mapping[str, Any] | None = None
     """Of a model from elsewhere: ``from``, ``sha256`` and so on; its training is not on record, and ``split``
     is that by which it was judged when it came."""
@@ -71,7 +74,7 @@ class Lineage:
         plain = {"data": dict(self.data), "packages": dict(self.packages), "as_of": self.as_of.isoformat()}
         changed = None if self.uncommitted is None else list(self.uncommitted)
         found = {**vars(self), **plain, "split": split, "uncommitted": changed}
-        for name in ("imported", "parent"):
+        for name in ("environment", "imported", "parent"):
             told = found.pop(name)
             found |= {} if told is None else {name: dict(told)}
         return found

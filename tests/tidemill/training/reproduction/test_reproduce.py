@@ -77,7 +77,7 @@ def test_what_differs_is_named(trained, monkeypatch):
         lineage = replace(found.lineage, uncommitted=(), packages={**found.lineage.packages, "numpy": "0.1"})
         return [replace(found, lineage=lineage, patch=b"")]
 
-    def fit_here(tree, trained, lineage, folder):
+    def fit_here(tree, trained, lineage, folder, interpreter):
         refit(tree, trained, lineage.as_of, folder)
 
     monkeypatch.setattr(reproduction, "read_whole_runs", otherwise)

@@ -28,6 +28,7 @@ def lineages(draw):
     return Lineage(
         *(draw(names), draw(values), draw(names), draw(names), split, edges[-1], draw(values)),
         draw(st.none() | st.lists(names, max_size=3).map(tuple)),
+        draw(st.none() | st.fixed_dictionaries({"packages": values, "threads": values})),
     )
 
 
@@ -47,7 +48,7 @@ def test_a_record_from_before_the_mark_reads_as_unknown(lineage):
 @given(lineages())
 def test_tags_of_earlier_versions_tell_it_all(lineage):
     tags = {**tags_before(lineage), "mlflow.user": "somebody"}
-    assert Lineage.from_tags(tags) == replace(lineage, uncommitted=None)  # unknown
+    assert Lineage.from_tags(tags) == replace(lineage, uncommitted=None, environment=None)  # unknown
 
 
 @given(lineages(), st.data())

@@ -6,14 +6,25 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 from platform import machine, python_version, system
+from typing import Any
 
-__all__ = ["LOCKS", "hardware", "lock_digest", "packages", "threads"]
+__all__ = ["LOCKS", "environment", "hardware", "lock_digest", "packages", "threads"]
 
 LOCKS = ("requirements.lock", "uv.lock", "poetry.lock", "pdm.lock", "pixi.lock", "conda-lock.yml")
 """Files that fix an environment; the first that a project has is taken."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _GIB = 2**30
+
+
+def environment(root: Path) -> dict[str, Any]:
+    """Return lock file, packages, hardware and threads of a process that works in the project at ``root``."""
+    return {
+        "lock": lock_digest(root),
+        "packages": packages(),
+        "hardware": hardware(),
+        "threads": threads(),
+    }
 
 
 def packages() -> dict[str, str]:

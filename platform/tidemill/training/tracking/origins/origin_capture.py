@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tidemill.errors import ConfigError, ProjectNotFound, TidemillError
 from tidemill.project import ProjectFolder, open_folder
 from tidemill.training.tracking.origins.captured_code import CapturedCode, capture_code
-from tidemill.training.tracking.origins.environment_capture import hardware, lock_digest, packages, threads
+from tidemill.training.tracking.origins.environment_capture import environment
 from tidemill.training.tracking.origins.origin_files import FORMAT, keep_origin
 from tidemill.training.tracking.origins.pointed_data import feature_digest, pointed_data
 from tidemill.training.tracking.run_values import ORIGIN_PREFIX
@@ -91,10 +91,7 @@ def _origin(
         "patch": hashlib.sha256(code.patch).hexdigest() if code.patch else None,
         "data": dict(data),
         "features": feature_digest(folder.root, str(repo or "feature_repo")),
-        "lock": lock_digest(folder.root),
-        "packages": packages(),
-        "hardware": hardware(),
-        "threads": threads(),
+        **environment(folder.root),
         "problems": list(problems),
     }
 

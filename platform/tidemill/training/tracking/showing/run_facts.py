@@ -141,17 +141,26 @@ def _code(one: WholeRun) -> dict[str, str]:
 
 
 def _environment(one: WholeRun) -> dict[str, str]:
-    if one.origin is not None:
-        lock = one.origin["lock"] or {}
+    found = one.lineage.environment if one.lineage is not None else one.origin
+    if found is not None:
         return {
-            **_present({f"Lock {lock.get('file')}": lock.get("sha256")}),
-            **{name.capitalize(): value for name, value in one.origin["hardware"].items()},
-            **{f"Threads: {name}": value for name, value in one.origin["threads"].items()},
-            **{f"Package {name}": value for name, value in one.origin["packages"].items()},
+            **_machine(found),
+            **_present({"Seeds": one.run.origin.get("seeds")}),
+            **{f"Package {name}": value for name, value in found["packages"].items()},
         }
     if one.lineage is not None:
         return {f"Package {name}": value for name, value in sorted(one.lineage.packages.items())}
     return {}
+
+
+def _machine(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Return lock file, hardware and threads."""
+    lock = environment.get("lock") or {}
+    return {
+        **_present({f"Lock {lock.get('file')}": lock.get("sha256")}),
+        **{name.capitalize(): value for name, value in (environment.get("hardware") or {}).items()},
+        **{f"Threads: {name}": value for name, value in (environment.get("threads") or {}).items()},
+    }
 
 
 def _present(values: Mapping[str, str | None]) -> dict[str, str]:
@@ -179,6 +188,7 @@ def _origin_of(lineage: "Lineage") -> dict[str, str]:
         **_split_of(lineage),
         "Code that no commit holds": "unknown" if changed is None else ", ".join(changed) or "none",
         **{f"Data {path}": md5 for path, md5 in sorted(lineage.data.items())},
+        **_machine(lineage.environment or {}),
         **{f"Package {name}": version for name, version in sorted(lineage.packages.items())},
     }
 
