@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 from feast import FeatureService, FeatureStore
 from feast.errors import FeastError, FeastObjectNotFoundException
+from google.protobuf.message import Error as ProtobufError
 from pydantic import ValidationError
 
 from tidemill.errors import FeatureError
@@ -21,6 +22,7 @@ _ENGINE_ERRORS = (
     FeastError,
     ValidationError,
     YamlError,
+    ProtobufError,  # a registry's file holds something else
     sqlite3.Error,
     pl.exceptions.PolarsError,
     pa.ArrowException,

@@ -6,8 +6,10 @@ else; names of Feast's Redis store are in `tidemill.features.online.private_feas
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 from feast import (
     Entity,
@@ -29,18 +31,22 @@ from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
 from feast.infra.online_stores.helpers import compute_table_id, compute_versioned_name
 from feast.infra.registry.base_registry import BaseRegistry
+from feast.infra.registry.file import FileRegistryStore
 from feast.monitoring.metrics_calculator import MetricsCalculator
 from feast.monitoring.monitoring_utils import (
     MONITORING_DIR,
     monitoring_parquet_meta,
     normalize_monitoring_row,
 )
+from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_operations import get_repo_files
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 from feast.utils import compute_non_entity_date_range
 from typeguard import typechecked
+
+from tidemill.files.atomic import replace_file
 
 __all__ = [
     "DUMMY_ENTITY_ID",
@@ -94,6 +100,10 @@ NAMES = (
     ("feast.infra.compute_engines.local.job.LocalMaterializationJob", "is what that has to return"),
     ("feast.infra.key_encoding_utils.serialize_entity_key", "is how a key is stored: what Feast wrote stays"),
     ("feast.infra.key_encoding_utils.deserialize_entity_key", "reads it, to find the keys of a subject"),
+    (
+        "feast.infra.registry.file.FileRegistryStore._write_registry",
+        "writes over the registry's file, where who reads meanwhile finds an empty one: ours replaces it",
+    ),
     ("feast.infra.online_stores.helpers.compute_table_id", "is the name of a view's table in SQLite"),
     ("feast.infra.online_stores.helpers.compute_versioned_name", "is the name of a view's fields in Redis"),
     ("feast.monitoring.metrics_calculator.MetricsCalculator", "makes the statistics of an offline store"),
@@ -102,6 +112,7 @@ NAMES = (
     ("feast.monitoring.monitoring_utils.normalize_monitoring_row", "is how their rows are read"),
     ("feast.protos.feast.types.EntityKey_pb2.EntityKey", "is a key in the interface of online stores"),
     ("feast.protos.feast.types.Value_pb2.Value", "is a value there, whose bytes we write ourselves"),
+    ("feast.protos.feast.core.Registry_pb2.Registry", "is what the registry's file holds"),
     ("feast.repo_operations.get_repo_files", "says which files of a feature repository Feast would load"),
     ("feast.torch_wrapper.get_torch", "is where PyTorch is imported, which `tidemill.features` puts off"),
     ("feast.type_map.feast_value_type_to_python_type", "makes of a value what Python has"),
@@ -110,6 +121,16 @@ NAMES = (
     ("feast.utils.compute_non_entity_date_range", "is the span of time of a retrieval without entity rows"),
 )
 """Dotted path, and why it is needed."""
+
+
+def _replace_registry(self: FileRegistryStore, registry: Registry) -> None:
+    """Write a registry as Feast does, but whole or not at all."""
+    registry.version_id = str(uuid4())
+    registry.last_updated.FromDatetime(datetime.now(UTC))
+    replace_file(self._filepath, registry.SerializeToString())
+
+
+FileRegistryStore._write_registry = _replace_registry
 
 
 def infer_types(store: FeatureStore, definitions: Sequence[Any]) -> None:

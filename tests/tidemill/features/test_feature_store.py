@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pandas as pd
 import polars as pl
 import pytest
+from feast import Entity, ValueType
 
 from tidemill.errors import FeatureError
 from tidemill.features import feature_store as features
@@ -227,3 +228,12 @@ def test_a_key_with_the_name_of_the_moment_is_refused(project, define):
     define(('join_keys=["carrier"]', 'join_keys=["event_timestamp"]'))
     with pytest.raises(FeatureError, match=r"entity 'carrier': its join key is called event_timestamp"):
         features.apply(project)
+
+
+def test_who_reads_the_registry_while_it_is_written_finds_a_whole_one(store, station, tmp_path):
+    store.apply([station])
+    before = (tmp_path / "registry.db").read_bytes()
+    with (tmp_path / "registry.db").open("rb") as reader:
+        store.apply([Entity(name="carrier", join_keys=["carrier"], value_type=ValueType.STRING)])
+        assert reader.read() == before
+    assert (tmp_path / "registry.db").read_bytes() != before

@@ -27,7 +27,9 @@ def test_the_tree(world):
         for kind in ("version", "run", "training-set", "data")
     }
     assert depth["version"] < depth["run"] < depth["training-set"] < depth["data"]
-    assert any("service:parcels  definition" in line and "still applied" in line for line in lines)
+    assert any("service:parcels  definition" in line and "still applied" in line for line in lines), (
+        shown.output
+    )
     assert any("label:" in line and "label 0" in line for line in lines)
     assert "gap" not in shown.stdout
 

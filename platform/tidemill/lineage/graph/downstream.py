@@ -44,7 +44,7 @@ def _of_source(records: ChainRecords, node: Node) -> Iterable[Link]:
     if node.name == records.training_set and node.facts.get("md5"):
         training_set = nodes.training_set_node(node.name, node.facts["md5"], revision, {})
         yield Link(training_set, "the content of")
-    for view in records.definitions.views.values() if records.definitions else ():
+    for view in records.definitions.views.values():
         if view.source and _holds(view.source, node.name):
             yield Link(nodes.view_node(records, view.name, revision), "read from")
 
@@ -57,8 +57,6 @@ def _of_stage(records: ChainRecords, node: Node) -> Iterable[Link]:
 
 def _of_view(records: ChainRecords, node: Node) -> Iterable[Link]:
     defined = records.definitions
-    if defined is None:
-        return
     for view in defined.views.values():
         if node.name in view.reads:
             yield Link(nodes.view_node(records, view.name), "computed from")

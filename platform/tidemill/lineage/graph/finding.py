@@ -152,7 +152,7 @@ def _training_sets(records: ChainRecords, name: str) -> Iterator[Node]:
 
 def _services(records: ChainRecords, name: str) -> Iterator[Node]:
     name, at, definition = name.partition("@")
-    if not at and records.definitions is not None and name in records.definitions.services:
+    if not at and name in records.definitions.services:
         yield nodes.service_node(records, name)
         return
     for lineage in _trainings(records, service=name):
@@ -173,14 +173,14 @@ def _trainings(
 
 
 def _views(records: ChainRecords, name: str) -> Iterator[Node]:
-    if records.definitions and name in records.definitions.views:
+    if name in records.definitions.views:
         yield nodes.view_node(records, name)
 
 
 def _sources(records: ChainRecords, name: str) -> Iterator[Node]:
     path = _relative(records.project, name)
     pipeline = records.pipeline(records.head)
-    views = records.definitions.views.values() if records.definitions else ()
+    views = records.definitions.views.values()
     kept = pipeline is not None and (pipeline.content(path) is not None or pipeline.is_data(path))
     if kept or any(view.source == path for view in views):
         yield nodes.source_node(pipeline, path, records.head)
@@ -238,9 +238,9 @@ def _there(records: ChainRecords, kind: str) -> str:
             found = [f"{m}/{v.version}" for m in models(project) for v in versions(project, m)]
             return _listed("versions", found)
         case "service":
-            return _listed("services", list(defined.services) if defined else [])
+            return _listed("services", list(defined.services))
         case "view":
-            return _listed("views", list(defined.views) if defined else [])
+            return _listed("views", list(defined.views))
         case "data" | "commit" | "revision":
             return "revisions: see `tidemill data log`"
         case "source" | "stage":

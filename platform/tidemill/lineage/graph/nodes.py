@@ -158,8 +158,8 @@ def service_node(
     """
     defined = records.definitions
     own = name == feature_source(records.project)
-    applied = defined.applied_hash if defined and own else None
-    service = defined.services.get(name) if defined else None
+    applied = defined.applied_hash if own else None
+    service = defined.services.get(name)
     same = None if definition is None or applied is None else definition == applied
     facts = {
         "definition": definition or applied,
@@ -173,20 +173,14 @@ def service_node(
         where = f"; it stands in commit {rev[:10]}" if rev else ""
         gap = f"this definition is no longer applied: the one applied now is {str(applied)[:12]}{where}"
         return Node(f"service:{name}@{str(definition)[:12]}", facts, gap)
-    gap = ""
-    if defined is None:
-        gap = "nothing is applied: Feast's registry is empty, or gone"
-        if not records.project.has_store:
-            gap = "features come in the request, and features.yaml, which lists them, is missing or wrong"
-    elif service is None:
-        there = ", ".join(sorted(defined.services)) or "none"
-        gap = f"no service of this name is applied (there are: {there})"
-    return Node(f"service:{name}", facts, gap or None)
+    there = ", ".join(sorted(defined.services)) or "none"
+    missing = None if service else f"no service of this name is applied (there are: {there})"
+    return Node(f"service:{name}", facts, defined.gap or missing)
 
 
 def view_node(records: ChainRecords, name: str, rev: str | None = None) -> Node:
     """Return the node of a feature view as it is applied; ``rev`` is the data version of its source."""
-    view = records.definitions.views.get(name) if records.definitions else None
+    view = records.definitions.views.get(name)
     if view is None:
         return Node(f"view:{name}", {"data_revision": rev}, "no view of this name is applied (any more)")
     facts = {key: value for key, value in asdict(view).items() if key != "name"}

@@ -46,7 +46,7 @@ class ChainRecords:
         return read_state(self.project.state_url)
 
     @cached_property
-    def definitions(self) -> "Definitions | None":
+    def definitions(self) -> "Definitions":
         """Return the definitions that are applied in Feast."""
         from tidemill.lineage.sources.feast_definitions import (
             read_definitions,

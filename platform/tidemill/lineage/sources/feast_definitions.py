@@ -50,10 +50,12 @@ class Definitions:
     services: Mapping[str, ServiceRecord]
     applied_hash: str | None
     """Hash of the project's own service."""
+    gap: str | None = None
+    """Why something of it cannot be read."""
 
 
-def read_definitions(project: Project) -> Definitions | None:
-    """Return the applied definitions; None if there are none or the registry cannot be read.
+def read_definitions(project: Project) -> Definitions:
+    """Return the applied definitions; where they or their hash cannot be read, what was said in ``gap``.
 
     Where features come in the request, the one service is ``request``, with the columns of ``features.yaml``.
     """
@@ -65,25 +67,28 @@ def read_definitions(project: Project) -> Definitions | None:
             batch, computed = store.list_batch_feature_views(), store.list_on_demand_feature_views()
             services = store.list_feature_services()
         views = [_view(project, each) for each in (*batch, *computed)]
-    except FeatureError:
-        return None
-    try:
-        applied = features_digest(project)
-    except FeatureError:
-        applied = None
+    except FeatureError as error:
+        return Definitions({}, {}, None, f"what Feast has applied cannot be read: {error}")
+    applied, gap = None, None
+    if project.feature_service in {service.name for service in services}:
+        try:
+            applied = features_digest(project)
+        except FeatureError as error:
+            gap = f"what is applied cannot be compared: {error}"
     return Definitions(
         {view.name: view for view in views},
         {service.name: _service(service) for service in services},
         applied,
+        gap,
     )
 
 
-def _columns_of_requests(project: Project) -> Definitions | None:
+def _columns_of_requests(project: Project) -> Definitions:
     try:
         service = ServiceRecord(REQUEST, (), feature_names(project))
         return Definitions({}, {REQUEST: service}, features_digest(project))
-    except ConfigError:  # features.yaml is missing or wrong
-        return None
+    except ConfigError as error:
+        return Definitions({}, {}, None, f"features come in the request, and are not known: {error}")
 
 
 def _service(service: FeatureService) -> ServiceRecord:

@@ -191,6 +191,14 @@ def test_lost_records_of_turns_and_features_are_gaps(world, project):
     assert graph.nodes[f"commit:{world.revision}"].gap is None
 
 
+def test_a_registry_that_cannot_be_read_is_a_gap_that_says_why(world, project):
+    (project.home / "registry.db").write_bytes(b"\xffno registry")
+    graph = trace(project, f"run:{world.run_id}", ["up"])
+    (gap,) = [str(node.gap) for node in graph.gaps if node.kind == "service"]
+    assert gap.startswith("what Feast has applied cannot be read: ")
+    assert "feast.core.Registry" in gap
+
+
 def test_a_history_that_was_rewritten_is_a_gap(world, project):
     git(project.root, "checkout", "--quiet", "--orphan", "fresh")
     git(project.root, "commit", "--quiet", "--message", "Squashed")
