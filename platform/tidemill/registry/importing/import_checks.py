@@ -131,11 +131,13 @@ def check_output(output: Any, rows: int, task: Task, places: Sequence[int], sums
         raise DataError(
             f"the model gives no numbers: {error}", hint="export it with its probabilities, or its value"
         ) from error
-    widths = {"regression": {1}, "binary": {1, 2}}.get(
-        task.kind, {len(places) or len(getattr(task, "classes", ()))}
-    )
+    classes: Sequence[str] = getattr(task, "classes", ())
+    named = [classes[place] for place in places] or classes
+    widths = {"regression": {1}, "binary": {1, 2}}.get(task.kind, {len(named)})
     width = found.size // rows if rows and found.size % rows == 0 else None
     if found.ndim == 0 or len(found) != rows or width not in widths:
+        if task.kind == "multiclass" and found.ndim == 2 and len(found) == rows:
+            raise _other_classes(found.shape[1], named, classes)
         needed = " or ".join(map(str, sorted(widths)))
         raise DataError(
             f"the model gives shape {found.shape} for {counted(rows, 'row')}: a {task.kind} task needs "
@@ -145,6 +147,18 @@ def check_output(output: Any, rows: int, task: Task, places: Sequence[int], sums
         )
     if task.kind != "regression":
         _check_probabilities(found, rows, width, sums_to_one)
+
+
+def _other_classes(width: int, named: Sequence[str], classes: Sequence[str]) -> DataError:
+    """Return the error that a model of ``width`` outputs has other classes than those that were named."""
+    hint = f"name the class of each output, in their order, by --classes; the project has {some_of(classes)}"
+    if width > len(classes):
+        hint = f"import it into a project with a class for each output; this one has {some_of(classes)}"
+    return DataError(
+        f"the model gives {counted(width, 'number')} a row, and its classes are said to be {some_of(named)}: "
+        "it must give the probability of each of them, and of no other",
+        hint=hint,
+    )
 
 
 def _check_probabilities(found: npt.NDArray[np.float64], rows: int, width: int, sums_to_one: bool) -> None:

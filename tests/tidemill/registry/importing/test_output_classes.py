@@ -6,6 +6,7 @@ import pytest
 
 from tidemill.errors import DataError, UsageError
 from tidemill.registry.importing.foreign_model import ForeignModel
+from tidemill.registry.importing.import_checks import check_output
 from tidemill.registry.importing.output_classes import output_places, read_classes
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.multiclass import Multiclass
@@ -62,3 +63,16 @@ def test_what_is_no_line_of_names():
         read_classes("a\nb")
     with pytest.raises(DataError, match="none of the project's: no, yes"):
         output_places(UNNAMED, ("no", ""), Binary("", classes=("no", "yes")))
+
+
+def test_a_model_of_more_outputs_than_classes_are_named_says_how_to_name_them():
+    output, task = [[0.1, 0.2, 0.3, 0.4]] * 3, Multiclass("", classes=("a", "b", "c", "d"))
+    check_output(output, 3, task, output_places(UNNAMED, ("d", "c", "b", "a"), task))
+    with pytest.raises(
+        DataError, match="gives 4 numbers a row, and its classes are said to be a, b:"
+    ) as error:
+        check_output(output, 3, task, output_places(UNNAMED, ("a", "b"), task))
+    assert error.value.hint.endswith("by --classes; the project has a, b, c, d")
+    with pytest.raises(DataError, match="gives 4 numbers a row") as error:
+        check_output(output, 3, Multiclass("", classes=("a", "b", "c")), ())
+    assert error.value.hint.startswith("import it into a project with a class for each output")
