@@ -1,16 +1,12 @@
 """CatBoost's boosted trees; numbers that are missing count as smaller than all others."""
 
-from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-import pandas as pd
-from sklearn.pipeline import Pipeline
-
 from tidemill.tasks.task_names import TaskName
-from tidemill.training.distributed import Saved
-from tidemill.training.families.preparation import estimators, fit_each
+from tidemill.training.families.preparation import estimators
 from tidemill.training.families.search_spaces import any_of, between, log_between
+from tidemill.training.families.tree_rounds import begin_anew
 from tidemill.training.model_spec import Family
 
 __all__ = ["catboost"]
@@ -45,21 +41,11 @@ def catboost(task: TaskName) -> Family:
     }
     if task == "regression":
         space["loss_function"] = any_of(["RMSE", "MAE"])
-    steps = partial(_steps, task)
+    steps = partial(begin_anew, task, partial(_kind, task), _FIXED, "iterations", _TREES)
     return Family("catboost", space, partial(estimators, steps), len(_TREES), steps=steps)
 
 
-def _steps(
-    task: TaskName,
-    params: Mapping[str, Any],
-    features: pd.DataFrame,
-    labels: "pd.Series[Any]",
-    saved: Saved | None,
-) -> Iterator[tuple[Pipeline, Callable[[], bytes]]]:
-    """Grow twice as many trees each round."""
+def _kind(task: TaskName) -> Any:
     from catboost import CatBoostClassifier, CatBoostRegressor  # an optional package
 
-    done = 0 if saved is None else saved.rounds
-    kind = CatBoostRegressor if task == "regression" else CatBoostClassifier
-    models = (kind(**params, **_FIXED, iterations=trees) for trees in _TREES[done:])
-    return fit_each(task, features, labels, models)
+    return CatBoostRegressor if task == "regression" else CatBoostClassifier

@@ -1,7 +1,7 @@
 """LightGBM's boosted trees; numbers that are missing take a branch of their own."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -13,12 +13,12 @@ from tidemill.tasks.task_names import TaskName
 from tidemill.training.distributed import Distributed, Keep, Saved, Shard
 from tidemill.training.families.preparation import (
     estimators,
-    fit_each,
     prepare_for_workers,
     shard_with_all_classes,
     with_preparation,
 )
 from tidemill.training.families.search_spaces import any_of, between, log_between
+from tidemill.training.families.tree_rounds import begin_anew
 from tidemill.training.model_spec import Family
 
 __all__ = ["lightgbm"]
@@ -59,25 +59,9 @@ def lightgbm(task: TaskName) -> Family:
     if task == "regression":
         space["objective"] = any_of(["regression", "regression_l1"])
     together = Distributed("lightgbm", partial(prepare_for_workers, task), partial(_fit_shard, task))
-    steps = partial(_steps, task)
+    steps = partial(begin_anew, task, partial(_kind, task), _FIXED, "n_estimators", _TREES)
     fit, go_on = partial(estimators, steps), partial(_go_on, task)
     return Family("lightgbm", space, fit, len(_TREES), go_on, together, steps)
-
-
-def _steps(
-    task: TaskName,
-    params: Mapping[str, Any],
-    features: pd.DataFrame,
-    labels: "pd.Series[Any]",
-    saved: Saved | None,
-) -> Iterator[tuple[Pipeline, Callable[[], bytes]]]:
-    """Grow twice as many trees each round."""
-    from lightgbm import LGBMClassifier, LGBMRegressor  # an optional package
-
-    done = 0 if saved is None else saved.rounds
-    kind = LGBMRegressor if task == "regression" else LGBMClassifier
-    models = (kind(**params, **_FIXED, n_estimators=trees) for trees in _TREES[done:])
-    return fit_each(task, features, labels, models)
 
 
 def _go_on(
@@ -88,12 +72,8 @@ def _go_on(
     labels: "pd.Series[Any]",
 ) -> Iterator[Pipeline]:
     """Grow more trees by other rows; text and numbers are prepared as before."""
-    from lightgbm import LGBMClassifier, LGBMRegressor  # an optional package
-
     prepare, before = earlier.named_steps["prepare"], earlier.named_steps["model"]
-    model = (LGBMRegressor if task == "regression" else LGBMClassifier)(
-        **params, **_FIXED, n_estimators=_MORE
-    )
+    model = _kind(task)(**params, **_FIXED, n_estimators=_MORE)
     model.fit(prepare.transform(features), labels, init_model=before.booster_)
     yield with_preparation(
         prepare, deepcopy(model)
@@ -104,12 +84,11 @@ def _fit_shard(
     task: TaskName, params: Mapping[str, Any], shard: Shard, rounds: int, saved: Saved | None, keep: Keep
 ) -> Any:
     """Grow the trees of all rounds at once, by histograms that the workers add up."""
-    from lightgbm import Booster, LGBMClassifier, LGBMRegressor  # an optional package
+    from lightgbm import Booster  # an optional package
 
-    kind, before = LGBMRegressor, None
+    kind, before = _kind(task), None
     values, labels, weights = shard.values, pd.Series(shard.target), None
     if task != "regression":
-        kind = LGBMClassifier
         values, labels, weights = shard_with_all_classes(shard, shard.facts["classes"])
     there, every = 0, _TREES[rounds - 1]
     if saved is not None:
@@ -125,6 +104,12 @@ def _fit_shard(
     model.fit(values, labels, sample_weight=weights, init_model=before, callbacks=[after_tree])
     model.booster_.free_network()
     return _without_network(kind(**settings, n_estimators=every), model)
+
+
+def _kind(task: TaskName) -> Any:
+    from lightgbm import LGBMClassifier, LGBMRegressor  # an optional package
+
+    return LGBMRegressor if task == "regression" else LGBMClassifier
 
 
 def _without_network(found: Any, fitted: Any) -> Any:
