@@ -27,7 +27,6 @@ __all__ = [
     "FILE",
     "Tombstone",
     "add_tombstone",
-    "erased_rows",
     "keep_expression",
     "read_tombstones",
     "without_erased",
@@ -88,23 +87,6 @@ def keep_expression(columns: Sequence[str], project: Project) -> pl.Expr | None:
     hide = Pseudonymiser(load_key(project))
     _require_key(project.root, hide)
     return ~reduce(lambda one, other: one | other, map(_matcher(hide), _by_columns(concerned).items()))
-
-
-def erased_rows(frame: pl.DataFrame, subject: Mapping[str, str], hide: Pseudonymiser) -> pl.Series:
-    """Return for each row whether it is the subject's.
-
-    Args:
-        frame: with all columns that ``subject`` names.
-        subject: column → pseudonym.
-        hide: the pseudonymiser, with the key of the pseudonyms.
-
-    >>> hide = Pseudonymiser(b"a key of at least 16 bytes")
-    >>> frame = pl.DataFrame({"tailnum": ["N14228", None, "N24211"]})
-    >>> erased_rows(frame, {"tailnum": hide.hide("N14228")}, hide).to_list()
-    [True, False, False]
-    """
-    columns, pseudonyms = tuple(subject), tuple(subject.values())
-    return frame.select(_matcher(hide)((columns, {pseudonyms})).alias("erased")).to_series()
 
 
 def read_tombstones(root: Path) -> tuple[Tombstone, ...]:
