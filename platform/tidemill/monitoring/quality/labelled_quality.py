@@ -31,8 +31,6 @@ _RARELY = 2.326
 _RESAMPLES, _AT_ONCE = 50, 10
 _USUAL = 0.95
 """Share of the hold-out's errors that are not capped."""
-_LONG = 62
-"""A window of more days than this is reported by month instead of by day."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,6 @@ class WindowQuality:
     """The quality in a window, and the expected quality."""
 
     overall: MeasuredQuality
-    by_period: Mapping[str, MeasuredQuality]
-    """By day (``2013-04-01``) or, in a long window, by month (``2013-04``), in UTC."""
     metric: str
     """The metric that is judged."""
     value: float | None
@@ -109,8 +105,8 @@ def measure(
     >>> frame = pl.concat([frame] * 25)
     >>> from tidemill.tasks.binary import Binary
     >>> quality = measure(frame, Binary("roc_auc"), QualityConfig(max_drop=0.03), lambda _: 0.90, 4)
-    >>> quality.value, quality.decayed, list(quality.by_period)
-    (0.75, True, ['2013-04-01'])
+    >>> quality.value, quality.decayed
+    (0.75, True)
     """
     task = task.judged_by(config.metric)
     metric = task.metric
@@ -126,8 +122,7 @@ def measure(
         growth = growth if decayed else None
     drop = None if aim is None else config.drop_allowed(metric, aim)
     wrong = f"not {task.meant}: {labels.described()}" if labels.wrong else None
-    periods = _by_period(labelled, task)
-    return WindowQuality(overall, periods, metric, value, error, aim, decayed, note, drop, wrong, growth)
+    return WindowQuality(overall, metric, value, error, aim, decayed, note, drop, wrong, growth)
 
 
 def _judge(
@@ -180,20 +175,6 @@ def _usual_growth(errors: npt.NDArray[np.float64], labelled: pl.DataFrame, task:
     chance = math.sqrt(before.var(ddof=1) / len(before) + now.var(ddof=1) / len(now))
     grown = float(now.mean() - before.mean())
     return grown / float(before.mean()) if grown > _RARELY * chance > 0 and before.mean() > 0 else None
-
-
-def _by_period(labelled: pl.DataFrame, task: Task) -> dict[str, MeasuredQuality]:
-    first, last = labelled["at"].min(), labelled["at"].max()
-    if first is None or last is None:
-        return {}
-    days = labelled["at"].dt.date()
-    period = "%Y-%m" if (days.max() - days.min()).days > _LONG else "%Y-%m-%d"  # type: ignore[operator, union-attr]
-    groups = labelled.with_columns(_period=pl.col("at").dt.convert_time_zone("UTC").dt.strftime(period)).sort(
-        "_period"
-    )
-    return {
-        str(name): _measured(rows, task) for (name,), rows in groups.group_by("_period", maintain_order=True)
-    }
 
 
 def _measured(labelled: pl.DataFrame, task: Task) -> MeasuredQuality:

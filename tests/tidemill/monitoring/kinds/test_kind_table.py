@@ -35,7 +35,7 @@ def window(root: Path, moved: int = 0, shift: float = 0.0, **sections: object) -
 
 def quality(value: float, expected: float | None = 0.71) -> WindowQuality:
     overall = MeasuredQuality({"roc_auc": value}, 4000, 0.2, 0.2, None)
-    return WindowQuality(overall, {}, "roc_auc", value, 0.02, expected, True, None, 0.03)
+    return WindowQuality(overall, "roc_auc", value, 0.02, expected, True, None, 0.03)
 
 
 def test_all_is_well(tmp_path: Path):

@@ -26,12 +26,10 @@ def predictions(rows: int, days: int = 4, seed: int = 0) -> pl.DataFrame:
     )
 
 
-def test_a_window_is_measured_as_a_whole_and_by_day():
+def test_a_window_is_measured_as_a_whole():
     quality = measure(predictions(800), TASK, QualityConfig(), lambda _: 0.83, min_labelled=500)
     assert quality.overall.rows == 800
     assert quality.value == quality.overall.metrics["roc_auc"]
-    assert list(quality.by_period) == ["2013-04-01", "2013-04-02", "2013-04-03", "2013-04-04"]
-    assert sum(day.rows for day in quality.by_period.values()) == 800
     assert quality.decayed is False
 
 
@@ -91,11 +89,6 @@ def test_doubled_errors_are_found_beside_a_heavy_tail_and_ordinary_windows_are_n
     assert held_out_errors(reference, TASK) is None
 
 
-def test_a_long_window_is_told_by_month():
-    quality = measure(predictions(800, days=90), TASK, QualityConfig(), lambda _: None, min_labelled=1)
-    assert list(quality.by_period) == ["2013-04", "2013-05", "2013-06"]
-
-
 @pytest.mark.parametrize(
     ("config", "expected", "decayed"),
     [
@@ -151,7 +144,6 @@ def test_a_score_that_is_not_a_number_gives_a_reason():
 
 def test_no_labels_at_all():
     quality = measure(predictions(600).clear(), TASK, QualityConfig(), lambda _: 0.7, min_labelled=500)
-    assert quality.by_period == {}
     assert quality.overall.rows == 0
     assert quality.overall.base_rate is None
     assert quality.decayed is None
