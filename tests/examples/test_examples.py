@@ -1,18 +1,28 @@
 """Each example from its copy to a monitor: train, gate, promote, serve, predict, bring labels, watch."""
 
-import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 
+import nbformat
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from nbclient import NotebookClient
 from sklearn.metrics import roc_auc_score
 
 from tests.examples.example_turn import Example, served
+from tests.warm_commands import command
+from tidemill.data.repository.git import git
+from tidemill.project import load_project
+from tidemill.registry.history.serving_history import history
 from tidemill.registry.versions.export import export_version
-from tidemill.registry.versions.model_versions import champion_version
+from tidemill.registry.versions.model_versions import champion_version, get_version
+from tidemill.retraining.by_hand.project_steps import open_project
 from tidemill.serving.runtime.replica.wiring import build_api
+from tidemill.settings import Settings
+from tidemill.state import open_state
+from tidemill.training.tracking.origins.notebook_cells import read_cells
+from tidemill.training.tracking.showing.stored_runs import read_project_runs
 
 pytestmark = pytest.mark.engine
 
@@ -53,23 +63,55 @@ def test_an_example_turns_once_around_the_loop(example, tmp_path):
     assert run["verdict"] == "ok" or example.name == "arrival_delay", run["results"]
     if example.name == "digits":
         images_are_tensors(project, rows, answers)
-    if example.name == "wine":
-        the_notebook_runs(project)
 
 
-def the_notebook_runs(project) -> None:
-    """Its cells run one after the other, as in a kernel; what it fits is registered, judged and promoted."""
-    cells = json.loads((project.root / "step_by_step.ipynb").read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    found: dict = {}
-    with contextlib.chdir(project.root):
-        for number, cell in enumerate(code):
-            exec(compile(cell, f"cell {number}", "exec"), found)
-    assert found["version"] == "2"
-    assert found["trained"].metrics["holdout_accuracy"] > 0.8
-    assert found["answers"].shape == (5, 3)
-    assert found["decision"].candidate == "2"
-    assert champion_version(project) == ("2" if found["decision"].passed else "1")
+@pytest.mark.parametrize("example", ["wine"], indirect=True)
+def test_its_notebook_brings_a_model_to_production_and_says_which_code_no_commit_holds(
+    example, tmp_path, monkeypatch
+):
+    root = example.project.root
+    params = (root / "params.yaml").read_text() + "  mode: dry_run\n"  # of the gate, so that it moves
+    (root / "params.yaml").write_text(params)
+    git(root, "add", ".")
+    git(root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Notebook")
+    project = load_project(root, Settings(num_cpus=2))
+    assert project.config.gate_mode == "dry_run"
+    cells = run_notebook(root / "step_by_step.ipynb", tmp_path, monkeypatch)
+    assert "needs values of C" in said_by(cells[2])
+    assert "'2'" in said_by(cells[4])
+    assert champion_version(project) == "2"
+    assert "no commit" not in said_by(cells[7])
+    opened = open_project(root)
+    (root / "params.yaml").write_text(f"{params}# one more try\n")
+    with pytest.warns(UserWarning, match=r"no commit holds: params\.yaml"):
+        opened.promote(opened.fit("linear", {"C": 0.4}), reason="smaller")
+    [_, committed, edited] = history(open_state(project.state_url), project.model)
+    assert committed.reason == "a simple model that is easy to explain"
+    assert edited.reason == "smaller (of code that no commit holds: params.yaml)"
+    runs = [get_version(project, version).run_id for version in ("2", "3")]
+    [in_a_kernel, not_in_one] = [each.run.origin for each in read_project_runs(project, runs)]
+    assert "cells" not in not_in_one
+    kept = read_cells(project.home, in_a_kernel["cells"])
+    assert kept.startswith("# %% 1\nimport tidemill\n")
+    assert kept.endswith('trained = project.fit("linear", {"C": 0.5})\ntrained.metrics\n')
+
+
+def run_notebook(path, folder, monkeypatch) -> list:
+    """Run a notebook from its first cell to its last in a kernel of its own; return its cells of code."""
+    kernel = {"argv": command("-m", "ipykernel_launcher", "-f", "{connection_file}"), "language": "python"}
+    spec = folder / "jupyter/kernels/forked/kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({**kernel, "display_name": "Forked"}))
+    for name in ("JUPYTER_PATH", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(folder / "jupyter"))
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, kernel_name="forked", resources={"metadata": {"path": path.parent}}).execute()
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def said_by(cell) -> str:
+    """All that a cell printed or showed."""
+    return json.dumps(cell.outputs)
 
 
 def images_are_tensors(project, rows, answers) -> None:

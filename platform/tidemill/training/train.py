@@ -24,8 +24,10 @@ from tidemill.training.search.tuning import delete_search_files
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.origins.environment_capture import environment
+from tidemill.training.tracking.origins.notebook_cells import keep_cells
 from tidemill.training.tracking.run_files import write_file
 from tidemill.training.tracking.run_lineage import PATCH, Lineage, installed
+from tidemill.training.tracking.run_values import CELLS
 from tidemill.training.tracking.training_record import (
     has_summary,
     log_lineage,
@@ -148,13 +150,15 @@ def _log_origin(
     lineage: Lineage,
     uncommitted: "UncommittedCode | None",
 ) -> None:
-    """Log to a run what it was made from: data, features, uncommitted code, and the report on the data."""
+    """Log to a run what it was made from: data, features, uncommitted code, cells, and the data's report."""
     lineage = replace(lineage, environment=environment(project.root))
     if uncommitted is not None:
         lineage = replace(lineage, uncommitted=uncommitted.files)
     log_lineage(client, run_id, lineage)
     if uncommitted is not None and uncommitted.files:
         write_file(client, run_id, PATCH, uncommitted.patch)
+    if (cells := keep_cells(project.home)) is not None:
+        client.set_tag(run_id, CELLS, cells)
     log_validation(client, run_id, project)
 
 

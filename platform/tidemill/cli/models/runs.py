@@ -122,6 +122,7 @@ def _render_list(console: "Console", runs: "Sequence[ListedRun]", metric: str) -
 def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
     """Show one run: its metrics, and what it was made from."""
     from tidemill.cli.reading import open_reading
+    from tidemill.training.tracking.origins.notebook_cells import read_cells
     from tidemill.training.tracking.showing.run_differences import decisions_on
     from tidemill.training.tracking.showing.run_facts import facts_of
     from tidemill.training.tracking.showing.stored_runs import read_project_runs
@@ -144,7 +145,9 @@ def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
         if found.trouble:
             console.print(f"not all of it can be read: {found.trouble}")
 
-    emit({**_described(found), "facts": facts, "patch": found.patch.decode(errors="replace")}, json, render)
+    cells = read_cells(folder.home, found.run.origin.get("cells"))
+    code = {"patch": found.patch.decode(errors="replace"), "cells": cells}
+    emit({**_described(found), "facts": facts, **code}, json, render)
 
 
 def _is_aside(name: str) -> bool:
@@ -194,6 +197,7 @@ def diff(
     """
     from tidemill.cli.reading import open_reading
     from tidemill.training.tracking.origins.code_differences import code_diff
+    from tidemill.training.tracking.origins.notebook_cells import with_cells
     from tidemill.training.tracking.showing.column_differences import column_differences, column_section
     from tidemill.training.tracking.showing.run_differences import compare_whole
     from tidemill.training.tracking.showing.stored_runs import read_project_runs
@@ -208,7 +212,11 @@ def diff(
     sections += [column_section(columns, all_of=all_of)] if columns else []
     first, *others = found
     codes = [
-        code_diff(folder.root, (first.commit, first.patch), (other.commit, other.patch))
+        with_cells(
+            code_diff(folder.root, (first.commit, first.patch), (other.commit, other.patch)),
+            folder.home,
+            *(one.run.origin.get("cells") for one in (first, other)),
+        )
         for other in (others if code else ())
     ]
     facts = {

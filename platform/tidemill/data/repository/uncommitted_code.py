@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tidemill.data.repository.git import git, own_environment
+from tidemill.data.repository.notebook_code import is_notebook, same_code
 
 __all__ = ["PATCH_LIMIT", "UncommittedCode", "find_uncommitted", "is_code", "may_change_training"]
 
@@ -43,13 +44,16 @@ class UncommittedCode:
 def find_uncommitted(root: Path) -> UncommittedCode:
     """Return the changes of code in a git repository since its last commit.
 
-    Documents, tests, and the files in ``monitoring/`` are left out, as no training reads them.
+    Documents, tests, and the files in ``monitoring/`` are left out, as no training reads them, and notebooks
+    of which only the outputs differ.
 
     Raises:
         DataError: git is missing, or refused.
     """
     tracked = [
-        file for file in _listed(git(root, "diff", "--name-only", "-z", "HEAD")) if may_change_training(file)
+        file
+        for file in _listed(git(root, "diff", "--name-only", "-z", "HEAD"))
+        if may_change_training(file) and not _only_outputs_differ(root, file)
     ]
     untracked = [
         file
@@ -86,6 +90,15 @@ def may_change_training(file: str) -> bool:
     """Return whether a changed file may have been read by a training: documents, tests, monitors are not."""
     path = PurePosixPath(file)
     return path.parts[0] not in _READ_BY_NO_TRAINING and path.suffix.lower() not in _DOCUMENTS
+
+
+def _only_outputs_differ(root: Path, file: str) -> bool:
+    """Return whether a notebook was run, and nothing else, since its commit."""
+    if not is_notebook(file) or not (root / file).is_file():
+        return False
+    command = ["git", "show", f"HEAD:./{file}"]
+    done = subprocess.run(command, cwd=root, env=own_environment(), capture_output=True, check=False)
+    return done.returncode == 0 and same_code(done.stdout, (root / file).read_bytes())
 
 
 def _may_fit(path: Path) -> bool:

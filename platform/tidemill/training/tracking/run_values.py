@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tidemill.training.tracking.training_result import TrainedModel
 
 __all__ = [
+    "CELLS",
     "END",
     "LINEAGE_PREFIX",
     "ORIGIN_PREFIX",
@@ -33,6 +34,8 @@ LINEAGE_PREFIX = "tidemill.lineage."
 ORIGIN_PREFIX = "tidemill_origin."
 """How the tags of plain runs inside a project begin. Those that begin with ``tidemill.`` are trusted, and
 MLflow behind the dashboard takes them from few people; these are a script's own word."""
+CELLS = f"{ORIGIN_PREFIX}cells"
+"""The digest of the cells that the notebook of a run had run, or why they are not kept."""
 FRONT = "search/pareto.json"
 """The run's file with the trials that no other one beats in all of ``train.metrics``."""
 STATUSES = ("FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED")

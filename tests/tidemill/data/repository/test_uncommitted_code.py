@@ -1,5 +1,6 @@
 """Code that no commit holds: what counts, and the patch that makes it of the commit."""
 
+import json
 import subprocess
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tidemill.data.repository.committed_files import committed_digests
 from tidemill.data.repository.git import git
 from tidemill.data.repository.uncommitted_code import PATCH_LIMIT, find_uncommitted
+from tidemill.training.tracking.origins.captured_code import capture_code
 
 
 @pytest.fixture
@@ -43,6 +45,19 @@ def test_what_no_training_reads_does_not_count(root):
     for name in ("README.md", "tests/test_stage.py", "monitoring/monitors.yaml", "build/made.py", "rows.csv"):
         write(root / name, "changed\n")
     assert find_uncommitted(root).files == ()
+
+
+def test_a_notebook_that_was_run_is_still_the_commits(root):
+    def notebook(code, **run):
+        return json.dumps({"cells": [{"cell_type": "code", "source": [code], **run}]})
+
+    for name in ("look.ipynb", "fit.ipynb"):
+        write(root / name, notebook("A = 1"))
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "Notebooks")
+    write(root / "look.ipynb", notebook("A = 1", execution_count=3, outputs=["1"]))
+    write(root / "fit.ipynb", notebook("A = 2"))
+    assert find_uncommitted(root).files == capture_code(root).changed == ("fit.ipynb",)
 
 
 def test_the_patch_makes_the_folder_of_the_commit(root):

@@ -1,7 +1,7 @@
 """Captures a project's code within milliseconds: its commit, and a patch of what no commit holds.
 
-Two calls of git, whatever the number of files. Files that look like secrets, or hold what looks like one, and
-large ones are left out of the patch, and named.
+Two calls of git, whatever the number of files, and one for each notebook that was run. Files that look like
+secrets, or hold what looks like one, and large ones are left out of the patch, and named.
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tidemill.data.repository.git import own_environment
+from tidemill.data.repository.notebook_code import is_notebook, same_code
 from tidemill.data.repository.uncommitted_code import PATCH_LIMIT, is_code, may_change_training
 from tidemill.training.tracking.origins.secret_patterns import holds_secret, is_secret_file
 
@@ -21,6 +22,8 @@ __all__ = ["UNTRACKED_LIMIT", "CapturedCode", "capture_code", "new_file_patch"]
 UNTRACKED_LIMIT = 64 * 1024
 """Largest untracked file that is kept, in bytes."""
 
+_NOTEBOOK_LIMIT = 8 * 1024 * 1024
+"""Whether the code of a larger notebook is the commit's is not asked: it would take too long."""
 _SECONDS = 2.0
 """A repository whose git takes longer is not captured: a run must not wait for it."""
 _MOST = 200
@@ -92,7 +95,11 @@ def _read_status(text: str) -> _State:
 
 
 def _capture(root: Path, state: _State) -> CapturedCode:
-    tracked = [file for file in state.tracked if may_change_training(file)]
+    tracked = [
+        file
+        for file in state.tracked
+        if may_change_training(file) and not (state.commit and _only_outputs_differ(root, file))
+    ]
     untracked = [file for file in state.untracked if is_code(file) or file.endswith(".json")]
     left_out: dict[str, str] = {}
     parts: list[bytes] = []
@@ -122,6 +129,17 @@ def _capture(root: Path, state: _State) -> CapturedCode:
             break
         kept.append(part)
     return CapturedCode(state.commit, tuple(sorted((*tracked, *untracked))), b"".join(kept), left_out)
+
+
+def _only_outputs_differ(root: Path, file: str) -> bool:
+    """Return whether a notebook was run, and nothing else, since its commit."""
+    path = root / file
+    if not is_notebook(file) or not path.is_file() or path.stat().st_size > _NOTEBOOK_LIMIT:
+        return False
+    try:
+        return same_code(_git(root, "show", f"HEAD:./{file}"), path.read_bytes())
+    except subprocess.CalledProcessError:
+        return False  # it is new
 
 
 def _unfit(path: Path, file: str, most: int) -> str | None:

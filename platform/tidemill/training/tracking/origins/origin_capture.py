@@ -10,6 +10,7 @@ from tidemill.errors import ConfigError, ProjectNotFound, TidemillError
 from tidemill.project import ProjectFolder, open_folder
 from tidemill.training.tracking.origins.captured_code import CapturedCode, capture_code
 from tidemill.training.tracking.origins.environment_capture import environment
+from tidemill.training.tracking.origins.notebook_cells import keep_cells
 from tidemill.training.tracking.origins.origin_files import FORMAT, keep_origin
 from tidemill.training.tracking.origins.pointed_data import feature_digest, pointed_data
 from tidemill.training.tracking.run_values import ORIGIN_PREFIX
@@ -57,6 +58,7 @@ def origin_tags(start: Path) -> dict[str, str]:
     }
     try:
         tags["record"] = keep_origin(folder.home, origin, code.patch)
+        tags["cells"] = keep_cells(folder.home) or ""
     except OSError as error:
         problems.append(f"what it is made from cannot be kept in {folder.home}: {error}")
     tags["problem"] = "; ".join(problems)[:_SHOWN]

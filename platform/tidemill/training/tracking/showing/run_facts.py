@@ -130,14 +130,15 @@ def _features(one: WholeRun) -> dict[str, str]:
 
 
 def _code(one: WholeRun) -> dict[str, str]:
+    cells = {"Notebook cells": one.run.origin.get("cells")}
     if one.origin is not None:
         unheld = ", ".join(one.origin["uncommitted"]) or "none"
         left = {f"Not kept: {file}": why for file, why in one.origin["left_out"].items()}
         problems = "; ".join(one.origin["problems"])
         facts = {"Commit": one.commit, "In no commit": unheld, "Problem": problems}
-        return _present({**facts, **left, "Patch": one.origin["patch"]})
+        return _present({**facts, **left, "Patch": one.origin["patch"], **cells})
     changed = _origin_of(one.lineage)["Code that no commit holds"] if one.lineage else None
-    return _present({"Commit": one.commit, "In no commit": changed})
+    return _present({"Commit": one.commit, "In no commit": changed, **cells})
 
 
 def _environment(one: WholeRun) -> dict[str, str]:
