@@ -16,7 +16,7 @@ _CODE = frozenset(
     {".cfg", ".ini", ".ipynb", ".py", ".pyx", ".r", ".sh", ".sql", ".toml", ".yaml", ".yml"}
 )  # an untracked file may be anything else too: data, a secret, a note
 _DOCUMENTS = frozenset({".md", ".rst"})
-_READ_BY_NO_TRAINING = frozenset({"docs", "monitoring", "tests"})
+_READ_BY_NO_TRAINING = frozenset({"docs", "mlartifacts", "mlruns", "monitoring", "tests", "wandb"})
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class UncommittedCode:
 def find_uncommitted(root: Path) -> UncommittedCode:
     """Return the changes of code in a git repository since its last commit.
 
-    Documents, tests, and the files in ``monitoring/`` are left out, as no training reads them, and notebooks
-    of which only the outputs differ.
+    Documents, tests, the files in ``monitoring/``, and what MLflow and W&B write beside scripts are left out,
+    as no training reads them, and notebooks of which only the outputs differ.
 
     Raises:
         DataError: git is missing, or refused.
@@ -87,7 +87,11 @@ def is_code(file: str) -> bool:
 
 
 def may_change_training(file: str) -> bool:
-    """Return whether a changed file may have been read by a training: documents, tests, monitors are not."""
+    """Return whether a training may have read a changed file: no documents, tests, monitors, files of runs.
+
+    >>> [may_change_training(path) for path in ("train.py", "mlruns/2/m-1/conda.yaml", "tests/test_train.py")]
+    [True, False, False]
+    """
     path = PurePosixPath(file)
     return path.parts[0] not in _READ_BY_NO_TRAINING and path.suffix.lower() not in _DOCUMENTS
 

@@ -10,6 +10,7 @@ from tidemill.errors import ConfigError, ProjectNotFound, TidemillError
 from tidemill.project import ProjectFolder, open_folder
 from tidemill.training.tracking.origins.captured_code import CapturedCode, capture_code
 from tidemill.training.tracking.origins.environment_capture import environment
+from tidemill.training.tracking.origins.generator_seeds import seeds
 from tidemill.training.tracking.origins.notebook_cells import keep_cells
 from tidemill.training.tracking.origins.origin_files import FORMAT, keep_origin
 from tidemill.training.tracking.origins.pointed_data import feature_digest, pointed_data
@@ -55,6 +56,7 @@ def origin_tags(start: Path) -> dict[str, str]:
         "lock": (origin["lock"] or {}).get("sha256", "")[:_SHORT],
         "hardware": ", ".join(origin["hardware"].values()),
         "threads": ", ".join(f"{name} {value}" for name, value in origin["threads"].items()),
+        "seeds": ", ".join(f"{name} {value}" for name, value in seeds().items()),
     }
     try:
         tags["record"] = keep_origin(folder.home, origin, code.patch)

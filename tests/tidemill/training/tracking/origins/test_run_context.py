@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow.tracking.context import registry
 
@@ -84,7 +85,8 @@ def test_a_run_is_tagged_with_what_it_is_made_from(project):
     (root / "data/rows.csv.dvc").write_text("outs:\n- md5: 77c2\n  path: rows.csv\n")
     dirty = tags_of_new_run()
     assert dirty["uncommitted"].startswith("5: data/rows.csv.dvc, keys.py, large.py, new one.py, train.py")
-    assert [name for name in clean if clean[name] != dirty[name]] == ["data", "record"]
+    drawn = "seeds"  # MLflow itself draws the names of runs
+    assert [name for name in clean if clean[name] != dirty[name] and name != drawn] == ["data", "record"]
     origin, patch, trouble = read_origin_of(project.home, dirty["record"])
     assert trouble is None
     assert origin["data"] == {"data/rows.csv": "77c2"}
@@ -102,6 +104,13 @@ def test_a_run_is_tagged_with_what_it_is_made_from(project):
         assert (again / name).read_text() == (root / name).read_text(), name
     (project.home / "origins" / f"{dirty['record']}.json").write_text("{}")
     assert "was changed" in str(read_origin_of(project.home, dirty["record"])[2])
+
+
+def test_seeds_are_on_record_until_numbers_were_drawn(project):
+    np.random.seed(42)
+    assert "numpy 42" in tags_of_new_run()["seeds"]
+    np.random.rand()
+    assert "numpy state " in tags_of_new_run()["seeds"]
 
 
 def test_trouble_is_a_tag_and_never_fails_a_run(project, monkeypatch):
