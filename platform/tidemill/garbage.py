@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import sys
 
 __all__ = ["collect_rarely"]
 
@@ -21,4 +22,10 @@ def collect_rarely() -> None:
     >>> gc.set_threshold(*before)
     """
     gc.set_threshold(50_000, 10, 10)
-    atexit.register(gc.freeze)  # before engines register anything: it is called after what they did
+    atexit.register(_leave_aside)  # before engines register anything: it is called after what they did
+
+
+def _leave_aside() -> None:
+    """Leave all objects aside, unless DuckDB was loaded: it prints a page about what is not given back."""
+    if "_duckdb" not in sys.modules:
+        gc.freeze()

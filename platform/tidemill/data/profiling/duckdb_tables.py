@@ -1,6 +1,6 @@
 """Copies a table of a DuckDB file into a parquet file, by DuckDB itself, in a process of its own.
 
-At the end of a process that has loaded it, DuckDB 2.0 writes a page about its own objects to stderr.
+A process that has loaded DuckDB must look for garbage when it ends (`tidemill.garbage`): this one is small.
 """
 
 import json

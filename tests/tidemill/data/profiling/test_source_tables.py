@@ -4,10 +4,10 @@ from codecs import BOM_UTF8
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pytest
 
+from tests.tidemill.data.duckdb_files import run_duckdb
 from tidemill.data.profiling.source_tables import absolute_address, open_source
 from tidemill.data.profiling.text_values import conformed, infer_readings
 from tidemill.errors import DataError, UsageError
@@ -283,12 +283,13 @@ def test_tables_of_an_object_store(tmp_path: Path, s3_endpoint: str, monkeypatch
 
 @pytest.mark.slow
 def test_a_table_of_duckdb_is_read_with_its_types(tmp_path: Path):
-    frame = ROWS.with_columns(  # noqa: F841 - DuckDB finds it by its name
+    frame = ROWS.with_columns(
         at=pl.lit(AT), day=pl.lit(date(2024, 1, 2)), price=pl.lit(1.25).cast(pl.Decimal(9, 2)),
         large=pl.lit(2**63 + 1, pl.UInt64), vector=pl.lit([0.5, 1.0]),
     )  # fmt: skip
-    with duckdb.connect(str(tmp_path / "o.duckdb")) as database:
-        database.execute('create schema "shop s"; create table "shop s"."t""t" as select * from frame')
+    frame.write_parquet(tmp_path / "rows.parquet")
+    made = """create schema "shop s"; create table "shop s"."t""t" as select * from 'rows.parquet'"""
+    run_duckdb(made, folder=tmp_path, file="o.duckdb")
     found = read('duckdb:///o.duckdb::shop s.t"t', tmp_path)
     assert found.select("name", "n", "at", "large", "vector").rows(named=True)[0] == {
         "name": "a;b", "n": 1, "at": AT, "large": 2**63 + 1, "vector": [0.5, 1.0],
@@ -306,16 +307,17 @@ def test_a_table_of_duckdb_is_read_with_its_types(tmp_path: Path):
 
 @pytest.mark.slow
 def test_types_of_duckdb_that_parquet_lacks_keep_their_values(tmp_path: Path):
-    with duckdb.connect(str(tmp_path / "o.duckdb")) as database:
-        database.execute(
-            """create table t as select i, i::hugeint as total,
+    run_duckdb(
+        """create table t as select i, i::hugeint as total,
             '0b9c8c5e-5f0c-4f0e-9a53-1f3a1c2d4e5f'::uuid as key,
             170141183460469231731687303715884105727 - i::hugeint as id, to_days(i::int) as span,
             '{"a": [1]}'::json as basket, map {'k': i} as counts,
             [interval '1' day] as spans, ['2024-01-02'::date] as days, [i::hugeint] as sums,
-            '2024-01-02T03:04:05.123456789+05:30'::timestamptz_ns as fine from range(2) r(i)"""
-        )
-        database.execute('create table e as select \'infinity\'::timestamp as ends, 1 as "n ""1"""')
+            '2024-01-02T03:04:05.123456789+05:30'::timestamptz_ns as fine from range(2) r(i)""",
+        """create table e as select 'infinity'::timestamp as ends, 1 as "n ""1\"""",
+        folder=tmp_path,
+        file="o.duckdb",
+    )
     found = open_source("duckdb:///o.duckdb::t", tmp_path, tmp_path).collect()
     assert found.rows(named=True)[1] == {
         "i": 1, "key": "0b9c8c5e-5f0c-4f0e-9a53-1f3a1c2d4e5f", "total": 1,

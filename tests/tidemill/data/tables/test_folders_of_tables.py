@@ -4,12 +4,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.tidemill.data.duckdb_files import run_duckdb
 from tidemill.data.profiling.source_tables import open_source
 from tidemill.data.tables.frames import open_table
 from tidemill.errors import DataError
@@ -80,8 +80,7 @@ def test_types_that_polars_does_not_have_are_named(tmp_path: Path):
         with pytest.raises(DataError, match=r"t.arrow: a is of type .*, which is not read here"):
             open_table(tmp_path / "t.arrow")
     assert open_table(write(tmp_path / "w", wide)).collect()["a"].to_list() == [Decimal("1.50")]
-    with duckdb.connect() as database:
-        database.sql("select 1 as b, [interval '1' day] as a").write_parquet(str(tmp_path / "t.parquet"))
+    run_duckdb("copy (select 1 as b, [interval '1' day] as a) to 't.parquet'", folder=tmp_path)
     with pytest.raises(DataError, match=r"t.parquet: a is of type month_day_nano_interval"):
         open_table(tmp_path / "t.parquet")
 
