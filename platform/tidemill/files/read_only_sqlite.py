@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import mkdtemp
 
-__all__ = ["can_change", "copy_database", "open_to_read"]
+__all__ = ["can_change", "copy_database", "open_to_read", "restart_hint"]
 
 
 def open_to_read(
@@ -59,6 +59,18 @@ def copy_database(path: Path) -> Path:
     with closing(open_to_read(path, wait_seconds=30)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     return copy
+
+
+def restart_hint(said: str) -> str | None:
+    """Return what to do about an error that SQLite names in a process that has lost the files beside its own.
+
+    >>> restart_hint("disk I/O error")
+    'check the disk; if its `-wal` or `-shm` was removed, `tidemill down` and `tidemill up` help'
+    >>> restart_hint("no such table: turns")
+    """
+    if "disk I/O error" not in said:
+        return None
+    return "check the disk; if its `-wal` or `-shm` was removed, `tidemill down` and `tidemill up` help"
 
 
 def _open(address: str, wait_seconds: float, detect_types: int, any_thread: bool) -> sqlite3.Connection:

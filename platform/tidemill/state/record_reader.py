@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tidemill.errors import StateError, TidemillError
-from tidemill.files.read_only_sqlite import can_change, copy_database, open_to_read
+from tidemill.files.read_only_sqlite import can_change, copy_database, open_to_read, restart_hint
 from tidemill.files.sqlite_urls import sqlite_file, sqlite_url
 
 __all__ = [
@@ -234,7 +234,8 @@ def said_plainly(path: Path) -> Iterator[None]:
             ) from error
         raise StateError(
             f"the records at {path} cannot be read: {error}",
-            hint="check TIDEMILL_STATE_URL and the file; a backup brings back a damaged one",
+            hint=restart_hint(str(error))
+            or "check TIDEMILL_STATE_URL and the file; a backup brings back a damaged one",
         ) from error
 
 

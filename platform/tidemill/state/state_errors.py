@@ -10,6 +10,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 
 from tidemill.errors import NotWritable, StateError
+from tidemill.files.read_only_sqlite import restart_hint
 
 __all__ = ["lock_holders", "said_plainly", "shown_address", "translated", "words_of"]
 
@@ -52,7 +53,8 @@ def said_plainly(address: URL) -> Iterator[None]:
             raise _locked(address) from error
         raise StateError(
             f"the records at {shown_address(address)} cannot be read or written: {words_of(error)}",
-            hint="check the disk, that the file is writable, or that the server answers",
+            hint=restart_hint(words_of(error))
+            or "check the disk, that the file is writable, or that the server answers",
         ) from error
 
 

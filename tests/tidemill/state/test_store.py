@@ -301,3 +301,21 @@ def test_a_writer_sees_that_a_backup_was_copied_over_its_file_and_the_log_remove
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("SELECT id FROM turns").fetchall() == [("turn_300",)]
+
+
+def test_where_the_log_was_removed_again_and_again_the_error_says_what_helps(tmp_path: Path):
+    path = tmp_path / "state.db"
+    state = open_state(f"sqlite:///{path}")
+
+    def lose_logs() -> None:
+        for number in range(4):
+            with state.transaction() as one:
+                one.add(turn(number, "promoted"))
+            open_records(path).ids("turns", "m")
+            for end in ("-wal", "-shm"):
+                Path(f"{path}{end}").unlink(missing_ok=True)
+
+    with pytest.raises(StateError, match="disk I/O error") as error:
+        lose_logs()
+    assert "`tidemill down` and `tidemill up` help" in error.value.hint
+    state.close()
