@@ -30,7 +30,7 @@ __all__ = ["add_to"]
 
 _LINES = 200
 """Lines of code's differences that are shown to people."""
-_ROWS = {"Columns": 12}
+_ROWS = {"Columns": 12, "Environment": 40}
 """Rows of a section that are shown to people: those of many tables are very many."""
 _DIGEST = re.compile(r"\b([0-9a-f]{10})[0-9a-f]{22,}\b")
 _Id = Annotated[

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
+_ROWS = 40
+"""Rows of a section that are shown to people."""
 _SIDE_BY_SIDE = ("Metrics", "Gate")
 """Sections that are shown though they are equal."""
 
@@ -91,9 +93,11 @@ def _render(console: "Console", found: "Sequence[ShownVersion]", sections: "Sequ
     for section in sections:
         if section.rows:
             table = Listing(section.title.lower(), *(f"version {one.version}" for one in found))
-            for row in section.rows:
+            for row in section.rows[:_ROWS]:
                 table.add_row(row.name, *("–" if value is None else value for value in row.values))
             console.print(table)
+            if len(section.rows) > _ROWS:
+                console.print(f"… {len(section.rows) - _ROWS} more {section.title.lower()}: --json")
     if equal := [f"{one.title.lower()} {one.equal}" for one in sections if one.equal]:
         console.print(f"equal: {', '.join(equal)}", soft_wrap=True)
 

@@ -67,7 +67,7 @@ def refusals(decisions: Sequence[tuple[Any, Any]]) -> list[Service]:
             until=decision.decided_at,
             kind="refused",
             actor=(turn.actor if turn else decision.actor) or "–",
-            reason="; ".join(decision.reasons),
+            reason="; ".join(_against(decision)),
             passed=False,
             gain=decision.numbers.get("gain"),
             decision_id=decision.id,
@@ -75,3 +75,22 @@ def refusals(decisions: Sequence[tuple[Any, Any]]) -> list[Service]:
         )
         for decision, turn in decisions
     ]
+
+
+def _against(decision: Any) -> Sequence[str]:
+    """Return the reasons that refused; of gates as a list the others say what passed, too.
+
+    >>> from types import SimpleNamespace
+    >>> gates = [{"check": "gate", "mode": "enforce", "passed": True, "name": "gate", "said": "a gain"},
+    ...     {"check": "size", "mode": "enforce", "passed": False, "name": "size", "said": "it has 60 MB"},
+    ...     {"check": "card", "mode": "dry_run", "passed": False, "name": "card", "said": "no owner"}]
+    >>> _against(SimpleNamespace(numbers={"gates": gates}, mode="enforce", reasons=["size: …", "a gain"]))
+    ['size: it has 60 MB']
+    """
+    listed = [one for one in decision.numbers.get("gates") or () if not one["passed"]]
+    found = [
+        one["said"] if one["check"] == "gate" else f"{one['name']}: {one['said']}"
+        for one in listed
+        if one["mode"] == decision.mode
+    ]
+    return found or list(decision.reasons)

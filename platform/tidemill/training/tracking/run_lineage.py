@@ -16,7 +16,7 @@ __all__ = ["PACKAGES", "PATCH", "Lineage", "installed"]
 
 PACKAGES = (
     "catboost", "dvc", "feast", "lightgbm", "mlflow", "numpy", "optuna", "pandas", "polars", "ray",
-    "scikit-learn", "scipy", "skops", "tidemill", "torch", "xgboost",
+    "scikit-learn", "scipy", "skops", "tidemill", "torch", "xgboost", "xgboost-cpu",
 )  # fmt: skip
 """The packages that can change the result of a training."""
 

@@ -57,8 +57,23 @@ def decisions_on(records: "Records", model: str, versions: Sequence[str]) -> lis
 
 def compare_facts(facts: Sequence[Mapping[str, Mapping[str, str]]], *, all_of: bool) -> list[Section]:
     """Return the sections in which facts of runs differ, or all that have any."""
-    sections = [differences(title, [of.get(title, {}) for of in facts], all_of=all_of) for title in SECTIONS]
+    sections = [
+        differences(title, _alike(title, [of.get(title, {}) for of in facts]), all_of=all_of)
+        for title in SECTIONS
+    ]
     return [one for one in sections if one.rows or one.equal]
+
+
+def _alike(title: str, facts: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
+    """Return facts of environments by the names that short records have, too: earlier releases kept few.
+
+    >>> _alike("Environment", [{"Package ray": "2"}, {"Package ray": "3", "Package six": "1", "System": "L"}])
+    [{'Package ray': '2'}, {'Package ray': '3'}]
+    """
+    short = [of for of in facts if of and "System" not in of] if title == "Environment" else []
+    if not short:
+        return facts
+    return [{name: value for name, value in of.items() if any(name in one for one in short)} for of in facts]
 
 
 def differences(title: str, facts: Sequence[Mapping[str, str]], *, all_of: bool) -> Section:
