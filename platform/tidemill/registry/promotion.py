@@ -8,6 +8,7 @@ from tidemill.errors import DecisionOutdated, GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.approval_terms import bound_to
+from tidemill.registry.cards.kept_fields import keep_at_promotion
 from tidemill.registry.gates.gate_decisions import ask_gate, refuse_champion, tag_version
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock, move_alias, version_exists
 from tidemill.registry.history.outside_moves import record_outside_move
@@ -103,6 +104,7 @@ def promote(
         if rollout_id is None:
             terms = {"champion": serving, **bound_to(found.digest, decision.numbers)}
             require_second_person(project, state, "promote", version, actor=actor, reason=reason, terms=terms)
+        keep_at_promotion(project, version)
         move = _move(project, "promotion", serving, version, actor, reason, now)
         move.decision_id, move.turn_id = decision.id, turn_id
         return move_alias(project, state, move, held)

@@ -44,6 +44,7 @@ COMMANDS = {
     "approvals refuse": APPROVAL,
     "models import": "cli/models/model_import.py:import_",
     "runs import": "cli/models/run_import.py:import_",
+    "models keep-card": "registry/cards/kept_fields.py:keep_fields",
     "models archive": "registry/version_removal.py:_put_on_record",
     "models unarchive": "registry/version_removal.py:_put_on_record",
     "models delete": "registry/version_removal.py:_put_on_record",

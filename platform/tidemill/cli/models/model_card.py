@@ -22,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: tidemill models card   ·   tidemill models card 3 --html card.html   ·   "
         "tidemill models card champion --json",
     )(card)
+    app.command("keep-card", epilog='Example: tidemill models keep-card 3 --reason "a new owner"')(keep_card)
     app.command(
         "export-record",
         epilog="Examples: tidemill models export-record 3 --output version-3.json   ·   "
@@ -38,7 +39,7 @@ _Html = Annotated[
 def card(
     version: Version = None, html: _Html = None, project: ProjectDir = None, json: AsJson = False
 ) -> None:
-    """Show the card of a version: all that is on record about it, and what card.yaml says.
+    """Show the card of a version: all that is on record about it, and what people say.
 
     As Markdown, unless asked otherwise. See docs/model-card.md.
     """
@@ -54,6 +55,29 @@ def card(
         _write(html, html_page(made))
     said = markdown(made).rstrip("\n") if html is None else f"✓ {made.model} {made.version}: {html}"
     emit(made, json, lambda console: console.print(said, soft_wrap=True))
+
+
+def keep_card(
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="A number or an alias.", show_default=False)
+    ],
+    reason: Annotated[str, typer.Option(help="Why; recorded with it.", show_default=False)],
+    project: ProjectDir = None,
+    json: AsJson = False,
+) -> None:
+    """Keep what card.yaml says now with a version, in place of what was kept before.
+
+    A promotion does so by itself.
+    """
+    from tidemill.project import load_project
+    from tidemill.registry.cards.kept_fields import keep_fields
+    from tidemill.state import open_state
+
+    loaded = load_project(project)
+    state = open_state(loaded.state_url)
+    number = keep_fields(loaded, state, version, actor=loaded.settings.who, reason=reason)
+    told = {"model": loaded.model, "version": number, "done": "keep-card"}
+    emit(told, json, lambda console: console.print(f"✓ the card is kept with {loaded.model} {number}"))
 
 
 def export_record(

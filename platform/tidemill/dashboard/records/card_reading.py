@@ -10,7 +10,7 @@ from tidemill.dashboard.records import version_records
 from tidemill.dashboard.records.card_monitoring import calibration_in, groups_in, live_in
 from tidemill.errors import RegistryError, TrainingError
 from tidemill.project import Project
-from tidemill.registry.cards.card_fields import read_fields
+from tidemill.registry.cards.card_fields import kept_fields, read_fields
 from tidemill.registry.cards.model_card import (
     CardCalibration,
     CardFeature,
@@ -50,8 +50,10 @@ def read_card(project: Project, records: Records, version: str, now: datetime) -
     """
     from tidemill.registry.versions.model_versions import get_version
 
-    said = read_fields(project.root).model_dump()
+    now_said = read_fields(project.root).model_dump()
     found = get_version(project, version)
+    kept = kept_fields(found.tags)
+    said = kept.fields.model_dump() if kept else now_said
     reference, unknown = _reference(project, found)
     turn = version_records.turn_of(records, project.model, found.version)
     runs = version_records.monitor_runs_of(records, project.model, found.version)
@@ -63,6 +65,8 @@ def read_card(project: Project, records: Records, version: str, now: datetime) -
     return ModelCard(
         made_at=now,
         said=said,
+        said_at=kept.at if kept else None,
+        said_otherwise=tuple(name for name, text in said.items() if now_said[name] != text),
         **_identity(found, turn),
         **_data(found),
         feature_rows=0 if reference is None else reference.features.height,

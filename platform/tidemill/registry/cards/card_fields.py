@@ -1,5 +1,9 @@
 """Reads what people say about the project's model: ``card.yaml``."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +11,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tidemill.files.declaration_files import read_declaration
 
-__all__ = ["CARD_FILE", "CardFields", "read_fields"]
+__all__ = ["CARD_FILE", "KEPT", "CardFields", "KeptFields", "kept_fields", "read_fields"]
 
 CARD_FILE = "card.yaml"
+KEPT = "tidemill.card"
+"""Tag of a version with the fields that are kept with it, as JSON."""
 _HINT = "docs/model-card.md describes its fields: purpose, limits, owner, contact, risk and kpi, each a text"
 
 
@@ -49,3 +55,25 @@ def read_fields(root: Path) -> CardFields:
     """
     file = read_declaration(root / CARD_FILE)
     return CardFields() if file is None else file.as_model(CardFields, _HINT)
+
+
+@dataclass(frozen=True)
+class KeptFields:
+    """What is kept with a version."""
+
+    fields: CardFields
+    at: datetime
+    """By the clock of the machine."""
+
+
+def kept_fields(tags: Mapping[str, str]) -> KeptFields | None:
+    """Return what is kept with a version of these tags; None if nothing is.
+
+    >>> kept_fields({KEPT: '{"at": "2026-04-01T12:00:00+00:00", "said": {"owner": "Ada"}}'}).fields.owner
+    'Ada'
+    """
+    text = tags.get(KEPT)
+    if text is None:
+        return None
+    found = json.loads(text)
+    return KeptFields(CardFields(**found["said"]), datetime.fromisoformat(found["at"]))

@@ -1,7 +1,7 @@
 """Puts a card into words: sections of facts, tables and notes, which each form of the card shows alike."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,7 +37,7 @@ def sections_of(card: ModelCard) -> list[Section]:
     """Return the parts of a card, in the order in which they are shown."""
     said = [(_TITLES.get(name, name.capitalize()), text or NOT_FILLED_IN) for name, text in card.said.items()]
     return [
-        Section("What people say", said),
+        Section("What people say", said, notes=tuple(_kept(card))),
         _identity(card),
         _data(card),
         _features(card),
@@ -51,6 +51,13 @@ def sections_of(card: ModelCard) -> list[Section]:
         Section("Lineage", list(card.lineage.items()), notes=() if card.lineage else (f"It is {_NONE}.",)),
         Section("What these numbers do not say", notes=limits_of(card)),
     ]
+
+
+def _kept(card: ModelCard) -> Iterator[str]:
+    if card.said_at is not None:
+        yield f"Kept with the version on {_moment(card.said_at)}."
+    if card.said_otherwise:
+        yield f"The project's file says otherwise by now: {', '.join(card.said_otherwise)}."
 
 
 def _identity(card: ModelCard) -> Section:

@@ -134,7 +134,11 @@ class ModelCard:
     made_at: datetime
     """When the card was made, by the clock of the machine."""
     said: Mapping[str, str | None]
-    """The fields of ``card.yaml``; None: not filled in."""
+    """The fields that people fill in; None: not filled in."""
+    said_at: datetime | None
+    """Since when they are kept with the version; None: ``card.yaml`` says so now."""
+    said_otherwise: tuple[str, ...]
+    """Fields that are kept, and that ``card.yaml`` has otherwise by now."""
     aliases: tuple[str, ...]
     task: str | None
     family: str | None

@@ -21,7 +21,8 @@ AT = datetime(2013, 7, 1, 12, tzinfo=UTC)
 HOSTILE = "<img src=x onerror=alert(1)>\n# loud\n[go](javascript:alert(1)) | **b** `c` \x1b[31m\u202e"
 NAMES = ("purpose", "limits", "owner", "contact", "risk", "kpi")
 BARE = ModelCard(
-    model="parcel-delay", version="2", made_at=AT, said=dict.fromkeys(NAMES), aliases=(), task=None,
+    model="parcel-delay", version="2", made_at=AT, said=dict.fromkeys(NAMES), said_at=None,
+    said_otherwise=(), aliases=(), task=None,
     family=None, parameters={}, trials=None, registered_at=AT, by=None, why=None, run_id=None, turn_id=None,
     digest=None, data_version=None, as_of=None, parts={}, rows=None, refitted_on=None, feature_rows=0,
     features=(), figures=(), held_out_rows=0, gate=None, calibration=(), groups=(), live=(), monitor_runs={},
