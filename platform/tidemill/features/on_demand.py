@@ -19,7 +19,9 @@ from feast.types import Array, FeastType, Float32, Float64, from_feast_to_pyarro
 from feast.value_type import ValueType
 
 from tidemill.clock import utc
+from tidemill.data.tables.failing_row import first_failing
 from tidemill.errors import FeatureError
+from tidemill.plurals import agreeing
 
 __all__ = ["Transformation", "transform_table"]
 
@@ -53,8 +55,25 @@ def transform_table(view: OnDemandFeatureView, table: pa.Table, full_feature_nam
                 index = result.column_names.index(name)
                 result = result.set_column(index, name, pa.nulls(result.num_rows, dtype))
     except Exception as error:  # the project's code can raise anything
-        raise _failed(view, error) from error
+        raise _failed(view, error, _row_of(view, batch, columns, own)) from error
     return result
+
+
+def _row_of(
+    view: OnDemandFeatureView, batch: OnDemandFeatureView, columns: Sequence[pa.ChunkedArray], own: list[str]
+) -> str:
+    """Return which row a transformation fails for by itself, and what is unknown in it, in words."""
+    inputs = pa.table(columns, own)
+
+    def run(some: slice) -> object:
+        return batch.transform_arrow(inputs.slice(some.start, some.stop - some.start))
+
+    number = first_failing(run, inputs.num_rows) if inputs.num_rows else None
+    if number is None:
+        return ""
+    unknown = [name for name in own if not inputs[name][number].is_valid]
+    where = f", where {', '.join(unknown)} {agreeing(len(unknown), 'is', 'are')} unknown" if unknown else ""
+    return f" (row {number + 1:,} of {inputs.num_rows:,}{where})"
 
 
 class Transformation:
@@ -158,9 +177,9 @@ def _known(value: Sequence[Any] | None) -> Sequence[Any] | None:
     return [None if one != one else one for one in value]
 
 
-def _failed(view: OnDemandFeatureView, error: Exception) -> FeatureError:
+def _failed(view: OnDemandFeatureView, error: Exception, row: str = "") -> FeatureError:
     return FeatureError(
-        f"on-demand view {view.name!r} failed: {type(error).__name__}: {error}",
+        f"on-demand view {view.name!r} failed: {type(error).__name__}: {error}{row}",
         hint="its function must accept None, which means unknown",
     )
 

@@ -185,6 +185,22 @@ def test_a_transformation_that_gives_something_else_is_named(function, message):
         trained(view, [row])
 
 
+def test_the_row_that_a_transformation_fails_on_is_named_with_what_is_unknown_in_it():
+    def hot(inputs):
+        return {
+            "force": [wind * 2 for wind in inputs["wind"]],
+            "share": inputs["load"],
+            "hour": inputs["load"],
+        }
+
+    table = pa.table({name: pa.nulls(9, kind) for name, kind in TYPES.items()})
+    winds = pa.array([*[1.0] * 5, None, 1.0, None, 1.0])
+    table = table.set_column(table.column_names.index("wind"), "wind", winds)
+    filled = table.set_column(table.column_names.index("load"), "load", pa.array([2.0] * 9))
+    with pytest.raises(FeatureError, match=r"TypeError: .+ \(row 6 of 9, where .*wind.* are unknown\)"):
+        transform_table(view_of(hot, mode="python"), filled)
+
+
 def test_a_transformation_must_not_drop_rows_of_a_training_set():
     def few(inputs):
         return pd.DataFrame({name: inputs["wind"].dropna() for name in ("force", "share", "hour")})

@@ -14,8 +14,8 @@ import pandas as pd
 from ray import tune
 
 from tidemill.errors import TrainingError
-from tidemill.tasks.task import Task
 from tidemill.tasks.task_choice import Target, make_task
+from tidemill.training.failing_rows import answers_to, naming_row
 from tidemill.training.feature_table import FeatureTable
 from tidemill.training.model_spec import Family
 from tidemill.training.search.trial_checkpoints import (
@@ -35,8 +35,6 @@ __all__ = [
     "ROUND",
     "SCHEDULE",
     "TrialData",
-    "answers_to",
-    "first_failing",
     "run_trial",
 ]
 
@@ -149,10 +147,15 @@ def _rounds(
     family: Family, params: Mapping[str, Any], rows: tuple[Any, Any], kept: TrialCheckpoint | None
 ) -> Iterator[tuple[Any, Callable[[], bytes] | None]]:
     """Yield the estimator of each round that is to be made, and what returns the state after it."""
-    if family.steps is not None:
-        yield from family.steps(params, *rows, kept.saved if kept else None)
-    else:
-        yield from ((estimator, None) for estimator in family.fit(params, *rows))
+
+    def begin(some: slice | list[int]) -> Iterator[tuple[Any, Callable[[], bytes] | None]]:
+        features, labels = (side.iloc[some] for side in rows)
+        if family.steps is not None:
+            yield from family.steps(params, features, labels, kept.saved if kept else None)
+        else:
+            yield from ((estimator, None) for estimator in family.fit(params, features, labels))
+
+    yield from naming_row(begin, len(rows[0]))
 
 
 def _report(
@@ -168,40 +171,3 @@ def _report(
     with TemporaryDirectory() as folder:
         write_checkpoint(Path(folder), _shown(trial), history, state())
         tune.report(values, checkpoint=tune.Checkpoint.from_directory(folder))
-
-
-def answers_to(task: Task, estimator: Any, rows: pd.DataFrame) -> Any:
-    """Return the answers to rows; if they fail, name the first row that does by itself."""
-    try:
-        return task.answers(estimator, rows)
-    except Exception as error:
-        number = first_failing(lambda some: task.answers(estimator, rows.iloc[some]), len(rows))
-        if number is None:
-            raise
-        raise TrainingError(
-            f"{type(error).__name__}: {error} (row {number + 1:,} of the {len(rows):,} validation rows)"
-        ) from error
-
-
-def first_failing(answer: Callable[[slice], Any], count: int) -> int | None:
-    """Return the place of the first row that fails by itself; None: only several together do.
-
-    >>> first_failing(lambda some: 1 / ((some.stop or 9) <= 3), 8)
-    3
-    """
-    low, high = 0, count  # rows before `low` pass together, those before `high` do not
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _fails(answer, slice(low, middle)):
-            high = middle
-        else:
-            low = middle
-    return low if _fails(answer, slice(low, high)) else None
-
-
-def _fails(answer: Callable[[slice], Any], some: slice) -> bool:
-    try:
-        answer(some)
-    except Exception:  # noqa: BLE001 - the project's own code can raise anything; the first error is told
-        return True
-    return False

@@ -99,7 +99,7 @@ class TrialLog(Callback):  # type: ignore[misc]
         on_progress: Progress | None,
         journal: JournalOfSearch | None = None,
     ) -> None:
-        self._client, self._experiment = client, experiment
+        self._client, self._experiment, self.parent = client, experiment, parent
         self._tags = {PARENT: parent, TURN: turn_id, ROLE: "trial"}
         self._config, self._metric, self._on_progress = config, config.metric, on_progress
         self._metrics, self._ended = metrics, list[TrialRecord]()

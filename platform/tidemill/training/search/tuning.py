@@ -108,7 +108,20 @@ def search(
             _fit(_tuner(project, data(), log, name, scheduler, trials), project, log, name)
         ended = over(log, config)
     log.end_unfinished(f"the search ended: {ended}" if ended else "the search ended before it")
-    return replace(_result(log, config), ended=ended)
+    found = _result(log, config)
+    _tell_failed(log, found)
+    return replace(found, ended=ended)
+
+
+def _tell_failed(log: TrialLog, found: SearchResult) -> None:
+    if found.failed:
+        first = min(
+            (one for one in log.records.values() if one.error is not None), key=lambda one: one.number
+        )
+        _log.warning(
+            "%d of %d trials failed; trial %d: %s (tidemill runs logs %s)",
+            found.failed, found.trials, first.number, first.error, log.parent[:8],
+        )  # fmt: skip
 
 
 def _scheduler(config: TrainConfig, spec: TrainingSpec) -> Any:

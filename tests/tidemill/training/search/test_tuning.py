@@ -10,10 +10,10 @@ from ray import tune
 from tidemill.errors import ConfigError, TrainingError
 from tidemill.project.train_config import TrainConfig
 from tidemill.tasks.task_choice import Target, make_task
+from tidemill.training.failing_rows import answers_to, naming_row
 from tidemill.training.model_spec import Family, TrainingSpec
 from tidemill.training.ray_session import check_address
 from tidemill.training.search.proposals import candidates
-from tidemill.training.search.trial import answers_to
 from tidemill.training.search.trial_records import TrialRecord
 from tidemill.training.spec_loading import load_spec
 
@@ -100,3 +100,31 @@ def test_the_row_that_a_model_fails_on_is_named():
     with pytest.raises(TrainingError, match=r"ValueError: the wind is unknown \(row 10 of the 16 validation"):
         answers_to(task, Model(), rows)
     assert len(answers_to(task, Model(), rows[:9])) == 9
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        (lambda rows, made: rows["wind"].isna().any(), r"too much \(row 10 of the 16 training rows\)"),
+        (lambda rows, made: rows["wind"].iloc[0] == 0, r"too much \(row 1 of the 16 training rows\)"),
+        (lambda rows, made: True, r"too much$"),
+        (lambda rows, made: len(rows) > 9, r"too much$"),
+        (lambda rows, made: made and rows["wind"].isna().any(), r"too much$"),
+    ],
+    ids=["a row", "the first row", "any row", "many rows", "a later round"],
+)
+def test_the_row_that_a_fit_fails_on_is_named_if_it_is_its_doing(fails, said):
+    rows = pd.DataFrame({"wind": [0.0, *[1.0] * 8, np.nan, *[1.0] * 5, np.nan]})
+
+    def begin(some):
+        chosen = rows.iloc[some]
+        if chosen.empty:
+            raise ValueError("no rows")
+        for made in range(2):
+            if fails(chosen, made):
+                raise ValueError("too much")
+            yield made
+
+    with pytest.raises((ValueError, TrainingError), match=said):
+        list(naming_row(begin, len(rows)))
+    assert list(naming_row(lambda some: iter("ab"), 9)) == ["a", "b"]
