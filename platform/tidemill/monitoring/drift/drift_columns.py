@@ -49,6 +49,7 @@ from tidemill.monitoring.drift.knowing_versions import knowing
 from tidemill.monitoring.kind_sections import DataDriftConfig
 
 __all__ = [
+    "USUAL_IN_TRAINING",
     "ColumnDrift",
     "Comparison",
     "compare",
@@ -63,6 +64,8 @@ __all__ = [
 
 _FAULTY = ("missing", "constant", "typical size", "spread as")
 """How notes begin that say what is wrong with values (`ColumnPair`)."""
+USUAL_IN_TRAINING = "usual in training: "
+"""How the note of a column begins that differs from earlier predictions, and not from training rows."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,16 @@ class ColumnDrift:
     def at_fault(self) -> bool:
         """Return whether its values themselves look wrong: missing, one only, of another type or unit.
 
-        Far values and new categories may be what the world is like by now.
+        Far values and new categories may be what the world is like by now. Values that were missing and are
+        there now are no fault, nor are those that training rows have, too.
         """
-        return self.broken is not None and (self.value is None or self.broken.startswith(_FAULTY))
+        if self.broken is None or self.broken.startswith(USUAL_IN_TRAINING):
+            return False
+        if self.value is None:
+            return self.reference_missing < 1
+        if self.broken.startswith("missing"):
+            return self.current_missing > self.reference_missing
+        return self.broken.startswith(_FAULTY)
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,19 @@ hold-out has, too: errors grow by themselves where inputs move to what the model
 """
 
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tidemill.monitoring.drift.drift_columns import compare_column
 from tidemill.monitoring.drift.feature_matrices import feature_matrices
+from tidemill.monitoring.drift.slow_moves import moved_slowly
 from tidemill.monitoring.example_predictions import error_of, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
-from tidemill.monitoring.kind_sections import ConceptDriftConfig
+from tidemill.monitoring.kind_sections import ConceptDriftConfig, DataDriftConfig
 from tidemill.monitoring.quality.error_changes import (
     ErrorRise,
     Explained,
@@ -42,6 +45,14 @@ _NEW_INPUTS = (
     "errors are larger, and inputs such as the hold-out hardly has: whether labels depend on them in another "
     "way cannot be told"
 )
+_BROKEN = (
+    "errors are other than on the hold-out, and values are broken at their source ({}): whether labels "
+    "depend on them in another way cannot be told"
+)
+_GONE = 0.8
+"""Share of missing values from which on a feature tells nothing of the window's rows."""
+_UNITS = ("typical size", "spread as")
+"""How `drift_columns` begins to say that a feature is in another unit."""
 
 
 def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
@@ -61,6 +72,8 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
     rise = error_rise(compared.losses[0], compared.losses[1])
     explained = compared.explained()
     if _far(rise, config) or _near(explained, config):
+        if broken := _broken(window, known.features, features):
+            return Judged(unjudged=_BROKEN.format(", ".join(broken)))
         like = compared.like()
         if min(like.known.sum(), len(like.holdout)) < _LEAST_ALIKE:
             return Judged(unjudged=_NEW_INPUTS)
@@ -89,6 +102,21 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
         said=_said(rise, explained, config),
         examples={"concept_drift": worst_ids(rows["prediction_id"], odd)},
     )
+
+
+def _broken(window: WindowRows, before: pl.DataFrame, now: pl.DataFrame) -> list[str]:
+    """Return the features that are gone from the window, or in another unit: like inputs look unlike."""
+    config, found = window.monitor.data_drift or DataDriftConfig(), []
+    for name in before.columns:
+        if name in config.exclude or name not in now.columns:
+            continue
+        sides = before[name].alias("before"), now[name].alias("now")
+        column = compare_column(name, *sides, config, columns=before.width)
+        column = moved_slowly(column, *sides, partial(window.values_before, feature=name))
+        gone = column.at_fault and column.current_missing >= _GONE
+        if gone or (column.broken or "").startswith(_UNITS):
+            found.append(name)
+    return found
 
 
 def _far(rise: ErrorRise, config: ConceptDriftConfig) -> bool:

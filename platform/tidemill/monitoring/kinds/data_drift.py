@@ -1,11 +1,17 @@
 """Judges drift of the inputs: of all rows, because inputs do not depend on the version that answers."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import polars as pl
 
 from tidemill.monitoring.drift.column_histograms import histograms_of
-from tidemill.monitoring.drift.drift_columns import ColumnDrift, Comparison, compare
+from tidemill.monitoring.drift.drift_columns import (
+    USUAL_IN_TRAINING,
+    ColumnDrift,
+    Comparison,
+    compare,
+    compare_column,
+)
 from tidemill.monitoring.drift.model_impact import columns_by_impact
 from tidemill.monitoring.drift.quiet_columns import quiet_columns
 from tidemill.monitoring.drift.slow_moves import moved_slowly
@@ -17,7 +23,7 @@ from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.plurals import agreeing, counted
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
 
-__all__ = ["by_windows_before", "findings_of", "judge"]
+__all__ = ["by_other_rows", "findings_of", "judge"]
 
 _NAMED = 5
 _TRAINING = "what the model was trained on"
@@ -43,7 +49,7 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
         served_before=window.baseline_versions,
         quiet=quiet,
     )
-    columns = tuple(by_windows_before(window, rows.features, column) for column in columns)
+    columns = tuple(by_other_rows(window, rows.features, column) for column in columns)
     columns, by_distance = columns_by_impact(rows, columns)
     drift = Comparison(columns, None, reference.height, window.height)
     found = findings_of(drift, config, window.compared)
@@ -70,8 +76,11 @@ def judge(window: WindowRows, config: DataDriftConfig) -> Judged:
     )
 
 
-def by_windows_before(window: WindowRows, features: pl.DataFrame, column: ColumnDrift) -> ColumnDrift:
-    """Return a column that seems to be in another unit as one that grew, if the log says so.
+def by_other_rows(window: WindowRows, features: pl.DataFrame, column: ColumnDrift) -> ColumnDrift:
+    """Return a column that looks wrong as one that does not, if the log or training rows say so.
+
+    What seems to be in another unit may have grown bit by bit; what differs from earlier predictions may be
+    usual in training, once it was mended.
 
     Args:
         window: that is judged.
@@ -79,8 +88,15 @@ def by_windows_before(window: WindowRows, features: pl.DataFrame, column: Column
         column: of all of them, or of a slice.
     """
     now, name = features.get_column(column.name, default=None), column.name
-    if now is None:
+    if now is None or not column.at_fault:
         return column
+    if window.monitor.against != "training":
+        config = window.monitor.data_drift or DataDriftConfig()
+        sides = window.reference.features[name].alias("before"), now.alias("now")
+        trained = compare_column(name, *sides, config, columns=features.width)
+        if trained.broken is None:
+            told = f"{USUAL_IN_TRAINING}{column.broken}"
+            return replace(column, broken=told, note=told)
     before = window.baseline.features[name]
     return moved_slowly(column, before, now, lambda windows: window.values_before(windows, name))
 

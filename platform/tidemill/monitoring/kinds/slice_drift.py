@@ -7,7 +7,7 @@ import polars as pl
 from tidemill.monitoring.drift.drift_columns import Comparison, compare
 from tidemill.monitoring.example_predictions import furthest_from_reference, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
-from tidemill.monitoring.kinds.data_drift import by_windows_before
+from tidemill.monitoring.kinds.data_drift import by_other_rows
 from tidemill.monitoring.monitor_config import unknown_features
 from tidemill.monitoring.slice_config import SliceDriftConfig
 from tidemill.monitoring.slices.slice_rows import Slice, declared_slices, unknown_columns
@@ -110,7 +110,7 @@ def _drift(drifts: dict[str, Comparison], window: WindowRows) -> Finding:
     faults = [
         each.name
         for each in broken.values()
-        if by_windows_before(window, window.features, each).at_fault  # of all rows, which grow with the slice
+        if by_other_rows(window, window.features, each).at_fault  # of all rows, which grow with the slice
     ]
     more = f"; and {len(drifts) - _NAMED} more" if len(drifts) > _NAMED else ""
     what = "slice has" if len(drifts) == 1 else "slices have"

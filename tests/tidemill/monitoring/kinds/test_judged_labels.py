@@ -127,6 +127,19 @@ def test_errors_that_inputs_alone_make_larger_are_no_changed_labels(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("values", [pl.col("feature.wind") * 1000, pl.lit(None, pl.Float64)])
+def test_labels_of_rows_whose_features_are_broken_tell_nothing_of_the_concept(
+    tmp_path: Path, values: pl.Expr
+):
+    made = window(tmp_path, "binary", {"concept_drift": {}}, sign=-1.0)
+    rows = made.rows.with_columns(values.alias("feature.wind"))
+    broken = replace(made, given=rows, labelled=rows, past=lambda _: pl.DataFrame())
+    findings = gather(judge_window(broken))
+    assert findings.found == ()
+    assert "values are broken at their source (wind)" in findings.unjudged["concept_drift"]
+
+
+@pytest.mark.slow
 def test_a_change_that_leaves_the_errors_as_large_as_they_were_is_found(tmp_path: Path):
     (finding,) = found(window(tmp_path, "binary", {"concept_drift": {}}, shift=1.5)).values()
     assert finding.message.startswith("the window's own labels explain")

@@ -294,3 +294,28 @@ def test_what_grows_bit_by_bit_is_far_and_not_at_fault(tmp_path: Path, rise: flo
     assert [found[kind].details["faults"] for kind in ("feature_drift", "slice_drift")] == [
         ["price"] * at_fault
     ] * 2
+
+
+@pytest.mark.parametrize(("bad_before", "faults"), [(True, []), (False, ["wind"])])
+def test_what_was_mended_since_the_window_before_is_far_and_not_at_fault(
+    tmp_path: Path, bad_before: bool, faults: list[str]
+):
+    random = np.random.default_rng(4)
+
+    def made(bad: bool):
+        wind, gaps = random.lognormal(2, 0.5, 600), random.random(600) < 0.9 * bad
+        fog = [None if gap else 1.0 for gap in gaps]
+        features = {"wind": wind * (1000 if bad else 1), "fog": pl.Series(fog, dtype=pl.Float64)}
+        return logged(TASK, np.full(600, 0.5), features=features)
+
+    usual = made(bad=False)
+    features = {name: usual[f"feature.{name}"] for name in ("wind", "fog")}
+    of = reference_of(TASK, np.full(600, 0.5), np.zeros(600), features)
+    monitor = monitor_of(data_drift={}, against="previous")
+    one = window_of(project_of(tmp_path), monitor, of, made(bad=not bad_before), {})
+    span = one.span.earlier(timedelta(days=DAYS))
+    one = replace(one, compared_span=span, past=lambda _: made(bad=bad_before))
+    found = {each.kind: each for each in gather(judge_window(one)).found}["feature_drift"].details
+    assert set(found["features"]) == {"wind", "fog"}
+    assert set(found["faults"]) == {*faults, *["fog"] * bool(faults)}
+    assert found["features"]["wind"].startswith("usual in training: ") == bad_before
