@@ -90,10 +90,12 @@ def _feature(column: Mapping[str, Any]) -> str:
 
 
 def _slice(found: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {_short(value)}" for name, value in found.items() if value is not None)
+    return ", ".join(f"{name}: {_short(value)}" for name, value in found.items() if value not in (None, []))
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return " and ".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

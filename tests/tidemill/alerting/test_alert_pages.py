@@ -145,6 +145,14 @@ def test_bins_say_where_the_rows_are_and_name_no_rare_category():
     assert bins_of(pl.Series([3.0] * 50), pl.Series([3.0] * 50))["bins"] == ["3.0", "others"]
 
 
+def test_features_that_drifted_in_a_slice_are_listed_in_words(capsys: pytest.CaptureFixture[str]):
+    slices = {"night": {"rows": 9, "share": 0.4, "drifted": ["wind", "fog"]}}
+    facts = describe(records(both={"slice_drift": {"threshold": 0.3, "slices": slices}}))
+    render_alert(Console(width=80), facts)
+    assert "share 0.4, drifted wind and fog" in capsys.readouterr().out
+    assert "share: 0.4, drifted: wind and fog<" in page_of([facts], "title")
+
+
 def test_slices_are_those_of_the_kind_the_worst_first():
     quality = {"slices": [{"name": "origin JFK", "rows": 90, "value": 0.6, "expected": 0.7, "decayed": True}]}
     drift = {"threshold": 0.3, "slices": {"a": {"rows": 9, "share": 0.1}, "b": {"rows": 8, "share": 0.4}}}

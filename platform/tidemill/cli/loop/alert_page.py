@@ -114,11 +114,13 @@ def _tells_gaps(reason: str) -> bool:
 
 
 def _slice(found: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in found.items()
-        if value is not None
-    )
+    return ", ".join(f"{name} {_short(value)}" for name, value in found.items() if value not in (None, []))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return " and ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _step(step: Mapping[str, Any]) -> str:

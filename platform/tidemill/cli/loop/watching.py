@@ -57,15 +57,15 @@ def monitor_run(
     state = open_state(loaded.state_url)
     done = 0
     with progress() as tell:
-        tell("monitors", "reading the prediction log", 0, len(monitors))
+        tell("monitors", monitors[0].name, 0, len(monitors))
         from tidemill.alerting.alert_states import record_alerts
         from tidemill.monitoring.monitoring_round import evaluate_all
         from tidemill.registry.history.serving_history import champion_at
 
-        def listen(run: Any) -> None:
+        def listen(_run: Any) -> None:
             nonlocal done
             done += 1
-            tell("monitors", run.monitor, done, len(monitors))
+            tell("monitors", monitors[min(done, len(monitors) - 1)].name, done, len(monitors))
 
         due = [(each, now) for each in monitors]
         served = champion_at(state, loaded.model, now) if as_of else None
@@ -132,7 +132,8 @@ def monitor_explain(
     from tidemill.state.record_queries import last_monitor_runs
 
     folder, records = open_reading(project)
-    runs = last_monitor_runs(records, folder.model, moment(as_of) if as_of else None)
+    until = moment(as_of) if as_of else None
+    runs = last_monitor_runs(records, folder.model, until)
     if name is not None and name not in (known := {run.monitor for run in runs}):
         raise MonitoringError(
             f"no monitor {name!r} has run", hint=f"those that have: {', '.join(sorted(known)) or 'none'}"
@@ -151,7 +152,7 @@ def monitor_explain(
             "alerts": [
                 {"id": each.id, "kind": each.kind, "status": each.status}
                 for each in open_alerts
-                if each.monitor == run.monitor
+                if each.monitor == run.monitor and (until is None or each.raised_at <= until)
             ],
         }
         for run in runs
