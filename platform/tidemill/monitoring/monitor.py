@@ -13,8 +13,8 @@ Which rows, when more than one version served in the window:
 Each kind of finding is a module of `kinds`. One that fails, such as the feature store's, is unjudged alone.
 
 A report is made when something is alarming or when it is requested, because it takes longer than the verdict,
-which does not depend on it. Its files are written first, then the run and its alerts in one transaction: a
-run that is killed in between leaves a file that no record names, and is made again.
+which does not depend on it. The run and its alerts are written first, in one transaction, so that no alert
+waits for its report: a run that is killed in between has none, and ``--report`` makes it.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from tidemill.ids import new_id
 from tidemill.monitoring.counted_requests import count_requests, judge_without_rows
 from tidemill.monitoring.drift.model_impact import attributions_of
 from tidemill.monitoring.figure_history import made_of
-from tidemill.monitoring.findings import Findings
+from tidemill.monitoring.findings import Findings, Judged
 from tidemill.monitoring.kinds.kind_table import gather, judge_window, needs_rows
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.monitor_results import results_of
@@ -107,16 +107,24 @@ def evaluate(
         "made_of": made_of(serving, project.root),
         **kept,
     }
+    window, judged = None, dict[str, Judged]()
     if run.rows < monitor.min_rows:
         findings = judge_without_rows(run, monitor, requests)
     else:
         window = _window_rows(project, monitor, serving, span, given, labelled, sketch, requests)
-        findings = _judge(window, run, with_report)
+        judged = judge_window(window)
+        findings = gather(judged)
+        run.verdict = "alert" if findings.found else "ok"
+        run.results = {**run.results, **results_of(window, judged, findings)}
     with state.transaction() as session:
         forget_failures(session, run)
         session.add(run)
         session.flush()
         record_alerts(session, run, findings, monitor)
+    if window is not None and (findings.found or with_report or monitor.report == "always"):
+        report_window(window, run, judged)
+        with state.transaction() as session:
+            session.merge(run)
     return run
 
 
@@ -187,17 +195,6 @@ def _window_rows(
         requests=requests,
         unread=[name for name in reference.features.columns if name not in read] if read else (),
     )
-
-
-def _judge(window: WindowRows, run: MonitorRun, with_report: bool) -> Findings:
-    """Let each kind judge, complete ``run``, and write the report if one is needed."""
-    judged = judge_window(window)
-    findings = gather(judged)
-    run.verdict = "alert" if findings.found else "ok"
-    run.results = {**run.results, **results_of(window, judged, findings)}
-    if findings.found or with_report or window.monitor.report == "always":
-        report_window(window, run, judged)
-    return findings
 
 
 def _predictions(

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Mapping
 
+import polars as pl
+
 from tidemill.errors import MonitoringError
 from tidemill.monitoring.drift.answer_drift import categories_of, values_of
 from tidemill.monitoring.drift.drift_columns import Comparison
@@ -32,8 +34,8 @@ def report_window(window: WindowRows, run: MonitorRun, judged: Mapping[str, Judg
 
     project, reference, own, task = window.project, window.shown_baseline, window.own, window.task
     path = project.reports / run.monitor / f"{run.window_end:%Y-%m-%d_%H%M}-v{run.version}-{run.id}.html"
-    values = values_of(reference.scores, reference.answers), values_of(own["score"], own["answer"])
     try:
+        values = values_of(reference.scores, reference.answers), values_of(own["score"], own["answer"])
         write_report(
             path,
             title_of(run, own.height, judged),
@@ -46,6 +48,9 @@ def report_window(window: WindowRows, run: MonitorRun, judged: Mapping[str, Judg
     except MonitoringError as error:
         log.warning("monitor %s: %s", run.monitor, error)
         run.results = {**run.results, "report_error": str(error)}
+    except (Exception, pl.exceptions.PanicException) as error:  # the verdict stands
+        log.warning("monitor %s: its report failed", run.monitor, exc_info=error)
+        run.results = {**run.results, "report_error": f"{type(error).__name__}: {error}"}
     else:
         run.report_path = path.relative_to(project.root).as_posix()
 

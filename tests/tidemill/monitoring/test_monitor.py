@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -559,12 +560,22 @@ def test_an_error_that_nobody_expected_is_on_record_too(
     assert failed.results["error"] == "ZeroDivisionError: division by zero"
 
 
-def test_an_alarm_does_not_wait_for_a_report_that_cannot_be_written(project: Project, state: State):
+def test_an_alarm_does_not_wait_for_its_report_which_cannot_be_written(
+    project: Project, state: State, monkeypatch: pytest.MonkeyPatch
+):
     register(project, holdout_roc_auc=0.95)
     serve(project, draw(1400, 1, 0.0))
     project.reports.mkdir(parents=True)
     (project.reports / "weekly").write_text("a file where a folder belongs")
+    before, report = [], tidemill.monitoring.monitor.report_window
+
+    def watched(*given: Any) -> None:
+        before.extend(alert.kind for alert in list_alerts(state))
+        report(*given)
+
+    monkeypatch.setattr(tidemill.monitoring.monitor, "report_window", watched)
     found = run(project, state)
+    assert before == ["quality"]
     assert (found.verdict, found.report_path) == ("alert", None)
     assert "the report cannot be written" in found.results["report_error"]
     assert [alert.kind for alert in list_alerts(state)] == ["quality"]
