@@ -3,7 +3,8 @@
 Two signs, each enough: errors have become larger (from a moment of the window on), and the window's errors
 can be foretold from the features by a model that has seen other rows of the window. The second finds a change
 that leaves the size of the errors as it was. What either finds counts if it is so for inputs that the
-hold-out has, too: errors grow by themselves where inputs move to what the model knows less of.
+hold-out has, too: errors grow by themselves where inputs move to what the model knows less of. While values
+that the model makes use of are gone, or in another unit, none of this can be told.
 """
 
 from datetime import datetime
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tidemill.errors import TidemillError
 from tidemill.monitoring.drift.drift_columns import compare_column
 from tidemill.monitoring.drift.feature_matrices import feature_matrices
 from tidemill.monitoring.drift.slow_moves import moved_slowly
@@ -51,6 +53,8 @@ _BROKEN = (
 )
 _GONE = 0.8
 """Share of missing values from which on a feature tells nothing of the window's rows."""
+_MOVES = 0.1
+"""How far answers move, in their standard deviations, with a feature that the model makes use of."""
 _UNITS = ("typical size", "spread as")
 """How `drift_columns` begins to say that a feature is in another unit."""
 
@@ -72,8 +76,6 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
     rise = error_rise(compared.losses[0], compared.losses[1])
     explained = compared.explained()
     if _far(rise, config) or _near(explained, config):
-        if broken := _broken(window, known.features, features):
-            return Judged(unjudged=_BROKEN.format(", ".join(broken)))
         like = compared.like()
         if min(like.known.sum(), len(like.holdout)) < _LEAST_ALIKE:
             return Judged(unjudged=_NEW_INPUTS)
@@ -81,6 +83,9 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
             rise, places = error_rise(like.holdout, like.window), compared.places[like.known]
         if _near(explained, config) and not like.known.all():
             explained = compared.explained(like.known)
+    alarming = _far(rise, config) or _near(explained, config)
+    if alarming and (broken := _that_matter(window, _broken(window, known.features, features))):
+        return Judged(unjudged=_BROKEN.format(", ".join(broken)))
     since = rows["at"][int(places[rise.since])]
     said = []
     if _far(rise, config):
@@ -105,7 +110,7 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
 
 
 def _broken(window: WindowRows, before: pl.DataFrame, now: pl.DataFrame) -> list[str]:
-    """Return the features that are gone from the window, or in another unit: like inputs look unlike."""
+    """Return the features that are gone from the window, or in another unit."""
     config, found = window.monitor.data_drift or DataDriftConfig(), []
     for name in before.columns:
         if name in config.exclude or name not in now.columns:
@@ -117,6 +122,17 @@ def _broken(window: WindowRows, before: pl.DataFrame, now: pl.DataFrame) -> list
         if gone or (column.broken or "").startswith(_UNITS):
             found.append(name)
     return found
+
+
+def _that_matter(window: WindowRows, names: list[str]) -> list[str]:
+    """Return the features that move the model's answers; all where that cannot be told."""
+    if not names or window.attributions is None:
+        return []  # in a played past no model is asked
+    try:
+        moved = window.attributions(names)
+    except TidemillError:
+        return names
+    return [name for name in names if moved.get(name, 0.0) >= _MOVES]
 
 
 def _far(rise: ErrorRise, config: ConceptDriftConfig) -> bool:
