@@ -27,6 +27,7 @@ from tidemill.monitoring.kind_sections import (
 )
 from tidemill.monitoring.slice_config import SliceDeclaration, SliceDriftConfig, SliceQualityConfig
 from tidemill.monitoring.window_config import Against, Duration, LatestRows, Season, WindowLength
+from tidemill.plurals import said_days
 from tidemill.project import ProjectFolder
 
 __all__ = [
@@ -175,7 +176,8 @@ class Monitor(Section):
                 )
         elif isinstance(self.against, Season) and self.against.season < self.window:
             raise ValueError(
-                f"a window of {self.window} overlaps itself a season of {self.against.season} earlier: "
+                f"a window of {said_days(self.window)} overlaps itself a season of "
+                f"{said_days(self.against.season)} earlier: "
                 "declare a shorter window"
             )
         return self

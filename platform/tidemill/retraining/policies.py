@@ -54,7 +54,7 @@ class Condition(_Section):
     """So many labels or more became known since the last turn; ``25%``: of those known when the champion was
     made."""
     age: Duration | None = None
-    """The champion's data end this long ago, or longer."""
+    """The turn that made the champion read what was known this long ago, or longer."""
     cron: str | None = None
     """A moment of this schedule has passed since the last turn: minute, hour, day, month, day of the week."""
     zone: str = "UTC"

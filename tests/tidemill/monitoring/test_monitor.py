@@ -307,7 +307,8 @@ def test_every_other_kind_judges_the_log_says_its_figure_and_what_it_found(proje
     serve(project, draw(1400, 5, 0.0))
     found = run(project, state)
     assert (found.results["findings"], found.results["unjudged"]) == ([], {})
-    turned = draw(1400, 3, 0.0).with_columns(late=1 - pl.col("late"), wind=pl.col("wind") * 10)
+    storm = pl.when(pl.int_range(pl.len()) % 20 == 0).then(pl.lit(50.0)).otherwise("wind")
+    turned = draw(1400, 3, 0.0).with_columns(late=1 - pl.col("late"), wind=storm)
     serve(project, turned, end=NOW + 14 * DAY)
     later = run(project, state, NOW + 14 * DAY)
     assert {each.kind for each in list_alerts(state)} == {
