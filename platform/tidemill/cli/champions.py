@@ -11,10 +11,11 @@ from tidemill.cli.models.version_arguments import (
     named_version,
     require_own_model,
 )
+from tidemill.cli.models.version_stages import Stage, put, take_back
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
 from tidemill.cli.output import emit, print_indented
 from tidemill.clock import SystemClock
-from tidemill.errors import RegistryError
+from tidemill.errors import RegistryError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,8 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
         epilog="Examples: tidemill promote 2   ·   "
-        'tidemill promote flight-delay 2 --reason "summer schedule" --json'
+        'tidemill promote flight-delay 2 --reason "summer schedule" --json   ·   '
+        "tidemill promote 2 --stage staging"
     )(promote)
     app.command(
         epilog="Examples: tidemill rollback   ·   tidemill rollback 3   ·   "
@@ -43,12 +45,14 @@ def promote(
     version: NamedVersion = None,
     project: ProjectDir = None,
     reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "asked for by hand",
+    stage: Stage = None,
     as_of: Now = None,
     json: AsJson = False,
 ) -> None:
     """Make a version the champion, if the gate agrees.
 
     The gate compares it with the present champion; if it refuses, the exit code is 3.
+    With --stage the version gets into that stage, if the stage's gates agree.
     """
     from tidemill.project import load_project
     from tidemill.registry.promotion import evaluate_gate
@@ -58,6 +62,9 @@ def promote(
 
     loaded = load_project(project)
     now = moment(as_of) if as_of else SystemClock().now()
+    if stage is not None:
+        put(loaded, model, version, stage, reason, now, json)
+        return
     model, version = named_version(loaded, model, version, "promote")
     require_own_model(loaded, model, "promote")
     state = open_state(loaded.state_url)
@@ -93,11 +100,13 @@ def rollback(
         ),
     ] = None,
     reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "rolled back by hand",
+    stage: Stage = None,
     json: AsJson = False,
 ) -> None:
     """Make an earlier champion the champion again.
 
     A number or an alias alone is the version to go back to. The gate is not asked.
+    With --stage the version in that stage gives its place back to the one before.
     """
     from tidemill.project import load_project
     from tidemill.registry.promotion import rollback as back
@@ -106,6 +115,11 @@ def rollback(
     from tidemill.state import open_state
 
     loaded = load_project(project)
+    if stage is not None:
+        if to is not None:
+            raise UsageError("--stage goes back to the version that was there before", hint="leave --to out")
+        take_back(loaded, model, stage, reason, SystemClock().now(), json)
+        return
     state = open_state(loaded.state_url)
     if to is None and model is not None and is_version(loaded, model):
         model, to = None, model

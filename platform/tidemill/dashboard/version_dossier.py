@@ -18,8 +18,9 @@ __all__ = ["IS", "IS_NOT", "read_dossier"]
 
 IS: Final = (
     "What Tidemill has on record about this version at the moment `made_at`: its card, each decision of the "
-    "gate with all numbers, each move of the champion to it or away from it, deployments, rollouts, requests "
-    "for a second person and their answers, entries of the audit log, monitors' runs and alerts since.",
+    "gate with all numbers, each move of the champion or of a stage to it or away from it, deployments, "
+    "rollouts, requests for a second person and their answers, entries of the audit log, monitors' runs and "
+    "alerts since.",
     "Times named `at`, `window_start`, `decided_at` are event times, which a replay of history has of the "
     "past; `requested_at` and those of the audit log are of the clock.",
     "Who acted is who the dashboard had logged in, or, on the command line, who the operating system or "
@@ -79,6 +80,13 @@ def read_dossier(project: Project, records: Records, version: str, now: datetime
         "gate_decisions": rows("gate_decisions", "model = ? AND candidate = ?", *of, order="decided_at"),
         "moves": rows(
             "promotions",
+            "model = ? AND (to_version = ? OR from_version = ?)",
+            *of,
+            number,
+            order="requested_at",
+        ),
+        "stage_moves": rows(
+            "stage_moves",
             "model = ? AND (to_version = ? OR from_version = ?)",
             *of,
             number,

@@ -23,6 +23,7 @@ __all__ = [
     "SignatureCheck",
     "SizeCheck",
     "SlicesCheck",
+    "StageCheck",
 ]
 
 
@@ -233,6 +234,14 @@ class KpiCheck(_Limited):
         return "floor", "min_gain"
 
 
+class StageCheck(_Check):
+    """A stage that the version must have passed."""
+
+    check: Literal["stage"]
+    stage: str
+    """One of ``stages``; for a stage's own gates one before it."""
+
+
 class FunctionCheck(_Check):
     """A function of the project: takes a `tidemill.GateRows`, returns a `tidemill.GateFinding`."""
 
@@ -253,6 +262,7 @@ GateCheck = Annotated[
     | DataAgeCheck
     | CardCheck
     | KpiCheck
+    | StageCheck
     | FunctionCheck,
     Field(discriminator="check"),
 ]

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
-from tidemill.project.declared_gates import check_gates, strictest
+from tidemill.project.declared_gates import GateConfig, StageConfig, check_stages, strictest
 from tidemill.project.features_config import FeaturesConfig
 from tidemill.project.gate_checks import GateCheck, GateMode
 from tidemill.project.kubernetes_config import KubernetesConfig
@@ -123,25 +123,6 @@ class SplitConfig(Section):
         return self
 
 
-class GateConfig(Section):
-    """Conditions that a candidate must meet on the hold-out before it may become champion."""
-
-    mode: GateMode = "enforce"
-    metric: str = "roc_auc"
-    """The default is ``train.metric``."""
-    floor: float | None = None
-    """The candidate's metric must reach this."""
-    min_gain: float = 0.0
-    """The candidate's metric must exceed the champion's by at least this; 0: by any amount, a tie is refused;
-    negative: it may be worse by that much."""
-    by: Literal["gain", "interval"] = "gain"
-    """What must reach ``min_gain``: the gain, or all of its 90 % interval, which chance seldom does."""
-    min_rows: int = Field(default=500, ge=1)
-    """Rows needed in the hold-out for a decision."""
-    four_eyes: bool = False
-    """Whether a second person must approve what a person promotes or rolls out."""
-
-
 class PricesConfig(Section):
     """What computing costs."""
 
@@ -197,6 +178,8 @@ class ProjectConfig(BaseModel):
     gate: GateConfig = GateConfig()
     gates: tuple[GateCheck, ...] = ()
     """Further checks, each with a mode of its own (docs/gates.md)."""
+    stages: tuple[StageConfig, ...] = ()
+    """Aliases that versions pass before they become champion, in order."""
     serve: ServeConfig = ServeConfig()
     audit: AuditConfig = AuditConfig()
     kubernetes: KubernetesConfig = KubernetesConfig()
@@ -226,9 +209,15 @@ class ProjectConfig(BaseModel):
         return strictest((self.gate.mode, *(one.mode for one in self.gates)))
 
     @property
+    def wants_four_eyes(self) -> bool:
+        """Whether some move of an alias needs a second person's approval."""
+        return self.gate.four_eyes or any(one.four_eyes for one in self.stages)
+
+    @property
     def gate_columns(self) -> tuple[str, ...]:
         """The columns by which gates group rows: a hold-out keeps them beside the features."""
-        asked = [one for one in self.gates if one.mode != "off"]
+        listed = (*self.gates, *(one for stage in self.stages for one in stage.gates))
+        asked = [one for one in listed if one.mode != "off"]
         named = [getattr(one, "columns", ()) or (getattr(one, "column", None),) for one in asked]
         return tuple(dict.fromkeys(name for each in named for name in each if name is not None))
 
@@ -295,5 +284,5 @@ class ProjectConfig(BaseModel):
     @model_validator(mode="after")
     def _gates_fit_the_task(self) -> "ProjectConfig":
         decides = self.project.application is not None
-        check_gates(self.gates, self.project.task, self.gate.metric, decides=decides)
+        check_stages(self.stages, self.gates, self.project.task, self.gate.metric, decides=decides)
         return self

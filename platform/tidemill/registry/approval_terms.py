@@ -50,6 +50,8 @@ def said_terms(terms: Mapping[str, Any] | None) -> str:
     >>> gate = {"metric": "neg_mae", "candidate": -3.5, "champion": -4.0, "rows": 9000}
     >>> said_terms({"champion": "1", "sha256": "9a0e", "gate": gate})
     'in place of version 1, with mae 3.5000 against 4.0000 on 9,000 rows'
+    >>> said_terms({"champion": "1", "stage": "staging", "from": "2"})
+    'into staging, in place of version 2, while version 1 serves'
     >>> steps = [{"share": 0.05, "minutes": 10}, {"share": 1.0, "minutes": 10}]
     >>> said_terms({"champion": "1", "plan": {"steps": steps}, "since": None})
     'in place of version 1, by steps of 5 %, 100 %'
@@ -58,6 +60,10 @@ def said_terms(terms: Mapping[str, Any] | None) -> str:
         return "asked for by an earlier version of Tidemill: it counts for nothing"
     before = terms.get("champion")
     said = f"in place of version {before}" if before else "as the first champion"
+    if stage := terms.get("stage"):
+        serving = f"version {before} serves" if before else "no version serves"
+        after = f"in place of version {terms['from']}, " if terms["from"] else ""
+        said = f"into {stage}, {after}while {serving}"
     if (gate := terms.get("gate")) and gate["candidate"] is not None:
         metric = metric_of(gate["metric"])
         beside = f" against {metric.number(gate['champion'])}" if gate["champion"] is not None else ""

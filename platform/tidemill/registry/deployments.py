@@ -101,8 +101,10 @@ def deploy(project: Project, state: State, wanted: DeployRequest, now: datetime)
             return row
         if row.kind in _SEEN:
             terms = {"champion": row.champion, "kind": row.kind, "name": row.name, "share": row.share}
-            by = {"actor": wanted.actor, "reason": wanted.reason}
-            require_second_person(project, state, "deploy", row.version, **by, terms=terms)
+            actor, reason = wanted.actor, wanted.reason
+            require_second_person(
+                project, state, "deploy", row.version, actor=actor, reason=reason, terms=terms
+            )
         with state.transaction() as session:
             if wanted.kind == "canary":
                 _refuse_rollout(session, project.model)

@@ -31,7 +31,7 @@ __all__ = [
     "withdraw",
 ]
 
-SharedAct = Literal["promote", "rollout", "deploy"]
+SharedAct = Literal["promote", "rollout", "deploy", "stage"]
 _UNANSWERED: Final = f"nobody answered within {VALID.days} days"
 _UNUSED: Final = f"the approval was not used within {VALID.days} days"
 
@@ -45,6 +45,7 @@ def require_second_person(
     actor: str,
     reason: str,
     terms: Mapping[str, Any],
+    four_eyes: bool | None = None,
 ) -> None:
     """Take the approval of a second person, or put a request for it on record and refuse.
 
@@ -57,11 +58,13 @@ def require_second_person(
         reason: why.
         terms: what is approved with it, as JSON: the version that it replaces, and a rollout's steps. An
             approval counts for these alone.
+        four_eyes: whether a second person is asked for; default: as ``gate.four_eyes`` says.
 
     Raises:
         ApprovalNeeded: nobody else has approved it yet; the request is on record.
     """
-    if not project.config.gate.four_eyes or audit.kind_of(actor, None) == "process":
+    wanted = project.config.gate.four_eyes if four_eyes is None else four_eyes
+    if not wanted or audit.kind_of(actor, None) == "process":
         return
     now = datetime.now(UTC)
     bound: dict[str, Any] = json.loads(json.dumps(terms))  # as the record gives them back

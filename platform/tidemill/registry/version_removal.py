@@ -141,7 +141,7 @@ def _unused(project: Project, state: State, version: str, what: str, pinned: Pin
         raise RegistryError(
             f"{found.model} {found.version} cannot be {what}: {', '.join(uses)}",
             hint="promote another version, or end what uses it (`tidemill deploy stop`, "
-            "`tidemill approvals list`) or names it, then try again",
+            "`tidemill rollback --stage`, `tidemill approvals list`) or names it, then try again",
         )
     return found
 

@@ -27,6 +27,7 @@ __all__ = [
     "refused_decisions",
     "replicas",
     "runs_of_schedule",
+    "stage_moves",
 ]
 
 
@@ -100,6 +101,22 @@ def gate_decisions(records: Records, model: str, *versions: str) -> list[Row]:
     return sorted(found, key=lambda row: (row.decided_at, row.id))
 
 
+def stage_moves(records: Records, model: str, version: str | None = None, limit: int = 500) -> list[Row]:
+    """Return what became of versions that were to get into a stage or left it, the latest last.
+
+    Args:
+        records: the records.
+        model: whose stages.
+        version: only moves of this version.
+        limit: at most so many, of the latest.
+    """
+    left = "from_version = ? AND (to_version IS NULL OR kind = 'rollback')"
+    its = "" if version is None else f" AND (to_version = ? OR ({left}))"
+    values = (model,) if version is None else (model, version, version)
+    order = "requested_at DESC, id DESC"
+    return records.select("stage_moves", f"model = ?{its}", *values, order=order, limit=limit)[::-1]
+
+
 def live_deployments(records: Records, model: str) -> list[Row]:
     """Return the live versions beside the champion, by name."""
     return records.select("deployments", "model = ? AND status = 'live'", model, order="name")
@@ -108,7 +125,9 @@ def live_deployments(records: Records, model: str) -> list[Row]:
 def is_unsettled(records: Records, model: str) -> bool:
     """Return whether a killed process left a move of an alias unfinished."""
     half = records.select("deployments", "model = ? AND status IN ('pending', 'stopping')", model, limit=1)
-    return bool(half or records.select("promotions", "model = ? AND status = 'pending'", model, limit=1))
+    of = "model = ? AND status = 'pending'", model
+    moves = (records.select(table, *of, limit=1) for table in ("promotions", "stage_moves"))
+    return bool(half) or any(moves)
 
 
 def replicas(records: Records, model: str, now: datetime) -> list[Row]:

@@ -40,6 +40,7 @@ UNATTENDED = {
     "alerting/webhooks/registry_events.py:_postpone": "what was sent",
     "dashboard/installation.py:record_project": "which projects there are; nobody decides it",
     "registry/gates/gate_decisions.py:ask_gate": "the gate's answer; who acts on it is on record",
+    "registry/stage_promotion.py:_keep": "what a stage's gates said; a request for approval is on record",
     "registry/history/reconciliation.py:go_live": "follows from a deployment that is on record",
     "registry/history/reconciliation.py:reconcile_deployments": "follows from a deployment that is on record",
     "rollouts/rollout.py:_reshare": "follows from a deployment that is on record",

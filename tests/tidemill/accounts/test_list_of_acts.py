@@ -22,6 +22,7 @@ ROLLOUT, ANSWER = "rollouts/rollout_begin.py:begin", "retraining/questions.py:_r
 APPROVAL = "registry/second_person.py:decide_approval"
 ALERT, SILENCE = "alerting/alert_actions.py", "alerting/silences.py"
 KEYS, USERS, SESSIONS = "accounts/api_keys.py", "accounts/users.py", "accounts/login_sessions.py"
+STAGES = "registry/history/stage_journal.py"
 JOBS = "serving/jobs/job_records.py"
 COMMANDS = {
     "run": TURN,
@@ -142,13 +143,16 @@ OTHERS = (
     "dashboard/tracking_proxy/tracking_proxy.py:_put_on_record",
     "registry/history/outside_moves.py:_tell_deleted",
     "registry/history/outside_moves.py:record_outside_move",
+    f"{STAGES}:move_stage",
+    f"{STAGES}:_record_outside",
+    f"{STAGES}:_end",
     "rollouts/rollout.py:_take",
     "retraining/turns/turn_steps.py:record_registration",
     "rollouts/rollout_ending.py:_end_locked",
     "registry/second_person.py:_ask",
     "registry/second_person.py:_expire",
 )
-"""What is neither: logins, MLflow's API, moves outside, and what rollouts decide by themselves."""
+"""What is neither: logins, MLflow's API, moves outside, ``promote --stage``, what rollouts decide alone."""
 
 
 def commands(command, path=()):

@@ -1,5 +1,6 @@
 """What ``gates`` in ``params.yaml`` may say, and what is said of the rest."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,29 @@ def test_what_is_wrong_is_named_with_its_line_and_what_is_allowed(gate, task, sa
     for part in said.split(" .* "):
         assert part in str(caught.value)[place:]
         place = str(caught.value).index(part)
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ("[{name: production}]", "production is the alias champion, whose gates are `gate` and `gates`"),
+        ("[{name: ab-summer}]", "the alias ab-summer means something else already"),
+        ("[{name: Staging}]", "stages.0.name"),
+        ("[{name: a}, {name: a}]", "stages: a is declared twice"),
+        ("[{name: a, gates: [{check: stage, stage: b}]}, {name: b}]", "there is no stage 'b' before it"),
+        (
+            "[{name: a, gates: [{check: metric, metric: r2, floor: 0}]}]",
+            "stages: a: gates: entry 1, metric:",
+        ),
+        ("[]", "gates: entry 2, stage: there is no stage 'a' before it: `stages` declares none"),
+    ],
+)
+def test_a_stage_has_a_name_of_its_own_and_asks_only_for_stages_before_it(stages, said):
+    gates = "{check: leakage}\n  - {check: stage, stage: a}\nstages: "
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        read(gates + stages)
+    config = read(gates + "[{name: a, gates: [{check: slices, columns: [b], max_loss: 1}]}]")
+    assert (config.stages[0].mode, config.gate_columns) == ("enforce", ("b",))
 
 
 def test_the_strictest_mode_is_that_of_a_decision_and_off_needs_no_quotes():

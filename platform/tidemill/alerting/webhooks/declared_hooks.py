@@ -16,7 +16,7 @@ __all__ = ["ACTIONS", "HOOKS_FILE", "Hook", "load_hooks", "secret_of"]
 HOOKS_FILE = "webhooks.yaml"
 ACTIONS: Final = ({*TABLE["version"], *TABLE["rollout"]} - {"read"}) | {
     "advance", "archive", "ask-approval", "compile", "drop", "expire", "import", "keep-card", "move",
-    "reject", "unarchive",
+    "reject", "stage", "unarchive", "unstage",
 }  # fmt: skip
 """What the audit log has about versions and rollouts."""
 _HINT = "docs/webhooks.md describes every field"

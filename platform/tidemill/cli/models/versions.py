@@ -10,6 +10,7 @@ from tidemill.cli.listing import Listing
 from tidemill.cli.models import model_card, model_import, version_comparison, version_removal
 from tidemill.cli.models.version_arguments import AnyVersion, Model, Version, is_version, meant_version
 from tidemill.cli.models.version_list import render_versions, version_facts
+from tidemill.cli.models.version_stages import said_moves, stage_facts
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.own_acts import own_act
@@ -84,7 +85,7 @@ def models_show(
     """Show one version: metrics, lineage, gate decisions."""
     from tidemill.cli.reading import open_reading
     from tidemill.registry.versions.registry_reader import read_version
-    from tidemill.state.record_queries import gate_decisions, kpis_of
+    from tidemill.state.record_queries import gate_decisions, kpis_of, stage_moves
 
     folder, records = open_reading(project)
     model, version = meant_version(folder, model, version)
@@ -93,7 +94,9 @@ def models_show(
     names = ("model", "version", "aliases", "run_id", "metrics", "lineage", "compiled")
     kpis = kpis_of(records, model, found.version)
     gate = [_decided(one) for one in decisions]
+    stages = stage_moves(records, model, found.version)
     facts = {name: getattr(found, name) for name in names} | {"gate": gate, "kpis": kpis}
+    facts |= {"stages": [stage_facts(one) for one in stages]}
 
     def render(console: "Console") -> None:
         named = " ".join(filter(None, (found.model, found.version, ", ".join(found.aliases))))
@@ -119,6 +122,7 @@ def models_show(
             console.print(f"gate {format_moment(d.decided_at)}: {verdict}")
             for sentence in d.reasons:
                 console.print(f"  {sentence}")
+        said_moves(console, stages, found.version)
 
     emit(facts, json, render)
 
@@ -193,11 +197,14 @@ def models_export(
 def models_history(
     model: Model = None, version: AnyVersion = None, project: ProjectDir = None, json: AsJson = False
 ) -> None:
-    """Show which version served when, who decided it, and which versions the gate refused."""
+    """Show which version served when, who decided it, and which versions the gate refused.
+
+    Stages before production are shown with their names: which version was there when.
+    """
     from tidemill.cli.reading import open_reading
-    from tidemill.registry.history.service_periods import refusals, service_periods
+    from tidemill.registry.history.service_periods import refusals, service_periods, stage_periods
     from tidemill.registry.versions.registry_reader import read_registered, read_version
-    from tidemill.state.record_queries import moves, refused_decisions
+    from tidemill.state.record_queries import moves, refused_decisions, stage_moves
 
     folder, records = open_reading(project)
     if version is None and model is not None and is_version(folder, model):
@@ -205,9 +212,10 @@ def models_history(
     model = model or folder.model
     read_registered(folder, model)  # an unknown model is an error, not an empty history
     number = version and read_version(folder, version, model).version
-    periods = service_periods(moves(records, model)), refusals(refused_decisions(records, model))
-    served, refused = ([each for each in of if number in (None, each.version)] for of in periods)
-    services = sorted([*served, *refused], key=lambda each: each.since)
+    served = [each for each in service_periods(moves(records, model)) if number in (None, each.version)]
+    others = [*refusals(refused_decisions(records, model)), *stage_periods(stage_moves(records, model))]
+    beside = [each for each in others if number in (None, each.version)]
+    services = sorted([*served, *beside], key=lambda each: each.since)
 
     def render(console: "Console") -> None:
         if not served:
@@ -216,7 +224,7 @@ def models_history(
         table = Listing("version", "since", "until", "how", "by", "gain", "why")
         for s in services:
             gain = "–" if s.gain is None else f"{s.gain:+.4f}"
-            until = "–" if s.kind == "refused" else format_moment(s.until)
+            until = "–" if s.until == s.since else format_moment(s.until)
             table.add_row(s.version, format_moment(s.since), until, s.kind, s.actor, gain, s.reason)
         if services:
             console.print(table)

@@ -1,12 +1,23 @@
 """Queries of the records about one version of a model; each is bounded, however long the history is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tidemill.registry.history.service_periods import stage_step
+from tidemill.state.record_queries import stage_moves
 from tidemill.state.record_reader import Records, Row
 
-__all__ = ["ServedPeriod", "monitor_runs_of", "served_periods", "slices_of", "turn_of"]
+__all__ = [
+    "ServedPeriod",
+    "StageStep",
+    "monitor_runs_of",
+    "served_periods",
+    "slices_of",
+    "stage_steps",
+    "turn_of",
+]
 
 _MOVES = 5000
 _RUNS = 500
@@ -24,6 +35,35 @@ class ServedPeriod:
     actor: str
     reason: str
     turn_id: str | None
+
+
+@dataclass(frozen=True)
+class StageStep:
+    """A version got into a stage before production, was refused, or was taken back."""
+
+    stage: str
+    what: str
+    """What came of it, in words, such as ``promotion``, ``refused`` or ``taken back``."""
+    actor: str
+    reason: str
+    reasons: Sequence[str]
+    """What the gates said."""
+    at: datetime
+
+
+def stage_steps(records: Records, model: str, version: str, most: int = 20) -> list[StageStep]:
+    """Return what became of a version in stages before production, the latest first."""
+    return [
+        StageStep(
+            move.stage,
+            stage_step(move, version),
+            move.actor,
+            move.reason,
+            list(move.reasons),
+            move.at,
+        )
+        for move in stage_moves(records, model, version, most)[::-1]
+    ]
 
 
 def served_periods(records: Records, model: str, version: str, most: int = 20) -> list[ServedPeriod]:

@@ -55,8 +55,10 @@ def _made_by(project: Project, ids: Sequence[str]) -> str | None:
 
 
 def _serving(project: Project, versions: Sequence[str] | None) -> str | None:
-    """Return which of some versions, or of all, serves or answers beside the champion."""
+    """Return which of some versions, or of all, serves, answers beside the champion, or is in a stage."""
+    stages = {stage.name for stage in project.config.stages}
     for alias, version in read_alias_names(project).items():
-        if (alias == CHAMPION or kind_of(alias)) and (versions is None or version in versions):
+        known = alias == CHAMPION or kind_of(alias) or alias in stages
+        if known and (versions is None or version in versions):
             return f"version {version} of {project.model} is the {alias}"
     return None

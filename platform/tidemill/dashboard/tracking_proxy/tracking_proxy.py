@@ -146,7 +146,7 @@ def _refuse(request: Request, visit: "Visit", needs: "Permission | None", path: 
             f"{request.method} {path}",
             "an admin gives roles: `tidemill users grant`, or the page People",
         )
-    if needs == _PROMOTE and home.config.gate.four_eyes:
+    if needs == _PROMOTE and home.config.wants_four_eyes:
         return error_answer(
             request,
             403,

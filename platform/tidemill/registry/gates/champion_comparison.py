@@ -1,6 +1,7 @@
 """Compare the candidate with the champion on rows that neither was trained on."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from tidemill.errors import DataError, RegistryError
 from tidemill.features.project_features import feature_source
 from tidemill.plurals import counted
 from tidemill.project import Project
+from tidemill.project.declared_gates import StageConfig
 from tidemill.registry.gates.constant_answer import worse_than_constant
 from tidemill.registry.gates.gate_rules import Evaluation, Verdict, decide
 from tidemill.registry.gates.judged_rows import GateRows, Judged
@@ -37,9 +39,14 @@ _LONGEST = 1000  # characters of an error, which may name hundreds of features
 
 
 def compare(
-    project: Project, candidate: ModelVersion, champion: ModelVersion | None, now: datetime | None = None
+    project: Project,
+    candidate: ModelVersion,
+    champion: ModelVersion | None,
+    now: datetime | None = None,
+    passed: Mapping[str, datetime] | None = None,
+    stage: StageConfig | None = None,
 ) -> Verdict:
-    """Judge both versions on the candidate's hold-out, once, and decide by all of the project's gates.
+    """Judge both versions on the candidate's hold-out, once, and decide by all gates.
 
     A version that was fitted once more on all rows is judged by its twin, which did not learn from its own
     hold-out: so are both as old as each other, whatever became of them later.
@@ -51,13 +58,26 @@ def compare(
         candidate: the version that is to be promoted.
         champion: the version that serves; None for the first.
         now: event time of the decision; default: the wall clock's.
+        passed: the stages that the candidate has passed, and when.
+        stage: the stage whose gates decide alone; None: the champion's do.
     """
     gate = project.config.gate
-    judged = Judged(project, candidate, champion, now or SystemClock().now())
+    judged = Judged(project, candidate, champion, now or SystemClock().now(), passed or {})
+    if stage is not None:
+        return _for_stage(stage, judged)
     if project.config.gate_mode == "off":
         return decide(gate, Evaluation(candidate.version, {}, 0), None)
     verdict, judged = _scored(judged)
     return combined(gate.mode, verdict, run_gates(project.config.gates, judged))
+
+
+def _for_stage(stage: StageConfig, judged: Judged) -> Verdict:
+    """Return the verdict of a stage's gates; the section ``gate`` only measures, for the record."""
+    if stage.mode == "off":
+        return Verdict(True, (f"{stage.name} has no gate that is on",))
+    verdict, judged = _scored(judged)
+    found = combined("off", verdict, run_gates(stage.gates, judged))
+    return replace(found, numbers={**found.numbers, "gates": found.numbers["gates"][1:]})
 
 
 def _scored(judged: Judged) -> tuple[Verdict, Judged]:

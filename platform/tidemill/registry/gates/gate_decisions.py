@@ -9,6 +9,7 @@ from tidemill.errors import RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.gates.champion_comparison import compare
+from tidemill.registry.history.stage_history import passed_stages
 from tidemill.registry.versions.model_versions import get_version
 from tidemill.registry.versions.version_record import DECISION
 from tidemill.state import State
@@ -45,7 +46,8 @@ def ask_gate(
     candidate = get_version(project, version)
     candidate.refuse_archived()
     refuse_champion(project, candidate.version, champion)
-    verdict = compare(project, candidate, get_version(project, champion) if champion else None, now)
+    serving = get_version(project, champion) if champion else None
+    verdict = compare(project, candidate, serving, now, passed_stages(project, state, candidate))
     decision = GateDecision(
         id=new_id("gate"),
         model=project.model,

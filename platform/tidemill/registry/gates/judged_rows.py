@@ -1,6 +1,6 @@
 """What the checks of a gate look at: two versions, and what both answer to the same rows, scored once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -116,6 +116,8 @@ class Judged:
     champion: ModelVersion | None
     now: datetime
     """Event time of the decision."""
+    stages: Mapping[str, datetime] = field(default_factory=dict)
+    """The stages that the candidate has passed, and when, event time."""
     rows: GateRows | None = None
     problem: str | None = None
     """Why there are no ``rows``."""

@@ -16,6 +16,7 @@ from tidemill.registry.gates.checks.group_gaps import check_groups
 from tidemill.registry.gates.checks.leak_suspicion import check_leakage
 from tidemill.registry.gates.checks.metric_limits import check_metric
 from tidemill.registry.gates.checks.own_check import check_function
+from tidemill.registry.gates.checks.passed_stage import check_stage
 from tidemill.registry.gates.checks.robust_answers import check_robustness
 from tidemill.registry.gates.checks.sent_features import check_signature
 from tidemill.registry.gates.checks.slice_losses import check_slices
@@ -38,6 +39,7 @@ _CHECKS: Final[dict[str, Callable[[Any, Judged], GateFinding]]] = {
     "data_age": check_data_age,
     "card": check_card,
     "kpi": check_kpi,
+    "stage": check_stage,
     "function": check_function,
 }
 

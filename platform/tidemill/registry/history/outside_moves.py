@@ -17,9 +17,15 @@ from tidemill.project import Project
 from tidemill.registry.versions.alias_names import CHAMPION
 from tidemill.state import State
 from tidemill.state.external_alerts import ExternalAlert, take_external
-from tidemill.state.tables import Alert, Deployment, Promotion
+from tidemill.state.tables import Alert, Deployment, Promotion, StageMove
 
-__all__ = ["OUTSIDE", "end_outside_alert", "record_outside_move", "tell_outside_deployment"]
+__all__ = [
+    "OUTSIDE",
+    "end_outside_alert",
+    "record_outside_move",
+    "tell_outside_deployment",
+    "tell_outside_stage",
+]
 
 OUTSIDE = "outside"
 """The kind of such a move."""
@@ -168,3 +174,24 @@ def tell_outside_deployment(session: Session, row: Deployment, now: datetime, *,
         ends_at=now if ended else None,
     )
     take_external(session, row.model, [told], now)
+
+
+def tell_outside_stage(session: Session, move: StageMove, now: datetime, *, ended: bool) -> None:
+    """Raise an alert about a stage whose alias was moved past Tidemill, or resolve it."""
+    stage, version = move.stage, move.to_version
+    who = f"version {version} is in {stage}" if version else f"no version is in {stage}"
+    again = f"`tidemill promote {version} --stage {stage}` asks them, " if version else ""
+    told = ExternalAlert(
+        source=_SOURCE,
+        name="stage-moved-outside",
+        fingerprint=stage,
+        firing=not ended,
+        severity="warning",
+        message=f"{who}, in place of {move.from_version or 'none'}: its alias was moved in the registry "
+        f"itself, without gates, reason and approval; {again}"
+        f"`tidemill rollback --stage {stage}` takes it back",
+        labels={"alias": stage, "version": version or "none", "from_version": move.from_version or "none"},
+        starts_at=move.requested_at,
+        ends_at=now if ended else None,
+    )
+    take_external(session, move.model, [told], now)

@@ -10,6 +10,7 @@ from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.history.alias_journal import refuse_lost_registry, version_exists
 from tidemill.registry.history.outside_moves import record_outside_move, tell_outside_deployment
+from tidemill.registry.history.stage_journal import reconcile_stages
 from tidemill.registry.versions.alias_names import CHAMPION, EXPERIMENT, alias_of, kind_of
 from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
 from tidemill.state import State
@@ -28,7 +29,9 @@ _OPEN = ("pending", "live", "stopping")
 
 
 def reconcile_deployments(project: Project, state: State) -> None:
-    """Finish pending and stopping deployments, then adopt changes of aliases; the lock must be held.
+    """Finish pending and stopping deployments, and moves of stages, then adopt changes of aliases.
+
+    The lock must be held.
 
     Raises:
         RegistryError: the registry does not answer, or its database was lost.
@@ -37,7 +40,7 @@ def reconcile_deployments(project: Project, state: State) -> None:
         refuse_lost_registry(project)
     for row in _in(state, project.model, "pending"):
         _finish(project, state, row)
-    aliases = read_aliases(project)
+    aliases = reconcile_stages(project, state, read_aliases(project))
     record_outside_move(project, state, aliases.get(CHAMPION))
     _stop_the_champion(state, project.model, aliases.get(CHAMPION))
     for row in _in(state, project.model, "stopping"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-__all__ = ["Service", "refusals", "service_periods"]
+__all__ = ["Service", "refusals", "service_periods", "stage_periods", "stage_step"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Service:
     """None for the current champion."""
     kind: str
     """``promotion``, ``rollback`` or ``outside`` (moved in the registry itself);
-    ``refused`` for a version that the gate refused, which never served."""
+    ``refused`` for a version that the gate refused, which never served; the name of a stage for one that
+    was there, or ``refused for`` it."""
     actor: str
     reason: str
     passed: bool | None
@@ -94,3 +95,49 @@ def _against(decision: Any) -> Sequence[str]:
         if one["mode"] == decision.mode
     ]
     return found or list(decision.reasons)
+
+
+def stage_periods(moves: Sequence[Any]) -> list[Service]:
+    """Return the periods in which versions were in stages, and refusals of stages, of no length.
+
+    Args:
+        moves: the records of all stages, in order.
+    """
+    found = []
+    for place, move in enumerate(moves):
+        if move.status == "done" and move.to_version is not None:
+            later = (one for one in moves[place + 1 :] if (one.stage, one.status) == (move.stage, "done"))
+            ended = next(later, None)
+            found.append(_in_stage(move, move.stage, None if ended is None else ended.at))
+        elif move.status == "refused":
+            found.append(_in_stage(move, f"refused for {move.stage}", move.at))
+    return found
+
+
+def stage_step(move: Any, version: str) -> str:
+    """Return what a move of a stage was for a version, in words.
+
+    >>> from types import SimpleNamespace as Move
+    >>> back = Move(kind="rollback", status="done", from_version="3", to_version="2")
+    >>> stage_step(back, "3"), stage_step(back, "2")
+    ('taken back', 'rollback')
+    """
+    if move.status != "done":
+        return "a second person was asked" if move.status == "asked" else str(move.status)
+    taken = move.kind == "rollback" and move.to_version != version
+    return "taken back" if taken else str(move.kind)
+
+
+def _in_stage(move: Any, kind: str, until: datetime | None) -> Service:
+    return Service(
+        version=move.to_version,
+        since=move.at,
+        until=until,
+        kind=kind,
+        actor=move.actor,
+        reason="; ".join(_against(move)) if move.status == "refused" else move.reason,
+        passed=move.passed,
+        gain=move.numbers.get("gain"),
+        decision_id=None,
+        turn_id=None,
+    )

@@ -53,10 +53,15 @@ def do(project: Project, state: State, asked: Asked) -> dict[str, Any]:
 
 def _promote(project: Project, state: State, asked: Asked) -> dict[str, Any]:
     from tidemill.registry.promotion import evaluate_gate, promote
+    from tidemill.registry.stage_promotion import StageRequest, put_into_stage
     from tidemill.registry.versions.model_versions import get_version
 
     version, now = get_version(project, asked["version"]).version, _now(asked)
     _refuse_other_champion(project, asked)
+    if asked.get("stage"):
+        wanted = StageRequest(asked["stage"], asked["actor"], asked["reason"], now)
+        moved = put_into_stage(project, state, version, wanted)
+        return {"from": moved.from_version, "to": moved.to_version, "stage": moved.stage}
     decision = evaluate_gate(project, state, version, now, asked["actor"])
     by = {"actor": asked["actor"], "reason": asked["reason"], "now": now}
     try:

@@ -9,6 +9,7 @@ from tidemill.project import Project
 from tidemill.project.serve_config import RolloutConfig
 from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.promotion import evaluate_gate, promote
+from tidemill.registry.stage_promotion import StageRequest, put_into_stage
 from tidemill.registry.versions.model_versions import champion_version
 from tidemill.retraining.questions import Answer, answer, open_questions
 from tidemill.rollouts.rollout_begin import begin
@@ -64,6 +65,10 @@ def _by_itself(project: Project, state: State, approved: Approval, now: datetime
         wanted = DeployRequest(terms["kind"], version, terms["share"], by, _reason(approved), _name_of(terms))
         deploy(project, state, wanted, now)
         return f"Version {version} answers {terms['share'] * 100:g} % of the keys."
+    if approved.action == "stage":
+        asked = StageRequest(terms["stage"], by, _reason(approved), now)
+        put_into_stage(project, state, version, asked)
+        return f"Version {version} is in {terms['stage']}."
     plan = RolloutConfig.model_validate(terms["plan"])
     since = datetime.fromisoformat(terms["since"]) if terms["since"] else None
     begin(project, state, version, by, _reason(approved), now, plan, since)

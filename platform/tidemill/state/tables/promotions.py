@@ -1,4 +1,4 @@
-"""Defines the tables of gate decisions and promotions."""
+"""Defines the tables of gate decisions, promotions and moves of stages."""
 
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from tidemill.state.tables.declarative import Table
 
-__all__ = ["GateDecision", "Promotion"]
+__all__ = ["GateDecision", "Promotion", "StageMove"]
 
 
 class GateDecision(Table):
@@ -76,3 +76,48 @@ class Promotion(Table):
         return (
             f"<{self.kind} {self.status}: {self.alias} of {self.model} {before}to version {self.to_version}>"
         )
+
+
+class StageMove(Table):
+    """A version that was to get into a stage before production, or left it, with what its gates said."""
+
+    __tablename__ = "stage_moves"
+    __table_args__ = (Index("ix_stage_moves_model_requested_at_id", "model", "requested_at", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    stage: Mapped[str]
+    """The alias."""
+    from_version: Mapped[str | None]
+    """The version that had it before."""
+    to_version: Mapped[str | None]
+    """The version that gets it; None: no version has it any more."""
+    kind: Mapped[str]
+    """``promotion``, ``rollback``, or ``outside``: the alias was moved in the registry, past Tidemill."""
+    status: Mapped[str]
+    """``refused`` by the gates, ``asked`` (a second person must approve it), ``pending`` before the registry
+    is changed and ``done`` after, or ``superseded`` (the alias was moved again before)."""
+    champion: Mapped[str | None]
+    """The version that the gates compared it with."""
+    mode: Mapped[str | None]
+    """Of the gates: ``enforce``, ``dry_run`` or ``off``; None where they were not asked."""
+    passed: Mapped[bool | None]
+    reasons: Mapped[list[str]]
+    numbers: Mapped[dict[str, Any]]
+    digest: Mapped[str | None]
+    """Of the version's file, SHA-256: what has passed is this file."""
+    actor: Mapped[str]
+    reason: Mapped[str]
+    at: Mapped[datetime]
+    requested_at: Mapped[datetime]
+    """Wall-clock time of the record."""
+
+    @property
+    def version(self) -> str:
+        """The version that it is about: the one that gets there, or that is taken back.
+
+        >>> StageMove(kind="rollback", from_version="3", to_version="2").version
+        '3'
+        """
+        found = self.from_version if self.kind == "rollback" else self.to_version or self.from_version
+        return found or "none"

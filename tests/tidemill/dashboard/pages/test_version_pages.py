@@ -4,7 +4,7 @@ import pytest
 
 from tests.tidemill.dashboard.pages.mlflow_store import open_store
 from tidemill.registry.versions import registry_reader
-from tidemill.state.tables import GateDecision, MonitorRun, Promotion, Turn
+from tidemill.state.tables import GateDecision, MonitorRun, Promotion, StageMove, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
 
 MLMODEL = """
@@ -59,6 +59,13 @@ def registered(installation, tmp_path):
                     {"name": "depot = north", "value": 0.61, "expected": 0.7, "rows": 40}]}},
             )
         )  # fmt: skip
+        session.add(
+            StageMove(
+                id="stage_1", **of, stage="staging", from_version=None, to_version="2", kind="promotion",
+                status="refused", champion="1", mode="enforce", passed=False, reasons=["<b>too</b> slow"],
+                numbers={}, digest=None, actor="ada", reason="to be tried", at=now, requested_at=now,
+            )
+        )  # fmt: skip
     return folder
 
 
@@ -78,6 +85,7 @@ def test_a_version_shows_gate_service_slices_cost_and_signature(browser, registe
     for said in (
         "-0.0305 to +0.0034",
         "&lt;i&gt;too small&lt;/i&gt; a gain",
+        "&lt;b&gt;too&lt;/b&gt; slow",
         "depot = north",
         "2 min of CPU time, 1.5 min from beginning to end",
         "weight&lt;b&gt;",
@@ -86,6 +94,7 @@ def test_a_version_shows_gate_service_slices_cost_and_signature(browser, registe
     ):
         assert said in page
     found = browser.get("/api/v1/models/parcel-delay/versions/2").json()
+    assert [(one["stage"], one["what"]) for one in found["stages"]] == [("staging", "refused")]
     assert [(one["since"][:10], (one["until"] or "")[:10]) for one in found["served"]] == [
         ("2013-07-04", ""),
         ("2013-07-02", "2013-07-03"),

@@ -133,10 +133,12 @@ def _what(act: str, facts: Facts) -> str:
 
     >>> _what("promote", {"version": "3"}), _what("answer", {"version": "3", "approve": False})
     ('Promote version 3', 'Refuse version 3')
+    >>> _what("promote", {"version": "3", "stage": "staging"})
+    'Put version 3 into staging'
     """
-    version = facts.get("version")
+    version, stage = facts.get("version"), facts.get("stage")
     return {
-        "promote": f"Promote version {version}",
+        "promote": f"Put version {version} into {stage}" if stage else f"Promote version {version}",
         "roll-back": f"Roll back to version {version}",
         "carry-out": "Do what was approved",
         "stop-rollout": "Stop the rollout",
@@ -153,6 +155,8 @@ def _done(act: str, result: Facts) -> str:
     'Approved. Version 3 is being rolled out.'
     """
     match act:
+        case "promote" if "stage" in result:
+            return f"Version {result['to']} is in {result['stage']}; before: {result['from'] or 'none'}."
         case "promote" | "roll-back":
             word = "now" if act == "promote" else "again"
             return f"Version {result['to']} serves {word}; before: {result['from'] or 'none'}."
@@ -169,6 +173,9 @@ def _place(model: str, act: str, facts: Facts) -> Link:
     """Return where to look at what came of an act."""
     of = "models", model
     match act:
+        case "promote" if facts.get("stage"):
+            place = address_of(*of, "versions", facts["version"])
+            return Link(place, "The version, and what the gates of its stages said")
         case "carry-out":
             return Link(address_of(*of, "approvals"), "What waits for a second person")
         case "stop-rollout":

@@ -45,6 +45,10 @@ class Promotion:
     """The gate's last one about the version."""
     gate: str
     """Its mode: ``enforce``, ``dry_run`` or ``off``."""
+    stage: str
+    """Where it is to get: a stage before production; empty: it is to be the champion."""
+    stages: Sequence[str]
+    """Those that the project declares."""
     rollout: str | None
     """The version that is being rolled out: that ends with a promotion of another one."""
     problem: str | None
@@ -65,8 +69,8 @@ class RollBack:
     problem: str | None
 
 
-class PromoteForm(BaseModel):
-    """A promotion that is asked for."""
+class MoveForm(BaseModel):
+    """A move of the champion that is asked for."""
 
     version: Annotated[str, VERSION]
     reason: Annotated[str, REASON]
@@ -75,17 +79,28 @@ class PromoteForm(BaseModel):
     ] = ""
 
 
-class RollBackForm(PromoteForm):
+class PromoteForm(MoveForm):
+    """A promotion that is asked for."""
+
+    stage: Annotated[
+        str, Field(max_length=40, description="A stage before production; empty: to be the champion.")
+    ] = ""
+
+
+class RollBackForm(MoveForm):
     """A rollback that is asked for; ``version`` is the one to go back to."""
 
 
 Version = Annotated[str, Query(max_length=100, description="The version; empty: it is asked for.")]
+Stage = Annotated[
+    str, Query(max_length=40, description="A stage before production; empty: to be the champion.")
+]
 
 
-def promotion(visit: Here, model: str, version: Version = "") -> Promotion:
+def promotion(visit: Here, model: str, version: Version = "", stage: Stage = "") -> Promotion:
     """Return what a promotion of a version would do."""
     records, champion = visit.records, champion_of(visit.records, model)
-    gate, problem = _gate(visit, model)
+    gates, problem = _gates(visit, model)
     order = "requested_at DESC, id DESC"
     turns = records.select("turns", "model = ?", model, order=order, limit=_TURNS)
     serving = champion.version if champion else None
@@ -98,7 +113,9 @@ def promotion(visit: Here, model: str, version: Version = "") -> Promotion:
         champion,
         list(known),
         listed_decision(found[0]) if found else None,
-        gate,
+        gates.get(stage, "enforce"),
+        stage,
+        [name for name in gates if name],
         _rolling(visit, model),
         problem,
     )
@@ -113,15 +130,16 @@ def roll_back(visit: Here, model: str, version: Version = "") -> RollBack:
     others = [one for one in dict.fromkeys(reversed(past_champions(moves))) if one != serving]
     served = dict.fromkeys([*others, *(one for _, one in reversed(moves) if one != serving)])
     to = version or previous_champion(moves, serving)
-    return RollBack(model, to, champion, list(served), _rolling(visit, model), _gate(visit, model)[1])
+    return RollBack(model, to, champion, list(served), _rolling(visit, model), _gates(visit, model)[1])
 
 
-def _gate(visit: Visit, model: str) -> tuple[str, str | None]:
-    """Return the mode of a project's gate, or why the project cannot be read."""
+def _gates(visit: Visit, model: str) -> tuple[dict[str, str], str | None]:
+    """Return the mode of a project's gate, under no name, and of its stages; or why it cannot be read."""
     try:
-        return visit.installation.load(visit.project(model)).config.gate_mode, None
+        config = visit.installation.load(visit.project(model)).config
     except TidemillError as error:
-        return "enforce", f"{error}{f': {error.hint}' if error.hint else ''}"
+        return {}, f"{error}{f': {error.hint}' if error.hint else ''}"
+    return {"": config.gate_mode, **{one.name: one.mode for one in config.stages}}, None
 
 
 def _rolling(visit: Visit, model: str) -> str | None:
@@ -130,10 +148,11 @@ def _rolling(visit: Visit, model: str) -> str | None:
 
 
 def promote_version(visit: Here, request: Request, model: str, form: PromoteForm) -> Done:
-    """Make a version the champion, if the gate agrees."""
+    """Make a version the champion, or put it into a stage, if the gates agree."""
     project = visit.installation.load(visit.project(model))
     _refuse_late(visit, model, form.champion)
     asked = {"version": form.version, "champion": form.champion}
+    asked |= {"stage": form.stage} if form.stage else {}
     return do_act(visit, request, project, "promote", form.reason, **asked)
 
 

@@ -11,7 +11,14 @@ from tidemill.dashboard.page import PageNumber, add_page
 from tidemill.dashboard.records.list_part import require_page
 from tidemill.dashboard.records.registry_reading import read_registry, refuse_lost_registry
 from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
-from tidemill.dashboard.records.version_records import ServedPeriod, served_periods, slices_of, turn_of
+from tidemill.dashboard.records.version_records import (
+    ServedPeriod,
+    StageStep,
+    served_periods,
+    slices_of,
+    stage_steps,
+    turn_of,
+)
 from tidemill.dashboard.visit import Here
 from tidemill.errors import BeingComputed, ModelNotFound, NotAnswering, RegistryError
 from tidemill.project import Project
@@ -125,6 +132,10 @@ class Version:
     data_revision: str | None
     metrics: Mapping[str, float | None]
     gates: Sequence[Gate]
+    stages: Sequence[StageStep]
+    """What became of it in stages before production, the latest first."""
+    stages_ahead: Sequence[str]
+    """The declared stages that it is not in."""
     served: Sequence[ServedPeriod]
     slices_at: datetime | None
     slice_metric: str | None
@@ -204,6 +215,8 @@ def version_page(visit: Here, model: str, version: str) -> Version:
         data_revision=found.data_revision,
         metrics=natural_values(found.metrics),
         gates=[_gate(one) for one in gate_decisions(visit.records, model, found.version)[::-1][:20]],
+        stages=stage_steps(visit.records, model, found.version),
+        stages_ahead=[one.name for one in project.config.stages if one.name not in found.aliases],
         served=served_periods(visit.records, model, found.version),
         slices_at=at,
         slice_metric=metric_of(str(slices["metric"])).name if slices.get("metric") else None,

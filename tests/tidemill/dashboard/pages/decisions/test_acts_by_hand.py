@@ -58,6 +58,23 @@ def test_a_promotion_says_what_will_happen_and_is_made_with_its_reason(
     }
 
 
+def test_a_version_is_put_into_a_stage_by_the_same_form(
+    browser, add, make_move, send, other_process, installation
+):
+    with (installation.home.root / "params.yaml").open("a") as params:
+        params.write("\nstages: [{name: staging}, {name: shop}]\n")
+    add(make_move(2))
+    page = browser.get(f"{MODEL}/promote?version=3&stage=staging").text
+    assert "Put version 3 of parcel-delay into staging" in page
+    assert "What serves stays as it is" in page
+    assert f'href="{MODEL}/promote?version=3&amp;stage=shop"' in page
+    other_process({"done": {"from": None, "to": "3", "stage": "staging"}})
+    done = send(f"{MODEL}/promote", version="3", reason="to be tried", champion="2", stage="staging")
+    assert "Version 3 is in staging; before: none" in done.text
+    assert f'href="{MODEL}/versions/3"' in done.text
+    assert other_process.asked()["stage"] == "staging"
+
+
 def test_a_refusal_of_the_gate_leads_to_its_reasons_and_keeps_what_was_written(
     browser, add, make_move, make_gate, send, other_process
 ):
