@@ -166,7 +166,7 @@ def backtest(
     if svg is not None:
         from tidemill.files.atomic import replace_file
 
-        replace_file(svg, as_svg(f"{loaded.model}: {found.metric} by month", found.played))
+        replace_file(svg, as_svg(loaded.model, found.metric, found.played))
     facts = {**found.as_dict(), "id": kept}
     emit(facts, json, lambda console: _render_backtest(console, facts, svg))
 

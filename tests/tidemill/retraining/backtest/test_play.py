@@ -128,7 +128,12 @@ def test_strategies_are_in_the_order_that_they_must_be(decay: tuple[Past, Played
     assert (of.surely_worse(new, old, places), lost.surely_worse(new, old, places)) == (False, True)
     assert not lost.surely_worse(new, old, places[:0])
     assert [name for name, _ in decay.periods] == [f"2013-{month:02}" for month in range(4, 12)]
-    assert as_svg("AUC by month", [never, decay, always, oracle]).count("<polyline") == 4
+    picture = as_svg("delay", "roc_auc", [never, decay, always, oracle])
+    assert picture.count("<polyline") == 4
+    made = [turn for one in (decay, always, oracle) for turn in one.turns]
+    promoted = [turn for turn in made if turn.status == "promoted"]
+    assert picture.count("<circle") == len(promoted) > 1
+    assert picture.count('r="4" fill="white"') == sum(turn.wrong for turn in promoted)
 
 
 def test_nothing_is_known_before_its_time(project: Project, rows: pl.DataFrame, decay: tuple[Past, Played]):
