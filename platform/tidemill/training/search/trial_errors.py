@@ -6,7 +6,11 @@ from pathlib import Path
 __all__ = ["process_died", "read_error", "why"]
 
 _FULL = "killed due to the node running low on memory"
-_DIED = ("worker process has died", "its owner has died", "its node has died", _FULL)
+_DIED = (
+    "worker process has died", "its owner has died", "its node has died", "local raylet died",
+    "may or may not have been executed on the actor", _FULL,
+)  # fmt: skip
+"""Of an actor Ray says what it may have executed where all of Ray is about to be gone."""
 _MEMORY = re.compile(_FULL + r".*?was ([\d.]+)GB used / ([\d.]+)GB limit", re.DOTALL)
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _OURS = re.compile(r"^tidemill\.errors\.\w+: ")
@@ -25,6 +29,8 @@ def process_died(text: str) -> bool:
     """Return whether a trial's process died, or all of Ray did, instead of raising an error.
 
     >>> process_died("ray.exceptions.ActorDiedError: The actor is dead because its owner has died.")
+    True
+    >>> process_died("RPC error. The task may or may not have been executed on the actor.")
     True
     """
     return any(said in text for said in _DIED)

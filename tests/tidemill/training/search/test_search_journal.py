@@ -68,10 +68,17 @@ def test_a_line_that_a_kill_cut_off_is_left_out(journal, tmp_path):
     assert find_journals(tmp_path) == []
 
 
-def test_rounds_of_a_trial_whose_process_died_are_not_counted_again(journal, tmp_path):
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The actor died: its worker process has died",
+        "The actor 5b is unavailable: RPC error. The task may or may not have been executed on the actor.",
+    ],
+)
+def test_rounds_of_a_trial_whose_process_died_are_not_counted_again(journal, tmp_path, said):
     _, log, found = taken_up(tmp_path)
     point, error = found.trials[2].point, tmp_path / "error.txt"
-    error.write_text("ray: The actor died: its worker process has died")
+    error.write_text(f"ray: {said}")
     log.records[2] = TrialRecord(2, "svm", {}, rounds=4, run_id="child_2", history=[{"roc_auc": 0.7}])
     log.points = lambda family, params: point
     proposed = {"number": 2, "family": "svm", "params": {}, "rounds": 4}
