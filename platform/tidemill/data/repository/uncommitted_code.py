@@ -16,7 +16,10 @@ _CODE = frozenset(
     {".cfg", ".ini", ".ipynb", ".py", ".pyx", ".r", ".sh", ".sql", ".toml", ".yaml", ".yml"}
 )  # an untracked file may be anything else too: data, a secret, a note
 _DOCUMENTS = frozenset({".md", ".rst"})
-_READ_BY_NO_TRAINING = frozenset({"docs", "mlartifacts", "mlruns", "monitoring", "tests", "wandb"})
+_READ_BY_NO_TRAINING = frozenset(
+    {"card.yaml", "deployments.yaml", "docs", "mlartifacts", "mlruns", "monitoring", "tests", "wandb",
+     "webhooks.yaml"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def is_code(file: str) -> bool:
 def may_change_training(file: str) -> bool:
     """Return whether a training may have read a changed file: no documents, tests, monitors, files of runs.
 
-    >>> [may_change_training(path) for path in ("train.py", "mlruns/2/m-1/conda.yaml", "tests/test_train.py")]
+    >>> [may_change_training(path) for path in ("train.py", "mlruns/2/m-1/conda.yaml", "card.yaml")]
     [True, False, False]
     """
     path = PurePosixPath(file)

@@ -153,6 +153,8 @@ def _explanation(
     values, total, gains = weigh(project, done.judged, factors, done.answers, done.problems)
     whole = total.gain is not None and all(each.gain is not None for each in gains)
     before, after = (side.lineage.packages for side in sides)
+    if any(side.lineage.environment is None for side in sides):  # earlier releases had fewer on record
+        before, after = ({name: of[name] for name in before if name in after} for of in (before, after))
     return Explanation(
         metric=project.task.metric,
         runs=(sides[0].run_id, sides[1].run_id),

@@ -19,6 +19,14 @@ PARAMETER: Final = "parameter "
 """How the name of a single parameter's factor begins."""
 _OWN_SECTIONS = ("dataset", "split", "train", "project", "features")
 """Sections of ``params.yaml`` that a fit reads; the others act on the data, or later."""
+_OF_SEARCHES = frozenset(
+    f"train.{name}"
+    for name in (
+        "checkpoint_seconds", "cpu_hours", "families", "grid_points", "max_concurrent", "metrics", "minutes",
+        "patience", "resources", "scheduler", "search", "search_rows", "seed", "trials", "warm_start",
+    )
+)  # fmt: skip
+"""What a fit does not read: its parameters are on record. The seed is a difference of its own."""
 
 
 @dataclass(frozen=True)
@@ -153,13 +161,13 @@ def _only(own: set[str], all_of: set[str]) -> str:
 
 
 def _settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return the dotted names of the settings of a fit that differ, but for the seed."""
+    """Return the dotted names of the settings of a fit that differ, without those of the search."""
     found = []
     for section in _OWN_SECTIONS:
         mine, theirs = one.get(section) or {}, other.get(section) or {}
         names = dict.fromkeys([*mine, *theirs])
         found += [f"{section}.{name}" for name in names if mine.get(name) != theirs.get(name)]
-    return [name for name in found if name != "train.seed"]
+    return [name for name in found if name not in _OF_SEARCHES]
 
 
 def _written(names: Sequence[str], params: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from tidemill.training.fitting.final_fit import fit_model
 from tidemill.training.fitting.split_rows import SplitRows, read_split, sample_rows
 from tidemill.training.fitting.window_choice import rows_of_window
 from tidemill.training.hashed_split import HashedSplit
-from tidemill.training.spec_loading import load_spec
+from tidemill.training.spec_loading import spec_source
 from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.training_result import TrainedModel
 from tidemill.training.training_rows import read_labelled
@@ -49,7 +49,8 @@ def fit_and_answer(root: Path, folder: Path) -> None:
     judge, as_of = Lineage.from_dict(wanted["judge"]), datetime.fromisoformat(wanted["as_of"])
     project = load_project(root)
     rows = _rows(project, trained, as_of, judge)
-    estimator = fit_model(project, load_spec(project), rows, trained.chosen)
+    source = replace(spec_source(project), families=(trained.family,))  # the settings may be of another one
+    estimator = fit_model(project, source.open(project.load), rows, trained.chosen)
     judged = pl.read_parquet(folder / JUDGED)
     answers = project.task.answers(estimator, as_features(judged, trained.features))
     if answers.dtype == object:

@@ -35,6 +35,15 @@ def test_data_are_a_difference_where_the_rows_may_be_others(b, names):
     assert [one.name for one in factors_between(side(DAYS[3]), b, ())] == names
 
 
+def test_settings_of_a_search_are_no_difference():
+    a, b = (
+        replace(side(DAYS[3]), params={"train": {"trials": trials, "families": names, "max_rows": rows}})
+        for trials, names, rows in ((8, ["linear"], 1000), (40, ["mlp"], 2000))
+    )
+    [found] = factors_between(a, b, ())
+    assert (found.name, found.values) == ("settings", ("train.max_rows 1000", "train.max_rows 2000"))
+
+
 def test_a_schedule_is_one_factor_and_is_taken_whole():
     a, b = side(DAYS[3]), side(DAYS[3])
     later = ((1, {"c": 0.5}), (3, {"c": 0.6}))
