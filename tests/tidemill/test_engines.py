@@ -181,3 +181,22 @@ def test_every_place_of_the_list_imports_its_engine():
         )
     ]
     assert idle == []
+
+
+def test_what_pages_import_of_mlflow_begins_with_mlflow_itself():
+    """A part of MLflow that one thread imports while another imports the whole is broken from then on.
+
+    Python waits for a package that another thread is importing only where the package itself is named.
+    """
+    by_commands_alone = {
+        "registry/importing/booster_files.py",
+        "registry/importing/onnx_files.py",
+        "registry/versions/model_signature.py",  # by modules that import MLflow first
+        "serving/http/mlflow_routes.py",
+    }
+    first = {}
+    for place, tree in trees().items():
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "mlflow":
+                first.setdefault(place, node.module)
+    assert {place for place, module in first.items() if module != "mlflow"} == by_commands_alone

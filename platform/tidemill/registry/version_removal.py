@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 from sqlalchemy import select
 
 from tidemill.accounts import audit

@@ -6,8 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowClient, MlflowException
 
 from tidemill.clock import utc
 from tidemill.errors import TrainingError

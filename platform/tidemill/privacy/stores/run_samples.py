@@ -14,9 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from polars.exceptions import PolarsError
 
 from tidemill.data.tables.column_names import literal_name, literal_names

@@ -4,7 +4,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 
 from tidemill.accounts import audit
 from tidemill.errors import ConfigError, RegistryError

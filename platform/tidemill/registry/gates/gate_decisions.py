@@ -3,7 +3,7 @@
 import json
 from datetime import datetime
 
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 
 from tidemill.errors import RegistryError
 from tidemill.ids import new_id

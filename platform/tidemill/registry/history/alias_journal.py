@@ -7,7 +7,7 @@ killed in between leaves a pending record, and `finish_pending_moves` ends it. N
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowClient, MlflowException
 
 from tidemill.errors import RegistryError
 from tidemill.files.locks import locked

@@ -12,8 +12,7 @@ from typing import Any
 
 import mlflow.pyfunc
 import pandas as pd
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowClient, MlflowException
 from mlflow.models import Model, infer_signature
 from mlflow.models.model import MLMODEL_FILE_NAME
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 
 from tidemill.files.yaml_reading import YamlError
 from tidemill.project import Project

@@ -1,6 +1,6 @@
 """Read, set and delete the aliases of a model in MLflow's registry."""
 
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 
 from tidemill.errors import RegistryError, TrainingError
 from tidemill.project import Project

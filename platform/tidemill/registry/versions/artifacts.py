@@ -7,8 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowClient, MlflowException
 
 from tidemill.errors import RegistryError, TrainingError
 from tidemill.project import Project

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 
 from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.registry.versions.loaded_model import Scorer

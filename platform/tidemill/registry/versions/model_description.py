@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 from mlflow.models import Model
 
 from tidemill.errors import ModelNotFound, RegistryError

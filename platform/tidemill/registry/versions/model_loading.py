@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 import pandas as pd
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 
 from tidemill.errors import RegistryError
 from tidemill.files.yaml_reading import YamlError

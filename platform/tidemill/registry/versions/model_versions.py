@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 
 from tidemill.errors import ModelNotFound, RegistryError
 from tidemill.project import Project

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowClient, MlflowException
 
 from tidemill.errors import RegistryError
 from tidemill.project import Project

@@ -11,7 +11,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import mlflow.pyfunc
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 from mlflow.models import Model
 
 from tidemill.errors import ModelUnsafe, RegistryError

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import mlflow.sklearn
 import pandas as pd
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 from mlflow.entities import LoggedModelOutput
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
 from mlflow.models.model import MLMODEL_FILE_NAME
 

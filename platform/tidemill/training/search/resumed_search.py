@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowClient, MlflowException
 
 from tidemill.errors import TrainingError
 from tidemill.project import Project

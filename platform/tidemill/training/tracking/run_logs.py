@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 
 from tidemill.project import Project
 from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, connect, experiment_id, find_runs

@@ -13,8 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowClient, MlflowException
 
 from tidemill.errors import RegistryError
 from tidemill.training.tracking.run_files import read_file, write_file

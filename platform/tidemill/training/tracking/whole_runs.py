@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from mlflow.exceptions import MlflowException
+from mlflow import MlflowException
 
 from tidemill.errors import NotAnswering, UsageError
 from tidemill.project import Project
