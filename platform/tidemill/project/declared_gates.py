@@ -163,7 +163,7 @@ def _unfit(
             "measured: name one, or choose `check: function`, which gets the answers"
         )
     if one.check == "stage" and one.stage not in stages:
-        return f"there is no stage {one.stage!r} before it: {', '.join(stages) or '`stages` declares none'}"
+        return f"there is no stage {one.stage!r} before it; declared before it: {', '.join(stages) or 'none'}"
     metric = getattr(one, "metric", None)
     if metric is not None and _full(task, metric) not in measured:
         return f"{task} has no metric {metric!r}: choose {', '.join(measured)}"

@@ -37,7 +37,17 @@ from tidemill.registry.versions.registry_reader import (
     read_version,
 )
 from tidemill.state import open_state
-from tidemill.state.tables import Alert, ApiKey, GateDecision, Job, MonitorRun, Promotion, Rollout, Turn
+from tidemill.state.tables import (
+    Alert,
+    ApiKey,
+    GateDecision,
+    Job,
+    MonitorRun,
+    Promotion,
+    Rollout,
+    StageMove,
+    Turn,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -128,7 +138,12 @@ def fill(session):
         id="gate_3", model=MODEL, candidate="4", champion="2", mode="dry_run", passed=False,
         reasons=["it is worse"], numbers={"gain": -0.01}, decided_at=NOW + timedelta(days=3),
     )  # fmt: skip
-    session.add_all([turn, run, gate, refused, tried])
+    staged = StageMove(
+        id="stage_1", model=MODEL, stage="staging", from_version=None, to_version="1", kind="promotion",
+        status="done", champion=None, mode="enforce", passed=True, reasons=["it is fast enough"], numbers={},
+        digest=None, actor="ada", reason="to be tried", at=NOW - timedelta(days=30), requested_at=NOW,
+    )  # fmt: skip
+    session.add_all([turn, run, gate, refused, tried, staged])
     session.flush()
     for number in range(3):
         session.add(
@@ -294,6 +309,14 @@ def test_a_moved_project_is_read(root: Path, tmp_path: Path):
     assert read_champion(open_folder(moved)) == "2"
 
 
+def test_a_version_is_shown_with_its_stages(root: Path):
+    shown, as_json = run_each(root, ["models show 1", "models show 1 --json"])
+    said = "staging 2013-04-01 12:00: promotion, by ada: to be tried\n  it is fast enough"
+    assert said in shown.stdout
+    [stage] = json.loads(as_json.stdout)["stages"]
+    assert (stage["stage"], stage["to_version"], stage["passed"]) == ("staging", "1", True)
+
+
 def test_a_version_is_shown_with_its_kpis(root: Path):
     assert "profit: 3.25 (± 0.12), 1,200 rows to 2013-05-08 12:00" in run(root, "models show champion").stdout
     [kpi] = json.loads(run(root, "models show 2 --json").stdout)["kpis"]
@@ -427,9 +450,10 @@ def test_an_alert_about_a_version_that_serves_no_more_says_so(root: Path, tmp_pa
 def test_records_of_other_models_are_not_shown(root: Path):
     assert json.loads(run(root, "status --json").stdout)["turn"]["id"] == "turn_01kg7a"
     history = json.loads(run(root, f"models history {MODEL} --json").stdout)
-    assert [service["version"] for service in history] == ["1", "2", "3"]
-    assert history[1]["until"] is None
-    assert history[1]["gain"] == 0.0158
+    assert [service["version"] for service in history] == ["1", "1", "2", "3"]
+    assert (history[0]["kind"], history[0]["until"]) == ("staging", None)
+    assert history[2]["until"] is None
+    assert history[2]["gain"] == 0.0158
 
 
 def test_the_history_has_what_the_gate_refused(root: Path):

@@ -69,7 +69,7 @@ def test_what_is_wrong_is_named_with_its_line_and_what_is_allowed(gate, task, sa
             "[{name: a, gates: [{check: metric, metric: r2, floor: 0}]}]",
             "stages: a: gates: entry 1, metric:",
         ),
-        ("[]", "gates: entry 2, stage: there is no stage 'a' before it: `stages` declares none"),
+        ("[]", "gates: entry 2, stage: there is no stage 'a' before it; declared before it: none"),
     ],
 )
 def test_a_stage_has_a_name_of_its_own_and_asks_only_for_stages_before_it(stages, said):
