@@ -21,6 +21,7 @@ import pytest
 from tests import warm_commands
 from tests.compiled_once import share_answers, share_statements, share_versions
 from tests.ready_tables import copy_tables
+from tests.shared_bytecode import compile_part
 from tests.warm_dvc import fork_dvc
 from tests.warm_ray_workers import warm_workers
 from tidemill.garbage import collect_rarely
@@ -60,8 +61,14 @@ _guards: list[OrphanReaper] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """End what tests start when they end, however they end; processes that left their group too."""
-    if not hasattr(config, "workerinput") and MARK not in os.environ:  # a worker of pytest-xdist has the mark
+    """End what tests start when they end, however they end; processes that left their group too.
+
+    A worker of pytest-xdist compiles its part of the files.
+    """
+    if (worker := getattr(config, "workerinput", None)) is not None:
+        number = int(worker["workerid"].removeprefix("gw"))
+        compile_part(config, config.rootpath, number, worker["workercount"])
+    elif MARK not in os.environ:
         folder = tempfile.mkdtemp(prefix="tests-")
         _guards.append(OrphanReaper.start(Path(folder)))
         os.environ[MARK] = _guards[0].mark
@@ -84,6 +91,15 @@ def pytest_runtest_call() -> None:
     """As before each fixture."""
     copy_tables()
     share_answers()
+
+
+_WITH_REPORTS = (
+    "tests/examples/test_examples.py",
+    "tests/tidemill/monitoring/reports/test_evidently_report.py",
+    "tests/tidemill/monitoring/test_monitor.py",
+    "tests/tidemill/test_private_names.py",
+)
+"""Evidently takes each process that makes reports two seconds to import."""
 
 
 def _files_with(text: str, root: Path) -> list[str]:
@@ -113,7 +129,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """For ``--dist loadfile``: a file at a time to each worker, but all servers of a room to one of them.
 
-    All files whose tests read the library's source go to one, too.
+    All files whose tests read the library's source go to one, too, and those whose tests make reports.
     """
     if config.option.dist != "loadfile":
         return None
@@ -122,6 +138,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     source = "tests.tidemill.library_source"
     rooms = {
         **dict.fromkeys(_files_with(source, config.rootpath), source),
+        **dict.fromkeys(_WITH_REPORTS, "evidently"),
         **_rooms_with_servers(config.rootpath),
     }
 
