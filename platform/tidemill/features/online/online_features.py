@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from itertools import chain
 
-from feast import FeatureService, FeatureStore
+from feast import FeatureService, FeatureStore, OnDemandFeatureView
 
 from tidemill.errors import FeatureError
 from tidemill.features.defaults import declared_defaults
@@ -68,14 +68,8 @@ class OnlineFeatures:
         """
         service = get_service(store, service) if isinstance(service, str) else service
         with feast_errors(f"resolving the views of service {service.name!r}"):
-            views = {view.name: view for view in store.list_on_demand_feature_views()}
-            projections = service.feature_view_projections
-            on_demand = [
-                views[p.name].with_projection(p)
-                for p in projections
-                if p.name in views and p.name_to_use() not in requested
-            ]
-            self._lookups = lookups(store, projections, on_demand, requested)
+            on_demand = _on_demand(store, service, requested)
+            self._lookups = lookups(store, service.feature_view_projections, on_demand, requested)
             read = reader(store, self._lookups)
             self._read: GuardedRead = outage.guard(store, read) if outage else read
         self.features = served_features(service)
@@ -90,23 +84,19 @@ class OnlineFeatures:
         }
         """The names of their types in the store."""
         seconds = [cache_seconds(lookup.view) for lookup in self._lookups]
-        self._cache = (
-            FeatureCache[ViewValues](seconds, cached_rows, clock) if cached_rows and any(seconds) else None
-        )
-        self.inputs = tuple(
-            dict.fromkeys(name for view in on_demand for name in Transformation(view).request)
-        )
-        self._doing = (
-            f"reading {', '.join(repr(lookup.name) for lookup in self._lookups)} from the online store"
-        )
-        self._resolve(
-            list(map(Transformation, on_demand)),
-            requested,
-            declared_defaults(service, on_demand),
-            converters(service),
-            declared_categories(service, on_demand),
-        )
-        if self._cache is not None and report is not None:
+        kept = cached_rows and any(seconds)
+        self._cache = FeatureCache[ViewValues](seconds, cached_rows, clock) if kept else None
+        transformations = list(map(Transformation, on_demand))
+        self.inputs = tuple(dict.fromkeys(name for each in transformations for name in each.request))
+        read_from = ", ".join(repr(lookup.name) for lookup in self._lookups)
+        self._doing = f"reading {read_from} from the online store"
+        defaults, known = declared_defaults(service, on_demand), declared_categories(service, on_demand)
+        self._resolve(transformations, requested, defaults, converters(service), known)
+        if report is not None:
+            self._report_cache(report)
+
+    def _report_cache(self, report: Callable[[Lookups], None]) -> None:
+        if self._cache is not None:
             kept = [n for n in range(len(self._views)) if self._cache.keeps(n)]
             report(partial(_lookups_of, [(self._views[n].name, self._cache.lookups[n]) for n in kept]))
 
@@ -231,6 +221,18 @@ class OnlineFeatures:
                 flags += block.flags
         values = chain.from_iterable([block.served for block in ordered])
         return FeatureRow(dict(zip(self._names, values, strict=True)), tuple(flags))
+
+
+def _on_demand(
+    store: FeatureStore, service: FeatureService, requested: Collection[str]
+) -> list[OnDemandFeatureView]:
+    """Return the on-demand views of a service that are computed here, with the features that it takes."""
+    views = {view.name: view for view in store.list_on_demand_feature_views()}
+    return [
+        views[one.name].with_projection(one)
+        for one in service.feature_view_projections
+        if one.name in views and one.name_to_use() not in requested
+    ]
 
 
 def _lookups_of(counts: Sequence[tuple[str, Sequence[int]]]) -> list[tuple[str, int, int]]:
