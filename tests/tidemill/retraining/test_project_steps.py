@@ -11,7 +11,7 @@ from sqlalchemy import select
 from tests.tidemill.training.small_project import make_project
 from tidemill.data.repository.git import git
 from tidemill.errors import ProjectNotFound, UsageError
-from tidemill.registry import promotion
+from tidemill.registry import promotion, stage_promotion
 from tidemill.registry.versions import model_versions, new_versions
 from tidemill.retraining.by_hand import project_steps
 from tidemill.retraining.by_hand.project_steps import OpenProject, open_project
@@ -77,11 +77,17 @@ def test_code_that_no_commit_holds_is_warned_of_and_on_record(steps, monkeypatch
     version = SimpleNamespace(version="7", lineage=SimpleNamespace(uncommitted=unheld))
     monkeypatch.setattr(model_versions, "get_version", lambda *_: version)
     monkeypatch.setattr(promotion, "promote", lambda *given: given)
+    monkeypatch.setattr(stage_promotion, "put_into_stage", lambda *given: given)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         _, _, promoted, _, reason, _ = steps[0].promote("7", REASON)
-    assert promoted == "7"
-    assert [said in str(one.message) for one in told] == ([True] if said else [])
+        _, _, staged, asked = steps[0].put_into_stage("7", "staging", REASON)
+    assert (promoted, staged, asked.stage, asked.reason) == ("7", "7", "staging", reason)
+    places = ("to production", "into staging") if said else ()
+    for one, where in zip(told, places, strict=True):
+        assert f"version 7 goes {where}, " in str(one.message)
+        assert said in str(one.message)
+    assert [one.filename for one in told] == [__file__] * len(places)
     assert reason == REASON if said is None else said in reason
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-    from tidemill.state.tables import GateDecision, Promotion
+    from tidemill.state.tables import GateDecision, Promotion, StageMove
     from tidemill.tasks.task import Answers
     from tidemill.training.search.search_budget import Progress
     from tidemill.training.search.search_plan import SearchPlan
@@ -189,8 +189,38 @@ class OpenProject:
             ModelNotFound: there is no such version.
         """
         from tidemill.registry.promotion import promote
-        from tidemill.registry.versions.model_versions import get_version
         from tidemill.state import open_state
+
+        version, reason = self._reviewed(model, "to production", reason)
+        state, who = open_state(self.project.state_url), self.project.settings.who
+        return promote(self.project, state, version, who, reason, SystemClock().now())
+
+    @with_hint
+    def put_into_stage(self, model: "TrainedModel | str", stage: str, reason: str) -> "StageMove":
+        """Bring a model into a stage before production, if the stage's gates agree; otherwise as `promote`.
+
+        Args:
+            model: a trained model, or the number of a version.
+            stage: one of ``stages`` in ``params.yaml``.
+            reason: why, for the record.
+
+        Raises:
+            UsageError: there is no such stage.
+            GateRefused: a gate refused it, and is enforced.
+            ApprovalNeeded: the stage wants a second person's approval.
+            ModelNotFound: there is no such version.
+            RegistryError: it is there already, the champion, or archived.
+        """
+        from tidemill.registry.stage_promotion import StageRequest, put_into_stage
+        from tidemill.state import open_state
+
+        version, reason = self._reviewed(model, f"into {stage}", reason)
+        asked = StageRequest(stage, self.project.settings.who, reason, SystemClock().now())
+        return put_into_stage(self.project, open_state(self.project.state_url), version, asked)
+
+    def _reviewed(self, model: "TrainedModel | str", where: str, reason: str) -> tuple[str, str]:
+        """Return a version, and the reason with what is to be said of code that nobody has reviewed."""
+        from tidemill.registry.versions.model_versions import get_version
 
         found = get_version(self.project, model if isinstance(model, str) else self.register(model))
         unheld = None if found.lineage is None else found.lineage.uncommitted
@@ -200,10 +230,9 @@ class OpenProject:
                 said = (
                     f"of code that no commit holds: {', '.join(unheld[:5])}{' …' if len(unheld) > 5 else ''}"
                 )
-            warnings.warn(f"version {found.version} goes to production, {said}", stacklevel=3)
+            warnings.warn(f"version {found.version} goes {where}, {said}", stacklevel=4)
             reason = f"{reason} ({said})"
-        state, who = open_state(self.project.state_url), self.project.settings.who
-        return promote(self.project, state, found.version, who, reason, SystemClock().now())
+        return found.version, reason
 
     def _train(
         self, project: Project, as_of: datetime | None, plan: "SearchPlan", on_progress: "Progress | None"
