@@ -2,7 +2,7 @@
 
     python -m benchmarks.promotions [--repetitions 100]
     OMP_NUM_THREADS=1 python -m benchmarks.promotions --world weather [--world "the plane that turns"]
-    OMP_NUM_THREADS=1 python -m benchmarks.promotions --flights FOLDER
+    OMP_NUM_THREADS=1 python -m benchmarks.promotions --flights FOLDER [--days 14]
 
 Without a world with frozen scores: champion and candidate are noisy readings of the same chance, so
 that the true difference of their AUC is known, and so is that days differ. For each true gain and size of the
@@ -16,7 +16,7 @@ Printed for each rule of the gate, length of the proof and its rule: candidates,
 promotions, how many of these were worse, and surely worse, and how many of the candidates that were better
 were not promoted. All lines are of the same candidates. Models learn from samples of 20,000 rows, twins are
 judged, and what serves is fitted on the hold-out, too. FOLDER is a project with the training set of the year
-(`benchmarks.decisions`).
+(`benchmarks.decisions`). With ``--days`` only this length of a proof is played, on the same candidates.
 """
 
 import argparse
@@ -112,7 +112,7 @@ class Pair:
     surely_worse: Mapping[int, bool]
 
 
-def in_a_world(name: str, past: Past, first: datetime) -> None:
+def in_a_world(name: str, past: Past, first: datetime, proofs: Sequence[int]) -> None:
     """Print how many promotions of one real model for another turned out wrong."""
     end = utc(past.rows[past.project.config.dataset.time_column][-1])
     longest = timedelta(days=max(PROOFS)) + SHORTEST
@@ -122,11 +122,11 @@ def in_a_world(name: str, past: Past, first: datetime) -> None:
         past.answers(model)  # to all rows, once: each pair asks for some of them
         print(f"{name}: model of {at:%Y-%m-%d}", file=sys.stderr, flush=True)
         at += EVERY
-    pairs = [compared(past, old, new, at) for (_, old), (at, new) in combinations(fitted, 2)]
-    print_pairs(name, pairs)
+    pairs = [compared(past, old, new, at, proofs) for (_, old), (at, new) in combinations(fitted, 2)]
+    print_pairs(name, pairs, proofs)
 
 
-def compared(past: Past, old: Fitted, new: Fitted, at: datetime) -> Pair:
+def compared(past: Past, old: Fitted, new: Fitted, at: datetime, lengths: Sequence[int]) -> Pair:
     """Compare a candidate with an earlier model: by the gate, on the days after, and over what followed."""
     task, dataset = past.project.task, past.project.config.dataset
     held = new.holdout
@@ -138,7 +138,7 @@ def compared(past: Past, old: Fitted, new: Fitted, at: datetime) -> Pair:
         held[dataset.time_column].dt.date().to_numpy(),
     )
     proofs, gains, surely = {}, {}, {}
-    for days in PROOFS:
+    for days in lengths:
         decided = at + timedelta(days=days)
         places = past.places(at, decided)
         if dataset.label_known is not None:
@@ -161,7 +161,7 @@ def compared(past: Past, old: Fitted, new: Fitted, at: datetime) -> Pair:
     return Pair(at, by_gate, proofs, gains, surely)
 
 
-def print_pairs(name: str, pairs: Sequence[Pair]) -> None:
+def print_pairs(name: str, pairs: Sequence[Pair], proofs: Sequence[int]) -> None:
     """Print what each rule would come to; all candidates and a coin that promotes each second one first."""
     gains = np.array([pair.gains[0] for pair in pairs])
     worse, surely = int((gains < 0).sum()), sum(pair.surely_worse[0] for pair in pairs)
@@ -171,7 +171,7 @@ def print_pairs(name: str, pairs: Sequence[Pair]) -> None:
     print(f"{'gate by':>9} {'proof':>15} {'passed'} {'worse':>22} {'surely':>22} good ones lost  gain")
     for gate in RULES:
         passed = [pair for pair in pairs if pair.gate[gate]]
-        for days, rule in _proofs():
+        for days, rule in _rules(proofs):
             some = [pair for pair in passed if pair.proofs[days][rule]]
             wrong, sure = sum(p.gains[days] < 0 for p in some), sum(p.surely_worse[days] for p in some)
             good = sum(p.gains[days] > 0 for p in pairs)
@@ -185,9 +185,9 @@ def print_pairs(name: str, pairs: Sequence[Pair]) -> None:
             )
 
 
-def _proofs() -> Iterator[tuple[int, str]]:
+def _rules(proofs: Sequence[int]) -> Iterator[tuple[int, str]]:
     yield 0, "gain"
-    for days in PROOFS[1:]:
+    for days in proofs[1:]:
         for rule in (*RULES, LASTING):
             yield days, rule
 
@@ -200,14 +200,17 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=100)
     parser.add_argument("--world", action="append", choices=list(WORLDS), default=[])
     parser.add_argument("--flights", type=Path)
+    parser.add_argument("--days", type=int, choices=PROOFS[1:])
     given = parser.parse_args()
+    proofs = (0, given.days) if given.days else PROOFS
     if given.flights:
-        in_a_world("flights", past_of(load_project(given.flights), FIRST), FIRST)
+        in_a_world("flights", past_of(load_project(given.flights), FIRST), FIRST, proofs)
     with tempfile.TemporaryDirectory() as scratch:
         for name in given.world:
             project = world(name, Path(scratch))
             past = past_of(project, FIRST)
-            in_a_world(name, past, utc(past.rows[project.config.dataset.time_column][0]) + LEARNT)
+            first = utc(past.rows[project.config.dataset.time_column][0]) + LEARNT
+            in_a_world(name, past, first, proofs)
     if not given.flights and not given.world:
         with_frozen_scores(given.repetitions)
 
