@@ -75,7 +75,8 @@ def judge(window: WindowRows, config: FairnessConfig) -> Judged:
         found=(Finding("fairness", listed + more, details),) if wide else (),
         results={"fairness": {"by": list(config.by), "groups": [asdict(gap) for gap in gaps]}},
         examples={"fairness": _examples(wide[0], window, task, config)} if wide else {},
-        said=f"largest gap of {len(gaps)} compared: {_in_words(nearest)}",
+        said=f"largest gap of {len(gaps)} compared: {_in_words(nearest)}"
+        + (", within chance" if nearest.size > nearest.allowed and nearest not in wide else ""),
     )
 
 

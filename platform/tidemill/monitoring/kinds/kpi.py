@@ -1,6 +1,7 @@
 """Judges a number that matters to the business: the project's function of decision, label and features."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +69,14 @@ def judge(window: WindowRows, config: KpiConfig) -> Judged:
         "ceiling": config.ceiling,
         "about": [name],
     }
-    limits = [f"floor {config.floor:g}"] if config.floor is not None else []
-    limits += [f"ceiling {config.ceiling:g}"] if config.ceiling is not None else []
+    limits = []
+    if config.floor is not None:
+        limits.append(f"floor {config.floor:g}{_chance(value < config.floor, said)}")
+    if config.ceiling is not None:
+        limits.append(f"ceiling {config.ceiling:g}{_chance(value > config.ceiling, said)}")
     if before is not None:
-        limits.append(f"{before.value:.4g} in the window before, {allowed:.3g} less is allowed")
+        fallen = _chance(allowed is not None and before.value - value > allowed, said)
+        limits.append(f"{before.value:.4g} in the window before, {allowed:.3g} less is allowed{fallen}")
     elif config.max_drop is not None:
         limits.append(f"the window before has no {least} rows to compare with: a drop is not judged")
     return Judged(
@@ -80,6 +85,11 @@ def judge(window: WindowRows, config: KpiConfig) -> Judged:
         said="; ".join([figure, *limits]),
         examples={"kpi": now.furthest(high=bool(said) and said[0].startswith(_ABOVE))},
     )
+
+
+def _chance(beyond: bool, said: Sequence[str]) -> str:
+    """Return why a figure beyond its limit is no finding, or an empty text."""
+    return ", within chance" if beyond and not said else ""
 
 
 def _beyond(value: float, error: float, config: KpiConfig) -> list[str]:

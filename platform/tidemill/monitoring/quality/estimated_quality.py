@@ -69,12 +69,15 @@ class EstimatedQuality:
     """The metric on the serving version's hold-out."""
     max_drop: float | None
     outside: float | None
-    """Share of the rows that lie outside of the reference: beyond its range, or in a new category."""
+    """Share of the rows that lie outside of the reference: beyond its range, or in a new category, where more
+    of them are than of the held-out rows."""
     check: QualityCheck | None
     """None while too few labels are known."""
     decayed: bool | None
     """None if it cannot be judged; see ``note``."""
     note: str | None = None
+    outside_in: str | None = None
+    """The feature by which most of them do; None: none alone, or there are none."""
     doubtful: tuple[str, ...] = ()
     """Ids of the predictions whose losses are expected to be the largest."""
 
@@ -135,8 +138,9 @@ def estimate(
     if not len(drawn.values):
         return replace(made, note=f"{metric_of(metric).name} is undefined for labels as they may be")
     value, low, high = _interval(drawn.values)
-    outside = _outside(reference.features, window.features)
-    made = replace(made, value=value, low=low, high=high, outside=outside, doubtful=drawn.doubtful)
+    outside, by = _outside(reference.features, known.features, window.features)
+    made = replace(made, value=value, low=low, high=high, outside=outside, outside_in=by)
+    made = replace(made, doubtful=drawn.doubtful)
     if labelled.rows.height >= min_labelled:
         made = replace(made, check=_check(draw, labelled, task))
     return _judge(made, config)
@@ -212,7 +216,8 @@ def _judge(made: EstimatedQuality, config: QualityConfig) -> EstimatedQuality:
             "labels depend on the rows in another way than in training",
         )
     if made.outside is not None and made.outside > _OUTSIDE:
-        return replace(made, note=f"{made.outside:.0%} of the rows are unlike any row of the training set")
+        said = f"{made.outside:.0%} of the rows are unlike any row of the training set"
+        return replace(made, note=said + ("" if made.outside_in is None else f", by {made.outside_in}"))
     too_low = config.floor is not None and made.high < config.floor
     if made.expected is None and config.floor is None:
         return replace(made, note=f"no hold-out {metric.name} is on record for this version")
@@ -221,24 +226,31 @@ def _judge(made: EstimatedQuality, config: QualityConfig) -> EstimatedQuality:
     return replace(made, decayed=too_low)
 
 
-def _outside(before: pl.DataFrame, now: pl.DataFrame) -> float:
-    """Return the share of rows that are unlike all of ``before``.
+def _outside(before: pl.DataFrame, held_out: pl.DataFrame, now: pl.DataFrame) -> tuple[float, str | None]:
+    """Return the share of rows that are unlike all of ``before``, and the feature by which most of them are.
 
     Either of one column, which is beyond its range or in a new category, or of rows where more columns are
     than chance brings: of as many rows as ``before`` has, two would lie outside by a number. Moments do not
-    count, as they are later by themselves.
+    count, as they are later by themselves. Nor do as many new categories as the held-out rows have: the
+    estimate rests on these, and a column of customers always has some.
     """
-    counts, worst, columns = np.zeros(now.height), 0.0, 0
+    counts, worst, by, columns = np.zeros(now.height), 0.0, None, 0
     for name in before.columns:
         if name not in now.columns or before[name].dtype.is_temporal():
             continue
-        outside = _column_outside(as_comparable(before[name]), as_comparable(now[name]))
-        counts, worst, columns = counts + outside, max(worst, float(outside.mean())), columns + 1
-    if not len(counts):
-        return 0.0
+        known, values = as_comparable(before[name]), as_comparable(now[name])
+        outside = _column_outside(known, values)
+        share = float(outside.mean())
+        if share > worst and values.dtype != pl.Float64 and name in held_out.columns:
+            share -= float(_column_outside(known, as_comparable(held_out[name])).mean())
+        counts, columns = counts + outside, columns + 1
+        worst, by = (share, name) if share > worst else (worst, by)
+    if not columns:
+        return 0.0, None
     by_chance = 2 * columns / max(before.height, 1)
     many = math.ceil(1 + by_chance + _RARELY * math.sqrt(by_chance))
-    return max(worst, float((counts >= many).mean()))
+    together = float((counts >= many).mean())
+    return (together, None) if together > worst else (worst, by)
 
 
 def _column_outside(known: pl.Series, values: pl.Series) -> npt.NDArray[np.bool_]:

@@ -229,6 +229,10 @@ def test_a_group_for_which_answers_are_worse_is_found_and_named(tmp_path: Path, 
     sections = {"fairness": {"by": ["city", "rain"], "max_rate_gap": 0.3}}
     made = window(tmp_path, kind, sections)
     assert found(made) == {}
+    strict = {"fairness": {"by": ["city"], "max_gap": 1e-9, "max_rate_gap": 0.9}}
+    nothing = judge_window(window(tmp_path, kind, strict))["fairness"]
+    assert nothing.found == ()
+    assert (nothing.said or "").endswith(" rows), within chance")
     column = "target" if kind == "regression" else "label" if kind == "binary" else "target"
     answers = made.rows["feature.city"] == "b"
     rows = made.rows.to_dicts()
@@ -311,7 +315,10 @@ def test_a_business_figure_is_compared_with_its_limits_and_with_the_window_befor
     shown = [int(name[1:]) for name in low.examples["kpi"]]
     assert len(shown) == 5
     assert shown == sorted(shown), "those that lost most, all of them the same"
-    assert kpi(tmp_path, 0.3, floor=2.6).found == (), "not further below than chance brings"
+    chance = kpi(tmp_path, 0.3, floor=2.6)
+    assert chance.found == (), "not further below than chance brings"
+    assert (chance.said or "").endswith("; floor 2.6, within chance")
+    assert (kpi(tmp_path, 0.3, floor=2.0).said or "").endswith("; floor 2")
     assert "above the ceiling of 1" in kpi(tmp_path, 0.3, ceiling=1.0).found[0].message
     fallen = kpi(tmp_path, 0.3, before=0.5)
     assert "less than 4." in fallen.found[0].message

@@ -1,3 +1,5 @@
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -142,7 +144,28 @@ def test_rows_unlike_any_of_training_make_it_invalid():
         Binary("roc_auc"), reference_of(Binary("roc_auc"), features, logged), Predictions(later, moved)
     )
     assert made.decayed is None
-    assert "of the rows are unlike any row of the training set" in made.note
+    assert re.search(r"^\d+% of the rows are unlike any row of the training set, by x$", made.note)
+
+
+@pytest.mark.parametrize(("served", "valid"), [("abce", True), ("a", True), ("aef", False)])
+def test_as_many_new_categories_as_the_hold_out_has_are_usual(served: str, valid: bool):
+    """Customers of whom one in four was never seen, on the hold-out as in service."""
+    random, task = np.random.default_rng(5), Binary("roc_auc")
+
+    def with_customers(rows: int, names: str) -> Predictions:
+        features, logged = binary(random, rows)
+        return Predictions(logged, features.with_columns(customer=pl.Series(random.choice(list(names), rows))))
+
+    fitted, held = with_customers(400, "abc"), with_customers(400, "abcd")
+    reference = replace(
+        reference_of(task, fitted.features, fitted.rows),
+        scores=held.rows["score"],
+        held_out=held.features,
+        held_out_labels=held.rows["label"],
+    )
+    made = found(task, reference, with_customers(400, served))
+    assert (made.note is None or "unlike" not in made.note) == valid, made.note
+    assert valid or made.note.endswith("unlike any row of the training set, by customer")
 
 
 def test_many_columns_and_moments_are_not_outside_by_themselves():
