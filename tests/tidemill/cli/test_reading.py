@@ -448,7 +448,8 @@ def test_an_alert_about_a_version_that_serves_no_more_says_so(root: Path, tmp_pa
 
 
 def test_records_of_other_models_are_not_shown(root: Path):
-    assert json.loads(run(root, "status --json").stdout)["turn"]["id"] == "turn_01kg7a"
+    status = json.loads(run(root, "status --json").stdout)
+    assert (status["turn"]["id"], status["alerts"]) == ("turn_01kg7a", {"firing": 2})
     history = json.loads(run(root, f"models history {MODEL} --json").stdout)
     assert [service["version"] for service in history] == ["1", "1", "2", "3"]
     assert (history[0]["kind"], history[0]["until"]) == ("staging", None)

@@ -93,7 +93,7 @@ def test_a_hold_is_on_record_once_and_the_turn_with_what_came_of_it(project: Pro
     assert "cooling down until 2013-05-08" in shown.output
     assert "turn_2" in shown.output
     told = CliRunner().invoke(app, ["status", "-p", str(project.root)], env={"COLUMNS": "200"}).output
-    assert "decay holds since 2013-05-01 01:00" in told
+    assert "decay held from 2013-05-01 01:00 to 2013-05-01 03:00: cooling" in told, "no round looked lately"
 
 
 def test_a_turn_that_was_made_before_the_clock_went_back_holds_none_for_as_long(

@@ -12,7 +12,7 @@ from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import AlertFact, EstimateFact, Hold, Retrain, Situation, TurnFact
 from tidemill.retraining.policy_rules import RULES, decide, explain
 from tidemill.retraining.situation import gather
-from tidemill.retraining.triggers.policy_causes import too_old, unheard
+from tidemill.retraining.triggers.policy_causes import lacking, too_old, unheard
 from tidemill.state import open_state
 from tidemill.state.external_alerts import ExternalAlert, record_external
 from tidemill.state.tables import MonitorRun
@@ -263,6 +263,29 @@ def test_an_estimate_counts_however_often_other_monitors_run_since():
     state.close()
     assert found is not None
     assert (found.at, found.decayed) == (NOW, False)
+
+
+def test_what_conditions_without_alerts_still_lack_is_said_in_figures():
+    conditions = ({"new_labels": 500}, {"new_labels": "25%"}, {"age": "9d"}, {"data_version": True})
+    one = policy(alerts=["quality"], any=conditions, all=[{"cron": "0 6 * * *"}])
+    known = Situation(
+        new_labels=137, labels_learnt=1000, champion_since=NOW - DAY, last_turn_at=NOW - DAY / 4
+    )
+    assert lacking(one, NOW, known) == [
+        "137 of 500 labels became known since the last turn",
+        "137 of 250 labels became known since the last turn",
+        "data older than 9 days: the champion knows nothing after 2013-05-31 12:00 UTC",
+        "the data have the version that the last turn had",
+        'cron "0 6 * * *" (UTC): next at 2013-06-02 06:00 UTC',
+    ]
+    nothing = lacking(one, NOW, Situation())
+    assert nothing[1].endswith("how many labels the champion learnt from is not on record")
+    assert nothing[4].endswith("the first turn is made by hand")
+    assert (
+        lacking(one, NOW, replace(known, new_labels=250))[0]
+        == "250 of 500 labels became known since the last turn"
+    )
+    assert len(lacking(one, NOW, replace(known, new_labels=250))) == 4
 
 
 def test_any_and_all():

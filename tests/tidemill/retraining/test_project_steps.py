@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from tests.tidemill.training.small_project import make_project
 from tidemill.data.repository.git import git
-from tidemill.errors import ProjectNotFound, UsageError
+from tidemill.errors import GateRefused, ProjectNotFound, UsageError
 from tidemill.registry import promotion, stage_promotion
 from tidemill.registry.versions import model_versions, new_versions
 from tidemill.retraining.by_hand import project_steps
@@ -89,6 +89,19 @@ def test_code_that_no_commit_holds_is_warned_of_and_on_record(steps, monkeypatch
         assert said in str(one.message)
     assert [one.filename for one in told] == [__file__] * len(places)
     assert reason == REASON if said is None else said in reason
+
+
+def test_of_a_version_that_the_gate_refused_it_is_not_said_that_it_went_to_production(steps, monkeypatch):
+    def refuse(*given):
+        raise GateRefused("it is worse")
+
+    version = SimpleNamespace(version="7", lineage=SimpleNamespace(uncommitted=("model.py",)))
+    monkeypatch.setattr(model_versions, "get_version", lambda *_: version)
+    monkeypatch.setattr(promotion, "promote", refuse)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(GateRefused):
+            steps[0].promote("7", REASON)
 
 
 def test_a_version_that_is_registered_by_hand_is_on_the_audit_once(steps, monkeypatch):

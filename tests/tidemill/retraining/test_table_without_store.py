@@ -20,7 +20,7 @@ from tidemill.retraining.turns.turn import make_turn
 from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.state import open_state
-from tidemill.state.tables import AuditEntry, GateDecision
+from tidemill.state.tables import AuditEntry, GateDecision, Turn
 
 pytestmark = pytest.mark.engine
 FEATURES = [name for name in wines().columns if name != "first_grower"]
@@ -208,6 +208,9 @@ def test_a_search_that_somebody_stopped_goes_on_when_it_is_asked_for(project, ti
 
     with pytest.raises(TrainingError, match="stopped by `tidemill runs stop`"):
         make_turn(project, state, request, stop)
+    with state.transaction() as session:  # as a killed process leaves it
+        session.scalars(select(Turn).order_by(Turn.requested_at.desc())).first().status = "running"
+    assert "any more: it was killed" in tidemill("runs", "stop", error=RunNotFound)
     assert "it takes no --as-of" in tidemill("run", "--resume", "--promote", error=UsageError)
     lines = tidemill("run", "--resume", "--json").splitlines()
     turn = json.loads(lines[-1])

@@ -70,6 +70,8 @@ def explain(
             print_wrapped(console, f"  asks for a turn when: {each['asks_when']}", "    ")
             if each["cause"]:
                 print_wrapped(console, f"  what asks: {each['cause']}", "    ")
+            for lack in each["lacking"]:
+                print_wrapped(console, f"  not yet: {lack}", "    ")
             for late in each["too_old"]:
                 print_wrapped(console, f"  does not count: {late}", "    ")
             for unheard in each["unheard"]:
@@ -184,6 +186,7 @@ def _render_backtest(console: "Console", facts: dict[str, Any], svg: Path | None
     for each in facts["strategies"]:
         if each["name"] in ("never", "always", "oracle"):
             continue
+        console.print(f"{each['name']}:{'' if each['turns'] else ' no turn'}", markup=False)
         for turn in each["turns"]:
             gain = "" if turn["gain"] is None else f", {turn['gain']:+.4f} in the 30 days after"
             window = "" if turn["window"] is None else f", on the window: {turn['window']}"

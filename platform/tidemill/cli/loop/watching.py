@@ -15,6 +15,8 @@ from tidemill.errors import MonitoringError
 from tidemill.plurals import counted
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
 
     from tidemill.project import Project
@@ -139,7 +141,7 @@ def monitor_explain(
             f"no monitor {name!r} has run", hint=f"those that have: {', '.join(sorted(known)) or 'none'}"
         )
 
-    open_alerts = alerts(records, folder.model, include_resolved=False)
+    known_alerts = alerts(records, folder.model, include_resolved=until is not None)
     facts = [
         {
             "monitor": run.monitor,
@@ -151,8 +153,8 @@ def monitor_explain(
             "warnings": run.results.get("warnings", []),
             "alerts": [
                 {"id": each.id, "kind": each.kind, "status": each.status}
-                for each in open_alerts
-                if each.monitor == run.monitor and (until is None or each.raised_at <= until)
+                for each in known_alerts
+                if _is_about(each, run, until)
             ],
         }
         for run in runs
@@ -160,6 +162,22 @@ def monitor_explain(
     ]
     none = f"no run up to {as_of}" if as_of else "no monitor has run yet"
     emit(facts, json, lambda console: _show_explained(console, facts, none))
+
+
+def _is_about(alert: Any, run: Any, until: "datetime | None") -> bool:
+    """Return whether an alert is of a run's monitor and version, and was open at a moment (None: now).
+
+    >>> from types import SimpleNamespace as Row
+    >>> alert = Row(monitor="weekly", version="2", kind="quality", raised_at=5, resolved_at=8)
+    >>> [_is_about(alert, Row(monitor="weekly", version="2"), moment) for moment in (4, 7, 8)]
+    [False, True, False]
+    >>> _is_about(alert, Row(monitor="weekly", version="1"), 7)
+    False
+    """
+    if alert.monitor != run.monitor or (alert.version != run.version and alert.kind != "no_run"):
+        return False
+    over = alert.resolved_at
+    return until is None or (alert.raised_at <= until and (over is None or over > until))
 
 
 def _noise(records: "Records", model: str, run: Any) -> list[str]:
@@ -173,6 +191,7 @@ def _noise(records: "Records", model: str, run: Any) -> list[str]:
 
 
 def _show_explained(console: "Console", facts: Sequence[dict[str, Any]], none: str) -> None:
+    now = "now " if "up to" in none else ""
     for one in facts:
         ends = " … ".join(map(format_moment, one["window"]))
         console.print(f"{one['monitor']}  {one['verdict']} · version {one['version']} · {ends}")
@@ -181,7 +200,7 @@ def _show_explained(console: "Console", facts: Sequence[dict[str, Any]], none: s
         for said in (*one["noise"], *one["warnings"]):
             print_indented(console, said)
         for each in one["alerts"]:
-            print_indented(console, f"alert, {each['status']}: tidemill alerts show {each['id']}")
+            print_indented(console, f"alert, {now}{each['status']}: tidemill alerts show {each['id']}")
     if not facts:
         console.print(f"{none}: tidemill monitor run{' --as-of' if 'up to' in none else ''}")
 

@@ -141,7 +141,8 @@ def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
                     table.add_row(name, value)
                 console.print(table)
                 if len(values) > len(shown):
-                    console.print(f"… {counted(len(values) - len(shown), 'more package')}: --json")
+                    what = ("column", "columns") if title == "Data" else ("more package", "more packages")
+                    console.print(f"… {counted(len(values) - len(shown), *what)}: --json")
         if found.trouble:
             console.print(f"not all of it can be read: {found.trouble}")
 
@@ -151,15 +152,17 @@ def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
 
 
 def _is_aside(name: str) -> bool:
-    """Return whether a fact is a package that changes no model, of which there are hundreds.
+    """Return whether a fact is one of hundreds: a package that changes no model, or a column's type.
 
     >>> _is_aside("Package zipp"), _is_aside("Package numpy"), _is_aside("Commit")
     (True, False, False)
+    >>> _is_aside("Column age of data/training_set.parquet"), _is_aside("Rows of data/training_set.parquet")
+    (True, False)
     """
     from tidemill.training.tracking.run_lineage import PACKAGES
 
     package = name.removeprefix("Package ")
-    return package not in (name, "python", *PACKAGES)
+    return package not in (name, "python", *PACKAGES) or (name.startswith("Column ") and " of " in name)
 
 
 def _described(found: "WholeRun") -> dict[str, Any]:

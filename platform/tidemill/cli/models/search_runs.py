@@ -98,10 +98,19 @@ def logs(
         ids = shorten([one.run_id for one in trials])
         table = Listing("trial", "run", "status", "end")
         for one in trials:
-            table.add_row(one.name, ids[one.run_id], one.status.lower(), one.end)
+            table.add_row(one.name, ids[one.run_id], _status(one.status, one.end), one.end)
         if trials:
             console.print(table)
         for text in errors.values():
             console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     emit(facts, json, render)
+
+
+def _status(status: str, end: str) -> str:
+    """Return how a trial ended in one word: MLflow calls those killed that the scheduler stopped.
+
+    >>> _status("KILLED", "stopped early"), _status("KILLED", "orphaned: its process was killed")
+    ('stopped', 'killed')
+    """
+    return "stopped" if status == "KILLED" and end.startswith("stopped early") else status.lower()

@@ -1,5 +1,6 @@
 """``tidemill status``: the local stack, the champion, the replicas and the last turn."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,13 +13,19 @@ from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, StackNotRunning
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
     from rich.table import Table
 
     from tidemill.kubernetes.cluster_facts import ClusterFacts
     from tidemill.project import ProjectFolder
+    from tidemill.state.watching_facts import WatchingFacts
 
 __all__ = ["add_to", "show_stack"]
+
+_A_FEW_ROUNDS = timedelta(minutes=5)
+"""The controller looks each minute, unless told otherwise."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -46,6 +53,7 @@ def status(
     from tidemill.retraining.declaration_record import known_problems
     from tidemill.serving.runtime.stack_record import status_in
     from tidemill.state import record_queries
+    from tidemill.state.watching_facts import watching_facts
 
     folder, records = open_reading(project)
     if cost:
@@ -60,7 +68,8 @@ def status(
     decision = next(iter(record_queries.policy_decisions(records, folder.model, 1)), None)
     problems = known_problems(folder, _check)
     cluster = _cluster(folder)
-    show_stack(folder, running, replicas, problems, json, turn, decision, cluster)
+    watching = watching_facts(records, folder.model)
+    show_stack(folder, running, replicas, problems, json, turn, decision, cluster, watching)
     if not json:
         for problem in problems:
             out_console().print(f"! {problem}", soft_wrap=True)
@@ -121,6 +130,7 @@ def show_stack(
     turn: Any = None,
     decision: Any = None,
     cluster: "ClusterFacts | None" = None,
+    watching: "WatchingFacts | None" = None,
 ) -> None:
     """Show the stack of a project; ``problems``, what is wrong with its declarations, as JSON alone."""
     from tidemill.registry.versions.registry_reader import read_alias_names
@@ -131,12 +141,15 @@ def show_stack(
     facts = {**_facts(project, info, replicas, turn, champion, problems), "policy": _policy_facts(decision)}
     facts["drift"] = drift
     facts["cluster"] = cluster
+    facts["alerts"] = None if watching is None else watching.alerts
+    facts["messages"] = None if watching is None else watching.messages
 
     def render(console: "Console") -> None:
         grid = _grid(project, info, replicas, turn, champion)
         if decision is not None and decision.verdict == "hold":
-            said = f"holds since {format_moment(decision.first_at)}: {decision.reason}"
-            grid.add_row("policy", f"{decision.policy} {said}")
+            grid.add_row("policy", f"{decision.policy} {_held(decision, SystemClock().now())}")
+        for name, said in watching.rows() if watching is not None else ():
+            grid.add_row(name, said)
         for sentence in drift or ():
             grid.add_row("drift", sentence)
         for name, said in _cluster_rows(cluster):
@@ -144,6 +157,14 @@ def show_stack(
         console.print(grid)
 
     emit(facts, json, render)
+
+
+def _held(decision: Any, now: "datetime") -> str:
+    """Say what holds a policy, or held it, where no round of the controller has come to it lately."""
+    first, last = map(format_moment, (decision.first_at, decision.last_at))
+    if now - decision.last_at > _A_FEW_ROUNDS:
+        return f"held from {first} to {last}: {decision.reason}"
+    return f"holds since {first}: {decision.reason}"
 
 
 def _cluster_rows(cluster: "ClusterFacts | None") -> list[tuple[str, str]]:

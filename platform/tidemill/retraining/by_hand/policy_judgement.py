@@ -9,7 +9,7 @@ from tidemill.retraining.policies import load_policies
 from tidemill.retraining.policy_facts import Hold
 from tidemill.retraining.policy_rules import explain, judge
 from tidemill.retraining.situation import gather
-from tidemill.retraining.triggers.policy_causes import too_old, unheard
+from tidemill.retraining.triggers.policy_causes import lacking, too_old, unheard
 from tidemill.retraining.triggers.untold_changes import untold_change
 from tidemill.state import State
 
@@ -39,6 +39,7 @@ def judge_policies(project: Project, state: State, now: datetime) -> list[dict[s
                 "cause": verdict.cause.message if verdict else None,
                 "rules": explain(policy, *seen),
                 "untold": untold_change(policy.name, facts.turns, facts.situation),
+                "lacking": lacking(policy, now, facts.situation),
                 "too_old": [
                     f"{each.kind} of monitor {each.monitor}, last confirmed "
                     f"{each.last_seen_at:%Y-%m-%d %H:%M} UTC, is too old "

@@ -191,9 +191,11 @@ class OpenProject:
         from tidemill.registry.promotion import promote
         from tidemill.state import open_state
 
-        version, reason = self._reviewed(model, "to production", reason)
+        version, said = self._reviewed(model)
         state, who = open_state(self.project.state_url), self.project.settings.who
-        return promote(self.project, state, version, who, reason, SystemClock().now())
+        done = promote(self.project, state, version, who, _with(reason, said), SystemClock().now())
+        _warn(version, "to production", said)
+        return done
 
     @with_hint
     def put_into_stage(self, model: "TrainedModel | str", stage: str, reason: str) -> "StageMove":
@@ -214,25 +216,25 @@ class OpenProject:
         from tidemill.registry.stage_promotion import StageRequest, put_into_stage
         from tidemill.state import open_state
 
-        version, reason = self._reviewed(model, f"into {stage}", reason)
-        asked = StageRequest(stage, self.project.settings.who, reason, SystemClock().now())
-        return put_into_stage(self.project, open_state(self.project.state_url), version, asked)
+        version, said = self._reviewed(model)
+        asked = StageRequest(stage, self.project.settings.who, _with(reason, said), SystemClock().now())
+        done = put_into_stage(self.project, open_state(self.project.state_url), version, asked)
+        _warn(version, f"into {stage}", said)
+        return done
 
-    def _reviewed(self, model: "TrainedModel | str", where: str, reason: str) -> tuple[str, str]:
-        """Return a version, and the reason with what is to be said of code that nobody has reviewed."""
+    def _reviewed(self, model: "TrainedModel | str") -> tuple[str, str | None]:
+        """Return a version, and what is to be said of code that nobody has reviewed."""
         from tidemill.registry.versions.model_versions import get_version
 
         found = get_version(self.project, model if isinstance(model, str) else self.register(model))
-        unheld = None if found.lineage is None else found.lineage.uncommitted
+        unheld, said = None if found.lineage is None else found.lineage.uncommitted, None
         if unheld is None or unheld:
             said = "it is not on record whether its code was committed"
             if unheld:
                 said = (
                     f"of code that no commit holds: {', '.join(unheld[:5])}{' …' if len(unheld) > 5 else ''}"
                 )
-            warnings.warn(f"version {found.version} goes {where}, {said}", stacklevel=4)
-            reason = f"{reason} ({said})"
-        return found.version, reason
+        return found.version, said
 
     def _train(
         self, project: Project, as_of: datetime | None, plan: "SearchPlan", on_progress: "Progress | None"
@@ -253,3 +255,13 @@ class OpenProject:
 def _require_some(name: str, count: int | None) -> None:
     if count is not None and count < 1:
         raise UsageError(f"{name} is {count}, but must be at least 1", hint=f"leave {name} out, or give more")
+
+
+def _with(reason: str, said: str | None) -> str:
+    return reason if said is None else f"{reason} ({said})"
+
+
+def _warn(version: str, where: str, said: str | None) -> None:
+    """Warn of code that nobody has reviewed, once the version is there: a gate may refuse it before."""
+    if said is not None:
+        warnings.warn(f"version {version} went {where}, {said}", stacklevel=4)

@@ -9,6 +9,7 @@ from tidemill.project import Project
 from tidemill.retraining.turns.turn import Listener, take_up, turn_lock
 from tidemill.retraining.turns.turn_steps import STEPS
 from tidemill.state import State
+from tidemill.state.claims import is_claimed
 from tidemill.state.tables import Turn
 from tidemill.training.search.search_journal import JournalOfSearch, find_journals
 
@@ -77,6 +78,11 @@ def stop_search(
     if not found:
         raise _not_found(run, "no search runs in this project", "`tidemill status` shows what runs")
     journal, turn = found[0]
+    if not is_claimed(state, project.home / "turn.lock", project.model, "turn"):
+        raise RunNotFound(
+            f"no process makes the search of run {journal.origin.run_id[:8]} any more: it was killed",
+            hint="nothing is left to stop; `tidemill run --resume` goes on with the search",
+        )
     with state.transaction() as session:
         details = {"run": journal.origin.run_id, "finish": finish, "at": datetime.now(UTC).isoformat()}
         audit.append(session, audit.Act(actor, "stop", "turn", turn.id, turn.model, None, details))

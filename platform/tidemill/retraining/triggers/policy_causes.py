@@ -6,9 +6,9 @@ from datetime import datetime
 from tidemill.plurals import counted
 from tidemill.retraining.policies import Condition, Policy
 from tidemill.retraining.policy_facts import DRIFT, AlertFact, Cause, Situation, alert_cause
-from tidemill.retraining.triggers.cron import last_moment
+from tidemill.retraining.triggers.cron import last_moment, next_moment
 
-__all__ = ["causes_of", "recent", "too_old", "unheard"]
+__all__ = ["causes_of", "lacking", "recent", "too_old", "unheard"]
 
 _EXTERNAL = "external"
 """The kind of alerts that something else told; their monitor is ``<who>/<name>``."""
@@ -78,6 +78,30 @@ def unheard(policy: Policy, alerts: Sequence[AlertFact], now: datetime) -> list[
         and (policy.monitors is None or alert.monitor in policy.monitors)
         and not any(_meets(condition, alert) for condition in named)
     ]
+
+
+def lacking(policy: Policy, now: datetime, situation: Situation) -> list[str]:
+    """Return what the conditions that are no alerts still lack, where they do not ask for a turn."""
+    others = [each for each in policy.mentioned if each.alert is None and each.webhook is None]
+    return [_lack(each, now, situation) for each in others if _holds(each, (), now, situation) is None]
+
+
+def _lack(condition: Condition, now: datetime, situation: Situation) -> str:
+    if condition.new_labels is not None:
+        needed = condition.labels_needed(situation.labels_learnt)
+        if needed is None:
+            return f"{condition}: how many labels the champion learnt from is not on record"
+        return f"{situation.new_labels or 0:,} of {counted(needed, 'label')} became known since the last turn"
+    if condition.cron is not None:
+        if situation.last_turn_at is None:
+            return f"{condition}: the first turn is made by hand"
+        return f"{condition}: next at {next_moment(condition.cron, condition.zone, now):%Y-%m-%d %H:%M} UTC"
+    if condition.data_version:
+        return "the data have the version that the last turn had"
+    since = situation.champion_since
+    if since is None:
+        return f"{condition}: how old those of the champion are is not on record"
+    return f"{condition}: the champion knows nothing after {since:%Y-%m-%d %H:%M} UTC"
 
 
 def _holds(

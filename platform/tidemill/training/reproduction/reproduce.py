@@ -110,7 +110,8 @@ def require_record(
         why = "the patch of its code that no commit held is gone"
     if why is not None or lineage is None or trained is None:
         raise TrainingError(
-            f"run {run_id} cannot be reproduced: {why}", hint="`tidemill runs show` tells what is on record"
+            f"the model of run {run_id} cannot be fitted once more: {why}",
+            hint="`tidemill runs show` tells what is on record",
         )
     return lineage, trained
 

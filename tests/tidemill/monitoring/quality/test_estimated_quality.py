@@ -154,7 +154,9 @@ def test_as_many_new_categories_as_the_hold_out_has_are_usual(served: str, valid
 
     def with_customers(rows: int, names: str) -> Predictions:
         features, logged = binary(random, rows)
-        return Predictions(logged, features.with_columns(customer=pl.Series(random.choice(list(names), rows))))
+        return Predictions(
+            logged, features.with_columns(customer=pl.Series(random.choice(list(names), rows)))
+        )
 
     fitted, held = with_customers(400, "abc"), with_customers(400, "abcd")
     reference = replace(

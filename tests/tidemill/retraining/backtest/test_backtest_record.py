@@ -38,7 +38,10 @@ def test_the_command_records_what_it_found(tmp_path, monkeypatch):
     monkeypatch.setattr(backtest, "run_backtest", lambda project, request, tell: FOUND)
     done = CliRunner().invoke(app, ["policies", "backtest", "-p", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
+    shown = CliRunner().invoke(app, ["policies", "backtest", "-p", str(tmp_path)], env={"COLUMNS": "200"})
+    assert "keep-fresh:\n  2013-04-01 promoted, -0.0100 in the 30 days after: wind moved\n" in shown.stdout
     told = json.loads(done.stdout)
-    [row] = Records(tmp_path / ".tidemill/state.db").select("policy_backtests", "model = ?", "parcel-delay")
+    known = Records(tmp_path / ".tidemill/state.db")
+    row, _ = known.select("policy_backtests", "model = ?", "parcel-delay", order="made_at")
     assert (row.id, row.results["metric"]) == (told["id"], "roc_auc")
     assert row.results["strategies"][1]["wrong_promotions"] == told["strategies"][1]["wrong_promotions"] == 1

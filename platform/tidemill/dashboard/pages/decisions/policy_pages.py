@@ -76,6 +76,8 @@ class PolicyNow:
     rules: Mapping[str, str | None]
     """Rule → why it holds the turn, or None; empty where nothing asks for one."""
     untold: str | None
+    lacking: Sequence[str]
+    """What conditions that are no alerts still lack."""
     too_old: Sequence[str]
     unheard: Sequence[str]
     """Open alerts of which no condition names the kind."""
