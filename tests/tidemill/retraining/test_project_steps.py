@@ -85,7 +85,7 @@ def test_code_that_no_commit_holds_is_warned_of_and_on_record(steps, monkeypatch
     assert (promoted, staged, asked.stage, asked.reason) == ("7", "7", "staging", reason)
     places = ("to production", "into staging") if said else ()
     for one, where in zip(told, places, strict=True):
-        assert f"version 7 goes {where}, " in str(one.message)
+        assert f"version 7 went {where}, " in str(one.message)
         assert said in str(one.message)
     assert [one.filename for one in told] == [__file__] * len(places)
     assert reason == REASON if said is None else said in reason
