@@ -92,8 +92,8 @@ def import_version(
             checked.rows.split,
             request.as_of,
             installed(),
-            now.uncommitted,
-            facts,
+            uncommitted=now.uncommitted,
+            imported=facts,
         )
         trained, version = record_import(project, lineage, checked, before)
     compiled = compiled_record(project, get_version(project, version))
