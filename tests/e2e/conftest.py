@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,8 +62,8 @@ def small_project(tmp_path: Path) -> Path:
 
 
 def tidemill(*arguments: object) -> list[str]:
-    """The command line, as a user has it."""
-    return [sys.executable, "-m", "tidemill.cli.main", *map(str, arguments)]
+    """The command line, in a process that is forked."""
+    return command("-m", "tidemill.cli.main", *arguments)
 
 
 def run(*arguments: object, timeout: float = 400) -> subprocess.CompletedProcess[str]:

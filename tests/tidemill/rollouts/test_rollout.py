@@ -91,11 +91,15 @@ def ask(api, number=100, label=None):
     return found
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=20, pause=0.05):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(pause)
+
+
+LOOK = 0.25
+"""Between two looks at a rollout: each computes how sure the differences are."""
 
 
 def now():
@@ -141,9 +145,9 @@ def test_a_version_that_does_well_goes_to_the_top_step_by_step(project, state):
         first = ask(api, 300, one_late_in_five)
         mine = {depot for depot, one in first.items() if one["model_version"] == third}
         assert 0.2 < len(mine) / 300 < 0.4
-        until(lambda: advance(project, state, now()).rollout.step == 1)
+        until(lambda: advance(project, state, now()).rollout.step == 1, pause=LOOK)
         until(lambda: all(one["model_version"] == third for one in ask(api, 60, one_late_in_five).values()))
-        until(lambda: advance(project, state, now()).ended)
+        until(lambda: advance(project, state, now()).ended, pause=LOOK)
     done = list_rollouts(state, project.model)[0]
     assert (done.status, done.outcome) == ("promoted", f"version {third} is the champion")
     assert [check["action"] for check in done.checks] == ["advance", "advance"]
@@ -164,7 +168,7 @@ def test_a_version_that_is_worse_goes_back_by_itself_and_says_why(project, state
         begin(project, state, "2", "ada", "bold", now())
         follow(api, "canary", "2", 0.3)
         ask(api, 300, one_late_in_five)
-        until(lambda: advance(project, state, now()).ended)
+        until(lambda: advance(project, state, now()).ended, pause=LOOK)
         until(lambda: not api.get("/model").json()["lanes"])
         assert {one["model_version"] for one in ask(api, 40).values()} == {"1"}
         compared = report_deployment(project, state, find_deployment(state, project.model, "canary"), now())
@@ -192,7 +196,7 @@ def test_a_version_proves_itself_on_the_rows_that_the_champion_answers(project, 
         begin(project, state, third, "ada", "autumn", now(), plan, since)
         follow(api, "canary", third, 0.3)
         ask(api, 300, one_late_in_five)
-        until(lambda: advance(project, state, now()).rollout.step == 1)
+        until(lambda: advance(project, state, now()).rollout.step == 1, pause=LOOK)
     (check,) = list_rollouts(state, project.model)[0].checks
     assert ": brier 0.16" in check["checks"][0]
     assert "of champion 2 (lower is better)" in check["checks"][0]
@@ -211,7 +215,7 @@ def test_a_version_that_cannot_be_loaded_goes_back_and_the_old_one_answers(proje
         shown = describe_deployments(project, records, now())
         assert "cannot load version 3 (canary): " in shown["problems"][0]
         assert shown["rollout"]["says"].startswith("running: step 1 of 2 (30 %)")
-        until(lambda: advance(project, state, now()).ended)
+        until(lambda: advance(project, state, now()).ended, pause=LOOK)
     assert "a replica cannot load it: version 3 needs features that are missing: snow" in (
         list_rollouts(state, project.model)[0].outcome
     )
@@ -224,7 +228,7 @@ def test_a_shadow_answers_nobody_and_is_compared_on_the_same_requests(project, s
         began = now()
         assert {one["model_version"] for one in ask(api, 60, one_late_in_five).values()} == {"1"}
         row = find_deployment(state, project.model, "shadow")
-        until(lambda: report_deployment(project, state, row, now(), began).answers == 60)
+        until(lambda: report_deployment(project, state, row, now(), began).answers == 60, pause=LOOK)
         found = report_deployment(project, state, row, now(), began)
     assert found.mean_difference == pytest.approx(0.6)
     assert found.changed == 1.0
@@ -280,13 +284,13 @@ def test_times_that_are_harder_are_not_the_version_s_fault(project, state):
         begin(project, state, third, "ada", "autumn", now(), plan)
         follow(api, "canary", third, 0.2)
         ask(api, 300, lambda n: 0)
-        until(lambda: advance(project, state, now()).rollout.step == 1)
+        until(lambda: advance(project, state, now()).rollout.step == 1, pause=LOOK)
         follow(api, "canary", third, 0.8)
         ask(api, 300, lambda n: 1)
-        until(lambda: advance(project, state, now()).rollout.step == 2)
+        until(lambda: advance(project, state, now()).rollout.step == 2, pause=LOOK)
         follow(api, "canary", third, 1.0)
         ask(api, 100, lambda n: 1)
-        until(lambda: advance(project, state, now()).ended)
+        until(lambda: advance(project, state, now()).ended, pause=LOOK)
     done = list_rollouts(state, project.model)[0]
     assert done.status == "promoted"
     assert all("brier 0." in " ".join(check["checks"]) for check in done.checks)  # it was looked at
@@ -309,7 +313,9 @@ def test_a_report_is_about_the_present_champion_and_ends_with_the_deployment(pro
         ask(api, 60)
         compared = report_deployment(project, state, find_deployment(state, project.model, "fee"), now())
         row = find_deployment(state, project.model, "shadow")
-        until(lambda: report_deployment(project, state, row, now()).answers == compared.answers[1])
+        until(
+            lambda: report_deployment(project, state, row, now()).answers == compared.answers[1], pause=LOOK
+        )
         stop(project, state, [], "enough", "ann")
         until(lambda: lanes(api) == [])
         ask(api, 60)
