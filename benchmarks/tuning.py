@@ -91,6 +91,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--only", default="", help="such as tpe, or pbt")
     options = parser.parse_args()
+    if options.trials < 4:
+        parser.error("--trials must be 4 or more: a grid has two values of each of two parameters")
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
     with tempfile.TemporaryDirectory(prefix="tuning-") as folder:
         project, data = made(Path(folder), options.rows)
