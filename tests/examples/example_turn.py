@@ -15,6 +15,8 @@ from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.settings import Settings
 
 ROWS = 300
+MORE = {"digits": ("train.workers=2", "train.fit_resources={cpus: 0.5}")}
+"""What is otherwise than in the example: two workers fit the network, on the one CPU that tests have."""
 
 
 class Example:
@@ -26,8 +28,9 @@ class Example:
         self.project = load_project(folder, Settings(num_cpus=2))
         params = folder / "params.yaml"  # one process of Ray is enough: each takes 3 s of CPU
         params.write_text(params.read_text().replace("\ntrain:\n", "\ntrain:\n  max_concurrent: 1\n"))
-        trials = ["--set", "train.trials=3"]
-        self.turn = json.loads(self.tidemill("run", "--promote", *trials, "-p", str(folder), "--json"))
+        given = ["train.trials=3", *MORE.get(name, ())]
+        changed = [part for one in given for part in ("--set", one)]
+        self.turn = json.loads(self.tidemill("run", "--promote", *changed, "-p", str(folder), "--json"))
 
     @staticmethod
     def tidemill(*arguments: str) -> str:

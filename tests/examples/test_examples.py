@@ -2,9 +2,11 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 from nbclient import NotebookClient
@@ -17,10 +19,13 @@ from tidemill.project import load_project
 from tidemill.registry.history.serving_history import history
 from tidemill.registry.versions.export import export_version
 from tidemill.registry.versions.model_versions import champion_version, get_version
-from tidemill.retraining.by_hand.project_steps import open_project
+from tidemill.retraining.by_hand.project_steps import OpenProject, open_project
 from tidemill.serving.runtime.replica.wiring import build_api
 from tidemill.settings import Settings
 from tidemill.state import open_state
+from tidemill.training.feature_table import as_features
+from tidemill.training.fitting.split_rows import read_split
+from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking.origins.notebook_cells import read_cells
 from tidemill.training.tracking.showing.stored_runs import read_project_runs
 
@@ -62,6 +67,7 @@ def test_an_example_turns_once_around_the_loop(example, tmp_path):
     assert run["labelled"] == len(rows)
     assert run["verdict"] == "ok" or example.name == "arrival_delay", run["results"]
     if example.name == "digits":
+        two_workers_made_what_one_process_makes(project, example.turn["run_id"])
         images_are_tensors(project, rows, answers)
 
 
@@ -112,6 +118,18 @@ def run_notebook(path, folder, monkeypatch) -> list:
 def said_by(cell) -> str:
     """All that a cell printed or showed."""
     return json.dumps(cell.outputs)
+
+
+def two_workers_made_what_one_process_makes(project, run_id) -> None:
+    [run] = read_project_runs(project, [run_id])
+    assert run.run.params["fit_workers"] == "2"
+    name, params, rounds = run.trained.family, run.trained.params, run.trained.rounds
+    rows = read_split(project, run.trained.features, run.lineage.as_of)
+    labels = pd.Series(project.task.truth(rows.fit, project.config.dataset.label))
+    fits = load_spec(project).family(name).fit(params, as_features(rows.fit, rows.features), labels)
+    alone = list(islice(fits, rounds))[-1].predict_proba(as_features(rows.holdout, rows.features))
+    together = OpenProject(project).predict(rows.holdout, "1")
+    assert np.abs(alone - together).mean() < 1e-5
 
 
 def images_are_tensors(project, rows, answers) -> None:
