@@ -26,7 +26,7 @@ from tidemill.training.model_spec import Family
 from tidemill.training.ray_session import ray_session
 from tidemill.training.spec_loading import spec_source
 
-__all__ = ["fit_by_workers", "shared_fit", "workers_for"]
+__all__ = ["elastic", "fit_by_workers", "shared_fit", "workers_for"]
 
 _log = logging.getLogger(__name__)
 _TRAINERS = {
@@ -52,8 +52,8 @@ def fit_by_workers(
 ) -> Any:
     """Fit a family's model by ``train.workers`` workers, or by as many as Ray has CPUs for.
 
-    Each round's state is kept as a checkpoint. When a worker is lost, Ray Train starts all of them again, and
-    they go on from the last one.
+    Each round's state is kept as a checkpoint. When a worker is lost, Ray Train starts all of them again,
+    or as many as a cluster has room for, and they go on from the last one.
 
     Args:
         project: its ``train`` section says how many workers, and what each asks Ray for.
@@ -117,6 +117,14 @@ def workers_for(project: Project, there: Mapping[str, float]) -> int:
     return workers
 
 
+def elastic(project: Project, workers: int) -> int | tuple[int, int]:
+    """Return with how many workers a fit goes on after one was lost: on a cluster fewer will do.
+
+    There its node may be gone for good: Ray Train would wait for another one. A Ray of our own loses none.
+    """
+    return workers if project.settings.ray_address is None else (1, workers)
+
+
 def shared_fit(project: Project, family: Family, *, gone_on: bool) -> bool:
     """Return whether several workers are to fit a model; say why not where that is asked for."""
     asked = project.config.train.workers
@@ -158,7 +166,9 @@ def _trainer(
         fit_in_worker,
         train_loop_config=dict(work),
         scaling_config=train.ScalingConfig(
-            num_workers=workers, use_gpu="GPU" in asked, resources_per_worker=asked
+            num_workers=elastic(project, workers),
+            use_gpu="GPU" in asked,
+            resources_per_worker=asked,
         ),
         run_config=train.RunConfig(
             name="checkpoints",

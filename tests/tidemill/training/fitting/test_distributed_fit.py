@@ -5,6 +5,7 @@ For networks the example of digits shows it, in the tests of examples.
 
 import logging
 import textwrap
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -14,9 +15,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.tidemill.training.small_project import FEATURES, day, make_project
+from tidemill.settings import Settings
 from tidemill.training.families.ready_families import DISTRIBUTED, FAMILIES, ready_spec
 from tidemill.training.feature_table import as_features
-from tidemill.training.fitting.distributed_fit import workers_for
+from tidemill.training.fitting.distributed_fit import elastic, workers_for
 from tidemill.training.fitting.final_fit import fit_model
 from tidemill.training.fitting.split_rows import read_split
 from tidemill.training.model_spec import Chosen
@@ -104,6 +106,11 @@ def test_where_there_is_room_for_fewer_workers_it_says_so(project, caplog):
     assert caplog.messages == [
         "train.workers is 2, and Ray has room for 1 worker here: one process fits the model"
     ]
+
+
+def test_on_a_cluster_fewer_workers_go_on_where_a_node_was_lost(project):
+    on_cluster = replace(project, settings=Settings(ray_address="192.0.2.1:6379"))
+    assert [elastic(one, 3) for one in (project, on_cluster)] == [3, (1, 3)]
 
 
 def test_a_family_that_cannot_is_fitted_by_one_process_and_it_says_so(tmp_path, caplog):
