@@ -63,6 +63,11 @@ def reproduce(
         DataError: git or DVC does not have its code or its data any more.
     """
     [run] = read_whole_runs(project, [run_id])
+    if run.run.parent is not None:
+        raise TrainingError(
+            f"run {run_id} is a trial of run {run.run.parent[:8]}: its model was not kept",
+            hint=f"`tidemill reproduce {run.run.parent[:8]}` fits the model that came of the search",
+        )
     lineage, trained = require_record(run.lineage, run.trained, run.patch, run_id)
     recorded = ReferenceRows.from_table(
         read_table(connect(project), run_id, REFERENCE), project.config.dataset.label
