@@ -147,7 +147,7 @@ def _record(state: State, turn: Turn, said: Answer, by: dict[str, Any]) -> None:
             )
         row.question = {**(row.question or {}), "answer": said, **by}
         if said == "refuse":
-            row.status = "refused"
+            row.status, row.error = "refused", None  # it waits for no second person any more
             row.finished_at = datetime.now(UTC)
             if approval := row.question.get("approval"):
                 withdraw(session, approval, by=by["by"], comment=by["comment"])

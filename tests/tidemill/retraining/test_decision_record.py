@@ -84,7 +84,9 @@ def test_a_hold_is_on_record_once_and_the_turn_with_what_came_of_it(project: Pro
     assert facts.situation.labels_learnt == 400
     record_turn(state, "toy", due, facts.turns, "turn_2")
     with state.transaction() as session:
-        session.add(_turn("turn_2", NOW, status="refused", policy="decay", trigger="data_drift"))
+        answer = {"answer": "refuse", "by": "ada", "comment": "the feed is late"}
+        made = {"status": "refused", "policy": "decay", "trigger": "data_drift", "question": answer}
+        session.add(_turn("turn_2", NOW, **made))
     for hours in range(1, 4):
         a_round(project, state, NOW + timedelta(hours=hours))
     assert on_record(state) == [("retrain", None, 1), ("hold", "cooldown", 3)]
@@ -94,6 +96,7 @@ def test_a_hold_is_on_record_once_and_the_turn_with_what_came_of_it(project: Pro
     assert "turn_2" in shown.output
     told = CliRunner().invoke(app, ["status", "-p", str(project.root)], env={"COLUMNS": "200"}).output
     assert "decay held from 2013-05-01 01:00 to 2013-05-01 03:00: cooling" in told, "no round looked lately"
+    assert "refused by ada: the feed is late" in told
 
 
 def test_a_turn_that_was_made_before_the_clock_went_back_holds_none_for_as_long(

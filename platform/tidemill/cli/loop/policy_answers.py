@@ -76,5 +76,7 @@ def _answer(folder: Any, version: str | None, comment: str, said: "Answer | None
         console.print(f"{project.model} version {turn.version} · {turn.status}", soft_wrap=True)
         if turn.error:
             console.print(f"  {turn.error}", soft_wrap=True)
+        elif turn.status == "refused":
+            console.print(f"  by {person}: {comment}", soft_wrap=True, markup=False)
 
     emit(facts, json, render)

@@ -274,6 +274,8 @@ def _grid(project: Any, info: Any, replicas: list[Any], turn: Any, champion: str
         grid.add_row("replica", f"{r.id}: {version}{trouble}, seen {format_moment(r.seen_at)}")
     if turn is not None:
         trouble = f": {turn.error}" if turn.error else ""
+        if turn.status == "refused" and (said := turn.question or {}).get("by"):
+            trouble = f" by {said['by']}: {said.get('comment') or 'no reason is on record'}"
         if turn.status == "asked":
             trouble = f": version {turn.version} waits for `tidemill policies approve`, or `refuse`"
         grid.add_row("last turn", f"{turn.id} as of {format_moment(turn.as_of)}: {turn.status}{trouble}")

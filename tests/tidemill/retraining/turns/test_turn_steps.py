@@ -333,7 +333,7 @@ def test_a_turn_waits_for_a_second_person_and_goes_on_with_the_approval(easy, st
         raise_needed(turn)
     assert needed.value.approval == request
     if end == "refuse":
-        answer(careful, state, "refuse", "bob", "wait", NOW)
+        assert answer(careful, state, "refuse", "bob", "wait", NOW).error is None
         with pytest.raises(UsageError, match="refused already, by bob"):
             decide_approval(state, careful.model, request, "approve", actor="bob", comment="x")
         return

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Query
 from tidemill.alerting.known_kinds import KINDS, SEVERITIES
 from tidemill.dashboard.page import PageNumber, add_page
 from tidemill.dashboard.records.alert_rows import OPEN, AlertFilter, ListedAlert, alert_page, severities
+from tidemill.dashboard.records.fleet_records import champion_moves
 from tidemill.dashboard.records.list_part import Part
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import UsageError
@@ -38,6 +39,8 @@ class AlertList:
     kind: str
     models: Sequence[str]
     """Those that can be chosen."""
+    champions: Mapping[str, str]
+    """Model → the version that serves, of those with alerts on the page."""
     kinds: Sequence[str] = KINDS
     severities: Sequence[str] = SEVERITIES
 
@@ -85,7 +88,13 @@ def _list(
     statuses = {"open": OPEN, "all": ()}.get(state, (state,))
     alerts, part = alert_page(visit.records, models, AlertFilter(statuses, severity, kind), number)
     others = [one.model for one in visit.projects]
-    return AlertList(model, alerts, part, severities(visit.records, models), state, severity, kind, others)
+    counts, moves = severities(visit.records, models), champion_moves(visit.records, _models_of(alerts))
+    champions = {name: move.to_version for name, move in moves.items()}
+    return AlertList(model, alerts, part, counts, state, severity, kind, others, champions)
+
+
+def _models_of(alerts: Sequence[ListedAlert]) -> Sequence[str]:
+    return sorted({one.model for one in alerts})
 
 
 def add_to(app: FastAPI) -> None:

@@ -32,7 +32,7 @@ class Said:
 
     kind: str
     said: str
-    state: Literal["ok", "alert", "too_few", "failed"]
+    state: Literal["ok", "alert", "too_few", "not_judged", "failed"]
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,13 @@ def _said(verdict: str, kind: str, text: str) -> Said:
     return Said(kind, short, _state(verdict, text))
 
 
-def _state(verdict: str, said: str) -> Literal["ok", "alert", "too_few", "failed"]:
+def _state(verdict: str, said: str) -> Literal["ok", "alert", "too_few", "not_judged", "failed"]:
     if verdict in ("failed", "missed"):
         return "failed"
-    if verdict == "too_few" or said.startswith("not judged"):
+    if verdict == "too_few":
         return "too_few"
+    if said.startswith("not judged"):
+        return "not_judged"
     return "alert" if said.startswith("alert") else "ok"
 
 

@@ -21,10 +21,11 @@ def test_each_monitor_says_what_it_measured_and_which_never_ran(browser, folder,
     assert by_name["weekly"]["run_id"] == "run_1"
     assert {one["kind"]: one["state"] for one in by_name["weekly"]["kinds"]} == {
         "data_drift": "alert",
-        "quality": "too_few",
+        "quality": "not_judged",
     }
     assert by_name["hourly"]["run_id"] is None
     assert "never run" in by_name["hourly"]["missed"]
+    assert by_name["late"]["kinds"][0]["state"] == "too_few"
     assert "3 predictions" in by_name["late"]["kinds"][0]["said"]
     assert "12 labels, 500 are needed" in browser.get(ADDRESS).text
 
