@@ -18,6 +18,8 @@ __all__ = ["Interpreter", "own_interpreter", "rebuild"]
 _LOCKED, _PROJECT_LOCK = "requirements.lock", "uv.lock"
 _OWN = "tidemill"
 _TOLD_LINES = 12
+_INDEXES = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
+"""Where uv is told to look beside PyPI, which has no build with a local version, such as ``2.13.0+cpu``."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,12 @@ def _install_recorded(uv: str, lineage: Lineage, python: Path, folder: Path) -> 
             f"commit {lineage.git_commit[:10]} has no lock file, and the run no list of its packages",
             hint="without --rebuild it is fitted in the environment that is there",
         )
-    lines = [f"{name}=={version}\n" for name, version in recorded.items() if name not in ("python", _OWN)]
+    elsewhere = any(os.environ.get(name) for name in _INDEXES)
+    lines = [
+        f"{name}=={version}\n"
+        for name, version in recorded.items()
+        if name not in ("python", _OWN) and (elsewhere or "+" not in version)
+    ]
     (folder / "recorded.txt").write_text("".join(lines))
     _run(
         uv, ["pip", "install", "--quiet", "--no-deps", "--python", str(python), "-r", "recorded.txt"], folder

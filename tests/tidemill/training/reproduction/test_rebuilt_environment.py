@@ -15,7 +15,7 @@ from tidemill.training.reproduction.rebuilt_environment import rebuild
 from tidemill.training.reproduction.reproduce import environment_changes
 from tidemill.training.tracking.run_lineage import Lineage
 
-PACKAGES = {"python": python_version(), "numpy": "2.0", "zipp": "3.1", "tidemill": "0.1"}
+PACKAGES = {"python": python_version(), "numpy": "2.0", "zipp": "3.1", "tidemill": "0.1", "torch": "2.1+cpu"}
 ENVIRONMENT = {"lock": None, "packages": PACKAGES, "hardware": {"cores": "2 cores"}, "threads": {}}
 LINEAGE = Lineage(
     git_commit="4f1d" * 10,
@@ -49,7 +49,7 @@ def asked(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", None])
-def test_the_lock_file_is_installed_else_what_is_on_record(lock, tmp_path, asked):
+def test_the_lock_file_is_installed_else_what_is_on_record(lock, tmp_path, asked, monkeypatch):
     tree, folder = tmp_path / "tree", tmp_path / "folder"
     tree.mkdir(), folder.mkdir()
     if lock is not None:
@@ -61,6 +61,10 @@ def test_the_lock_file_is_installed_else_what_is_on_record(lock, tmp_path, asked
     assert ("pip sync" in said, "pip install" in said) == (lock is not None, lock is None)
     if lock is None:
         assert (folder / "recorded.txt").read_text() == "numpy==2.0\nzipp==3.1\n"
+        monkeypatch.setenv("UV_INDEX", "https://example.org/cpu")
+        (again := tmp_path / "again").mkdir()
+        rebuild(tree, LINEAGE, again)
+        assert "torch==2.1+cpu" in (again / "recorded.txt").read_text()
     where = "import tidemill, sys; print(tidemill.__file__, sys.path[0])"
     done = subprocess.run(
         [made.python, "-P", "-S", "-c", where], env=made.environ, capture_output=True, text=True, check=True
