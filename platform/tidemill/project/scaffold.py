@@ -51,6 +51,8 @@ GITIGNORE = """\
 /workspace/
 /.workspace.old-*/
 /feature_repo/online_store/
+/mlruns/
+/wandb/
 __pycache__/
 """
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,7 +59,8 @@ def draft_project(
     """Profile a table, and return the files of a project for it; nothing is written.
 
     Args:
-        name: of the project and its model; other characters than letters, digits and ``-`` become ``-``.
+        name: of the project and its model; letters lose their accents, and other characters than letters,
+            digits and ``-`` become ``-``.
         data: the table, see `tidemill.data.profiling.source_tables.open_source`.
         here: relative paths in ``data`` begin here.
         options: what is said about the table.
@@ -69,7 +71,8 @@ def draft_project(
         UsageError: a wish does not fit the table.
         DataError: the table cannot be read, or nothing can be learnt from it.
     """
-    name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
+    plain = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-") or "model"
     source = absolute_address(data, here)
     if not table_exists(data, here):
         raise UsageError(f"--data {data}: there is no such file or folder", hint="check the path")

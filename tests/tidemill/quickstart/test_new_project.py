@@ -52,7 +52,7 @@ def draft(
     table: pl.DataFrame, folder: Path, target: str = "left", ask: Ask = assume, **options: Any
 ) -> ProjectDraft:
     table.write_parquet(folder / "t.parquet")
-    return draft_project("My Model", "t.parquet", folder, InitOptions(target, **options), ask)
+    return draft_project("My Modèl", "t.parquet", folder, InitOptions(target, **options), ask)
 
 
 def params(made: ProjectDraft) -> dict[str, Any]:
