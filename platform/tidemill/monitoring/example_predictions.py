@@ -32,7 +32,7 @@ def furthest_from_reference(columns: Sequence[ColumnDrift], features: pl.DataFra
     worst = next((each for each in columns if each.name in features.columns), None)
     if worst is None:
         return None
-    values = features[worst.name]
+    values = features[worst.name].alias("values")
     if worst.current_missing - worst.reference_missing > worst.threshold or values.null_count() == len(
         values
     ):
@@ -42,7 +42,7 @@ def furthest_from_reference(columns: Sequence[ColumnDrift], features: pl.DataFra
     if values.dtype.is_nested():
         return None
     most = values.drop_nulls().value_counts(sort=True)
-    return (values == most[worst.name][0]).fill_null(False).cast(pl.Float64) if most.height else None
+    return (values == most["values"][0]).fill_null(False).cast(pl.Float64) if most.height else None
 
 
 def distance(values: pl.Series, drift: ColumnDrift) -> pl.Series | None:

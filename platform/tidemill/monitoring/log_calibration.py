@@ -8,6 +8,7 @@ import polars as pl
 from sqlalchemy import select
 
 from tidemill.clock import utc
+from tidemill.data.tables.column_names import literal_names
 from tidemill.errors import MonitoringError
 from tidemill.monitoring.drift.answer_drift import categories_of
 from tidemill.monitoring.drift.usual_moves import UsualMoves, cut_blocks, rounded_up, usual_moves
@@ -96,8 +97,10 @@ def calibrate_from_log(
     reference = load_reference(project, version)
     excluded = () if monitor.data_drift is None else monitor.data_drift.exclude
     shift = _shift(monitor, half)
-    features = {place: features_of(each).drop(excluded, strict=False) for place, each in blocks.items()}
-    moves = usual_moves(features, shift or reference.features.drop(excluded, strict=False))
+    features = {
+        place: features_of(each).drop(literal_names(excluded), strict=False) for place, each in blocks.items()
+    }
+    moves = usual_moves(features, shift or reference.features.drop(literal_names(excluded), strict=False))
     own = {place: each.filter(pl.col("version") == version) for place, each in blocks.items()}
     own = {place: each for place, each in own.items() if each.height >= least}
     scores = {place: each.select("score") for place, each in own.items()}

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_names
+
 __all__ = ["knowing", "knowing_all", "known_together"]
 
 
@@ -16,7 +18,7 @@ def knowing(values: pl.Series, served_by: pl.Series, own: str) -> pl.Series:
     >>> knowing(pl.Series([1.0, None, None]), pl.Series(["2", "2", "1"]), "2").to_list()
     [True, True, False]
     """
-    versions = served_by.filter(values.is_not_null()).unique().to_list()
+    versions = served_by.filter(values.alias("values").is_not_null()).unique().to_list()
     return served_by.is_in([*versions, own])
 
 
@@ -56,7 +58,7 @@ def known_together(
             names = [name for name in names if knowing(side[name], versions, own).any()]
     found = []
     for side, versions in sides:
-        kept = side.select(names)
+        kept = side.select(literal_names(names))
         if versions is not None:
             kept = kept.filter(knowing_all(kept, versions, own))
         found.append(kept)

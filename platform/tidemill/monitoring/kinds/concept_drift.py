@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_names
 from tidemill.errors import TidemillError
 from tidemill.monitoring.drift.drift_columns import compare_column
 from tidemill.monitoring.drift.feature_matrices import feature_matrices
@@ -70,6 +71,8 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
     known = HeldOut.of(window.reference, task, features.columns)
     if known is None:
         return Judged(unjudged=f"{LEAST} held-out rows with labels are needed, of a version of this release")
+    if not known.features.width:
+        return Judged(unjudged="no features to compare")
     truth, answers = task.truth_of_log(rows), task.given_in_log(rows)
     compared = _compared(task, known, features, truth, answers)
     places = np.arange(rows.height)
@@ -173,7 +176,7 @@ class _Compared(NamedTuple):
 def _compared(
     task: Task, known: HeldOut, features: pl.DataFrame, truth: Floats, answers: Answers
 ) -> _Compared:
-    features = features.select(known.features.columns)
+    features = features.select(literal_names(known.features.columns))
     losses = task.losses(known.truth, known.answers), task.losses(truth, answers)
     places = np.arange(features.height)
     if features.height > _MOST_ROWS:

@@ -7,6 +7,7 @@ import polars as pl
 
 from tidemill.data.expectations.declarations import declared_sets
 from tidemill.data.expectations.rules import DatasetRules, sql
+from tidemill.data.tables.column_names import literal_names
 from tidemill.monitoring.drift.chance import share_beyond_chance
 from tidemill.monitoring.drift.knowing_versions import knowing
 from tidemill.monitoring.example_predictions import worst_ids
@@ -52,7 +53,9 @@ def judge(window: WindowRows, config: DataQualityConfig) -> Judged:
     names = {name for rules in sets.values() for name in _mentioned(rules)} - {label}
     features = window.features
     more = request_fields(window.rows, sorted(names - set(features.columns)))
-    rows = features.select(name for name in features.columns if name in names).with_columns(*more.values())
+    rows = features.select(literal_names(name for name in features.columns if name in names)).with_columns(
+        *more.values()
+    )
     found: dict[str, tuple[BrokenRule, pl.Series]] = {}
     for name, rules in sets.items():
         before = _broken(rules, window.reference.features)
@@ -142,7 +145,7 @@ def _broken(rules: DatasetRules, rows: pl.DataFrame) -> dict[str, pl.Series]:
     seen = comparable(typed)
     masks = dict(examine(seen, schema).rules)
     for name in casts:
-        given = comparable(rows.select(name))[name]
+        given = comparable(rows.select(literal_names([name])))[name]
         lost = given.is_not_null() & seen[name].is_null()
         masks[f"{name}: can be {rules.columns[name].type}"] = lost
         if (empty := masks.get(f"{name}: not null")) is not None:

@@ -164,7 +164,8 @@ def _groups(
                 "are lists: they make no groups",
                 hint="name a column of text or numbers in monitoring/monitors.yaml",
             )
-        groups = _as_groups(values, window.reference.features.get_column(column, default=values))
+        like = window.reference.features.get_column(column, default=values)
+        groups = _as_groups(values.alias("values"), like.alias("like"))
         names = groups.fill_null("missing")
         counts = names.value_counts(sort=True)
         for name, count in counts.head(_MOST_GROUPS).iter_rows():

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from tidemill.data.tables.column_names import literal_names
 from tidemill.monitoring.drift.domain_classifier import Separation, separation
 from tidemill.monitoring.drift.knowing_versions import knowing_all, known_together
 from tidemill.monitoring.findings import Finding, Judged
@@ -26,7 +27,7 @@ def judge(window: WindowRows, config: MultivariateDriftConfig) -> Judged:
         for each in unknown_features(window.monitor, window.baseline.features.columns, "multivariate_drift")
     )
     versions = window.baseline_versions, window.rows["version"]
-    before, now = (side.drop(config.exclude, strict=False) for side in sides)
+    before, now = (side.drop(literal_names(config.exclude), strict=False) for side in sides)
     before, now = known_together(before, now, versions, window.version)
     found = separation(before, now, config.auc)
     measured = {name: value for name, value in asdict(found).items() if name != "unlike"}
@@ -46,7 +47,9 @@ def judge(window: WindowRows, config: MultivariateDriftConfig) -> Judged:
 
 def _examples(window: WindowRows, names: list[str], found: Separation) -> list[str]:
     """Return the predictions that the classifier is surest to be the window's."""
-    told_apart = knowing_all(window.features.select(names), window.rows["version"], window.version)
+    told_apart = knowing_all(
+        window.features.select(literal_names(names)), window.rows["version"], window.version
+    )
     return window.rows["prediction_id"].filter(told_apart)[list(found.unlike)].to_list()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_names
 from tidemill.monitoring.drift.column_pair import as_comparable
 from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut, taken
@@ -178,7 +179,7 @@ def _drawing(known: HeldOut, task: Task) -> Draw:
     if task.kind == "regression":
         models, names = ErrorModels(known.features, known.truth, known.answers), known.features.columns
         return lambda rows, answers: models.draw(
-            rows.select(names), answers, _DRAWS, np.random.default_rng(0)
+            rows.select(literal_names(names)), answers, _DRAWS, np.random.default_rng(0)
         )
     before, truth = as_classes(known.answers), known.truth.astype(np.int64)
     return lambda _, answers: draw_classes(
@@ -205,7 +206,10 @@ def _check(draw: Draw, labelled: Predictions, task: Task) -> QualityCheck | None
 
 def _judge(made: EstimatedQuality, config: QualityConfig) -> EstimatedQuality:
     assert made.high is not None
-    metric = metric_of(made.metric)
+    metric, strange = metric_of(made.metric), None
+    if made.outside is not None and made.outside > _OUTSIDE:
+        by = "" if made.outside_in is None else f", by {made.outside_in}"
+        strange = f"{made.outside:.0%} of the rows are unlike any row of the training set{by}"
     if made.check is not None and not made.check.holds:
         told, sign = made.check, metric.sign
         low, high = sorted((sign * told.low, sign * told.high))
@@ -213,11 +217,10 @@ def _judge(made: EstimatedQuality, config: QualityConfig) -> EstimatedQuality:
             made,
             note=f"for {told.rows:,} rows whose labels are known, {metric.name} would be estimated as "
             f"{sign * told.estimated:.4g} ({low:.4g} to {high:.4g}), and is {sign * told.truth:.4g}: "
-            "labels depend on the rows in another way than in training",
+            + (strange or "labels depend on the rows in another way than in training"),
         )
-    if made.outside is not None and made.outside > _OUTSIDE:
-        said = f"{made.outside:.0%} of the rows are unlike any row of the training set"
-        return replace(made, note=said + ("" if made.outside_in is None else f", by {made.outside_in}"))
+    if strange is not None:
+        return replace(made, note=strange)
     too_low = config.floor is not None and made.high < config.floor
     if made.expected is None and config.floor is None:
         return replace(made, note=f"no hold-out {metric.name} is on record for this version")

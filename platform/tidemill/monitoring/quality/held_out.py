@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_names
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
@@ -45,7 +46,7 @@ class HeldOut:
             return None
         features = reference.held_out
         if names is not None:
-            features = features.select(name for name in features.columns if name in names)
+            features = features.select(literal_names(name for name in features.columns if name in names))
         return cls(taken(features, usable), labels[usable], answers[usable])
 
 

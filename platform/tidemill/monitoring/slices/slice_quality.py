@@ -46,12 +46,14 @@ class JudgedRows:
         """Return the rows with a label, a finite answer and a finite loss, and no more than are needed."""
         usable = np.isfinite(truth) & task.sound(answers)
         places = np.flatnonzero(usable)
-        features, truth, answers = features[places], truth[usable], answers[usable]
+        truth, answers = truth[usable], answers[usable]
+        features = features[places] if features.width else features  # without columns it has no rows
         losses = task.losses(truth, answers)
         chosen = np.flatnonzero(np.isfinite(losses))
         if len(chosen) > _MOST_ROWS:
             chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:_MOST_ROWS])
-        return cls(features[chosen], truth[chosen], answers[chosen], losses[chosen], places[chosen])
+        features = features[chosen] if features.width else features
+        return cls(features, truth[chosen], answers[chosen], losses[chosen], places[chosen])
 
     def worst(self, inside: npt.NDArray[np.bool_], most: int) -> tuple[int, ...]:
         """Return the places in the given rows of those with the greatest losses, the worst first."""

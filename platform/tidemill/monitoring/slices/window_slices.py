@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from tidemill.data.tables.column_names import literal_names
 from tidemill.monitoring.slice_config import SliceDeclaration, SliceQualityConfig
 from tidemill.monitoring.slices.slice_quality import JudgedRows, SliceQuality, slice_qualities
 from tidemill.monitoring.slices.slice_rows import Slice, declared_slices, unknown_columns
@@ -117,9 +118,9 @@ def _held_out(reference: ReferenceRows, names: Sequence[str], task: Task) -> Jud
     assert reference.held_out_labels is not None
     truth = task.labels(reference.held_out_labels).values.cast(pl.Float64).to_numpy()
     answers = task.answers_of_log(reference.scores, reference.answers)
-    return JudgedRows.of(reference.held_out.select(names), truth, answers, task)
+    return JudgedRows.of(reference.held_out.select(literal_names(names)), truth, answers, task)
 
 
 def _window(labelled: pl.DataFrame, features: pl.DataFrame, names: Sequence[str], task: Task) -> JudgedRows:
     answers = task.given_in_log(labelled)
-    return JudgedRows.of(features.select(names), task.truth_of_log(labelled), answers, task)
+    return JudgedRows.of(features.select(literal_names(names)), task.truth_of_log(labelled), answers, task)

@@ -146,6 +146,21 @@ def test_labels_tell_nothing_of_the_concept_while_a_feature_that_matters_is_brok
 
 
 @pytest.mark.slow
+def test_features_may_have_names_that_polars_reads_as_patterns(tmp_path: Path):
+    odd, kinds = "^rain|version$", ("data_drift", "multivariate_drift", "slice_drift", "concept_drift")
+    sections = {kind: {} for kind in kinds} | {"fairness": {"by": [odd]}, "slices": [{"by": odd}]}
+    made = window(tmp_path, "binary", sections, sign=-1.0)
+    calm = pl.when(pl.int_range(pl.len()) % 5 > 0).then(7.0).otherwise("feature.rain").alias("feature.rain")
+    rows = made.rows.with_columns(calm).rename({"feature.rain": f"feature.{odd}"})
+    of = made.reference
+    sides = {name: getattr(of, name).rename({"rain": odd}) for name in ("features", "held_out")}
+    one = replace(made, given=rows, labelled=rows, reference=replace(of, **sides))
+    findings = gather(judge_window(one))
+    assert findings.unjudged == {}
+    assert {each.kind for each in findings.found} >= {*kinds, "feature_drift"} - {"data_drift"}
+
+
+@pytest.mark.slow
 def test_a_change_that_leaves_the_errors_as_large_as_they_were_is_found(tmp_path: Path):
     (finding,) = found(window(tmp_path, "binary", {"concept_drift": {}}, shift=1.5)).values()
     assert finding.message.startswith("the window's own labels explain")

@@ -140,11 +140,14 @@ def test_rows_unlike_any_of_training_make_it_invalid():
     random = np.random.default_rng(5)
     features, logged = binary(random, 3000)
     moved, later = binary(random, 1000, shift=4.0)
-    made = found(
-        Binary("roc_auc"), reference_of(Binary("roc_auc"), features, logged), Predictions(later, moved)
-    )
+    task, window, why = Binary("roc_auc"), Predictions(later, moved), "of the rows are unlike any row of the"
+    reference = reference_of(task, features, logged)
+    made = found(task, reference, window)
     assert made.decayed is None
     assert re.search(r"^\d+% of the rows are unlike any row of the training set, by x$", made.note)
+    checked = found(task, reference, window, Predictions(*reversed(binary(random, 1500, concept=0.3))))
+    assert not checked.check.holds
+    assert why in checked.note, "labels are not to blame for what such rows are estimated as"
 
 
 @pytest.mark.parametrize(("served", "valid"), [("abce", True), ("a", True), ("aef", False)])
