@@ -226,7 +226,7 @@ def as_comparable(column: pl.Series) -> pl.Series:
     >>> as_comparable(pl.Series([1, None])).to_list(), as_comparable(pl.Series([float("nan"), 2])).to_list()
     ([1.0, None], [None, 2.0])
     """
-    column = column.alias("values")  # methods of a series with a name like ^score$ read it as a pattern
+    column = column.alias("value")  # methods of a series with a name like ^score$ read it as a pattern
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         numbers = column.cast(pl.Float64)
         if math.isfinite(numbers.sum()):  # quicker, where all are finite

@@ -167,7 +167,8 @@ class ErrorModels:
         sample = rng.integers(len(rows), size=len(rows))
         outside = np.setdiff1d(np.arange(len(rows)), sample)
         with one_thread_to_compute():
-            model.fit(rows[sample], self._sizes[sample])
+            drawn = rows[sample]  # its binning takes no column without a value
+            model.fit(np.where(np.isnan(drawn).all(axis=0), 0.0, drawn), self._sizes[sample])
         widths = self._widths(model, rows[outside])
         order = np.argsort(widths)
         return _ErrorModel(model, self._errors[outside][order] / widths[order], widths[order])

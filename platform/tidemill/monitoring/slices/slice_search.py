@@ -54,7 +54,7 @@ def _together(before: pl.Series, now: pl.Series) -> pl.Series | None:
     """Return the values of both; None where they are lists, moments, or text here and numbers there."""
     if any(side.dtype.is_nested() or side.dtype.is_temporal() for side in (before, now)):
         return None
-    sides = [as_comparable(side) for side in (before, now)]
+    sides = [as_comparable(side).alias("values") for side in (before, now)]
     known = {side.dtype for side in sides} - {pl.Null}
     return None if len(known) != 1 else pl.concat([side.cast(*known) for side in sides])
 

@@ -136,6 +136,14 @@ def test_models_of_errors_are_fitted_once_for_the_window_and_the_rows_that_check
     assert len(fits) == ERROR_MODELS
 
 
+def test_a_feature_without_values_on_the_holdout_is_no_reason_to_estimate_nothing():
+    random, task = np.random.default_rng(5), Regression("neg_mae")
+    (features, logged), (now, later) = numbers(random, 400), numbers(random, 400)
+    gone = features.with_columns(pl.lit(None, pl.Float64).alias(features.columns[0]))
+    made = found(task, reference_of(task, gone, logged), Predictions(later, now))
+    assert made.value is not None
+
+
 def test_rows_unlike_any_of_training_make_it_invalid():
     random = np.random.default_rng(5)
     features, logged = binary(random, 3000)
