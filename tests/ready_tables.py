@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Lock
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
 
 from tests.warm_commands import FOLDER
 from tidemill.files.locks import locked
@@ -29,6 +29,8 @@ STORE, PREPARE = "tidemill.state.store", "_prepare_sqlite"
 
 What is written survives every process that is killed, and no test turns the machine off.
 """
+MLFLOW, MAKE = "mlflow.store.db.utils", "create_sqlalchemy_engine"
+"""Where MLflow opens its database: likewise."""
 
 _real: dict[str, Callable[[Engine], None]] = {}
 
@@ -38,6 +40,9 @@ def copy_tables() -> None:
     store = sys.modules.get(STORE)
     if hasattr(store, PREPARE) and not hasattr(getattr(store, PREPARE), "__wrapped__"):
         setattr(store, PREPARE, _unsynced(getattr(store, PREPARE)))
+    mlflow = sys.modules.get(MLFLOW)
+    if hasattr(mlflow, MAKE) and not hasattr(getattr(mlflow, MAKE), "__wrapped__"):
+        setattr(mlflow, MAKE, _unsynced_engine(getattr(mlflow, MAKE)))
     for module in MAKERS.keys() - _real.keys():
         if module in sys.modules and hasattr(sys.modules[module], MAKERS[module]):
             _real[module] = getattr(sys.modules[module], MAKERS[module])
@@ -107,3 +112,18 @@ def _unsynced(prepare: Callable[..., None]) -> Callable[..., None]:
         connection.execute("PRAGMA synchronous=OFF")
 
     return prepare_unsynced
+
+
+def _unsynced_engine(make: Callable[[str], Engine]) -> Callable[[str], Engine]:
+    @wraps(make)
+    def make_unsynced(url: str) -> Engine:
+        engine = make(url)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _let_the_disk_be)
+        return engine
+
+    return make_unsynced
+
+
+def _let_the_disk_be(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF").close()
