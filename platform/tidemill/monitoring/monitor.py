@@ -35,7 +35,7 @@ from tidemill.monitoring.figure_history import made_of
 from tidemill.monitoring.findings import Findings, Judged
 from tidemill.monitoring.kinds.kind_table import gather, judge_window, needs_rows
 from tidemill.monitoring.monitor_config import Monitor
-from tidemill.monitoring.monitor_results import results_of
+from tidemill.monitoring.monitor_results import about_other_versions, results_of
 from tidemill.monitoring.window_report import report_window
 from tidemill.monitoring.windows.logged_windows import compared_window, logged_window
 from tidemill.monitoring.windows.time_windows import Window, window_before
@@ -116,6 +116,8 @@ def evaluate(
         findings = gather(judged)
         run.verdict = "alert" if findings.found else "ok"
         run.results = {**run.results, **results_of(window, judged, findings)}
+        if told := about_other_versions(by_version, serving.version, monitor.min_rows):
+            run.results["warnings"] = [*run.results.get("warnings", ()), *told]
     with state.transaction() as session:
         forget_failures(session, run)
         session.add(run)

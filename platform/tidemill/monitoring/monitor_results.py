@@ -11,9 +11,10 @@ from tidemill.monitoring.measured_figures import measured
 from tidemill.monitoring.windows.logged_windows import compared_with
 from tidemill.monitoring.windows.time_windows import Window
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.plurals import counted
 from tidemill.state.tables import MonitorRun
 
-__all__ = ["results_of", "title_of", "write_json"]
+__all__ = ["about_other_versions", "results_of", "title_of", "write_json"]
 
 
 _ALWAYS = ("data_drift", "prediction_drift", "class_drift", "quality", "estimated_quality", "feature_skew")
@@ -49,6 +50,23 @@ def results_of(window: WindowRows, judged: Mapping[str, Judged], findings: Findi
         },
     }
     return found | {name: values for name, values in gathered.items() if values}
+
+
+def about_other_versions(by_version: Mapping[str, int], version: str, least: int) -> tuple[str, ...]:
+    """Say that most rows of a window are by other versions, where that is why little was judged.
+
+    >>> about_other_versions({"2": 600, "3": 40}, "3", 300)
+    ('600 of 640 predictions are by other versions; answers and labels are judged by those of 3 alone',)
+    >>> about_other_versions({"2": 600, "3": 400}, "3", 300), about_other_versions({"3": 40}, "3", 300)
+    ((), ())
+    """
+    every = sum(by_version.values())
+    others = every - by_version.get(version, 0)
+    if not others or every - others >= least:
+        return ()
+    many = counted(every, "prediction")
+    alone = f"answers and labels are judged by those of {version} alone"
+    return (f"{others:,} of {many} are by other versions; {alone}",)
 
 
 def title_of(run: MonitorRun, own: int, judged: Mapping[str, Judged]) -> str:

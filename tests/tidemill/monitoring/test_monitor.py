@@ -440,12 +440,15 @@ def test_another_versions_scores_say_nothing_about_this_one(project: Project, st
     assert found.version == "2"
     assert found.results["rows_by_version"] == {"1": 1400, "2": 100}
     assert set(found.results["unjudged"]) == {"prediction_drift", "quality"}
+    assert found.results["warnings"] == [
+        "1,400 of 1,500 predictions are by other versions; answers and labels are judged by those of 2 alone"
+    ]
     assert {alert.kind for alert in list_alerts(state)} == {"data_drift", "feature_drift"}, (
         "what is asked is looked at in all rows"
     )
     serve(project, draw(400, 3, 2.0), version="2", end=NOW - DAY)
     again = run(project, state)
-    assert again.results["unjudged"] == {}
+    assert (again.results["unjudged"], again.results.get("warnings")) == ({}, None)
     assert not again.results["prediction_drift"]["drifted"]
 
 
