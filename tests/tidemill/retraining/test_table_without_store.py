@@ -204,12 +204,15 @@ def test_a_search_that_somebody_stopped_goes_on_when_it_is_asked_for(project, ti
 
     def stop(event):
         if event.step == "train" and event.done == 1:
+            assert "was killed" not in tidemill("status")
             assert "asked to stop, after 1 trial" in tidemill("runs", "stop")
 
     with pytest.raises(TrainingError, match="stopped by `tidemill runs stop`"):
         make_turn(project, state, request, stop)
     with state.transaction() as session:  # as a killed process leaves it
-        session.scalars(select(Turn).order_by(Turn.requested_at.desc())).first().status = "running"
+        cut = session.scalars(select(Turn).order_by(Turn.requested_at.desc())).first()
+        cut.status, cut.error = "running", None
+    assert "running, but its process was killed" in " ".join(tidemill("status").split())
     assert "any more: it was killed" in tidemill("runs", "stop", error=RunNotFound)
     assert "it takes no --as-of" in tidemill("run", "--resume", "--promote", error=UsageError)
     lines = tidemill("run", "--resume", "--json").splitlines()

@@ -9,6 +9,7 @@ from tidemill.cli.listing import Listing
 from tidemill.cli.operations.costs import show_cost
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment, out_console
+from tidemill.cli.serving.turn_words import read_last_turn, turn_words
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, StackNotRunning
 
@@ -64,12 +65,12 @@ def status(
         _show_ports(folder, running, json)
         return
     replicas = record_queries.replicas(records, folder.model, SystemClock().now()) if running else []
-    turn = record_queries.last_turn(records, folder.model)
+    turn, left = read_last_turn(folder, records)
     decision = next(iter(record_queries.policy_decisions(records, folder.model, 1)), None)
     problems = known_problems(folder, _check)
     cluster = _cluster(folder)
     watching = watching_facts(records, folder.model)
-    show_stack(folder, running, replicas, problems, json, turn, decision, cluster, watching)
+    show_stack(folder, running, replicas, problems, json, turn, decision, cluster, watching, left)
     if not json:
         for problem in problems:
             out_console().print(f"! {problem}", soft_wrap=True)
@@ -131,6 +132,7 @@ def show_stack(
     decision: Any = None,
     cluster: "ClusterFacts | None" = None,
     watching: "WatchingFacts | None" = None,
+    left: bool = False,
 ) -> None:
     """Show the stack of a project; ``problems``, what is wrong with its declarations, as JSON alone."""
     from tidemill.registry.versions.registry_reader import read_alias_names
@@ -140,12 +142,13 @@ def show_stack(
     drift = _drift(project, aliases)
     facts = {**_facts(project, info, replicas, turn, champion, problems), "policy": _policy_facts(decision)}
     facts["drift"] = drift
+    facts["turn_was_killed"] = left
     facts["cluster"] = cluster
     facts["alerts"] = None if watching is None else watching.alerts
     facts["messages"] = None if watching is None else watching.messages
 
     def render(console: "Console") -> None:
-        grid = _grid(project, info, replicas, turn, champion)
+        grid = _grid(project, info, replicas, turn, champion, left)
         if decision is not None and decision.verdict == "hold":
             grid.add_row("policy", f"{decision.policy} {_held(decision, SystemClock().now())}")
         for name, said in watching.rows() if watching is not None else ():
@@ -249,7 +252,9 @@ def _facts(
     }
 
 
-def _grid(project: Any, info: Any, replicas: list[Any], turn: Any, champion: str | None) -> "Table":
+def _grid(
+    project: Any, info: Any, replicas: list[Any], turn: Any, champion: str | None, left: bool
+) -> "Table":
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
@@ -273,10 +278,5 @@ def _grid(project: Any, info: Any, replicas: list[Any], turn: Any, champion: str
         version = f"version {r.version}" if r.version else "no version yet"
         grid.add_row("replica", f"{r.id}: {version}{trouble}, seen {format_moment(r.seen_at)}")
     if turn is not None:
-        trouble = f": {turn.error}" if turn.error else ""
-        if turn.status == "refused" and (said := turn.question or {}).get("by"):
-            trouble = f" by {said['by']}: {said.get('comment') or 'no reason is on record'}"
-        if turn.status == "asked":
-            trouble = f": version {turn.version} waits for `tidemill policies approve`, or `refuse`"
-        grid.add_row("last turn", f"{turn.id} as of {format_moment(turn.as_of)}: {turn.status}{trouble}")
+        grid.add_row("last turn", turn_words(turn, left))
     return grid
