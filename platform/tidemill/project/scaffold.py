@@ -51,8 +51,8 @@ GITIGNORE = """\
 /workspace/
 /.workspace.old-*/
 /feature_repo/online_store/
-/mlruns/
-/wandb/
+mlruns/
+wandb/
 __pycache__/
 """
 

@@ -17,9 +17,10 @@ _CODE = frozenset(
 )  # an untracked file may be anything else too: data, a secret, a note
 _DOCUMENTS = frozenset({".md", ".rst"})
 _READ_BY_NO_TRAINING = frozenset(
-    {"card.yaml", "deployments.yaml", "docs", "mlartifacts", "mlruns", "monitoring", "tests", "wandb",
-     "webhooks.yaml"}
-)  # fmt: skip
+    {"card.yaml", "deployments.yaml", "docs", "monitoring", "tests", "webhooks.yaml"}
+)
+_FILES_OF_RUNS = frozenset({"mlartifacts", "mlruns", "wandb"})
+"""Folders that trackers make wherever a script is started."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,13 @@ def is_code(file: str) -> bool:
 def may_change_training(file: str) -> bool:
     """Return whether a training may have read a changed file: no documents, tests, monitors, files of runs.
 
-    >>> [may_change_training(path) for path in ("train.py", "mlruns/2/m-1/conda.yaml", "card.yaml")]
+    >>> [may_change_training(path) for path in ("train.py", "sub/mlruns/2/conda.yaml", "card.yaml")]
     [True, False, False]
     """
     path = PurePosixPath(file)
-    return path.parts[0] not in _READ_BY_NO_TRAINING and path.suffix.lower() not in _DOCUMENTS
+    if path.parts[0] in _READ_BY_NO_TRAINING or not _FILES_OF_RUNS.isdisjoint(path.parts):
+        return False
+    return path.suffix.lower() not in _DOCUMENTS
 
 
 def _only_outputs_differ(root: Path, file: str) -> bool:
