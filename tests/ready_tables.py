@@ -91,6 +91,7 @@ def _copying(module: str, real: Callable[[Engine], None]) -> Callable[[Engine], 
                     first.backup(template)
                 made.set()
             with closing(sqlite3.connect(path)) as new:
+                new.execute("PRAGMA synchronous=OFF")
                 template.backup(new)
 
     return make_tables
