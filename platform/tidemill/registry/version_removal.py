@@ -13,6 +13,7 @@ from tidemill.project import Project
 from tidemill.registry.declared_aliases import DEPLOYMENTS_FILE, read_declared
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock
 from tidemill.registry.history.reconciliation import reconcile_deployments
+from tidemill.registry.second_person import expire_requests
 from tidemill.registry.versions.alias_names import ARCHIVED
 from tidemill.registry.versions.artifacts import CHECK_REGISTRY
 from tidemill.registry.versions.model_versions import get_version
@@ -119,6 +120,7 @@ def _unused(project: Project, state: State, version: str, what: str, pinned: Pin
     """
     finish_pending_moves(project, state)
     reconcile_deployments(project, state)
+    expire_requests(state, project.model)
     found = get_version(project, version)
     uses = [f"it is {alias}" for alias in found.aliases]
     named = (read_declared(project.root) or {}).items()

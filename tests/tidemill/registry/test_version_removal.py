@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -18,7 +18,7 @@ from tidemill.registry.promotion import evaluate_gate, promote
 from tidemill.registry.version_removal import archive_version, delete_version, unarchive_version
 from tidemill.registry.versions.model_versions import get_version, list_versions
 from tidemill.registry.versions.registry_reader import read_registered
-from tidemill.state.tables import AuditEntry
+from tidemill.state.tables import Approval, AuditEntry
 
 pytestmark = pytest.mark.engine
 
@@ -41,6 +41,15 @@ def test_what_serves_or_is_deployed_is_neither_archived_nor_deleted(crowned, sta
         with pytest.raises(RegistryError, match="it is shadow, it is deployed beside the champion"):
             change(crowned, state, "2", **WHO)
     stop(crowned, state, ["shadow"], "enough", "ada")
+    asked = {"model": "small-model", "action": "promote", "version": "2", "reason": "", "asked_by": "bob"}
+    with state.transaction() as session:
+        session.add(
+            Approval(id="ask_1", person="name:bob", status="waiting", asked_at=datetime.now(UTC), **asked)
+        )
+    with pytest.raises(RegistryError, match="a request for a second person waits"):
+        delete_version(crowned, state, "2", **WHO)
+    with state.transaction() as session:  # nobody answered, and no controller ran meanwhile
+        session.get_one(Approval, "ask_1").asked_at -= timedelta(days=8)
     assert delete_version(crowned, state, "2", **WHO) == "2"
     with pytest.raises(ModelNotFound):
         get_version(crowned, "2")
