@@ -223,6 +223,8 @@ class KpiCheck(_Limited):
     """As that of a monitor's section ``kpi``: takes decisions, labels and a frame of features."""
     columns: tuple[str, ...] = ()
     """Columns of the training set that the application's request needs and that are no features."""
+    min_rows: int = Field(default=50, ge=2)
+    """Rows that must count for a mean to be judged, of each version's decisions."""
     floor: float | None = None
     """The candidate's mean must reach this."""
     min_gain: float | None = None

@@ -225,6 +225,7 @@ def test_a_kpi_is_what_the_applications_decisions_on_the_hold_out_are_worth(regi
         {"function": "own_kpi:nothing", "floor": 0},
         {"function": "own_kpi:fails", "floor": 0},
         {"function": "own_kpi:absent", "floor": 0},
+        {"function": "own_kpi:worth", "floor": 0, "min_rows": 421},
     )
     of, held = found["0"]["numbers"], load_holdout(registered, "2")
     counting = held.filter(pl.col("hour") >= 6)
@@ -246,6 +247,8 @@ def test_a_kpi_is_what_the_applications_decisions_on_the_hold_out_are_worth(regi
     assert "returned shape () for 420 rows" in found["3"]["said"]
     assert "own_kpi:fails failed: ZeroDivisionError" in found["4"]["said"]
     assert "absent" in found["5"]["said"]
+    assert (found["6"]["passed"], of["rows"]) == (False, counting.height)
+    assert f"a number for {counting.height} rows by the decisions of version 2, 421 are" in found["6"]["said"]
 
 
 def test_a_kpi_needs_an_application_and_what_its_request_asks_for(registered):

@@ -53,14 +53,39 @@ def check_kpi(check: KpiCheck, judged: Judged) -> GateFinding:
         theirs = _worth(*of, rows.champion_answers, judged.champion_served)
     found = _measured(rows, mine, theirs)
     about = {"function": check.function, "floor": check.floor, "min_gain": check.min_gain}
-    counting = {"rows": int(np.isfinite(mine).sum()), "refused": refused}
+    counting = {"rows": _counting(mine), "refused": refused}
     numbers = {**about, **counting, **found.facts()}
     if not math.isfinite(found.candidate):
         return GateFinding(False, f"{check.function} returned no number for any row", numbers)
+    if few := _too_few(check, judged, mine, theirs):
+        return GateFinding(False, few, numbers)
     passed, said = _limits(check, found, check.function.rpartition(":")[2])
     if refused:
         said += f"; {counted(refused, 'row')} that the request refuses do not count ({refusal})"
     return GateFinding(passed, said, numbers)
+
+
+def _counting(worth: npt.NDArray[np.float64]) -> int:
+    return int(np.isfinite(worth).sum())
+
+
+def _too_few(
+    check: KpiCheck, judged: Judged, mine: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64] | None
+) -> str | None:
+    """Return of which version too few rows count for a mean to be judged; None if enough do.
+
+    The champion's matter where they are compared.
+    """
+    counts = {judged.candidate.version: _counting(mine)}
+    if theirs is not None and judged.champion is not None and check.min_gain is not None:
+        counts[judged.champion.version] = _counting(theirs)
+    for version, rows in counts.items():
+        if rows < check.min_rows:
+            return (
+                f"{check.function} returned a number for {counted(rows, 'row')} by the decisions of version "
+                f"{version}, {check.min_rows} are needed (`min_rows` of this gate)"
+            )
+    return None
 
 
 def _limits(check: KpiCheck, found: Measured, name: str) -> tuple[bool, str]:
