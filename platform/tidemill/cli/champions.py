@@ -116,8 +116,13 @@ def rollback(
 
     loaded = load_project(project)
     if stage is not None:
+        if to is None and model is not None and is_version(loaded, model):
+            model, to = None, model
         if to is not None:
-            raise UsageError("--stage goes back to the version that was there before", hint="leave --to out")
+            raise UsageError(
+                f"--stage goes back to the version that was in {stage} before: no version can be named",
+                hint=f"leave {to} out: tidemill rollback --stage {stage}",
+            )
         take_back(loaded, model, stage, reason, SystemClock().now(), json)
         return
     state = open_state(loaded.state_url)

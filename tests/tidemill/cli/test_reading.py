@@ -427,7 +427,8 @@ def test_promote_and_rollback_mean_the_projects_model(root: Path, tmp_path: Path
             )
         )  # fmt: skip
     state.close()
-    (again,) = run_each(copy, ["rollback 2"])
+    again, staged = run_each(copy, ["rollback 2", "rollback 1 --stage staging"])
+    assert "leave 1 out: tidemill rollback --stage staging" in staged.stderr
     assert "the rollout of version 3 ends with that: it was against version 1" in " ".join(
         again.stdout.split()
     )

@@ -180,7 +180,10 @@ def tell_outside_stage(session: Session, move: StageMove, now: datetime, *, ende
     """Raise an alert about a stage whose alias was moved past Tidemill, or resolve it."""
     stage, version = move.stage, move.to_version
     who = f"version {version} is in {stage}" if version else f"no version is in {stage}"
-    again = f"`tidemill promote {version} --stage {stage}` asks them, " if version else ""
+    again = f"`tidemill promote {move.from_version} --stage {stage}` puts that one there again"
+    if version:
+        again = f"`tidemill promote {version} --stage {stage}` asks them, "
+        again += f"`tidemill rollback --stage {stage}` takes it back"
     told = ExternalAlert(
         source=_SOURCE,
         name="stage-moved-outside",
@@ -188,8 +191,7 @@ def tell_outside_stage(session: Session, move: StageMove, now: datetime, *, ende
         firing=not ended,
         severity="warning",
         message=f"{who}, in place of {move.from_version or 'none'}: its alias was moved in the registry "
-        f"itself, without gates, reason and approval; {again}"
-        f"`tidemill rollback --stage {stage}` takes it back",
+        f"itself, without gates, reason and approval; {again}",
         labels={"alias": stage, "version": version or "none", "from_version": move.from_version or "none"},
         starts_at=move.requested_at,
         ends_at=now if ended else None,
