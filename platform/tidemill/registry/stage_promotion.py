@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tidemill.errors import ApprovalNeeded, GateRefused, RegistryError, UsageError
+from tidemill.errors import ApprovalNeeded, DecisionOutdated, GateRefused, RegistryError, UsageError
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.project.declared_gates import StageConfig
@@ -101,14 +101,21 @@ def put_into_stage(project: Project, state: State, version: str, asked: StageReq
         return move_stage(project, state, move, held)
 
 
-def take_back(project: Project, state: State, asked: StageRequest) -> StageMove:
+def take_back(project: Project, state: State, asked: StageRequest, version: str | None = None) -> StageMove:
     """Give the alias of a stage back to the version that had it before; take it away if there is none.
 
     The version that had it has not passed the stage any more.
 
+    Args:
+        project: whose model it is.
+        state: where the move is recorded.
+        asked: the stage, who asks, and why.
+        version: the one that is to be taken back; default: whichever is there.
+
     Raises:
         UsageError: there is no such stage.
         RegistryError: no version is there, or the registry refused.
+        DecisionOutdated: another version is there than the one that is to be taken back.
     """
     stage = stage_of(project, asked.stage).name
     with lock(project, state) as held:
@@ -119,6 +126,11 @@ def take_back(project: Project, state: State, asked: StageRequest) -> StageMove:
             raise RegistryError(
                 f"no version of {project.model} is in {stage}",
                 hint=f"`tidemill promote {project.model} VERSION --stage {stage}` puts one there",
+            )
+        if version not in (None, there):
+            raise DecisionOutdated(
+                f"version {there} of {project.model} is in {stage} by now, not version {version}",
+                hint=f"`tidemill models list {project.model}` shows which version is where; decide again",
             )
         earlier = earlier_versions(done_moves(state, project.model, stage), there)
         to = next((version for version in earlier if _is_usable(project, version)), None)

@@ -7,7 +7,14 @@ import pytest
 from sqlalchemy import select
 
 from tests.tidemill.training.small_project import day
-from tidemill.errors import ApprovalNeeded, GateRefused, ModelNotFound, RegistryError, UsageError
+from tidemill.errors import (
+    ApprovalNeeded,
+    DecisionOutdated,
+    GateRefused,
+    ModelNotFound,
+    RegistryError,
+    UsageError,
+)
 from tidemill.project.project_config import ProjectConfig
 from tidemill.registry.deployments import reconcile
 from tidemill.registry.history import stage_journal
@@ -96,7 +103,11 @@ def test_a_version_that_is_taken_back_has_not_passed_any_more(open_stage, state)
         take_back(open_stage, state, asked())
     for version in "12":
         put_into_stage(open_stage, state, version, asked())
-    assert take_back(open_stage, state, asked("bob")).to_version == "1"
+    with pytest.raises(
+        DecisionOutdated, match="version 2 of small-model is in staging by now, not version 1"
+    ):
+        take_back(open_stage, state, asked("bob"), "1")
+    assert take_back(open_stage, state, asked("bob"), "2").to_version == "1"
     passed = [has_passed(state, get_version(open_stage, version), "staging") for version in "12"]
     assert (read_aliases(open_stage), passed) == ({"staging": "1"}, [True, False])
     assert take_back(open_stage, state, asked("bob")).to_version is None
@@ -159,6 +170,10 @@ def test_an_alias_that_somebody_else_moves_is_on_record_and_has_passed_nothing(o
     drop_alias(open_stage, "staging")
     reconcile(open_stage, state)
     assert moves(state)[-1] == ("outside", "done", "2", None)
+    with state.transaction() as session:
+        said = session.scalars(select(Alert.message).where(Alert.id != alert.id)).one()
+    assert "`tidemill promote 2 --stage staging` puts that one there again" in said
+    assert "rollback" not in said  # there is nothing to take back
 
 
 def test_a_stage_can_want_a_second_person_who_approves_these_figures(registered, state):

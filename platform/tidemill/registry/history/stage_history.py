@@ -2,30 +2,33 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select
 
 from tidemill.project import Project
 from tidemill.registry.history.serving_history import past_champions
-from tidemill.registry.versions.version_record import ModelVersion
 from tidemill.state import State
 from tidemill.state.tables import StageMove
+
+if TYPE_CHECKING:
+    from tidemill.registry.versions.version_record import ModelVersion  # imports MLflow; pages import this
 
 __all__ = ["done_moves", "earlier_versions", "has_passed", "passed_stages"]
 
 
-def passed_stages(project: Project, state: State, found: ModelVersion) -> dict[str, datetime]:
+def passed_stages(project: Project, state: State, found: "ModelVersion") -> dict[str, datetime]:
     """Return the declared stages that a version has passed, and when it last did, event time."""
     when = {one.name: _passed_at(state, found, one.name) for one in project.config.stages}
     return {stage: at for stage, at in when.items() if at is not None}
 
 
-def has_passed(state: State, found: ModelVersion, stage: str) -> bool:
+def has_passed(state: State, found: "ModelVersion", stage: str) -> bool:
     """Return whether a version has passed a stage, and was not taken back since."""
     return _passed_at(state, found, stage) is not None
 
 
-def _passed_at(state: State, found: ModelVersion, stage: str) -> datetime | None:
+def _passed_at(state: State, found: "ModelVersion", stage: str) -> datetime | None:
     """Return when a version passed a stage; an alias that was set past Tidemill is no sign of that."""
     at = None
     for move in done_moves(state, found.model, stage, found.version):
@@ -46,11 +49,11 @@ def done_moves(state: State, model: str, stage: str, version: str | None = None)
         return list(session.scalars(query))
 
 
-def earlier_versions(moves: Sequence[StageMove], now_there: str) -> list[str]:
+def earlier_versions(moves: Sequence[Any], now_there: str) -> list[str]:
     """Return the versions that a stage can go back to, the last one first.
 
     Args:
-        moves: of its alias, in order.
+        moves: the records of its alias that are done, in order.
         now_there: the version that has it.
 
     >>> moves = [StageMove(kind="promotion", to_version=each) for each in "123"]

@@ -75,10 +75,20 @@ def _promote(project: Project, state: State, asked: Asked) -> dict[str, Any]:
 def _roll_back(project: Project, state: State, asked: Asked) -> dict[str, Any]:
     from tidemill.registry.promotion import rollback
 
+    if asked.get("stage"):
+        return _take_back(project, state, asked)
     _refuse_other_champion(project, asked)
     by = {"actor": asked["actor"], "reason": asked["reason"], "now": _now(asked)}
     done = rollback(project, state, **by, to=asked["version"])
     return {"from": done.from_version, "to": done.to_version}
+
+
+def _take_back(project: Project, state: State, asked: Asked) -> dict[str, Any]:
+    from tidemill.registry.stage_promotion import StageRequest, take_back
+
+    wanted = StageRequest(asked["stage"], asked["actor"], asked["reason"], _now(asked))
+    moved = take_back(project, state, wanted, asked["version"])
+    return {"from": moved.from_version, "to": moved.to_version, "stage": moved.stage}
 
 
 def _stop_rollout(project: Project, state: State, asked: Asked) -> dict[str, Any]:

@@ -135,11 +135,14 @@ def _what(act: str, facts: Facts) -> str:
     ('Promote version 3', 'Refuse version 3')
     >>> _what("promote", {"version": "3", "stage": "staging"})
     'Put version 3 into staging'
+    >>> _what("roll-back", {"version": "3", "stage": "staging"})
+    'Take version 3 back from staging'
     """
     version, stage = facts.get("version"), facts.get("stage")
+    back = f"Take version {version} back from {stage}" if stage else f"Roll back to version {version}"
     return {
         "promote": f"Put version {version} into {stage}" if stage else f"Promote version {version}",
-        "roll-back": f"Roll back to version {version}",
+        "roll-back": back,
         "carry-out": "Do what was approved",
         "stop-rollout": "Stop the rollout",
         "answer": f"{'Approve' if facts.get('approve') else 'Refuse'} version {version}",
@@ -155,8 +158,9 @@ def _done(act: str, result: Facts) -> str:
     'Approved. Version 3 is being rolled out.'
     """
     match act:
-        case "promote" if "stage" in result:
-            return f"Version {result['to']} is in {result['stage']}; before: {result['from'] or 'none'}."
+        case "promote" | "roll-back" if "stage" in result:
+            there = f"Version {result['to']}" if result["to"] else "No version"
+            return f"{there} is in {result['stage']}; before: {result['from'] or 'none'}."
         case "promote" | "roll-back":
             word = "now" if act == "promote" else "again"
             return f"Version {result['to']} serves {word}; before: {result['from'] or 'none'}."
@@ -173,7 +177,7 @@ def _place(model: str, act: str, facts: Facts) -> Link:
     """Return where to look at what came of an act."""
     of = "models", model
     match act:
-        case "promote" if facts.get("stage"):
+        case "promote" | "roll-back" if facts.get("stage"):
             place = address_of(*of, "versions", facts["version"])
             return Link(place, "The version, and what the gates of its stages said")
         case "carry-out":

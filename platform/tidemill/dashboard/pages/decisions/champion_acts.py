@@ -20,6 +20,8 @@ from tidemill.dashboard.templating import moment
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import DecisionOutdated, TidemillError
 from tidemill.registry.history.serving_history import past_champions, previous_champion
+from tidemill.registry.history.stage_history import earlier_versions
+from tidemill.registry.versions.registry_reader import read_alias_names
 from tidemill.state import record_queries
 
 __all__ = ["Promotion", "RollBack", "add_to", "promotion", "roll_back"]
@@ -65,6 +67,10 @@ class RollBack:
     champion: Champion | None
     versions: Sequence[str]
     """Those that have served and can be gone back to, the last one first."""
+    stage: str
+    """The stage before production that goes back; empty: the champion does."""
+    there: str | None
+    """The version in that stage."""
     rollout: str | None
     problem: str | None
 
@@ -88,12 +94,16 @@ class PromoteForm(MoveForm):
 
 
 class RollBackForm(MoveForm):
-    """A rollback that is asked for; ``version`` is the one to go back to."""
+    """A rollback that is asked for; ``version`` is the one to go back to, of a stage the one taken back."""
+
+    stage: Annotated[
+        str, Field(max_length=40, description="A stage before production; empty: the champion goes back.")
+    ] = ""
 
 
 Version = Annotated[str, Query(max_length=100, description="The version; empty: it is asked for.")]
 Stage = Annotated[
-    str, Query(max_length=40, description="A stage before production; empty: to be the champion.")
+    str, Query(max_length=40, description="A stage before production; empty: it is about the champion.")
 ]
 
 
@@ -121,16 +131,37 @@ def promotion(visit: Here, model: str, version: Version = "", stage: Stage = "")
     )
 
 
-def roll_back(visit: Here, model: str, version: Version = "") -> RollBack:
+def roll_back(visit: Here, model: str, version: Version = "", stage: Stage = "") -> RollBack:
     """Return what a rollback would do."""
     visit.project(model)
     champion = champion_of(visit.records, model)
+    if stage:
+        return _stage_back(visit, model, stage, champion)
     serving = champion.version if champion else None
     moves = [(row.kind, row.to_version) for row in last_moves(visit.records, model, _MOVES)]
     others = [one for one in dict.fromkeys(reversed(past_champions(moves))) if one != serving]
     served = dict.fromkeys([*others, *(one for _, one in reversed(moves) if one != serving)])
     to = version or previous_champion(moves, serving)
-    return RollBack(model, to, champion, list(served), _rolling(visit, model), _gates(visit, model)[1])
+    rolling, problem = _rolling(visit, model), _gates(visit, model)[1]
+    return RollBack(model, to, champion, list(served), "", None, rolling, problem)
+
+
+def _stage_back(visit: Visit, model: str, stage: str, champion: Champion | None) -> RollBack:
+    """Return what it would do to take the version in a stage back."""
+    there, to, problem = None, None, None
+    try:
+        project = visit.installation.load(visit.project(model))
+        if stage in (one.name for one in project.config.stages):
+            there = read_alias_names(project).get(stage)
+        else:
+            problem = f"params.yaml declares no stage {stage}"
+    except TidemillError as error:
+        problem = f"{error}{f': {error.hint}' if error.hint else ''}"
+    if there is not None:
+        moves = record_queries.stage_moves(visit.records, model)
+        done = [one for one in moves if (one.stage, one.status) == (stage, "done")]
+        to = next(iter(earlier_versions(done, there)), None)
+    return RollBack(model, to, champion, [], stage, there, None, problem)
 
 
 def _gates(visit: Visit, model: str) -> tuple[dict[str, str], str | None]:
@@ -159,8 +190,10 @@ def promote_version(visit: Here, request: Request, model: str, form: PromoteForm
 def roll_back_champion(visit: Here, request: Request, model: str, form: RollBackForm) -> Done:
     """Make an earlier champion the champion again, without asking the gate."""
     project = visit.installation.load(visit.project(model))
-    _refuse_late(visit, model, form.champion)
+    if not form.stage:
+        _refuse_late(visit, model, form.champion)
     asked = {"version": form.version, "champion": form.champion}
+    asked |= {"stage": form.stage} if form.stage else {}
     return do_act(visit, request, project, "roll-back", form.reason, **asked)
 
 

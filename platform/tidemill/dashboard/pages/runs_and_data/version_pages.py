@@ -136,6 +136,8 @@ class Version:
     """What became of it in stages before production, the latest first."""
     stages_ahead: Sequence[str]
     """The declared stages that it is not in."""
+    stages_in: Sequence[str]
+    """Those that it is in."""
     served: Sequence[ServedPeriod]
     slices_at: datetime | None
     slice_metric: str | None
@@ -217,6 +219,7 @@ def version_page(visit: Here, model: str, version: str) -> Version:
         gates=[_gate(one) for one in gate_decisions(visit.records, model, found.version)[::-1][:20]],
         stages=stage_steps(visit.records, model, found.version),
         stages_ahead=[one.name for one in project.config.stages if one.name not in found.aliases],
+        stages_in=[one.name for one in project.config.stages if one.name in found.aliases],
         served=served_periods(visit.records, model, found.version),
         slices_at=at,
         slice_metric=metric_of(str(slices["metric"])).name if slices.get("metric") else None,

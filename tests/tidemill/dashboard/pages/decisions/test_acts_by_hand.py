@@ -11,11 +11,12 @@ from tests.tidemill.dashboard.pages.conftest import ended
 from tests.tidemill.dashboard.test_door import client_of
 from tidemill.accounts.identities import Identity
 from tidemill.dashboard import acting
+from tidemill.dashboard.pages.decisions import champion_acts
 from tidemill.errors import DecisionOutdated
 from tidemill.files.locks import is_locked, locked
 from tidemill.retraining.by_hand import acts_by_hand
 from tidemill.retraining.by_hand.asked_act_record import act_lock, begin_record
-from tidemill.state.tables import AskedAct
+from tidemill.state.tables import AskedAct, StageMove
 
 MODEL = "/models/parcel-delay"
 CANCEL = "turns/turn_1/cancel"
@@ -34,6 +35,14 @@ def other_process(monkeypatch, tmp_path):
 
     answers.asked = lambda: json.loads((tmp_path / "asked.json").read_text())
     return answers
+
+
+def staged(number, at):
+    return StageMove(
+        id=f"stage_{number}", model="parcel-delay", stage="staging", from_version=None, kind="promotion",
+        to_version=str(number), status="done", reasons=[], numbers={}, actor="ada", reason="", at=at,
+        requested_at=at + timedelta(seconds=number),
+    )  # fmt: skip
 
 
 def test_a_promotion_says_what_will_happen_and_is_made_with_its_reason(
@@ -73,6 +82,26 @@ def test_a_version_is_put_into_a_stage_by_the_same_form(
     assert "Version 3 is in staging; before: none" in done.text
     assert f'href="{MODEL}/versions/3"' in done.text
     assert other_process.asked()["stage"] == "staging"
+
+
+def test_a_version_is_taken_back_from_a_stage_by_the_form_of_rollbacks(
+    browser, add, make_move, send, other_process, installation, monkeypatch, now
+):
+    with (installation.home.root / "params.yaml").open("a") as params:
+        params.write("\nstages: [{name: staging}]\n")
+    add(make_move(2), *(staged(number, now) for number in (3, 4)))
+    monkeypatch.setattr(champion_acts, "read_alias_names", lambda project: {"staging": "4"})
+    page = browser.get(f"{MODEL}/roll-back?stage=staging").text
+    assert "Roll back staging of parcel-delay" in page
+    assert "Version <strong>3</strong>, which was there before, gets the alias" in page
+    other_process({"done": {"from": "4", "to": None, "stage": "staging"}})
+    done = send(f"{MODEL}/roll-back", version="4", reason="it is worse", stage="staging")
+    assert "No version is in staging; before: 4" in done.text
+    assert f'href="{MODEL}/versions/4"' in done.text
+    asked = other_process.asked()
+    assert [asked[name] for name in ("act", "stage", "version")] == ["roll-back", "staging", "4"]
+    unknown = browser.get(f"{MODEL}/roll-back?stage=tests").text
+    assert "params.yaml declares no stage tests" in unknown
 
 
 def test_a_refusal_of_the_gate_leads_to_its_reasons_and_keeps_what_was_written(
