@@ -15,6 +15,7 @@ from tidemill.project.declared_gates import StageConfig
 from tidemill.registry.approval_terms import bound_to
 from tidemill.registry.gates.champion_comparison import compare
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock, version_exists
+from tidemill.registry.history.outside_moves import OUTSIDE
 from tidemill.registry.history.reconciliation import reconcile_deployments
 from tidemill.registry.history.stage_history import (
     done_moves,
@@ -85,20 +86,25 @@ def put_into_stage(project: Project, state: State, version: str, asked: StageReq
         aliases = read_aliases(project)
         there, serving = aliases.get(stage.name), aliases.get(CHAMPION)
         if found.version == serving:
-            raise RegistryError(
-                f"{project.model} {found.version} is the champion: it is past {stage.name}",
-                hint=f"`tidemill models list {project.model}` shows the other versions",
-            )
-        if there == found.version and has_passed(state, found, stage.name):
-            raise RegistryError(
-                f"{project.model} {found.version} is in {stage.name} already",
-                hint=f"`tidemill models list {project.model}` shows the other versions",
-            )
+            raise _needless(found, f"is the champion: it is past {stage.name}")
+        if there == found.version and _was_put(state, found, stage.name):
+            raise _needless(found, f"is in {stage.name} already")
         move = _judged(project, state, found, stage, serving, _move(project, asked, there, found.version))
         if (move.mode, move.passed) == ("enforce", False):
             raise _refused(state, move)
         _ask_second_person(project, state, found, stage, move)
         return move_stage(project, state, move, held)
+
+
+def _needless(found: ModelVersion, why: str) -> RegistryError:
+    hint = f"`tidemill models list {found.model}` shows the other versions"
+    return RegistryError(f"{found.model} {found.version} {why}", hint=hint)
+
+
+def _was_put(state: State, there: ModelVersion, stage: str) -> bool:
+    """Return whether the version in a stage got there by its gates, and not past Tidemill."""
+    moves = done_moves(state, there.model, stage)
+    return has_passed(state, there, stage) and moves[-1].kind != OUTSIDE
 
 
 def take_back(project: Project, state: State, asked: StageRequest, version: str | None = None) -> StageMove:

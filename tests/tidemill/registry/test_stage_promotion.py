@@ -167,11 +167,18 @@ def test_an_alias_that_somebody_else_moves_is_on_record_and_has_passed_nothing(o
     assert has_passed(state, get_version(open_stage, "2"), "staging")
     with state.transaction() as session:
         assert session.get_one(Alert, alert.id).status == "resolved"
+    set_alias(open_stage, "staging", "1")  # which has passed, but was not put there again
+    reconcile(open_stage, state)
+    assert moves(state)[-1] == ("outside", "done", "2", "1")
+    for version in "12":
+        put_into_stage(open_stage, state, version, asked())
+    with state.transaction() as session:
+        assert {one.status for one in session.scalars(select(Alert))} == {"resolved"}
     drop_alias(open_stage, "staging")
     reconcile(open_stage, state)
     assert moves(state)[-1] == ("outside", "done", "2", None)
     with state.transaction() as session:
-        said = session.scalars(select(Alert.message).where(Alert.id != alert.id)).one()
+        said = session.scalars(select(Alert.message).where(Alert.status == "firing")).one()
     assert "`tidemill promote 2 --stage staging` puts that one there again" in said
     assert "rollback" not in said  # there is nothing to take back
 
