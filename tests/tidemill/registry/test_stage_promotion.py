@@ -25,6 +25,7 @@ from tidemill.registry.stage_promotion import StageRequest, put_into_stage, take
 from tidemill.registry.version_removal import archive_version, delete_version
 from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
 from tidemill.registry.versions.model_versions import get_version
+from tidemill.retraining.by_hand.acts_by_hand import do
 from tidemill.retraining.by_hand.approved_acts import carry_out
 from tidemill.state.tables import Alert, Approval, AuditEntry, StageMove
 
@@ -107,7 +108,9 @@ def test_a_version_that_is_taken_back_has_not_passed_any_more(open_stage, state)
         DecisionOutdated, match="version 2 of small-model is in staging by now, not version 1"
     ):
         take_back(open_stage, state, asked("bob"), "1")
-    assert take_back(open_stage, state, asked("bob"), "2").to_version == "1"
+    form = {"act": "roll-back", "stage": "staging", "actor": "bob", "reason": "", "now": NOW.isoformat()}
+    by_form = do(open_stage, state, {**form, "version": "2", "champion": ""})
+    assert by_form == {"done": {"from": "2", "to": "1", "stage": "staging"}}
     passed = [has_passed(state, get_version(open_stage, version), "staging") for version in "12"]
     assert (read_aliases(open_stage), passed) == ({"staging": "1"}, [True, False])
     assert take_back(open_stage, state, asked("bob")).to_version is None
