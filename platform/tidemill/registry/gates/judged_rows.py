@@ -1,5 +1,6 @@
 """What the checks of a gate look at: two versions, and what both answer to the same rows, scored once."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,7 +19,10 @@ from tidemill.tasks.paired_bootstrap import Interval, gain_interval, metric_inte
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import metric_name
 
-__all__ = ["GateFinding", "GateRows", "Judged", "Measured"]
+__all__ = ["ROUNDING", "GateFinding", "GateRows", "Judged", "Measured"]
+
+ROUNDING = 1e-12
+"""By so much less a limit is reached: 0.73 - 0.72 is not 0.01 in floating point."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,16 @@ class Measured:
     def gain(self) -> float | None:
         """What the candidate has more; None without a champion."""
         return None if self.champion is None else self.candidate - self.champion
+
+    @property
+    def gain_low(self) -> float:
+        """The lower end of the gain's interval; minus infinity where it has none."""
+        return self.gain_interval.low if self.gain_interval else -math.inf
+
+    def gain_reaches(self, least: float, by: str) -> bool:
+        """Return whether the gain, or all of its interval (``by="interval"``), is at least so much."""
+        gain = 0.0 if self.gain is None else self.gain
+        return math.isfinite(gain) and (self.gain_low if by == "interval" else gain) >= least - ROUNDING
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers as JSON values; None where one is undefined."""

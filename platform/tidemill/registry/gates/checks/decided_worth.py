@@ -18,14 +18,13 @@ from pydantic import BaseModel, ValidationError
 from tidemill.errors import ConfigError, DataError
 from tidemill.plurals import counted
 from tidemill.project.gate_checks import KpiCheck
-from tidemill.registry.gates.judged_rows import GateFinding, GateRows, Judged, Measured
+from tidemill.registry.gates.judged_rows import ROUNDING, GateFinding, GateRows, Judged, Measured
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.tasks.paired_bootstrap import mean_interval
 from tidemill.tasks.task import Answers
 
 __all__ = ["check_kpi"]
 
-_ROUNDING = 1e-12
 _SHOWN = 300
 """Characters that are shown of an error of the project's own code."""
 
@@ -93,18 +92,15 @@ def _limits(check: KpiCheck, found: Measured, name: str) -> tuple[bool, str]:
     said, passed = [f"{name} is {found.candidate:.4g} a row"], True
     if check.floor is not None:
         said = [f"{said[0]}, the floor is {check.floor:g}"]
-        passed = found.candidate >= check.floor - _ROUNDING
+        passed = found.candidate >= check.floor - ROUNDING
     if check.min_gain is not None and found.champion is None:
         said.append("there is no champion to compare with")
     elif check.min_gain is not None and found.champion is not None:
-        gain = found.gain or 0.0
-        low = found.gain_interval.low if found.gain_interval else -math.inf
-        decisive = low if check.by == "interval" else gain
-        passed = passed and math.isfinite(gain) and decisive >= check.min_gain - _ROUNDING
-        bound = f", at least {low:+.4g} by its 90 % interval" if check.by == "interval" else ""
+        passed = passed and found.gain_reaches(check.min_gain, check.by)
+        bound = f", at least {found.gain_low:+.4g} by its 90 % interval" if check.by == "interval" else ""
         said.append(
-            f"a gain of {gain:+.4g} over the champion's {found.champion:.4g}{bound}; needed is at least "
-            f"{check.min_gain:+.4g}"
+            f"a gain of {found.gain:+.4g} over the champion's {found.champion:.4g}{bound}; "
+            f"needed is at least {check.min_gain:+.4g}"
         )
     return passed, "; ".join(said)
 

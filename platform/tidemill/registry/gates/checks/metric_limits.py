@@ -4,12 +4,10 @@ import math
 
 from tidemill.digits import digits_apart
 from tidemill.project.gate_checks import MetricCheck
-from tidemill.registry.gates.judged_rows import GateFinding, Judged
+from tidemill.registry.gates.judged_rows import ROUNDING, GateFinding, Judged
 from tidemill.tasks.natural_metric import metric_of
 
 __all__ = ["check_metric"]
-
-_ROUNDING = 1e-12
 
 
 def check_metric(check: MetricCheck, judged: Judged) -> GateFinding:
@@ -27,18 +25,14 @@ def check_metric(check: MetricCheck, judged: Judged) -> GateFinding:
     if check.floor is not None:
         digits = max(digits_apart((found.candidate, check.floor)), 4)
         said = [f"{metric.said(found.candidate, digits)}, {_needed(check.floor, name, digits)}"]
-        passed = found.candidate >= check.floor - _ROUNDING
+        passed = found.candidate >= check.floor - ROUNDING
     if check.min_gain is not None and found.champion is None:
         said.append("there is no champion to compare with")
     elif check.min_gain is not None and found.champion is not None:
-        gain = found.gain or 0.0
-        low = found.gain_interval.low if found.gain_interval else -math.inf
-        decisive = low if check.by == "interval" else gain
-        enough = math.isfinite(gain) and decisive >= check.min_gain - _ROUNDING
-        passed = passed and enough
-        bound = f", at least {low:+.4f} by its 90 % interval" if check.by == "interval" else ""
+        passed = passed and found.gain_reaches(check.min_gain, check.by)
+        bound = f", at least {found.gain_low:+.4f} by its 90 % interval" if check.by == "interval" else ""
         said.append(
-            f"a gain of {gain:+.4f} over the champion's {metric.number(found.champion)}{bound}; "
+            f"a gain of {found.gain:+.4f} over the champion's {metric.number(found.champion)}{bound}; "
             f"needed is at least {check.min_gain:+.4f}"
         )
     return GateFinding(passed, "; ".join(said), numbers)
