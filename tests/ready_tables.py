@@ -9,7 +9,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache, wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -127,4 +127,5 @@ def _unsynced_engine(make: Callable[[str], Engine]) -> Callable[[str], Engine]:
 
 
 def _let_the_disk_be(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA synchronous=OFF").close()
+    with suppress(sqlite3.OperationalError):  # locked: MLflow would try for 100 s, which is not what it does
+        connection.execute("PRAGMA synchronous=OFF").close()

@@ -62,7 +62,12 @@ ENTRIES = (
         ("models.runs", "models.explanations", "models.run_import", "models.search_runs"),
         True,
     ),
-    Entry("reproduce", "Models", "Fit a version once more, and compare the two.", ("models.reproduction",)),
+    Entry(
+        "reproduce",
+        "Models",
+        "Fit a version, or the model of a run, once more, and compare the two.",
+        ("models.reproduction",),
+    ),
     Entry("promote", "Models", "Make a version the champion, if the gate agrees.", ("champions",)),
     Entry(
         "approve", "Models", "Approve what waits about a version, and do it.", ("people.version_approvals",)
