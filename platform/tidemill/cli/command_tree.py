@@ -65,7 +65,7 @@ ENTRIES = (
     Entry(
         "reproduce",
         "Models",
-        "Fit a version, or the model of a run, once more, and compare the two.",
+        "Fit a version or run once more, and compare the two.",
         ("models.reproduction",),
     ),
     Entry("promote", "Models", "Make a version the champion, if the gate agrees.", ("champions",)),

@@ -50,7 +50,7 @@ def reproduce(
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
-    """Fit a version, or the model of a run, once more, and compare the two.
+    """Fit a version or run once more, and compare the two.
 
     Code and data are those of its training, in a folder of their own. The search is not repeated.
     Exit code 1: the models differ.
