@@ -88,9 +88,12 @@ def pytest_fixture_setup() -> None:
 
 
 def pytest_runtest_call() -> None:
-    """As before each fixture."""
+    """As before each fixture; a console keeps the width that it was made with, and each test has its own."""
     copy_tables()
     share_answers()
+    if (output := sys.modules.get("tidemill.cli.output")) is not None:
+        for console in ("out_console", "errors_console"):
+            getattr(output, console).cache_clear()
 
 
 _WITH_REPORTS = (

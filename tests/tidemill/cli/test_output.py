@@ -34,10 +34,8 @@ def test_a_path_is_whole_however_narrow_the_terminal(
     listing = Listing("monitor", "report")
     listing.add_row("weekly", path)
     monkeypatch.setenv("COLUMNS", "40")
-    out_console.cache_clear()
     emit({}, False, lambda console: console.print(listing))
     assert capsys.readouterr().out.split("\n") == ["monitor  weekly", f"report   {path}", ""]
-    out_console.cache_clear()
 
 
 def test_short_rows_are_a_table_at_any_width():
@@ -125,11 +123,9 @@ def test_what_is_indented_stays_so_where_lines_are_broken(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("COLUMNS", "30")
-    out_console.cache_clear()
     path = "/srv/my-project/.tidemill/predictions"
     emit({}, False, lambda console: print_indented(console, f"some [words] come before {path} here"))
     assert capsys.readouterr().out == f"  some [words] come before\n  {path}\n  here\n"
-    out_console.cache_clear()
 
 
 def test_an_empty_listing_shows_its_headers():

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.named_processes import named_processes
 from tests.tidemill.serving.runtime.own_stacks import up_with_warm_workers
 from tests.tidemill.serving.small_project import KNOWN, crown
 from tidemill.orphan_reaper import marked_processes
@@ -80,14 +81,6 @@ def http(stack):
         yield client
 
 
-def processes(stack, name):
-    return [
-        one
-        for one in marked_processes(stack.mark)
-        if name in one.name() or name in "".join(one.cmdline()[:1])
-    ]
-
-
 def rows(count):
     return {"instances": [{"depot": "north"}] * count, "at": (KNOWN + timedelta(hours=1)).isoformat()}
 
@@ -118,7 +111,7 @@ def test_a_job_survives_the_death_of_its_worker(http, project, stack):
         return http.get(f"/jobs/{first}").json()
 
     wait_for(lambda: 0 < state()["rows_done"] < 400 or state()["status"] == "done")
-    (worker,) = processes(stack, "ServeReplica:tidemill-jobs:jobs")
+    (worker,) = named_processes(stack.mark, "ServeReplica:tidemill-jobs:jobs")
     os.kill(worker.pid, signal.SIGKILL)
     assert state()["status"] == "running"
     wait_for(lambda: state()["status"] == "done", 180)
@@ -149,10 +142,10 @@ def test_a_replica_is_killed_under_load_and_nobody_hangs(http, stack):
         tasks = pool.map(ask, range(8))
         try:
             wait_for(lambda: answers[200] > 300)
-            victim = processes(stack, "ServeReplica:tidemill:predictions")[0]
+            victim = named_processes(stack.mark, "ServeReplica:tidemill:predictions")[0]
             os.kill(victim.pid, signal.SIGKILL)
-            wait_for(lambda: victim not in processes(stack, "ServeReplica:tidemill:predictions"))
-            wait_for(lambda: len(processes(stack, "ServeReplica:tidemill:predictions")) == 2, 120)
+            wait_for(lambda: victim not in named_processes(stack.mark, "ServeReplica:tidemill:predictions"))
+            wait_for(lambda: len(named_processes(stack.mark, "ServeReplica:tidemill:predictions")) == 2, 120)
         finally:
             stop.set()
         list(tasks)

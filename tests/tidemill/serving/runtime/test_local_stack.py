@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.named_processes import named_processes
 from tests.tidemill.serving.runtime.own_stacks import copy_of, end_by_ctrl_c, in_foreground, wait_for
 from tests.tidemill.serving.small_project import KNOWN, add_version, crown
 from tests.warm_commands import command
@@ -81,11 +82,7 @@ def test_everything_listens_on_loopback_only(stack):
 
 
 def test_a_replica_of_a_compiled_model_needs_no_scikit_learn_and_goes_before_the_dashboard(stack):
-    (replica,) = [
-        one
-        for one in marked_processes(stack.mark)
-        if "ServeReplica:tidemill:predictions" in one.name() + "".join(one.cmdline()[:1])
-    ]
+    (replica,) = named_processes(stack.mark, "ServeReplica:tidemill:predictions")
     loaded = " ".join(one.path for one in replica.memory_maps())
     assert "/onnxruntime/" in loaded
     assert "/sklearn/" not in loaded
