@@ -215,7 +215,13 @@ def proxy(folder: str, _number: int) -> None:
             return bytes(await request.body())
 
     port = free_port()
-    ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        log_to_driver=False,
+    )
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port))
     serve.run(cast("Any", Echo).bind())
     given = Path(folder) / "requests.json"
