@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _PAUSE = 0.05  # seconds between two tries
+_LOOK = 0.01  # seconds: more than `is_locked` has a lock for
 
 
 @contextmanager
@@ -85,7 +86,7 @@ def is_locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return not try_lock(descriptor)
+        return not _share(descriptor, fcntl.LOCK_NB)  # together with others who look
     finally:
         close_locked(descriptor)
 
@@ -125,8 +126,15 @@ def share_lock(descriptor: int, *, wait: bool) -> bool:
         wait: whether to wait while another process holds it alone.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # locked alone by another, or a file system without locks
+        return _share(descriptor, 0 if wait else fcntl.LOCK_NB)
+    except OSError:  # a file system without locks
+        return False
+
+
+def _share(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | how)
+    except BlockingIOError:
         return False
     return True
 
@@ -151,6 +159,9 @@ def _acquire(
     wait_seconds: float | None,
     on_wait: Callable[[str], None] | None,
 ) -> None:
+    if try_lock(descriptor):
+        return
+    time.sleep(_LOOK)
     if try_lock(descriptor):
         return
     if on_wait is not None and wait_seconds != 0:

@@ -1,5 +1,6 @@
 """One process at a time, and a message that says which one."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -80,6 +81,17 @@ def test_an_error_of_the_block_frees_the_lock_and_is_not_taken_for_a_busy_one(tm
     ):
         raise TidemillError("inner")
     assert not is_locked(tmp_path / "lock")
+
+
+def test_who_looks_whether_it_is_locked_is_in_nobodys_way(tmp_path: Path):
+    path = tmp_path / "lock"
+    path.touch()
+    with path.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # as `is_locked` does
+        assert not is_locked(path)
+        threading.Timer(0.002, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        with locked(path):
+            assert is_locked(path)
 
 
 def test_a_folder_can_be_locked_without_a_file_in_it(tmp_path: Path):

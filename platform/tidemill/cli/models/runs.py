@@ -117,6 +117,10 @@ def _render_list(console: "Console", runs: "Sequence[ListedRun]", metric: str) -
     console.print(table if runs else "no such run yet: tidemill run, or a script with `import mlflow`")
     if any(run.uncommitted for run in runs):
         console.print("+ with code that no commit holds: tidemill runs show RUN")
+    for run in runs:
+        if run.left and run.role == "search":
+            of = ids[run.run_id]
+            console.print(f"{of} was killed: tidemill run --resume {of} goes on with it")
 
 
 def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:

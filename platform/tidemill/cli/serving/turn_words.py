@@ -12,19 +12,14 @@ __all__ = ["read_last_turn", "turn_words"]
 
 
 def read_last_turn(folder: "ProjectFolder", records: "Records") -> tuple[Any, bool]:
-    """Return the last turn, and whether it was left by a process that was killed.
-
-    Where machines share the records another one may make it, so nothing is said of its process.
-    """
-    from tidemill.files.locks import is_locked
+    """Return the last turn, and whether it was left by a process that was killed."""
     from tidemill.state.record_queries import last_turn
+    from tidemill.training.tracking.killed_runs import TurnsAtRest
 
-    lock = folder.home / "turn.lock"
-    before = is_locked(lock)
+    rest = TurnsAtRest(folder)
     turn = last_turn(records, folder.model)
     running = turn is not None and turn.status == "running" and turn.error is None
-    alone = not isinstance(records.address, str)
-    return turn, running and alone and not before and not is_locked(lock)
+    return turn, running and rest.lasted()
 
 
 def turn_words(turn: Any, left: bool) -> str:

@@ -1,11 +1,21 @@
 """Reads how the trials of a search ended, and what was raised in those that failed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlflow import MlflowException
+from mlflow.entities import Run
 
 from tidemill.project import Project
-from tidemill.training.tracking.mlflow_tracking import END, ERROR, PARENT, connect, experiment_id, find_runs
+from tidemill.training.tracking.killed_runs import KILLED, TurnsAtRest
+from tidemill.training.tracking.mlflow_tracking import (
+    END,
+    ERROR,
+    PARENT,
+    TURN,
+    connect,
+    experiment_id,
+    find_runs,
+)
 from tidemill.training.tracking.run_files import read_file
 
 __all__ = ["TrialEnd", "read_error", "read_trial_ends"]
@@ -24,19 +34,20 @@ class TrialEnd:
 
 def read_trial_ends(project: Project, run_id: str) -> list[TrialEnd]:
     """Return the trials of a search by number; one that was cut off and made again is there twice."""
-    client = connect(project)
+    client, rest = connect(project), TurnsAtRest(project)
     children = find_runs(client, experiment_id(client, project), {PARENT: run_id})
-    found = [
-        TrialEnd(
-            _number(child.info.run_name),
-            child.info.run_id,
-            child.info.run_name,
-            child.info.status,
-            child.data.tags.get(END, ""),
-        )
-        for child in children
-    ]
+    found = [_trial_end(child) for child in children]
+    running = {
+        one.info.run_id: one.data.tags.get(TURN, "") for one in children if one.info.status == "RUNNING"
+    }
+    killed = rest.killed(running)
+    found = [replace(one, status="KILLED", end=KILLED) if one.run_id in killed else one for one in found]
     return sorted(found, key=lambda one: (one.number, one.status == "FINISHED"))
+
+
+def _trial_end(trial: Run) -> TrialEnd:
+    name, end = trial.info.run_name, trial.data.tags.get(END, "")
+    return TrialEnd(_number(name), trial.info.run_id, name, trial.info.status, end)
 
 
 def read_error(project: Project, run_id: str) -> str | None:

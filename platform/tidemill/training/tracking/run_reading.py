@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tidemill.errors import NotAnswering, RegistryError, RunNotFound, TrainingError, UsageError
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import Project
+from tidemill.training.tracking.killed_runs import TurnsAtRest
 from tidemill.training.tracking.mlflow_tracking import connect, store_words
 from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.run_values import (
@@ -73,6 +74,7 @@ def list_runs(
     """
     wanted = _conditions(shown, status)
     order = [f"metrics.`{_plain(metric)}` DESC"] if metric else []
+    rest = TurnsAtRest(project)
     with answering_store(project) as client:
         experiment = client.get_experiment_by_name(project.config.project.name)
         if experiment is None:
@@ -92,7 +94,12 @@ def list_runs(
                     "this page of the list of runs does not exist", hint="begin at the first page"
                 ) from error
             raise
-        return RunList(tuple(_read(run) for run in page), page.token or None)
+        found = rest.shown(_read(run) for run in page)
+        if status == "KILLED" and after is None:
+            running = " and ".join(_conditions(shown, "RUNNING"))
+            found = [*rest.shown(map(_read, client.search_runs([experiment.experiment_id], running))), *found]
+        kept = [run for run in found if status in (None, run.status)]
+        return RunList(tuple(kept), page.token or None)
 
 
 def _conditions(shown: Shown, status: str | None) -> list[str]:
@@ -128,9 +135,10 @@ def read_run(project: Project, run_id: str) -> TrackedRun:
         RunNotFound: there is none.
         NotAnswering: MLflow's store is away, or cannot be read.
     """
+    rest = TurnsAtRest(project)
     with answering_store(project) as client:
         try:
-            run = _read(client.get_run(run_id))
+            [run] = rest.shown([_read(client.get_run(run_id))])
         except MlflowException as error:
             if error.error_code not in _ABSENT:
                 raise
@@ -157,6 +165,7 @@ def trials_of(project: Project, run: TrackedRun) -> list[TrackedRun]:
     Raises:
         NotAnswering: MLflow's store is away, or cannot be read.
     """
+    rest = TurnsAtRest(project)
     with answering_store(project) as client:
         found = client.search_runs(
             [run.experiment_id],
@@ -165,7 +174,7 @@ def trials_of(project: Project, run: TrackedRun) -> list[TrackedRun]:
             max_results=_TRIALS,
             order_by=["attributes.start_time ASC"],
         )
-        return [_read(each) for each in found]
+        return rest.shown(_read(each) for each in found)
 
 
 def versions_by_run(project: Project, run_ids: Sequence[str]) -> dict[str, list[str]]:

@@ -72,6 +72,8 @@ class TrackedRun:
     deleted: bool
     origin: Mapping[str, str] = field(default_factory=dict)
     """What tags tell of a plain run inside a project."""
+    left: bool = False
+    """Its process was killed, and nobody has gone on with it: MLflow has it as running."""
 
 
 @dataclass(frozen=True)

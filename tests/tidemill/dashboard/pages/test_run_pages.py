@@ -5,10 +5,11 @@ import pytest
 
 from tests.tidemill.dashboard.conftest import PARAMS
 from tests.tidemill.dashboard.pages.mlflow_store import open_store
+from tidemill.files.locks import locked
 from tidemill.state.tables import Turn
 from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, artifact_location, connect
 from tidemill.training.tracking.run_files import write_file
-from tidemill.training.tracking.run_values import FRONT
+from tidemill.training.tracking.run_values import FRONT, TURN
 
 NASTY = "<script>alert(1)</script>"
 
@@ -94,6 +95,30 @@ def test_a_run_that_is_not_there_or_anothers_is_not_found(browser, installation,
         answer = browser.get(f"/api/v1/models/parcel-delay/runs/{run_id}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "run_not_found")
         assert "theirs" not in answer.text
+
+
+def test_a_run_whose_process_was_killed_is_not_called_running(browser, tracked, installation):
+    client, now = connect(installation.home), installation.clock.now()
+    experiment = client.get_experiment_by_name("parcels").experiment_id
+    run_id = client.create_run(experiment, tags={ROLE: "search", TURN: "turn_1"}).info.run_id
+    turn = Turn(
+        id="turn_1", model="parcel-delay", trigger="manual", reason="", actor="ada", promote=True,
+        overrides={}, as_of=now, status="running", step="train", seconds={}, requested_at=now,
+    )  # fmt: skip
+    with installation.state.transaction() as session:
+        session.add(turn)
+    address = "/models/parcel-delay/runs"
+    with locked(installation.home.home / "turn.lock"):
+        assert [one["status"] for one in _runs(browser, f"{address}?status=RUNNING")] == ["RUNNING"]
+        assert _runs(browser, f"{address}?status=KILLED") == []
+    assert [one["run_id"] for one in _runs(browser, f"{address}?status=KILLED")] == [run_id]
+    assert _runs(browser, f"{address}?status=RUNNING") == []
+    page = browser.get(f"{address}/{run_id}").text
+    assert "its process was killed: `tidemill run --resume` goes on with it" in page
+
+
+def _runs(browser, address):
+    return browser.get(f"/api/v1{address}").json()["runs"]
 
 
 def test_no_database_is_no_run_before_the_first_turn_and_trouble_after(browser, installation):

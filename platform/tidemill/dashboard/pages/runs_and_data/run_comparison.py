@@ -12,6 +12,7 @@ from tidemill.dashboard.records.bounded_reading import READINGS
 from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
 from tidemill.dashboard.visit import Here
 from tidemill.project import Project
+from tidemill.training.tracking.killed_runs import TurnsAtRest
 from tidemill.training.tracking.run_values import WholeRun
 from tidemill.training.tracking.showing.column_differences import column_differences, column_section
 from tidemill.training.tracking.showing.run_differences import Section, compare_facts, decisions_on
@@ -44,8 +45,8 @@ def compare_runs(
     """Return several runs of a model beside each other."""
     project = visit.installation.load(visit.project(model))
     wanted = tuple(dict.fromkeys(run))
-    stamp = tracking_stamp(project)
-    key = ("compared runs", str(project.root), wanted, stamp)
+    stamp, rest = tracking_stamp(project), TurnsAtRest(project).began
+    key = ("compared runs", str(project.root), wanted, stamp, rest)
     shown, found = READINGS.read(
         "the list of runs in MLflow", key, lambda: _read(project, wanted), keep=kept_for(stamp)
     )

@@ -16,6 +16,7 @@ from tidemill.dashboard.records.tracking_stamp import kept_for, store_is_there, 
 from tidemill.dashboard.visit import Here
 from tidemill.project import Project
 from tidemill.tasks.natural_metric import Metric, metric_of, natural_values
+from tidemill.training.tracking.killed_runs import TurnsAtRest
 from tidemill.training.tracking.showing.run_facts import made_from
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ def runs(
         versions = versions_by_run(project, [run.run_id for run in found.runs])
         return [shown_run(run, metric, versions.get(run.run_id, ())) for run in found.runs], found.following
 
-    stamp = tracking_stamp(project)
-    key = ("runs", str(project.root), show, status, order, after, stamp)
+    stamp, rest = tracking_stamp(project), TurnsAtRest(project).began
+    key = ("runs", str(project.root), show, status, order, after, stamp, rest)
     shown = metric_of(metric)
     listed: Sequence[ShownRun] = ()  # nothing was trained yet
     following = None
@@ -139,8 +140,8 @@ def runs(
 def run_page(visit: Here, model: str, run_id: str) -> RunPage:
     """Return one run of a model, with its trials."""
     project = visit.installation.load(visit.project(model))
-    stamp = tracking_stamp(project)
-    key = ("run", str(project.root), run_id, stamp)
+    stamp, rest = tracking_stamp(project), TurnsAtRest(project).began
+    key = ("run", str(project.root), run_id, stamp, rest)
     what = f"run {run_id[:8]} in MLflow"
     return READINGS.read(what, key, lambda: _read_page(project, run_id), keep=kept_for(stamp))
 

@@ -1,5 +1,6 @@
 """Lists the runs of a project: ten thousand within a second where their database is a local SQLite file."""
 
+import json
 import math
 import sqlite3
 from collections.abc import Sequence
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tidemill.project import ProjectFolder, load_project
-from tidemill.training.tracking.run_values import Shown, TrackedRun, run_moment
+from tidemill.training.tracking.killed_runs import TurnsAtRest
+from tidemill.training.tracking.run_values import TURN, Shown, TrackedRun, run_moment
 from tidemill.training.tracking.showing.stored_runs import (
     IS_ITS,
     OF_PROJECT,
@@ -20,8 +22,14 @@ from tidemill.training.tracking.showing.stored_runs import (
 
 __all__ = ["ListedRun", "list_project_runs"]
 
+_STATUS = "CASE WHEN run.run_uuid IN (SELECT value FROM json_each(:killed)) THEN 'KILLED' ELSE run.status END"
+_GOING = f"""
+    SELECT run.run_uuid, turn.value AS turn {OF_PROJECT}
+    JOIN tags AS turn ON turn.run_uuid = run.run_uuid AND turn.key = :turn
+    WHERE run.lifecycle_stage = 'active' AND run.status = 'RUNNING' AND {IS_ITS}
+"""
 _LIST = f"""
-    SELECT run.run_uuid, run.name, run.status, run.start_time, run.end_time,
+    SELECT run.run_uuid, run.name, {_STATUS} AS status, run.start_time, run.end_time,
         parent.value AS parent, role.value AS role, coalesce(own.value, git.value) AS commit_id,
         changed.value AS changed, metric.value AS score, metric.is_nan
     {OF_PROJECT}
@@ -32,7 +40,7 @@ _LIST = f"""
     LEFT JOIN tags AS changed ON changed.run_uuid = run.run_uuid AND changed.key = :changed
     LEFT JOIN latest_metrics AS metric ON metric.run_uuid = run.run_uuid AND metric.key = :metric
     WHERE run.lifecycle_stage = 'active' AND {IS_ITS}
-        AND (:status IS NULL OR run.status = :status)
+        AND (:status IS NULL OR {_STATUS} = :status)
         AND (:shown = 'all' OR (parent.value IS NULL) = (:shown = 'searches'))
     ORDER BY CASE WHEN :best THEN CASE WHEN metric.is_nan THEN NULL ELSE metric.value END END DESC NULLS LAST,
         run.start_time DESC, run.run_uuid
@@ -59,6 +67,8 @@ class ListedRun:
     """How many files of its code no commit holds, and the first names; None: none, or a run of Tidemill."""
     versions: tuple[str, ...]
     """Versions of the project's model that were registered from it."""
+    left: bool
+    """Its process was killed, and nobody has gone on with it."""
 
 
 def list_project_runs(
@@ -83,15 +93,20 @@ def list_project_runs(
     Raises:
         NotAnswering: MLflow's store is away, or cannot be read.
     """
+    rest = TurnsAtRest(folder)
     try:
         database = open_runs(folder)
         if database is None:
             return []
         with closing(database):
-            wanted = {**names_of(folder), "metric": metric, "shown": shown, "status": status}
-            rows = database.execute(_LIST, {**wanted, "best": best, "size": size}).fetchall()
+            names = {**names_of(folder), "turn": TURN}
+            going = {row["run_uuid"]: row["turn"] for row in database.execute(_GOING, names)}
+            wanted = {"metric": metric, "shown": shown, "status": status, "best": best, "size": size}
+            killed = rest.killed(going)
+            wanted |= {"killed": json.dumps(sorted(killed))}
+            rows = database.execute(_LIST, {**names, **wanted}).fetchall()
             versions = versions_in(database, folder.model)
-            return [_listed(row, versions.get(row["run_uuid"], ())) for row in rows]
+            return [_listed(row, versions.get(row["run_uuid"], ()), killed) for row in rows]
     except (AskMlflow, sqlite3.Error):
         from tidemill.training.tracking.run_reading import list_plain_runs, list_runs, versions_by_run
 
@@ -111,7 +126,7 @@ def _place_in_list(run: ListedRun, *, best: bool) -> tuple[float, float, str]:
     return value, -run.started_at.timestamp() if run.started_at else math.inf, run.run_id
 
 
-def _listed(row: sqlite3.Row, versions: tuple[str, ...]) -> ListedRun:
+def _listed(row: sqlite3.Row, versions: tuple[str, ...], killed: frozenset[str]) -> ListedRun:
     return ListedRun(
         row["run_uuid"],
         row["name"] or "",
@@ -124,6 +139,7 @@ def _listed(row: sqlite3.Row, versions: tuple[str, ...]) -> ListedRun:
         row["commit_id"],
         row["changed"],
         versions,
+        row["run_uuid"] in killed,
     )
 
 
@@ -141,4 +157,5 @@ def _as_listed(run: TrackedRun, metric: str, versions: Sequence[str]) -> ListedR
         run.origin.get("commit") or run.commit,
         run.origin.get("uncommitted"),
         tuple(versions),
+        run.left,
     )

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,7 @@ from tidemill.errors import RunNotFound, UsageError
 from tidemill.files.read_only_sqlite import open_to_read
 from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import ProjectFolder, load_project
+from tidemill.training.tracking.killed_runs import TurnsAtRest
 from tidemill.training.tracking.origins.origin_files import read_origin_of
 from tidemill.training.tracking.run_values import (
     ORIGIN_PREFIX,
@@ -69,13 +71,16 @@ def read_project_runs(folder: ProjectFolder, names: Sequence[str]) -> list[Whole
         UsageError: several begin like this.
         NotAnswering: MLflow's store is away, or cannot be read.
     """
+    rest = TurnsAtRest(folder)
     try:
         database = open_runs(folder)
         if database is None:
             raise _not_found(folder, names[0])
         with closing(database):
             versions = versions_in(database, folder.model)
-            return [_whole(folder, database, _found(folder, database, name), versions) for name in names]
+            found = [_whole(folder, database, _found(folder, database, name), versions) for name in names]
+            runs = rest.shown(one.run for one in found)
+            return [replace(one, run=run) for one, run in zip(found, runs, strict=True)]
     except (AskMlflow, sqlite3.Error):
         from tidemill.training.tracking.whole_runs import find_run_id, read_whole_runs
 

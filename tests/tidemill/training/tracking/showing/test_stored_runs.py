@@ -1,14 +1,25 @@
 """Runs read from MLflow's tables are those that MLflow's own client tells."""
 
 import shutil
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import delete
+from typer.testing import CliRunner
 
 from tests.tidemill.training.small_project import make_project
+from tidemill.cli.main import app
 from tidemill.errors import RunNotFound, UsageError
+from tidemill.files.locks import locked
+from tidemill.state import open_state
+from tidemill.state.tables import Turn
+from tidemill.training.tracking import killed_runs, run_reading
+from tidemill.training.tracking.killed_runs import KILLED, TurnsAtRest
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.origins.origin_files import keep_origin
-from tidemill.training.tracking.run_values import ORIGIN_PREFIX, PARENT, ROLE
+from tidemill.training.tracking.run_logs import read_trial_ends
+from tidemill.training.tracking.run_values import ORIGIN_PREFIX, PARENT, ROLE, TURN
 from tidemill.training.tracking.showing import listed_runs, stored_runs
 from tidemill.training.tracking.showing.listed_runs import list_project_runs
 from tidemill.training.tracking.showing.stored_runs import AskMlflow, read_project_runs
@@ -62,6 +73,26 @@ def origin(project, commit):
     }  # fmt: skip
 
 
+@pytest.fixture
+def killed(recorded):
+    """A search and its trial that a process began, with its turn, and that nobody ended."""
+    project, _ = recorded
+    client, now = connect(project), datetime.now(UTC)
+    experiment, tags = experiment_id(client, project), {TURN: "turn_1"}
+    search = client.create_run(experiment, tags=tags | {ROLE: "search"}, start_time=2**41).info.run_id
+    trial = client.create_run(experiment, tags=tags | {ROLE: "trial", PARENT: search}).info.run_id
+    state = open_state(project.state_url)
+    with state.transaction() as session:
+        session.merge(Turn(
+            id="turn_1", model=project.model, trigger="manual", reason="", actor="ada", promote=False,
+            overrides={}, as_of=now, status="running", step="train", seconds={}, requested_at=now,
+        ))  # fmt: skip
+    yield project, search, trial
+    state.close()
+    for run in (search, trial):
+        client.delete_run(run)
+
+
 def ask_mlflow(monkeypatch):
     def refuse(_):
         raise AskMlflow
@@ -109,6 +140,42 @@ def test_no_such_run_and_too_short_a_name(recorded, mlflow, monkeypatch):
     for wrong in ("0" * 32, "abc", ids["theirs"], "zzzz", "' OR 1"):
         with pytest.raises(RunNotFound, match="there is no run"):
             read_project_runs(project, [wrong])
+
+
+@pytest.mark.parametrize("mlflow", [False, True])
+def test_a_run_whose_process_was_killed_is_killed_until_somebody_goes_on(killed, mlflow, monkeypatch):
+    project, search, trial = killed
+    if mlflow:
+        ask_mlflow(monkeypatch)
+
+    def listed(**choices):
+        return [(one.run_id, one.left) for one in list_project_runs(project, metric=METRIC, **choices)]
+
+    said = CliRunner().invoke(app, ["runs", "list", "-p", str(project.root)]).output
+    assert f"{search[:8]} was killed: tidemill run --resume {search[:8]} goes on with it" in said
+    [whole] = read_project_runs(project, [search])
+    assert (whole.run.status, whole.run.left) == ("KILLED", True)
+    assert "`tidemill run --resume` goes on with it" in whole.run.end
+    assert [(one.status, one.end) for one in run_reading.trials_of(project, whole.run)] == [
+        ("KILLED", KILLED)
+    ]
+    assert [(one.run_id, one.status) for one in read_trial_ends(project, search)] == [(trial, "KILLED")]
+    assert listed(status="KILLED", shown="all") == [(search, True), (trial, True)]
+    assert search not in dict(listed(status="RUNNING"))
+    with locked(project.home / "turn.lock"):
+        [whole] = read_project_runs(project, [search])
+        assert (whole.run.status, whole.run.left) == ("RUNNING", False)
+        assert (search, False) in listed(status="RUNNING")
+        assert listed(status="KILLED", shown="all") == []
+
+
+def test_of_a_run_that_another_machine_may_make_nothing_is_said(killed, monkeypatch):
+    project, search, _ = killed
+    with open_state(project.state_url).transaction() as session:
+        session.execute(delete(Turn))
+    assert read_project_runs(project, [search])[0].run.status == "RUNNING"
+    monkeypatch.setattr(killed_runs, "Records", lambda _: SimpleNamespace(path=None))
+    assert not TurnsAtRest(project).began
 
 
 def test_several_runs_that_begin_alike_are_named(recorded, monkeypatch):
