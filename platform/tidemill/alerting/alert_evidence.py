@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from tidemill.actor_words import reason_beside, who
 from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.measured_figures import measured
 from tidemill.monitoring.noise_feedback import marks_of, proposals_of
+from tidemill.plurals import counted
 from tidemill.state.alert_queries import EXTERNAL, AlertRecords
 from tidemill.tasks.natural_metric import metric_of
 
@@ -81,7 +83,13 @@ def describe(records: AlertRecords) -> dict[str, Any]:
         ],
         "faults": [_fault(each) for each in records.faults],
         "next": next_commands(
-            alert.kind, alert.id, alert.monitor, alert.status, examples, [each.id for each in records.faults]
+            alert.kind,
+            alert.id,
+            alert.monitor,
+            alert.status,
+            examples,
+            [each.id for each in records.faults],
+            (run.window_start, run.window_end),
         ),
     }
 
@@ -89,10 +97,20 @@ def describe(records: AlertRecords) -> dict[str, Any]:
 def _features(kind: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the figures of the features that have moved most, or that were served otherwise."""
     if kind == "feature_skew":
-        skewed = (results.get("feature_skew") or {}).get("features", ())
-        return [dict(each) for each in skewed if isinstance(each, Mapping)][:_FEATURES]
+        skew = results.get("feature_skew") or {}
+        skewed = [each for each in skew.get("features", ()) if each["feature"] in skew.get("skewed", ())]
+        return [{"name": each["feature"], "note": _skew(each), **each} for each in skewed[:_FEATURES]]
     columns = (results.get("data_drift") or {}).get("columns", ())
     return [dict(each) for each in columns if each["drifted"] or each["broken"]][:_FEATURES]
+
+
+def _skew(feature: Mapping[str, Any]) -> str:
+    """Return how a feature was served otherwise than training would see it."""
+    said = f"{feature['share']:.1%} of {counted(feature['rows'], 'row')} differ"
+    if feature.get("mean_difference") is not None:
+        said += f", by {feature['mean_difference']:.4g} on average"
+    causes = ", ".join(f"{each['name']} ({each['view']})" for each in feature.get("causes", ()))
+    return f"{said}; likely: {causes}" if causes else said
 
 
 def _point(kind: str, run: Any) -> dict[str, Any]:
@@ -202,7 +220,13 @@ def named_faults(details: Mapping[str, Any]) -> list[str]:
 
 
 def next_commands(
-    kind: str, alert: str, monitor: str, status: str, examples: Sequence[str], faulty: Sequence[str] = ()
+    kind: str,
+    alert: str,
+    monitor: str,
+    status: str,
+    examples: Sequence[str],
+    faulty: Sequence[str] = (),
+    window: Sequence[datetime] = (),
 ) -> list[str]:
     """Return what to type next, by what was found; no retraining while values are broken at their source.
 
@@ -213,6 +237,7 @@ def next_commands(
         status: of the alert.
         examples: ids of predictions that it is about.
         faulty: ids of the open alerts that name what is broken at its source.
+        window: start and end of the predictions that it is about, where they are known.
 
     >>> next_commands("quality", "alert_1", "weekly", "firing", [])[-1]
     'tidemill retrain --reason "alert_1"'
@@ -225,7 +250,10 @@ def next_commands(
     if examples:
         found.append(f"tidemill lineage {examples[0]} --up")
     if kind == "feature_skew":
-        return [*found, "tidemill features skew"]
+        span = [
+            f"--{name} {at:%Y-%m-%dT%H:%MZ}" for name, at in zip(("since", "until"), window, strict=False)
+        ]
+        return [*found, " ".join(["tidemill features skew", *span])]
     if kind == EXTERNAL:
         end = [] if status == "resolved" else [f"tidemill alerts resolve {alert}"]
         return [*found, *end, "tidemill status"]

@@ -82,7 +82,7 @@ def _lists(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _feature(column: Mapping[str, Any]) -> str:
-    name = column.get("name") or column.get("feature")
+    name = column["name"]
     told = next((str(column[key]) for key in ("broken", "note") if column.get(key)), None)
     if told is None and column.get("value") is not None and column.get("threshold") is not None:
         told = f"distance {column['value']:.3g}, drifted from {column['threshold']:.3g}"

@@ -76,6 +76,23 @@ def test_what_comes_from_elsewhere_has_no_window(capsys: pytest.CaptureFixture[s
         assert "window" not in shown.replace("window (blue)", "")
 
 
+def test_skew_names_only_what_was_served_otherwise_and_the_window_to_look_at(
+    capsys: pytest.CaptureFixture[str],
+):
+    cause = {"name": "late data", "rows": 90, "view": "weather", "evidence": "e"}
+    wind = {"feature": "wind", "rows": 900, "share": 0.1, "mean_difference": 2.5, "causes": [cause]}
+    skew = {"skewed": ["wind"], "features": [wind, {"feature": "rain", "rows": 900}]}
+    facts = describe(records("feature_skew", {"feature_skew": skew}))
+    page = page_of([facts], "title")
+    render_alert(Console(width=80), facts)
+    shown = " ".join(capsys.readouterr().out.split())
+    said = "10.0% of 900 rows differ, by 2.5 on average; likely: late data (weather)"
+    assert f"wind, {said}" in shown
+    assert f"wind: {said}" in page
+    assert "rain" not in shown + page
+    assert "tidemill features skew --since 2013-04-02T00:00Z --until 2013-04-03T00:00Z" in shown
+
+
 def test_nobody_is_told_to_retrain_on_what_is_broken_at_its_source():
     fault = SimpleNamespace(
         id="alert_9", kind="feature_drift", message="missing", details={"faults": ["<wind>"]}
