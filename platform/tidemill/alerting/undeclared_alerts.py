@@ -1,4 +1,4 @@
-"""Resolves alerts about what no monitor watches any more: no run would. Imports no engine."""
+"""Resolves alerts that need no action any more, and that no run resolves soon. Imports no engine."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,9 +12,9 @@ from tidemill.state import State
 from tidemill.state.alert_queries import EXTERNAL
 from tidemill.state.tables import Alert
 
-__all__ = ["resolve_undeclared"]
+__all__ = ["resolve_outlived", "resolve_undeclared"]
 
-_BY = "monitoring/monitors.yaml"
+_BY, _CONTROLLER = "monitoring/monitors.yaml", "controller"
 
 
 def resolve_undeclared(state: State, model: str, monitors: Sequence[Monitor], now: datetime) -> list[str]:
@@ -37,6 +37,29 @@ def resolve_undeclared(state: State, model: str, monitors: Sequence[Monitor], no
                 record_step(session, alert.id, "resolved", now, _BY, why)
                 done.append(alert.id)
     return done
+
+
+def resolve_outlived(state: State, model: str, serving: str | None, now: datetime) -> list[str]:
+    """Resolve the alerts about versions that serve no more, and return their ids.
+
+    A monitor's next run would, which may be a week later; until then people would be told of them. That a
+    monitor does not run is about no version.
+
+    Args:
+        state: the records.
+        model: whose alerts.
+        serving: the champion; with None nothing is resolved.
+        now: event time.
+    """
+    if serving is None:
+        return []
+    with state.transaction() as session:
+        of = Alert.model == model, Alert.status != "resolved", Alert.kind.not_in((EXTERNAL, NO_RUN))
+        past = list(session.scalars(select(Alert).where(*of, Alert.version != serving).order_by(Alert.id)))
+        for alert in past:
+            alert.status, alert.resolved_at = "resolved", now
+            record_step(session, alert.id, "resolved", now, _CONTROLLER, f"version {serving} serves")
+        return [alert.id for alert in past]
 
 
 def _why(name: str, kind: str, monitor: Monitor | None) -> str | None:

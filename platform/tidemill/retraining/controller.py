@@ -17,7 +17,7 @@ from tidemill.alerting.delivery import sender_of
 from tidemill.alerting.missed_runs import raise_missed
 from tidemill.alerting.notifying import Send, notify
 from tidemill.alerting.routes import load_routes
-from tidemill.alerting.undeclared_alerts import resolve_undeclared
+from tidemill.alerting.undeclared_alerts import resolve_outlived, resolve_undeclared
 from tidemill.alerting.webhooks.registry_events import send_events
 from tidemill.clock import Clock, SystemClock
 from tidemill.errors import ConfigError, TidemillError, TurnInProgress
@@ -29,7 +29,7 @@ from tidemill.prediction_log.upkeep.maintenance_lock import LogInUse
 from tidemill.project import Project, load_project
 from tidemill.registry.deployments import reconcile
 from tidemill.registry.versions.model_versions import champion_version
-from tidemill.retraining.decision_record import record_decisions, record_turn
+from tidemill.retraining.decision_record import record_decisions
 from tidemill.retraining.policies import load_policies
 from tidemill.retraining.policy_facts import Hold, Retrain
 from tidemill.retraining.policy_rules import foremost
@@ -160,6 +160,8 @@ class Controller:
             monitors = load_monitors(self._project)
             raise_missed(self._project, self._state, monitors, now)
             resolve_undeclared(self._state, self._project.model, monitors, now)
+        with _reported("alerts about versions that serve no more", failures):
+            resolve_outlived(self._state, self._project.model, champion_version(self._project), now)
         if self._send is not None:
             with _reported("messages about alerts", failures):
                 if (routes := load_routes(self._project)) is not None:
@@ -189,11 +191,8 @@ class Controller:
     def _make_turn(self, due: Retrain, facts: Facts, now: datetime, turns_before: int) -> Turn:
         request = _request(due, now, self._action(due.policy.action, now), turns_before)
         if self._turns is not None:
-            turn = self._turns.begin(self._project, self._state, request)
-        else:
-            turn = make_turn(self._project, self._state, request, self._listen)
-        record_turn(self._state, self._project.model, due, facts.turns, turn.id)
-        return turn
+            return self._turns.begin(self._project, self._state, request)
+        return make_turn(self._project, self._state, request, self._listen)
 
     def _action(self, declared: Action | None, now: datetime) -> Action:
         """Return what becomes of a version: by default a rollout, where that can begin, and can end."""

@@ -12,7 +12,7 @@ from tidemill.retraining.policy_rules import last_turn
 from tidemill.state import State
 from tidemill.state.tables import PolicyDecision
 
-__all__ = ["record_decisions", "record_turn"]
+__all__ = ["record_decisions"]
 
 
 def record_decisions(
@@ -41,20 +41,6 @@ def record_decisions(
                 continue
             known.reason, known.cause_message = verdict.reason, verdict.cause.message
             known.last_at, known.rounds = max(now, known.last_at), known.rounds + 1
-
-
-def record_turn(state: State, model: str, made: Retrain, turns: Sequence[TurnFact], turn_id: str) -> None:
-    """Record which turn a decision led to."""
-    with state.transaction() as session:
-        row = session.scalar(
-            select(PolicyDecision).where(
-                PolicyDecision.model == model,
-                PolicyDecision.policy == made.policy.name,
-                PolicyDecision.episode == _episode(made, last_turn(turns)),
-            )
-        )
-        if row is not None:
-            row.turn_id = turn_id
 
 
 def _episode(verdict: Retrain | Hold, latest: TurnFact | None) -> str:

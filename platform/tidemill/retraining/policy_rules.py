@@ -237,9 +237,9 @@ def _refused_in_a_row(case: _Case) -> str | None:
     row = list(takewhile(lambda turn: turn.status == "refused" and turn.policy is not None, ended))
     if len(row) < case.policy.refused_in_a_row or _differs(case, row[0]):
         return None
+    last = "the last candidate was" if len(row) == 1 else f"the last {len(row)} candidates were"
     return (
-        f"the last {counted(len(row), 'turn')} {agreeing(len(row), 'was', 'were')} refused: it waits for "
-        "other data, other code or parameters, or for "
+        f"{last} refused: it waits for other data, other code or parameters, or for "
         "`tidemill retrain` by a person"
     )
 

@@ -26,6 +26,7 @@ __all__ = [
     "policy_decisions",
     "refused_decisions",
     "replicas",
+    "rollouts_of",
     "runs_of_schedule",
     "stage_moves",
 ]
@@ -70,6 +71,22 @@ def last_turn(records: Records, model: str) -> Row | None:
     """Return the latest turn, or None."""
     found = records.select("turns", "model = ?", model, order="requested_at DESC, id DESC", limit=1)
     return next(iter(found), None)
+
+
+def rollouts_of(records: Records, turns: Sequence[Row]) -> dict[str, Row]:
+    """Return the rollout that each turn of one model began, by the turn's id; the others' are left out."""
+    begun = [turn for turn in turns if turn.status == "rollout"]
+    versions = sorted({turn.version for turn in begun})
+    if not versions:
+        return {}
+    of = f"model = ? AND version IN ({', '.join('?' * len(versions))})"
+    rows = records.select("rollouts", of, begun[0].model, *versions, order="requested_at")
+    return {
+        turn.id: row
+        for row in rows
+        for turn in begun
+        if (row.version == turn.version) and row.requested_at >= turn.requested_at
+    }
 
 
 def policy_decisions(records: Records, model: str, last: int) -> list[Row]:

@@ -10,10 +10,10 @@ from sqlalchemy import select
 from tests.tidemill.recorded import list_alerts
 from tidemill.alerting.alert_actions import acknowledge, comment_on, mark_as_noise, resolve
 from tidemill.alerting.alert_states import record_alerts
-from tidemill.alerting.undeclared_alerts import resolve_undeclared
+from tidemill.alerting.undeclared_alerts import resolve_outlived, resolve_undeclared
 from tidemill.errors import AlertNotFound, MonitoringError, UsageError
 from tidemill.ids import new_id
-from tidemill.monitoring.findings import KINDS, Finding, Findings
+from tidemill.monitoring.findings import KINDS, NO_RUN, Finding, Findings
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, AlertStep, MonitorRun
@@ -243,6 +243,20 @@ def test_what_no_monitor_watches_any_more_is_resolved(state: State):
     assert (step.alert_id, step.comment) == (quality, "monitor weekly does not watch quality any more")
     assert len(resolve_undeclared(state, "delay", [weekly(name="other")], later)) == 1
     assert list_alerts(state) == []
+
+
+def test_what_is_about_a_version_that_serves_no_more_waits_for_no_run(state: State):
+    run_monitor(state, findings("quality", NO_RUN), day=0)
+    later = START + timedelta(days=1)
+    assert resolve_outlived(state, "delay", None, later) == []
+    assert resolve_outlived(state, "delay", "1", later) == []
+    (quality,) = resolve_outlived(state, "delay", "2", later)
+    assert [each.kind for each in list_alerts(state)] == [NO_RUN]
+    with state.transaction() as session:
+        (step,) = session.scalars(select(AlertStep).where(AlertStep.step == "resolved"))
+    assert (step.alert_id, step.at, step.comment) == (quality, later, "version 2 serves")
+    run_monitor(state, findings("quality"), day=2)  # it serves again: a rollback
+    assert [each.id for each in list_alerts(state) if each.kind == "quality"] == [quality]
 
 
 def test_noise_is_a_step_with_a_reason_whether_the_alert_is_over_or_not(state: State):

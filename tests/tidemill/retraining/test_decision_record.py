@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from tests.tidemill.retraining.test_loop_declarations import GOOD, project_with
 from tidemill.cli.main import app
 from tidemill.project import Project
-from tidemill.retraining.decision_record import record_decisions, record_turn
+from tidemill.retraining.decision_record import record_decisions
 from tidemill.retraining.policies import load_policies
 from tidemill.retraining.policy_facts import Retrain
 from tidemill.retraining.situation import gather, judge_all
+from tidemill.retraining.turns.turn_begin import TurnRequest, record_begin
 from tidemill.state import State, open_state
 from tidemill.state.tables import Alert, MonitorRun, PolicyDecision, Turn
 
@@ -82,18 +83,19 @@ def test_a_hold_is_on_record_once_and_the_turn_with_what_came_of_it(project: Pro
     assert isinstance(due, Retrain)
     assert facts.situation.champion_since == NOW - 20 * DAY
     assert facts.situation.labels_learnt == 400
-    record_turn(state, "toy", due, facts.turns, "turn_2")
+    request = TurnRequest(NOW, due.reason, "policy:decay", policy="decay", cause=due.cause.key)
+    turn = record_begin(project, state, request)  # and no more, if it is killed now
     with state.transaction() as session:
-        answer = {"answer": "refuse", "by": "ada", "comment": "the feed is late"}
-        made = {"status": "refused", "policy": "decay", "trigger": "data_drift", "question": answer}
-        session.add(_turn("turn_2", NOW, **made))
+        row = session.get_one(Turn, turn.id)
+        row.question = {"answer": "refuse", "by": "ada", "comment": "the feed is late"}
+        row.status, row.requested_at = "refused", NOW + DAY
     for hours in range(1, 4):
         a_round(project, state, NOW + timedelta(hours=hours))
     assert on_record(state) == [("retrain", None, 1), ("hold", "cooldown", 3)]
     arguments = ["policies", "history", "-p", str(project.root)]
     shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert "cooling down until 2013-05-08" in shown.output
-    assert "turn_2" in shown.output
+    assert f"turn {turn.id[:13]}" in shown.output
     told = CliRunner().invoke(app, ["status", "-p", str(project.root)], env={"COLUMNS": "200"}).output
     assert "decay held from 2013-05-01 01:00 to 2013-05-01 03:00: cooling" in told, "no round looked lately"
     assert "refused by ada: the feed is late" in told

@@ -9,7 +9,7 @@ from tidemill.cli.listing import Listing
 from tidemill.cli.operations.costs import show_cost
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment, out_console
-from tidemill.cli.serving.turn_words import read_last_turn, turn_words
+from tidemill.cli.serving.turn_words import LastTurn, read_last_turn, turn_words
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, StackNotRunning
 
@@ -65,12 +65,12 @@ def status(
         _show_ports(folder, running, json)
         return
     replicas = record_queries.replicas(records, folder.model, SystemClock().now()) if running else []
-    turn, left = read_last_turn(folder, records)
+    turn = read_last_turn(folder, records)
     decision = next(iter(record_queries.policy_decisions(records, folder.model, 1)), None)
     problems = known_problems(folder, _check)
     cluster = _cluster(folder)
     watching = watching_facts(records, folder.model)
-    show_stack(folder, running, replicas, problems, json, turn, decision, cluster, watching, left)
+    show_stack(folder, running, replicas, problems, json, turn, decision, cluster, watching)
     if not json:
         for problem in problems:
             out_console().print(f"! {problem}", soft_wrap=True)
@@ -128,27 +128,27 @@ def show_stack(
     replicas: list[Any],
     problems: list[str],
     json: bool,
-    turn: Any = None,
+    turn: LastTurn | None = None,
     decision: Any = None,
     cluster: "ClusterFacts | None" = None,
     watching: "WatchingFacts | None" = None,
-    left: bool = False,
 ) -> None:
     """Show the stack of a project; ``problems``, what is wrong with its declarations, as JSON alone."""
     from tidemill.registry.versions.registry_reader import read_alias_names
 
+    turn = turn or LastTurn()
     aliases = read_alias_names(project)
     champion = aliases.get("champion")
     drift = _drift(project, aliases)
     facts = {**_facts(project, info, replicas, turn, champion, problems), "policy": _policy_facts(decision)}
     facts["drift"] = drift
-    facts["turn_was_killed"] = left
+    facts["turn_was_killed"] = turn.left
     facts["cluster"] = cluster
     facts["alerts"] = None if watching is None else watching.alerts
     facts["messages"] = None if watching is None else watching.messages
 
     def render(console: "Console") -> None:
-        grid = _grid(project, info, replicas, turn, champion, left)
+        grid = _grid(project, info, replicas, turn, champion)
         if decision is not None and decision.verdict == "hold":
             grid.add_row("policy", f"{decision.policy} {_held(decision, SystemClock().now())}")
         for name, said in watching.rows() if watching is not None else ():
@@ -218,8 +218,9 @@ def _policy_facts(decision: Any) -> dict[str, Any] | None:
 
 
 def _facts(
-    project: Any, info: Any, replicas: list[Any], turn: Any, champion: str | None, problems: list[str]
+    project: Any, info: Any, replicas: list[Any], last: LastTurn, champion: str | None, problems: list[str]
 ) -> dict[str, Any]:
+    turn, rollout = last.row, last.rollout
     return {
         "project": project.root,
         "model": project.model,
@@ -247,20 +248,19 @@ def _facts(
             "step": turn.step,
             "as_of": turn.as_of,
             "error": turn.error,
+            "rollout": rollout and {name: getattr(rollout, name) for name in ("id", "status", "outcome")},
         },
         "problems": problems,
     }
 
 
-def _grid(
-    project: Any, info: Any, replicas: list[Any], turn: Any, champion: str | None, left: bool
-) -> "Table":
+def _grid(project: Any, info: Any, replicas: list[Any], turn: LastTurn, champion: str | None) -> "Table":
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
     grid.add_row("project", str(project.root))
     nobody = "none yet: tidemill run --promote"
-    if turn is not None and turn.status == "promoted":
+    if turn.row is not None and turn.row.status == "promoted":
         nobody = "none any more, it was deleted from the registry: tidemill rollback"
     grid.add_row("champion", f"{project.model} {champion}" if champion else nobody)
     if info is None:
@@ -277,6 +277,6 @@ def _grid(
         trouble = f", wants {r.wanted}: {r.error}" if r.error else ""
         version = f"version {r.version}" if r.version else "no version yet"
         grid.add_row("replica", f"{r.id}: {version}{trouble}, seen {format_moment(r.seen_at)}")
-    if turn is not None:
-        grid.add_row("last turn", turn_words(turn, left))
+    if turn.row is not None:
+        grid.add_row("last turn", turn_words(turn))
     return grid

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from tidemill.errors import ConfigError
+from tidemill.state.record_queries import rollouts_of
 from tidemill.state.record_reader import Records, Row
 
 __all__ = ["Cost", "Prices", "ProjectCost", "project_cost", "read_prices"]
@@ -103,10 +104,10 @@ def project_cost(records: Records, model: str, prices: Prices) -> ProjectCost:
         TidemillError: the records cannot be read.
     """
     rows = records.select("turns", "model = ?", model, order="requested_at DESC, id DESC")
-    measured = [row for row in rows if row.cpu_seconds is not None]
+    measured, rollouts = [row for row in rows if row.cpu_seconds is not None], rollouts_of(records, rows)
     total, gpus = sum(row.cpu_seconds for row in measured), _gpus(measured)
     return ProjectCost(
-        [_cost(row.id, [row], prices) for row in measured],
+        [_cost(row.id, [row], prices, rollouts.get(row.id)) for row in measured],
         [_cost(version, found, prices) for version, found in _by_version(measured).items()],
         round(total, 1),
         round(gpus, 1),
@@ -123,12 +124,12 @@ def _by_version(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _cost(name: str, rows: list[Row], prices: Prices) -> Cost:
+def _cost(name: str, rows: list[Row], prices: Prices, rollout: Row | None = None) -> Cost:
     spent, gpus, latest = sum(row.cpu_seconds for row in rows), _gpus(rows), rows[0]
     return Cost(
         name,
         latest.version,
-        latest.status,
+        latest.status if rollout is None else f"rollout, {rollout.status.replace('_', ' ')}",
         latest.requested_at,
         round(spent, 1),
         round(gpus, 1),

@@ -19,7 +19,7 @@ from tidemill.project.project import check_params
 from tidemill.retraining.recipes import Action, Ask, Recipe, question_of
 from tidemill.retraining.turns.turn_steps import STEPS
 from tidemill.state import State
-from tidemill.state.tables import Turn
+from tidemill.state.tables import PolicyDecision, Turn
 
 __all__ = [
     "TurnRequest",
@@ -89,7 +89,18 @@ def record_begin(project: Project, state: State, request: TurnRequest) -> Turn:
             )
         session.add(turn)
         audit.append(session, _started(turn))
+        if turn.policy is not None:
+            _name_in_decision(session, turn)
     return turn
+
+
+def _name_in_decision(session: Session, turn: Turn) -> None:
+    """Record at the decision that a turn is made by which turn that is: a kill must not part the two."""
+    of = PolicyDecision.model == turn.model, PolicyDecision.policy == turn.policy
+    same = PolicyDecision.verdict == "retrain", PolicyDecision.cause == turn.cause
+    latest = select(PolicyDecision).where(*of, *same, PolicyDecision.last_at >= turn.as_of)
+    if (decision := session.scalar(latest.order_by(PolicyDecision.last_at).limit(1))) is not None:
+        decision.turn_id = turn.id
 
 
 def count_turns(session: Session, model: str) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 
 from tidemill.errors import ApprovalNeeded, DecisionOutdated, GateRefused, RegistryError
+from tidemill.project import load_project
 from tidemill.registry.approval_terms import VALID
 from tidemill.registry.deployments import DeployRequest, deploy
 from tidemill.registry.promotion import check_decision, promote
@@ -113,7 +114,8 @@ def _ask(turn: Turn) -> StepResult:
 
 def _roll_out(context: StepContext, decision: GateDecision) -> StepResult:
     """Begin the rollout, or find that it has begun; where another is under way, the version is kept."""
-    turn, project, state = context.turn, context.project, context.state
+    turn, state = context.turn, context.state
+    project = load_project(context.project.root, context.project.settings)  # its steps and limits of now
     assert turn.version is not None
     serving = champion_version(project)
     if (begun := rollout_of(state, turn)) is not None:

@@ -84,14 +84,17 @@ def _inputs(project: Project) -> dict[str, str | None]:
 
 
 def same_data(state: State, turn: Turn, digest: str | None) -> Turn | None:
-    """Return another turn that ended, and had the same data, code and parameters; None if there is none."""
+    """Return another turn that ended, and had the same data, code and parameters; None if there is none.
+
+    One that made a version is named before one that ended as unchanged itself.
+    """
     ended = "promoted", "refused", "registered", "unchanged", "rollout", "asked"
     with state.transaction() as session:
         earlier = session.scalars(
             select(Turn).where(Turn.model == turn.model, Turn.id != turn.id, Turn.status.in_(ended))
         )
         found = [each for each in earlier if digest is not None and (each.inputs or {}).get("data") == digest]
-    return max(found, key=lambda each: each.as_of, default=None)
+    return max(found, key=lambda each: (each.status != "unchanged", each.as_of), default=None)
 
 
 def search_model(context: StepContext) -> StepResult:

@@ -14,6 +14,7 @@ from tidemill.dashboard.records.decision_rows import own
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import TidemillError
+from tidemill.state.record_queries import rollouts_of
 from tidemill.state.record_reader import Row
 
 __all__ = ["ListedTurn", "OneTurn", "Turns", "add_to", "one_turn", "turns"]
@@ -44,6 +45,8 @@ class ListedTurn:
     cpu_seconds: float | None
     gpu_seconds: float | None
     """Time for which Ray gave it GPUs; None where that is not on record."""
+    rollout: str | None
+    """How the rollout that it began is, or ended; None if it began none."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,15 @@ def turns(visit: Here, model: str, number: PageNumber = 1) -> Turns:
     order = "requested_at DESC, id DESC"
     rows, part = read_part(visit.records, "turns", "model = ?", model, order=order, number=number)
     running = visit.records.select("turns", "model = ? AND status = 'running'", model, limit=1)
-    return Turns(model, [_listed(row) for row in rows], part, bool(running))
+    rollouts = rollouts_of(visit.records, rows)
+    return Turns(model, [_listed(row, rollouts.get(row.id)) for row in rows], part, bool(running))
 
 
-def _listed(row: Row) -> ListedTurn:
-    own_names = [name for name in ListedTurn.__dataclass_fields__ if name != "seconds"]
+def _listed(row: Row, rollout: Row | None) -> ListedTurn:
+    own_names = [name for name in ListedTurn.__dataclass_fields__ if name not in ("seconds", "rollout")]
     values = {name: getattr(row, name) for name in own_names}
-    return ListedTurn(**values, seconds=sum((row.seconds or {}).values()))
+    seconds = sum((row.seconds or {}).values())
+    return ListedTurn(**values, seconds=seconds, rollout=rollout.status if rollout else None)
 
 
 def one_turn(visit: Here, model: str, turn_id: str) -> OneTurn:
@@ -110,14 +115,10 @@ def one_turn(visit: Here, model: str, turn_id: str) -> OneTurn:
     visit.project(model)
     row = own(visit.records, "turns", model, turn_id)
     log, no_log = _log(visit, model, turn_id)
-    rollouts = []
-    if row.status == "rollout":
-        of = "model = ? AND version = ?", model, row.version
-        order = "requested_at DESC, id DESC"
-        rollouts = [each.id for each in visit.records.select("rollouts", *of, order=order, limit=5)]
+    rollout = rollouts_of(visit.records, [row]).get(row.id)
     return OneTurn(
         model,
-        _listed(row),
+        _listed(row, rollout),
         _steps(row),
         row.error,
         row.data_revision,
@@ -129,7 +130,7 @@ def one_turn(visit: Here, model: str, turn_id: str) -> OneTurn:
         row.recipe or {},
         row.windows or (),
         row.question or {},
-        rollouts,
+        [rollout.id] if rollout else [],
         log,
         no_log,
     )

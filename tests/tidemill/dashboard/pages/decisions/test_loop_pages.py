@@ -47,6 +47,16 @@ def test_a_turn_that_was_answered_says_by_whom(browser, add, make_turn):
     assert "eve answered" in browser.get(f"{MODEL}/turns/turn_1/answer").text
 
 
+def test_a_turn_says_how_its_rollout_ended(browser, add, make_turn, make_rollout, now):
+    earlier = make_rollout("roll_0", status="stopped", requested_at=now - timedelta(days=1))
+    two = make_turn(status="rollout"), make_turn("turn_2", status="rollout", version="4")
+    add(*two, earlier, make_rollout(status="promoted", outcome="version 3 is the champion"))
+    twin = browser.get(f"/api/v1{MODEL}/turns").json()
+    assert {one["id"]: one["rollout"] for one in twin["turns"]} == {"turn_1": "promoted", "turn_2": None}
+    assert '<span class="state state-promoted">' in browser.get(f"{MODEL}/turns/turn_1").text
+    assert browser.get(f"/api/v1{MODEL}/turns/turn_1").json()["rollouts"] == ["roll_1"]
+
+
 def test_a_rollout_shows_each_step_with_its_evidence(browser, add, make_rollout, now):
     counts = {"replica": "a", "model": "parcel-delay", "role": "canary", "version": "3", "seconds": {}}
     add(make_rollout(), VersionCount(**counts, answered=7, failed=2, dropped=0, error="<no>", seen_at=now))
