@@ -50,7 +50,7 @@ class Population(PopulationBasedTraining):  # type: ignore[misc]
             hyperparam_mutations={"trial": {"params": {}}},
             log_config=False,
         )
-        self._spec, self._seed, self._family = spec, seed, ""
+        self._spec, self._seed, self._family, self._done = spec, seed, "", 0
         self._draw = np.random.default_rng(abs(seed))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -61,20 +61,25 @@ class Population(PopulationBasedTraining):  # type: ignore[misc]
         before = random.getstate()
         random.seed(f"{self._seed} {mine['number']} {done}")  # by which Ray Tune chooses the one to copy
         self._draw = np.random.default_rng([abs(self._seed), mine["number"], done])
-        self._family = mine["family"]
+        self._family, self._done = mine["family"], done
         try:
             return str(super().on_trial_result(tune_controller, trial, result))
         finally:
             random.setstate(before)
 
     def _quantiles(self) -> tuple[list[Any], list[Any]]:
-        """Return the worst and the best trials of the family."""
+        """Return the worst and the best trials of the family: nobody copies one that made fewer rounds.
+
+        A copy of such a trial would make its own last round again, with the same draws, and copy again: where
+        trials outnumber CPUs, the search would never end.
+        """
         every = self._trial_state
         own = {trial: one for trial, one in every.items() if trial.config["trial"]["family"] == self._family}
         self._trial_state = own
         try:
             worst, best = super()._quantiles()
-            return list(worst), list(best)
+            best = [trial for trial in best if own[trial].last_result[ROUND] >= self._done]
+            return (list(worst) if best else []), best
         finally:
             self._trial_state = every
 

@@ -2,12 +2,14 @@
 
 import json
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 from ray import tune
+from ray.tune.experiment import Trial
 
 from tests.tidemill.training.small_project import FEATURES, day
 from tests.tidemill.training.test_train import run, runs_of
@@ -19,8 +21,9 @@ from tidemill.training.fitting.split_rows import read_split
 from tidemill.training.model_spec import Chosen, Family, OnlyIf, TrainingSpec
 from tidemill.training.reproduction.refitting import METRICS, REFERENCE_AGAIN, refit
 from tidemill.training.search.resumed_search import open_for
-from tidemill.training.search.schedulers.population_training import check_population
+from tidemill.training.search.schedulers.population_training import Population, check_population
 from tidemill.training.search.search_journal import SearchOrigin, begin_journal
+from tidemill.training.search.trial import ROUND
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.tracking import mlflow_tracking
 from tidemill.training.tracking.run_files import read_table
@@ -48,6 +51,26 @@ def test_families_that_cannot_change_are_refused_by_name(space, given, why):
     family = Family(**{"name": "odd", "space": space, "fit": iter, "rounds": 3, "steps": iter} | given)
     with pytest.raises(ConfigError, match=f"pbt, and family 'odd' cannot be trained so: .*{why}"):
         check_population(TrainingSpec((family,)))
+
+
+@pytest.mark.parametrize(("rounds", "copied"), [(1, False), (2, True)])
+def test_no_trial_copies_one_that_made_fewer_rounds(rounds, copied, monkeypatch):
+    scheduler = Population("roc_auc", TrainingSpec((Family("grown", RATE, iter, rounds=4),)), seed=0)
+    configured = [{"trial": {"number": number, "family": "grown", "rounds": 4}} for number in range(5)]
+    trials = [Trial("fit", config=config, stub=True) for config in configured]
+    controller = SimpleNamespace(get_trials=lambda: trials, search_alg=None)
+    for trial in trials:
+        scheduler.on_trial_add(controller, trial)
+    compared = []
+
+    def take(trial, controller, best, worst):
+        compared.append((trial in worst, len(best)))
+
+    monkeypatch.setattr(scheduler, "_checkpoint_or_exploit", take)
+    for trial in trials[1:]:
+        scheduler.on_trial_result(controller, trial, {ROUND: rounds, "roc_auc": 0.8, "training_iteration": 1})
+    scheduler.on_trial_result(controller, trials[0], {ROUND: 2, "roc_auc": 0.6, "training_iteration": 2})
+    assert compared[-1] == (copied, 2 if copied else 0)
 
 
 def test_a_search_that_was_cut_off_is_not_gone_on_with(new_project, caplog):
