@@ -1,12 +1,19 @@
 """Says in words what an approval is bound to, and until when. Imports no engine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.tasks.natural_metric import metric_of
 
-__all__ = ["VALID", "bound_to", "said_terms", "valid_until"]
+if TYPE_CHECKING:
+    from tidemill.project.declared_gates import GateConfig
+    from tidemill.project.gate_checks import GateCheck
+
+__all__ = ["RULES", "VALID", "bound_to", "declared_rules", "other_rules", "said_terms", "valid_until"]
+
+RULES: Final = "rules"
+"""The terms that say by which gates it was judged; approvals of earlier releases have none."""
 
 VALID: Final = timedelta(days=7)
 """A request waits for this long, and its approval counts for this long."""
@@ -38,6 +45,46 @@ def bound_to(digest: str | None, numbers: Mapping[str, Any]) -> dict[str, Any]:
     values = {side: (numbers.get(side) or {}).get(name) for side in ("candidate", "champion")}
     rounded = {side: None if value is None else round(value, 4) for side, value in values.items()}
     return {"sha256": digest, "gate": {"metric": name, **rounded, "rows": numbers.get("rows")}}
+
+
+def declared_rules(gates: "Sequence[GateCheck]", gate: "GateConfig | None" = None) -> dict[str, Any]:
+    """Return the gates that an approval is bound to, as params.yaml declares them, without defaults.
+
+    Args:
+        gates: ``gates``, or those of a stage.
+        gate: the section ``gate``; None for a stage.
+
+    >>> from tidemill.project.declared_gates import GateConfig
+    >>> from tidemill.project.gate_checks import MetricCheck
+    >>> declared_rules([MetricCheck(check="metric", floor=0.6)], GateConfig(floor=0.7))["rules"]
+    {'gate': {'floor': 0.7}, 'gate `metric`': {'check': 'metric', 'floor': 0.6}}
+    """
+    shown = {} if gate is None else {"gate": _set(gate)}
+    return {RULES: {**shown, **{f"gate `{one.title}`": _set(one) for one in gates}}}
+
+
+def _set(section: Any) -> dict[str, Any]:
+    return dict(section.model_dump(mode="json", exclude_defaults=True, exclude={"four_eyes"}))
+
+
+def other_rules(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in what gates differ from those under which something was approved.
+
+    >>> other_rules({"gate": {"floor": 0.7}, "gate `size`": {}}, {"gate": {"floor": 0.75, "min_rows": 90}})
+    'gate: floor was 0.7, is 0.75; gate: min_rows was not set, is 90; gate `size` is not declared any more'
+    """
+    return "; ".join(_differences(before, now))
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys((*now, *before)):
+        if name not in now or name not in before:
+            yield f"{name} {'was not declared' if name in now else 'is not declared any more'}"
+            continue
+        was, there = before[name], now[name]
+        for field in sorted({*was, *there}):
+            if was.get(field) != there.get(field):
+                yield f"{name}: {field} was {was.get(field, 'not set')}, is {there.get(field, 'not set')}"
 
 
 def said_terms(terms: Mapping[str, Any] | None) -> str:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from tidemill.errors import DecisionOutdated, GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
-from tidemill.registry.approval_terms import bound_to
+from tidemill.registry.approval_terms import bound_to, declared_rules
 from tidemill.registry.cards.kept_fields import keep_at_promotion
 from tidemill.registry.gates.gate_decisions import ask_gate, refuse_champion, tag_version
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock, move_alias, version_exists
@@ -103,6 +103,7 @@ def promote(
         check_decision(project, decision, version, serving)
         if rollout_id is None:
             terms = {"champion": serving, **bound_to(found.digest, decision.numbers)}
+            terms |= declared_rules(project.config.gates, project.config.gate)
             require_second_person(project, state, "promote", version, actor=actor, reason=reason, terms=terms)
         keep_at_promotion(project, version)
         move = _move(project, "promotion", serving, version, actor, reason, now)

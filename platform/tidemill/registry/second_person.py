@@ -18,7 +18,7 @@ from tidemill.accounts.user_names import folded
 from tidemill.errors import ApprovalNeeded, NotAllowed, RecordNotFound, UsageError
 from tidemill.ids import new_id
 from tidemill.project import Project
-from tidemill.registry.approval_terms import VALID
+from tidemill.registry.approval_terms import RULES, VALID, other_rules
 from tidemill.state import State
 from tidemill.state.tables import ApiKey, Approval, User
 
@@ -72,12 +72,13 @@ def require_second_person(
         _expire(session, project.model, now)
         if _use(session, _of(project.model, act, version), bound, now):
             return
+        earlier = _under_other_rules(session, _of(project.model, act, version), bound, now)
         row = _waiting(session, _of(project.model, act, version), bound)
         if row is None:
             row = _ask(session, project.model, act, version, actor, reason, bound, now)
     needed = ApprovalNeeded(
         f"version {version} of {project.model} needs the approval of a second person ({row.id}, asked for by "
-        f"{row.asked_by})",
+        f"{row.asked_by}){earlier}",
         hint=f"somebody else approves it, which does it, too: tidemill approve {version} --reason …",
     )
     needed.approval = row.id
@@ -169,11 +170,26 @@ def _expire(session: Session, model: str, now: datetime) -> int:
 
 def _use(session: Session, of: Select[Approval], terms: Mapping[str, Any], now: datetime) -> bool:
     """Take an approval of these terms, if there is one: it counts once."""
-    query = of.where(Approval.status == "approved", Approval.decided_at > now - VALID)
-    row = _with_terms(session, query.order_by(Approval.decided_at), terms)
+    row = _with_terms(session, _approved(of, now), terms)
     if row is not None:
         row.status = "used"
     return row is not None
+
+
+def _approved(of: Select[Approval], now: datetime) -> Select[Approval]:
+    valid = of.where(Approval.status == "approved", Approval.decided_at > now - VALID)
+    return valid.order_by(Approval.decided_at)
+
+
+def _under_other_rules(
+    session: Session, of: Select[Approval], terms: Mapping[str, Any], now: datetime
+) -> str:
+    """Return the end of a sentence: who approved just this while the gates were declared otherwise."""
+    for row in session.scalars(_approved(of, now)):
+        if _without_rules(row.terms or {}) == _without_rules(terms):
+            changed = other_rules((row.terms or {}).get(RULES, {}), terms.get(RULES, {}))
+            return f"; {row.decided_by} approved it under other limits: {changed}"
+    return ""
 
 
 def _waiting(session: Session, of: Select[Approval], terms: Mapping[str, Any]) -> Approval | None:
@@ -181,7 +197,13 @@ def _waiting(session: Session, of: Select[Approval], terms: Mapping[str, Any]) -
 
 
 def _with_terms(session: Session, query: Select[Approval], terms: Mapping[str, Any]) -> Approval | None:
-    return next((row for row in session.scalars(query) if row.terms == terms), None)
+    """Return the first request of these terms; one of an earlier release is bound to no gates."""
+    others = _without_rules(terms)
+    return next((row for row in session.scalars(query) if row.terms in (terms, others)), None)
+
+
+def _without_rules(terms: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in terms.items() if name != RULES}
 
 
 def _ask(

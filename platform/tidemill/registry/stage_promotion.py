@@ -12,7 +12,7 @@ from tidemill.errors import ApprovalNeeded, DecisionOutdated, GateRefused, Regis
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.project.declared_gates import StageConfig
-from tidemill.registry.approval_terms import bound_to
+from tidemill.registry.approval_terms import bound_to, declared_rules
 from tidemill.registry.gates.champion_comparison import compare
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock, version_exists
 from tidemill.registry.history.outside_moves import OUTSIDE
@@ -185,7 +185,7 @@ def _ask_second_person(
         ApprovalNeeded: nobody else has approved it yet; the request is on record, and what the gates said.
     """
     terms: dict[str, Any] = {"stage": stage.name, "champion": move.champion, "from": move.from_version}
-    terms |= bound_to(found.digest, move.numbers)
+    terms |= bound_to(found.digest, move.numbers) | declared_rules(stage.gates)
     try:
         require_second_person(
             project,

@@ -1,6 +1,7 @@
 """Begins a rollout: asks the gate, and makes the version the canary with the share of the first step."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import select
 
@@ -9,6 +10,7 @@ from tidemill.errors import GateRefused, RegistryError
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.project.serve_config import RolloutConfig
+from tidemill.registry.approval_terms import declared_rules
 from tidemill.registry.deployments import RUNNING, DeployRequest, live, make_live, plan_deployment
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock
 from tidemill.registry.history.reconciliation import reconcile_deployments
@@ -62,7 +64,8 @@ def begin(
         RegistryError: it is the champion, there is another rollout or canary, or the registry refused.
     """
     plan = plan or project.config.serve.rollout
-    terms = {"plan": plan.recorded(), "since": since.isoformat() if since else None}
+    terms: dict[str, Any] = {"plan": plan.recorded(), "since": since.isoformat() if since else None}
+    terms |= declared_rules(project.config.gates, project.config.gate)
     since = since or now
     version = get_version(project, version).version
     wanted = DeployRequest("canary", version, plan.steps[0].share, actor, reason)

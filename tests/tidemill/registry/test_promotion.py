@@ -452,6 +452,7 @@ def test_an_approval_is_bound_to_the_versions_file_and_the_gates_figures(registe
     assert terms["gate"] == {**gate, "champion": None, "rows": decision.numbers["rows"]}
     assert terms["sha256"] == get_version(careful, "2").digest
     assert len(terms["sha256"]) == 64
+    assert terms["rules"]["gate"]["min_gain"] == -1.0
     said = {"actor": "somebody else", "comment": "fine"}
     row = decide_approval(state, careful.model, needed.value.approval, "approve", **said)
     held = load_holdout(careful, "2")

@@ -9,7 +9,9 @@ import pytest
 from tidemill.accounts.api_keys import create_key
 from tidemill.accounts.users import add_user
 from tidemill.errors import ApprovalNeeded, GateRefused, NotAllowed, UsageError
-from tidemill.registry.approval_terms import VALID
+from tidemill.project.declared_gates import GateConfig
+from tidemill.project.gate_checks import MetricCheck
+from tidemill.registry.approval_terms import VALID, declared_rules
 from tidemill.registry.second_person import decide_approval, expire_requests, require_second_person
 from tidemill.state import open_state
 from tidemill.state.tables import Approval, AuditEntry
@@ -59,6 +61,20 @@ def test_a_request_is_on_record_once_and_goes_through_after_another_persons_appr
         entries = session.query(AuditEntry).order_by(AuditEntry.seq).all()
     acts = [(one.actor, one.action) for one in entries if one.resource == "version"]
     assert acts == [("Ada", "ask-approval"), ("bob", "approve"), ("Ada", "ask-approval")]
+
+
+def test_an_approval_counts_under_the_gates_that_it_was_given_under(records):
+    def terms(floor):
+        return TERMS | declared_rules([MetricCheck(check="metric", floor=floor)], GateConfig(four_eyes=True))
+
+    decide(records, asked(records, terms=terms(0.7)), "bob")
+    with pytest.raises(
+        ApprovalNeeded, match=r"bob approved it under other limits: gate `metric`: floor was 0\.7, is"
+    ):
+        ask(records, terms=terms(0.75))
+    ask(records, terms=terms(0.7))
+    decide(records, asked(records), "bob")  # of an earlier release
+    ask(records, terms=terms(0.75))
 
 
 @pytest.mark.parametrize("same", ["Ada", "ada", "ＡＤＡ", "token:hers"])

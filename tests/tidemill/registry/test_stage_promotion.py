@@ -195,6 +195,7 @@ def test_a_stage_can_want_a_second_person_who_approves_these_figures(registered,
         terms = session.get_one(Approval, needed.value.approval).terms
     assert (terms["stage"], terms["from"], terms["champion"]) == ("staging", None, None)
     assert terms["sha256"] == get_version(careful, "2").digest
+    assert all("floor" in rule for rule in terms["rules"].values())
     assert 0.6 < terms["gate"]["candidate"] < 1
     row = decide_approval(state, careful.model, needed.value.approval, "approve", actor="bob", comment="fine")
     put_into_stage(declared(registered), state, "1", asked())
