@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from tidemill.project.gate_checks import GateCheck, GateMode
 from tidemill.project.serve_config import Section
-from tidemill.tasks.task_names import METRICS, TaskName, metric_name
+from tidemill.tasks.task_names import METRICS, TaskName, metric_name, plain_name
 
 __all__ = ["GateConfig", "StageConfig", "check_gates", "check_stages", "strictest"]
 
@@ -138,7 +138,7 @@ def check_gates(
     >>> check_gates([MetricCheck(check="metric", metric="r2", floor=0.5)], "binary", "roc_auc")
     Traceback (most recent call last):
     ValueError: gates: entry 1, metric: binary has no metric 'r2': choose roc_auc, average_precision, \
-neg_log_loss, neg_brier, f1, accuracy
+log_loss, brier, f1, accuracy
     """
     titles, measured = [one.title for one in gates], tuple(dict.fromkeys((*METRICS[task], decisive)))
     for place, one in enumerate(gates, 1):
@@ -166,7 +166,7 @@ def _unfit(
         return f"there is no stage {one.stage!r} before it; declared before it: {', '.join(stages) or 'none'}"
     metric = getattr(one, "metric", None)
     if metric is not None and _full(task, metric) not in measured:
-        return f"{task} has no metric {metric!r}: choose {', '.join(measured)}"
+        return f"{task} has no metric {metric!r}: choose {', '.join(map(plain_name, measured))}"
     return None
 
 

@@ -13,7 +13,7 @@ from tidemill.project.gate_checks import GateCheck, GateMode
 from tidemill.project.kubernetes_config import KubernetesConfig
 from tidemill.project.serve_config import Section, ServeConfig
 from tidemill.project.train_config import TrainConfig, first_decides, name_metrics
-from tidemill.tasks.task_names import METRICS, TaskName, metric_name
+from tidemill.tasks.task_names import METRICS, TaskName, metric_name, plain_name
 
 __all__ = [
     "AuditConfig",
@@ -276,8 +276,8 @@ class ProjectConfig(BaseModel):
     def _same_metric(self) -> "ProjectConfig":
         if self.train.metric != self.gate.metric:
             raise ValueError(
-                f"train.metric ({self.train.metric}) and gate.metric ({self.gate.metric}) differ: set "
-                f"both to the same metric"
+                f"train.metric ({plain_name(self.train.metric)}) and gate.metric "
+                f"({plain_name(self.gate.metric)}) differ: set both to the same metric"
             )
         return self
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from tidemill.project.serve_config import Section
 from tidemill.project.trial_resources import TrialResources
-from tidemill.tasks.task_names import METRICS, TaskName, metric_name
+from tidemill.tasks.task_names import METRICS, TaskName, metric_name, plain_name
 
 __all__ = ["FamilyName", "TrainConfig", "first_decides", "name_metrics"]
 
@@ -87,11 +87,13 @@ class TrainConfig(Section):
     def _decides(self) -> "TrainConfig":
         if self.metrics and self.metrics[0] != self.metric:
             raise ValueError(
-                f"train.metric is {self.metric}, but train.metrics begins with {self.metrics[0]}: the first "
-                "decides; leave train.metric out, or name the same"
+                f"train.metric is {plain_name(self.metric)}, but train.metrics begins with "
+                f"{plain_name(self.metrics[0])}: the first decides; leave train.metric out, or name the same"
             )
         if len(set(self.metrics)) < len(self.metrics):
-            raise ValueError(f"train.metrics names a metric twice: {', '.join(self.metrics)}")
+            raise ValueError(
+                f"train.metrics names a metric twice: {', '.join(map(plain_name, self.metrics))}"
+            )
         return self
 
 
@@ -125,7 +127,7 @@ def name_metrics(task: TaskName, train: Mapping[str, Any]) -> dict[str, Any]:
     full = [metric_name(task, one) for one in metrics]
     if others := [one for one in full[1:] if one not in METRICS[task]]:
         raise ValueError(
-            f"train.metrics names {others[0]}, which is computed only as the first: let it decide, or choose "
-            f"among {', '.join(METRICS[task])}"
+            f"train.metrics names {plain_name(others[0])}, which is computed only as the first: let it "
+            f"decide, or choose among {', '.join(map(plain_name, METRICS[task]))}"
         )
     return {**train, "metrics": full}

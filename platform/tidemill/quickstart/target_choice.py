@@ -11,6 +11,7 @@ from tidemill.clock import is_number
 from tidemill.data.profiling.table_profile import ColumnProfile
 from tidemill.data.tables.column_names import literal_name
 from tidemill.errors import DataError, UsageError
+from tidemill.plurals import counted
 from tidemill.project.gap_words import class_gaps
 from tidemill.quickstart.init_options import Ask, InitOptions, alike
 from tidemill.tasks.target_labels import class_text
@@ -113,7 +114,7 @@ def choose_target(
     if task == "multiclass":
         if options.positive is not None:
             raise UsageError(
-                f"--positive: {profile.name} has {len(rows)} classes, not two",
+                f"--positive: {profile.name} has {counted(len(rows), 'class', 'classes')}, not two",
                 hint="leave --positive out: the probabilities of all classes are predicted",
             )
         return TargetChoice(profile.name, task, rows, profile.known, profile.nulls, assumed=assumed)

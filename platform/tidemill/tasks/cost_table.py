@@ -17,7 +17,7 @@ def check_costs(costs: Sequence[Sequence[float]], classes: int) -> None:
     """
     if len(costs) != classes or any(len(row) != classes for row in costs):
         raise ConfigError(
-            f"the metric neg_cost needs train.costs, a row and a column for each of the {classes} classes",
+            f"the metric cost needs train.costs, a row and a column for each of the {classes} classes",
             hint="a row is the true class, a column the decision: costs: [[0, 1], [5, 0]]",
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.errors import ConfigError
+from tidemill.plurals import counted
 from tidemill.tasks.weighted_metrics import Measure
 
 __all__ = ["ProjectMetric", "load_metric", "resampled"]
@@ -73,7 +74,7 @@ def _value(name: str, metric: ProjectMetric, truth: npt.NDArray[Any], answers: n
         found: object = metric(truth, answers)
     except Exception as error:  # the project's own code may raise anything
         raise ConfigError(
-            f"the metric {name} failed for {len(truth):,} rows: {type(error).__name__}: {error}",
+            f"the metric {name} failed for {counted(len(truth), 'row')}: {type(error).__name__}: {error}",
             hint="mend the function; it may return NaN where the metric is undefined",
         ) from error
     if isinstance(found, int | float | np.number) or (isinstance(found, np.ndarray) and found.ndim == 0):

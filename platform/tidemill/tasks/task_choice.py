@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from tidemill.errors import ConfigError
+from tidemill.plurals import counted
 from tidemill.tasks.binary import Binary
 from tidemill.tasks.cost_table import Costs, check_costs, in_order
 from tidemill.tasks.custom import Custom
@@ -70,7 +71,8 @@ def make_task(target: Target, load: Callable[[str], Any]) -> Task:
     if target.kind == "multiclass":
         if len(set(classes)) < 2:
             raise ConfigError(
-                f"dataset.classes in params.yaml has {len(classes)} classes: it must list all of them",
+                f"dataset.classes in params.yaml has {counted(len(classes), 'class', 'classes')}: it must "
+                "list all of them",
                 hint="list all classes there, as text: classes: [setosa, versicolor, virginica]",
             )
         return Multiclass(metric, own, classes, target.costs, load=load)

@@ -14,6 +14,7 @@ __all__ = [
     "is_perfect",
     "loss_name",
     "metric_name",
+    "plain_name",
 ]
 
 TaskName = Literal["binary", "multiclass", "regression", "custom"]
@@ -68,6 +69,15 @@ def loss_name(metric: str) -> str | None:
     return metric.removeprefix("neg_") if metric.startswith("neg_") else None
 
 
+def plain_name(metric: str) -> str:
+    """Return what a metric is called in params.yaml, where nothing says that a loss has its sign changed.
+
+    >>> plain_name("neg_mae"), plain_name("roc_auc"), plain_name("pipelines.ranking:overlap")
+    ('mae', 'roc_auc', 'pipelines.ranking:overlap')
+    """
+    return loss_name(metric) or metric
+
+
 def is_perfect(metric: str, value: float) -> bool:
     """Return whether a metric has the best value there is; False for a metric of the project's own.
 
@@ -109,8 +119,8 @@ def metric_name(task: TaskName, given: str | None) -> str:
     ('neg_mae', 'roc_auc')
     >>> metric_name("regression", "roc_auc")
     Traceback (most recent call last):
-    ValueError: regression has no metric 'roc_auc': choose neg_mae, neg_rmse, r2, neg_mape, neg_median_ae, \
-neg_pinball_90, or module:function of the project
+    ValueError: regression has no metric 'roc_auc': choose mae, rmse, r2, mape, median_ae, pinball_90, \
+or module:function of the project
     """
     if given is None:
         if task not in DEFAULT_METRIC:
@@ -130,7 +140,7 @@ neg_pinball_90, or module:function of the project
     further = [pattern.replace(r"[1-9]\d?", "90") for pattern in _FURTHER[task]]
     raise ValueError(
         f"{task} has no metric {given!r}: choose "
-        + ", ".join((*METRICS[task], *further, "or module:function of the project"))
+        + ", ".join((*map(plain_name, (*METRICS[task], *further)), "or module:function of the project"))
     )
 
 

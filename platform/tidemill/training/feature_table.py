@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 
 from tidemill.errors import TrainingError
+from tidemill.plurals import counted
 
 __all__ = [
     "FeatureTable",
@@ -169,7 +170,7 @@ def with_elements(frame: pd.DataFrame, lists: Mapping[str, int]) -> pd.DataFrame
 
 def _elements(name: str, length: int, given: Sequence[float]) -> Sequence[float]:
     if len(given) != length:
-        raise ValueError(f"{name} has {len(given)} elements, and the model takes {length}")
+        raise ValueError(f"{name} has {counted(len(given), 'element')}, and the model takes {length}")
     return given
 
 

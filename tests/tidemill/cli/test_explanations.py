@@ -1,8 +1,10 @@
 """``tidemill runs explain`` shows what each difference is worth, and what is left to fit."""
 
+import pytest
 from typer.testing import CliRunner
 
 from tidemill.cli.main import app
+from tidemill.cli.models.explanations import _what_is_left
 from tidemill.tasks.paired_bootstrap import Interval
 from tidemill.training.reproduction import explain as explaining
 from tidemill.training.reproduction.gain_shares import Explanation, FactorGain
@@ -42,3 +44,31 @@ def test_gains_are_ranked_with_intervals_and_what_is_left_is_said(tmp_path, monk
     assert "1 fit left (interrupted)" in done.output
     CliRunner().invoke(app, line[:4] + line[-2:])
     assert asked["refits"] == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "fits", "needed", "says"),
+    [
+        (
+            (None, None),
+            0,
+            2,
+            "no difference is measured: both runs are fitted first; --refits 2 measures the",
+        ),
+        ((None, None), 0, 6, "--refits 3 measures the first difference, --refits 6 all"),
+        ((0.7, None), 1, 6, "--refits 2 measures the first difference, --refits 5 all"),
+        (
+            (0.7, 0.8),
+            2,
+            6,
+            "yet, only both runs were fitted; --refits 1 measures the next: 4 fits left (budget)",
+        ),
+    ],
+)
+def test_too_few_fits_for_any_difference_are_said_to_be(values, fits, needed, says):
+    gains = [FactorGain(Factor(name, ("1", "2")), None, None) for name in ("data", "code", "family")]
+    total = None if None in values else values[1] - values[0]
+    found = Explanation(
+        "roc_auc", ("a", "b"), "b", 9, values, gains, total, None, None, [], fits, 0, needed, "budget"
+    )
+    assert says in _what_is_left(found)

@@ -281,7 +281,7 @@ def test_a_task_is_judged_by_another_metric_or_function():
         task.judged_by("own:text")
     with pytest.raises(ConfigError, match="binary has no metric 'mae'"):
         task.judged_by("mae")
-    with pytest.raises(ConfigError, match="the metric neg_cost needs"):
+    with pytest.raises(ConfigError, match="the metric cost needs"):
         task.judged_by("cost")
     with pytest.raises(ConfigError, match="own:two was not loaded"):
         task.measure("own:two", truth, answers)

@@ -7,6 +7,7 @@ import typer
 
 from tidemill.cli.options import AsJson
 from tidemill.cli.output import emit
+from tidemill.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,6 +72,6 @@ def manifests(
     deleted = write_manifests(out, files)
 
     def render(console: "Console") -> None:
-        console.print(f"{len(files)} files written to {out}, {len(deleted)} deleted")
+        console.print(f"{counted(len(files), 'file')} written to {out}, {len(deleted)} deleted")
 
     emit({"out": out, "files": sorted(files), "deleted": deleted}, json, render)

@@ -36,7 +36,7 @@ def explain(
     run: Annotated[str, typer.Argument(metavar="A", help="The run to begin with.", show_default=False)],
     other: Annotated[str, typer.Argument(metavar="B", help="The run whose gain it is.", show_default=False)],
     refits: Annotated[
-        int | None, typer.Option(min=0, help="Fit at most this many models now.", show_default=False)
+        int | None, typer.Option(min=0, help="Fit at most so many models now: 3 or more.", show_default=False)
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.0, help="Begin no fit after so many.", show_default=False)
@@ -90,11 +90,24 @@ def _render(console: "Console", found: "Explanation") -> None:
         print_indented(
             console, f"not exchanged, all were fitted with what is here: {', '.join(found.not_exchanged)}"
         )
-    if found.total is None and found.gains:
-        console.print(f"--refits {found.needed} measures them")
-    elif found.stopped is not None:
-        left = found.needed - found.fits - found.kept
-        console.print(f"{counted(left, 'fit')} left ({found.stopped}): the same command goes on from there")
+    if found.gains and (left := _what_is_left(found)):
+        print_indented(console, left)
+
+
+def _what_is_left(found: "Explanation") -> str | None:
+    """Return which fits are left, and how many of them the next difference takes; None: all were made."""
+    left = found.needed - found.fits - found.kept
+    ends = 2 - found.fits - found.kept
+    if found.total is None and ends > 0:
+        least = min(left, ends + 1)
+        what = "the differences" if least == left else f"the first difference, --refits {left} all"
+        return f"no difference is measured: both runs are fitted first; --refits {least} measures {what}"
+    if found.stopped is None:
+        return None
+    said = f"{counted(left, 'fit')} left ({found.stopped}): the same command goes on from there"
+    if any(one.gain is not None or one.problem for one in found.gains):
+        return said
+    return f"no difference is measured yet, only both runs were fitted; --refits 1 measures the next: {said}"
 
 
 def _gain(value: float | None, interval: "Interval | None") -> str:

@@ -13,7 +13,7 @@ from tidemill.cli.options import AsJson, ProjectDir, moment
 from tidemill.cli.output import emit, format_moment
 from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
-from tidemill.plurals import counted
+from tidemill.plurals import counted, said_days
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -186,9 +186,11 @@ def prune(project: ProjectDir = None, json: AsJson = False) -> None:
 
     def render(console: "Console") -> None:
         if done.removed:
-            console.print(f"✓ removed {counted(done.removed, 'entry', 'entries')} older than {days} days")
+            console.print(
+                f"✓ removed {counted(done.removed, 'entry', 'entries')} older than {said_days(keep)}"
+            )
         else:
-            console.print(f"no entry is older than {days} days (audit.keep in params.yaml)")
+            console.print(f"no entry is older than {said_days(keep)} (audit.keep in params.yaml)")
 
     until = None if done.until is None else str(done.until)
     emit({"removed": done.removed, "until": until, "keep_days": days}, json, render)

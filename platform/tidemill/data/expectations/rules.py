@@ -19,6 +19,7 @@ from pydantic import (
 from tidemill.clock import parse_duration
 from tidemill.data.expectations.expectations_file import REPORT
 from tidemill.data.tables.column_types import literal, parse_dtype
+from tidemill.plurals import counted
 
 __all__ = [
     "BiasConfig",
@@ -183,7 +184,9 @@ class Reference(_Section):
     @model_validator(mode="after")
     def _as_many_keys(self) -> "Reference":
         if self.keys and len(self.keys) != len(self.columns):
-            raise ValueError(f"{len(self.columns)} columns refer to {len(self.keys)} keys")
+            raise ValueError(
+                f"{counted(len(self.columns), 'column')} cannot refer to {counted(len(self.keys), 'key')}"
+            )
         return self
 
 

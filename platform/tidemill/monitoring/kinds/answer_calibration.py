@@ -58,7 +58,7 @@ def judge(window: WindowRows, config: CalibrationConfig) -> Judged:
     if config.ceiling is not None and found.value - _RARELY * found.error > config.ceiling:
         said.append(f"above the ceiling of {config.ceiling:g}")
     of = f" of {found.of}" if found.of else ""
-    figure = f"probabilities{of} are off by {found.value:.3f} on average ({found.rows:,} labels)"
+    figure = f"probabilities{of} are off by {found.value:.3f} on average ({counted(found.rows, 'label')})"
     side = f"mean {found.mean:.3f}, frequency {found.frequency:.3f}"
     details = {**found.__dict__, "max_rise": config.max_rise, "ceiling": config.ceiling}
     message = f"{figure}: {', '.join(said)}; {side}"

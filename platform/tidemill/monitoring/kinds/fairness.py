@@ -19,6 +19,7 @@ from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import FairnessConfig
 from tidemill.monitoring.windows.request_columns import request_column
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.plurals import counted
 from tidemill.tasks.task import Answers, Task
 from tidemill.tasks.task_names import loss_name
 
@@ -106,7 +107,7 @@ def _in_words(gap: Gap) -> str:
     name, sign = (gap.what.rpartition(":")[2].replace("_", " "), 1) if loss is None else (loss, -1)
     return (
         f"{gap.column} {gap.group}: {name} {sign * gap.value:.4g}, {sign * gap.others:.4g} for all others "
-        f"(allowed: {gap.allowed:.3g} apart; {gap.rows:,} rows)"
+        f"(allowed: {gap.allowed:.3g} apart; {counted(gap.rows, 'row')})"
     )
 
 

@@ -7,6 +7,7 @@ from tidemill.features.skew.skew_report import FeatureSkew, SkewReport
 from tidemill.monitoring.findings import Finding, Judged
 from tidemill.monitoring.kind_sections import FeatureSkewConfig
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.plurals import counted
 
 __all__ = ["judge"]
 
@@ -57,8 +58,8 @@ def _too_few_to_compare(skew: SkewReport, least: int) -> str | None:
     newest = skew.reaches.get(worst.view)
     upto = f", whose newest row in the offline store is of {newest:%Y-%m-%d %H:%M} UTC" if newest else ""
     return (
-        f"{len(few)} of {len(skew.features)} features: {worst.rows} predictions can be compared yet, "
-        f"{least} are needed (view {worst.view}{upto})"
+        f"{len(few)} of {len(skew.features)} features: {counted(worst.rows, 'prediction')} can be compared "
+        f"yet, {least} are needed (view {worst.view}{upto})"
     )
 
 

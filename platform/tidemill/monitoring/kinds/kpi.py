@@ -57,7 +57,7 @@ def judge(window: WindowRows, config: KpiConfig) -> Judged:
                 f"{drop:.4g} less than {before.value:.4g} in the window before (allowed: {allowed:.4g})"
             )
     name = config.function.rpartition(":")[2]
-    figure = f"{name} is {value:.4g} (± {error:.2g}) on average over {rows:,} predictions"
+    figure = f"{name} is {value:.4g} (± {error:.2g}) on average over {counted(rows, 'prediction')}"
     details: dict[str, Any] = {
         "name": name,
         "value": value,

@@ -8,6 +8,7 @@ from tidemill.monitoring.slice_config import SliceQualityConfig
 from tidemill.monitoring.slices.slice_quality import SliceQuality
 from tidemill.monitoring.slices.window_slices import WindowSlices, judge_slices
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.plurals import counted
 from tidemill.prediction_log.prediction_log import features_of
 from tidemill.tasks.task_names import loss_name
 
@@ -64,7 +65,7 @@ def _nearest(found: WindowSlices) -> str:
 def _in_words(one: SliceQuality) -> str:
     loss = loss_name(one.metric)
     name, sign = (one.metric.rpartition(":")[2], 1) if loss is None else (loss, -1)
-    rows = f"{one.rows:,} labels, {one.share:.0%}"
+    rows = f"{counted(one.rows, 'label')}, {one.share:.0%}"
     if one.value is None or one.expected is None:
         return f"{one.name} ({rows}): {name} is undefined there"
     others = [other for other in (one.expected, one.rest) if other is not None]

@@ -12,6 +12,7 @@ from tidemill.monitoring.monitor_config import unknown_features
 from tidemill.monitoring.slice_config import SliceDriftConfig
 from tidemill.monitoring.slices.slice_rows import Slice, declared_slices, unknown_columns
 from tidemill.monitoring.windows.window_rows import WindowRows
+from tidemill.plurals import counted
 
 __all__ = ["judge"]
 
@@ -103,7 +104,7 @@ def _examples(
 
 def _drift(drifts: dict[str, Comparison], window: WindowRows) -> Finding:
     listed = "; ".join(
-        f"{name} ({drift.current_rows:,} rows): {_named(drift)}"
+        f"{name} ({counted(drift.current_rows, 'row')}): {_named(drift)}"
         for name, drift in list(drifts.items())[:_NAMED]
     )
     broken = {each.name: each for drift in drifts.values() for each in drift.broken if each.at_fault}

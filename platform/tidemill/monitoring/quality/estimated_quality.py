@@ -21,6 +21,7 @@ from tidemill.monitoring.kind_sections import QualityConfig
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut, taken
 from tidemill.monitoring.quality.label_draws import ErrorModels, as_classes, draw_classes
 from tidemill.monitoring.quality.labelled_quality import Expected
+from tidemill.plurals import counted
 from tidemill.tasks.natural_metric import metric_of
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.tracking.reference_rows import ReferenceRows
@@ -215,8 +216,9 @@ def _judge(made: EstimatedQuality, config: QualityConfig) -> EstimatedQuality:
         low, high = sorted((sign * told.low, sign * told.high))
         return replace(
             made,
-            note=f"for {told.rows:,} rows whose labels are known, {metric.name} would be estimated as "
-            f"{sign * told.estimated:.4g} ({low:.4g} to {high:.4g}), and is {sign * told.truth:.4g}: "
+            note=f"for {counted(told.rows, 'row')} whose labels are known, {metric.name} would be "
+            f"estimated as {sign * told.estimated:.4g} ({low:.4g} to {high:.4g}), "
+            f"and is {sign * told.truth:.4g}: "
             + (strange or "labels depend on the rows in another way than in training"),
         )
     if strange is not None:

@@ -126,8 +126,8 @@ def _check(work: StepInputs) -> dict[str, Any]:
     ]
     rest = [
         *places,
-        *(f"{count} keys in {table}" for table, count in left["online"].items()),
-        *([f"{left['predictions']} predictions"] if left["predictions"] else []),
+        *(f"{counted(count, 'key')} in {table}" for table, count in left["online"].items()),
+        *([counted(left["predictions"], "prediction")] if left["predictions"] else []),
         *(f"{job['id']} ({job['status']})" for job in left["jobs"]),
         *left["texts"],
         *(f"what run {run} keeps ({counted(rows, 'row')})" for run, rows in _left_in_runs(work).items()),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.errors import DataError, UsageError
-from tidemill.plurals import counted, some_of
+from tidemill.plurals import agreeing, counted, some_of
 from tidemill.registry.importing.foreign_model import ForeignModel
 from tidemill.tasks.task import Answers, Task
 from tidemill.training.compiling.parity import worst_difference
@@ -141,7 +141,7 @@ def check_output(output: Any, rows: int, task: Task, places: Sequence[int], sums
         needed = " or ".join(map(str, sorted(widths)))
         raise DataError(
             f"the model gives shape {found.shape} for {counted(rows, 'row')}: a {task.kind} task needs "
-            f"{needed} numbers a row",
+            f"{needed} {agreeing(max(widths), 'number', 'numbers')} a row",
             hint="import it into a project of its task, or export the output with the "
             + ("value" if task.kind == "regression" else "probability of each class"),
         )

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from tidemill.errors import RegistryError
+from tidemill.plurals import counted
 from tidemill.registry.versions.alias_names import ARCHIVED
 from tidemill.tasks.natural_metric import metric_of
 from tidemill.training.hashed_split import HashedSplit
@@ -146,6 +147,6 @@ def describe(trained: TrainedModel, lineage: Lineage, metric: str) -> str:
         family += f", gone on from version {lineage.parent['version']}"
     changed = " with uncommitted changes" if lineage.uncommitted else ""
     return (
-        f"{family}, fitted on {fitted}{held}; best of {trained.trials} trials, "
+        f"{family}, fitted on {fitted}{held}; best of {counted(trained.trials, 'trial')}, "
         f"data {lineage.git_commit[:10]}{changed}, known as of {lineage.as_of:%Y-%m-%d %H:%M} UTC."
     )

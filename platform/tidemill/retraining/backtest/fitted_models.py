@@ -12,6 +12,7 @@ import polars as pl
 from tidemill.data.tables.column_names import literal_name
 from tidemill.data.tables.known_rows import known_at
 from tidemill.errors import TooManyFits, TrainingError
+from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.tasks.task import Answers
 from tidemill.training.candidate_windows import ALL, Window
@@ -173,7 +174,7 @@ class FittedModels:
             return known
         if len(self._estimators) >= self._most_fits:
             raise TooManyFits(
-                f"the policies asked for more than {self._most_fits} fits",
+                f"the policies asked for more than {counted(self._most_fits, 'fit')}",
                 hint="play a shorter time or fewer policies, or allow more with --max-fits",
             )
         rows = self._sampled(rows)

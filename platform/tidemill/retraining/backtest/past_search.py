@@ -9,9 +9,9 @@ import pandas as pd
 import polars as pl
 
 from tidemill.errors import TrainingError
-from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.retraining.backtest.fitted_models import Recipe, known_by
+from tidemill.tasks.task_names import plain_name
 from tidemill.training.feature_table import as_features
 from tidemill.training.fitting.split_rows import sample_rows
 from tidemill.training.model_spec import TrainingSpec
@@ -65,9 +65,14 @@ def search_at(
         except Exception as error:  # noqa: BLE001 - the project's own code can raise anything; a search goes on
             failed = failed or error
     if best is None:
-        said = f"the first with {type(failed).__name__}: {failed}" if failed else f"without a {task.metric}"
+        said = (
+            f"the first with {type(failed).__name__}: {failed}"
+            if failed
+            else f"without a {plain_name(task.metric)}"
+        )
+        many = "the only trial" if len(trials) == 1 else f"all {len(trials)} trials"
         raise TrainingError(
-            f"all {counted(len(trials), 'trial')} failed on {known.height:,} rows known at {moment:%F}, "
+            f"{many} failed on {known.height:,} rows known at {moment:%F}, "
             f"{validation.height:,} of them to validate: {said}",
             hint="begin later, with --from, or see `tidemill run` for the whole error",
         ) from failed

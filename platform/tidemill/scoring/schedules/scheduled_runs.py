@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from tidemill.clock import SystemClock, utc
 from tidemill.errors import TidemillError, UsageError
 from tidemill.ids import new_id
+from tidemill.plurals import counted
 from tidemill.project import Project, load_project
 from tidemill.scoring.schedules.schedule_rules import Schedule, find_schedule, load_schedules
 from tidemill.scoring.schedules.slots import DueSlot, RecordedSlot, due
@@ -212,7 +213,9 @@ def _claim(project: Project, state: State, schedule: Schedule, found: DueSlot, n
         if found.skipped:
             given_up = _new(project, schedule, found.skipped[-1], now)
             given_up.status, given_up.finished_at = "skipped", datetime.now(UTC)
-            given_up.error = f"{len(found.skipped)} slots from {found.skipped[0].isoformat()} on were missed"
+            given_up.error = (
+                f"{counted(len(found.skipped), 'slot')} missed, from {found.skipped[0].isoformat()} on"
+            )
             session.add(given_up)
         run.status, run.tries, run.at = "running", run.tries + 1, utc(now)
         run.finished_at = None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tidemill.errors import ServingError
 from tidemill.features.request_features import REQUEST, FeatureRow
+from tidemill.plurals import counted
 from tidemill.project.feature_columns import REFUSED
 from tidemill.serving.inference.calls import Call, Failure, Refused
 from tidemill.serving.inference.refused_values import refused_gaps
@@ -265,7 +266,7 @@ def _call(model: LoadedModel, features: Sequence[FeatureRow], name: str) -> list
         ) from error
     if not model.gives_all(answers, len(features)):
         raise ModelFailed(
-            f"version {model.version} of {name} gave {answers[:3]} … for {len(features)} rows",
+            f"version {model.version} of {name} gave {answers[:3]} … for {counted(len(features), 'row')}",
             hint="`tidemill rollback` goes back to the version before",
             version=model.version,
         )

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from tidemill.clock import Clock
 from tidemill.errors import FeatureError, RegistryError, ServingError, TidemillError, WrongKey
+from tidemill.plurals import counted
 from tidemill.prediction_log.log_records import PredictionRecord
 from tidemill.prediction_log.writing.log_writer import LogHealth
 from tidemill.serving.inference.application import Application
@@ -117,7 +118,9 @@ class JobRunner:
                 return job_records.postpone(self.state, job.id, self.clock.now())
             instances = next(chunks, [])
             if not instances:
-                raise ServingError(f"the job has {job.rows} rows, but its file ends at row {first}")
+                raise ServingError(
+                    f"the job has {counted(job.rows, 'row')}, but its file ends at row {first}"
+                )
             self._watched(job, first, first + len(instances))
             answered = self._chunk(job, files, model, first, instances)
             first += answered

@@ -138,7 +138,9 @@ def _split(data: object) -> Frame:
     if len(set(names)) < len(names):
         raise malformed("dataframe_split.columns names a column twice")
     if rows and len(names) != width:
-        raise malformed(f"dataframe_split has {len(names)} columns, but rows of {width} values")
+        raise malformed(
+            f"dataframe_split has {counted(len(names), 'column')}, but rows of {counted(width, 'value')}"
+        )
     return Frame({name: [row[place] for row in rows] for place, name in enumerate(names)})
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tidemill.plurals import counted
 from tidemill.serving.protocols.given_features import Column
 from tidemill.serving.protocols.json_bodies import malformed, type_given
 
@@ -110,7 +111,7 @@ def refuse_rest(tail: memoryview) -> None:
         Refused: there is some.
     """
     if len(tail):
-        raise malformed(f"the body ends with {len(tail)} bytes that belong to no input")
+        raise malformed(f"the body ends with {counted(len(tail), 'byte')} of no input")
 
 
 def binary(datatype: str, values: Sequence[Any]) -> bytes:
@@ -136,7 +137,9 @@ def _shape(name: str, shape: object) -> tuple[int, ...]:
 def _checked(name: str, datatype: str, shape: tuple[int, ...], data: list[Any]) -> Column:
     flat = data if not data or not isinstance(data[0], list) else list(_flat(data, len(shape)))
     if len(flat) != prod(shape):
-        raise malformed(f"input {name!r} has {len(flat)} values, its shape {list(shape)} says {prod(shape)}")
+        raise malformed(
+            f"input {name!r} has {counted(len(flat), 'value')}, its shape {list(shape)} says {prod(shape)}"
+        )
     if datatype == "BYTES":
         _only(name, datatype, flat, {str, type(None)})
         return flat
@@ -184,8 +187,8 @@ def _unpacked(name: str, datatype: str, count: int, data: memoryview) -> Column:
     code = np.dtype(DATATYPES[datatype])
     if len(data) != count * code.itemsize:
         raise malformed(
-            f"input {name!r} has {len(data)} bytes of binary data, {count} values of {datatype} have "
-            f"{count * code.itemsize}"
+            f"input {name!r} has {counted(len(data), 'byte')} of binary data, not the "
+            f"{count * code.itemsize:,} of {counted(count, 'value')} of {datatype}"
         )
     return np.frombuffer(data, code)
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.features.request_features import FeatureRow
+from tidemill.plurals import counted
 from tidemill.prediction_log.writing.redaction import NO_REDACTION, Redaction
 from tidemill.registry.versions.loaded_model import Scores, Texts
 from tidemill.tasks.task import Task
@@ -132,7 +133,9 @@ def _numbers(row: FeatureRow, names: Sequence[str], lengths: Sequence[int | None
         elif value is None:
             found.extend([None] * length)
         elif len(value) != length:
-            raise ValueError(f"{name} is a list of {len(value)} numbers, and the model takes {length}")
+            raise ValueError(
+                f"{name} is a list of {counted(len(value), 'number')}, and the model takes {length}"
+            )
         else:
             found.extend(value)
     return found

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.tasks.paired_bootstrap import gain_interval
 from tidemill.tasks.task import Answers
@@ -126,7 +127,7 @@ def _compare(
     for window, span in zip(windows, spans, strict=True):
         why = span if isinstance(span, str) else task.unlearnable(span[label])
         if why is None and len(span) < fewest:
-            why = f"{len(span):,} rows, {fewest:,} are needed"
+            why = f"{counted(len(span), 'row')}, {fewest:,} are needed"
         if why is not None or isinstance(span, str):
             results.append(Compared(str(window), 0 if isinstance(span, str) else len(span), left_out=why))
             continue

@@ -14,7 +14,9 @@ import pandas as pd
 from ray import tune
 
 from tidemill.errors import TrainingError
+from tidemill.plurals import counted
 from tidemill.tasks.task_choice import Target, make_task
+from tidemill.tasks.task_names import plain_name
 from tidemill.training.failing_rows import answers_to, naming_row
 from tidemill.training.feature_table import FeatureTable
 from tidemill.training.model_spec import Family
@@ -107,7 +109,8 @@ def run_trial(
     for estimator, state in islice(rounds, family.rounds - len(history)):
         found = task.evaluate(data.validation_labels, answers_to(task, estimator, validation))
         if not np.isfinite(found[task.metric]):
-            raise TrainingError(f"{task.metric} is not a number on {len(validation):,} validation rows")
+            rows = counted(len(validation), "validation row")
+            raise TrainingError(f"{plain_name(task.metric)} is not a number on {rows}")
         spent = before[CPU_SECONDS] + time.process_time() - began
         held = before[GPU_SECONDS] + (time.perf_counter() - since) * gpus
         values = {name: float(found[name]) for name in task.metrics}

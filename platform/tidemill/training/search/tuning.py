@@ -216,10 +216,11 @@ def _result(log: TrialLog, config: TrainConfig) -> SearchResult:
             raise TrainingError(
                 "no trial of the search was started", hint="is another search running in Ray?"
             )
-        first = failed[0]
+        first, alone = failed[0], len(records) == 1
+        whose = "the only trial failed:" if alone else f"all {len(records)} trials failed; the first,"
         raise TrainingError(
-            f"all {len(records)} trials failed; the first, family {first.family!r} with parameters "
-            f"{shortened(str(dict(first.params)))}: {first.error}",
+            f"{whose} family {first.family!r} with parameters {shortened(str(dict(first.params)))}: "
+            f"{first.error}",
             hint=f"the whole traceback is in {ERROR} of MLflow run {first.run_id}; "
             "try the family's `fit` by itself",
         )

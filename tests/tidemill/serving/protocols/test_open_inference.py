@@ -70,7 +70,7 @@ def test_features_may_be_given_as_one_tensor_or_one_each(infer, tensors):
     ("tensors", "more", "words"),
     [
         ([], {}, "at least one tensor"),
-        ([tensor("depot", ["north"], shape=[2])], {}, "has 1 values, its shape [2] says 2"),
+        ([tensor("depot", ["north"], shape=[2])], {}, "has 1 value, its shape [2] says 2"),
         ([tensor("depot", ["north"], shape=[1, 1, 1])], {}, "3 dimensions"),
         ([tensor("depot", ["north"], shape=[-1])], {}, "shape must be"),
         ([tensor("depot", ["a", "b"], shape=[1, 2])], {}, "must be [N] or [N, 1]"),
@@ -191,8 +191,12 @@ def test_tritons_client_gives_features_and_learns_what_is_wrong(triton):
             b"\1\0\0\0\xff",
             "UTF-8",
         ),
-        ({"shape": [2], "datatype": "FP64", "parameters": {"binary_data_size": 8}}, b"12345678", "have 16"),
-        ({"shape": [1], "datatype": "BYTES", "data": ["north"]}, b"123", "belong to no input"),
+        (
+            {"shape": [2], "datatype": "FP64", "parameters": {"binary_data_size": 8}},
+            b"12345678",
+            "not the 16 of 2 values",
+        ),
+        ({"shape": [1], "datatype": "BYTES", "data": ["north"]}, b"123", "ends with 3 bytes of no input"),
     ],
 )
 def test_binary_data_that_does_not_fit_is_refused(url, declared, tail, words):

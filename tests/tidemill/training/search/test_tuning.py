@@ -1,6 +1,7 @@
 """How configurations are drawn, and how the best trial is found: without a trial."""
 
 import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from tidemill.training.model_spec import Family, TrainingSpec
 from tidemill.training.ray_session import check_address
 from tidemill.training.search.proposals import candidates
 from tidemill.training.search.trial_records import TrialRecord
+from tidemill.training.search.tuning import _result
 from tidemill.training.spec_loading import load_spec
 
 SPEC = TrainingSpec(
@@ -128,3 +130,16 @@ def test_the_row_that_a_fit_fails_on_is_named_if_it_is_its_doing(fails, said):
     with pytest.raises((ValueError, TrainingError), match=said):
         list(naming_row(begin, len(rows)))
     assert list(naming_row(lambda some: iter("ab"), 9)) == ["a", "b"]
+
+
+def test_a_search_whose_trials_all_failed_says_how_many_and_why_the_first_did():
+    failed = [
+        TrialRecord(number, "trees", {"depth": 3}, 5, "4f1d", error="no such column") for number in (0, 1)
+    ]
+    for records, said in (
+        (failed[:1], "the only trial failed: family"),
+        (failed, "all 2 trials failed; the first, f"),
+    ):
+        log = SimpleNamespace(records={one.number: one for one in records})
+        with pytest.raises(TrainingError, match=rf"^{said}.*'depth': 3}}: no such column$"):
+            _result(log, TrainConfig())

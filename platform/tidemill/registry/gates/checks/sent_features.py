@@ -1,6 +1,7 @@
 """Checks that what clients of the champion send is enough for the candidate, and what they get the same."""
 
 from tidemill.errors import DataError
+from tidemill.plurals import counted
 from tidemill.project.gate_checks import SignatureCheck
 from tidemill.registry.gates.judged_rows import GateFinding, Judged
 from tidemill.registry.versions.loaded_model import Scorer
@@ -35,7 +36,7 @@ def check_signature(check: SignatureCheck, judged: Judged) -> GateFinding:
     said = [f"clients do not send {', '.join(unsent)}"] if unsent else []
     said += [*changed, *answers]
     numbers = {"added": added, "dropped": dropped, "changed": changed, "answers": answers}
-    fits = f"all {len(mine.features)} features fit what clients of version {theirs.version} send"
+    fits = f"{counted(len(mine.features), 'feature')}, all as clients of version {theirs.version} send them"
     if added and not unsent:
         fits += f"; new and looked up by key: {', '.join(added)}"
     return GateFinding(not said, "; ".join(said) or fits, numbers)

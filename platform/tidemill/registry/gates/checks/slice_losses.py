@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from tidemill.plurals import counted
 from tidemill.project.gate_checks import SlicesCheck
 from tidemill.registry.gates.checks.group_names import group_names
 from tidemill.registry.gates.judged_rows import GateFinding, Judged
@@ -55,6 +56,6 @@ def _limit(floor: float, name: str) -> str:
 def _fine(slices: dict[str, Any], name: str) -> str:
     known = {said: each["candidate"] for said, each in slices.items() if each["candidate"] is not None}
     if not known:
-        return f"{len(slices)} slices, in none of which {metric_of(name).name} is defined"
+        return f"{counted(len(slices), 'slice')}, in none of which {metric_of(name).name} is defined"
     worst = min(known, key=known.__getitem__)
-    return f"the worst of {len(known)} slices is {worst}: {metric_of(name).said(known[worst])}"
+    return f"the worst of {counted(len(known), 'slice')} is {worst}: {metric_of(name).said(known[worst])}"
