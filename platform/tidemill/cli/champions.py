@@ -106,7 +106,8 @@ def rollback(
     """Make an earlier champion the champion again.
 
     A number or an alias alone is the version to go back to. The gate is not asked.
-    With --stage the version in that stage gives its place back to the one before.
+    With --stage the version in that stage gives its place back to the one before, or
+    leaves the stage empty if there is none.
     """
     from tidemill.project import load_project
     from tidemill.registry.promotion import rollback as back

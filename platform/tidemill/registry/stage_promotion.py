@@ -4,6 +4,7 @@ A stage is an alias in the registry. The version that has it is judged by the st
 champion: what serves, and who answers callers, does not change.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -139,14 +140,24 @@ def take_back(project: Project, state: State, asked: StageRequest, version: str 
                 hint=f"`tidemill models list {project.model}` shows which version is where; decide again",
             )
         earlier = earlier_versions(done_moves(state, project.model, stage), there)
-        to = next((version for version in earlier if _is_usable(project, version)), None)
+        to, said = _back_to(project, earlier)
         move = _move(project, asked, there, to)
-        move.kind = "rollback"
+        move.kind, move.reasons = "rollback", said
         return move_stage(project, state, move, held)
 
 
-def _is_usable(project: Project, version: str) -> bool:
-    return version_exists(project, version) and ARCHIVED not in get_version(project, version).tags
+def _back_to(project: Project, earlier: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the first version that a stage can go back to, and why not to those before, in sentences."""
+    said = []
+    for version in earlier:
+        if not version_exists(project, version):
+            said.append(f"version {version}, which was there before, was deleted")
+        elif ARCHIVED in get_version(project, version).tags:
+            back = f"`tidemill models unarchive {version}` brings it back"
+            said.append(f"version {version}, which was there before, is archived: {back}")
+        else:
+            return version, said
+    return None, [*said, "there is no earlier version to go back to: the stage is empty now"]
 
 
 def _judged(

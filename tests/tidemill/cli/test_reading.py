@@ -31,6 +31,7 @@ from tidemill.registry.versions.alias_names import CHAMPION
 from tidemill.registry.versions.aliases import read_aliases, set_alias
 from tidemill.registry.versions.model_versions import compiled_record, get_version, list_versions
 from tidemill.registry.versions.registry_reader import (
+    put_away,
     read_alias_names,
     read_champion,
     read_registered,
@@ -287,6 +288,7 @@ def test_the_registry_is_read_as_mlflow_tells_it(root: Path):
     folder, project = open_folder(root), load_project(root)
     assert read_alias_names(folder) == read_aliases(project) == {"champion": "2", "mine": "1"}
     assert read_champion(folder) == "2"
+    assert put_away(folder) == {"2": False, "1": False}
     told = list_versions(project)
     assert [one.version for one in read_registered(folder)] == [one.version for one in told] == ["2", "1"]
     for one, version in zip(read_registered(folder), told, strict=True):

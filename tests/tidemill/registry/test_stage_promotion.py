@@ -120,6 +120,25 @@ def test_a_version_that_is_taken_back_has_not_passed_any_more(open_stage, state)
         promote(open_stage, state, "1", "ada", "", NOW)
 
 
+def test_a_stage_goes_back_past_versions_that_are_deleted_or_archived_and_says_so(open_stage, state):
+    for version in "123":
+        put_into_stage(open_stage, state, version, asked())
+    archive_version(open_stage, state, "2", actor="ada", reason="")
+    back = take_back(open_stage, state, asked())
+    assert (back.to_version, back.reasons) == (
+        "1",
+        ["version 2, which was there before, is archived: `tidemill models unarchive 2` brings it back"],
+    )
+    put_into_stage(open_stage, state, "3", asked())
+    delete_version(open_stage, state, "1", actor="ada", reason="")
+    back = take_back(open_stage, state, asked())
+    assert (back.from_version, back.to_version, read_aliases(open_stage)) == ("3", None, {})
+    assert back.reasons[0] == "version 1, which was there before, was deleted"
+    assert "the stage is empty now" in back.reasons[-1]
+    with pytest.raises(RegistryError, match="no version of small-model is in staging"):
+        take_back(open_stage, state, asked())
+
+
 def test_a_move_whose_process_was_killed_is_finished_or_dropped(open_stage, state, monkeypatch):
     def kill(version, moved):
         def killed(project, alias, version):

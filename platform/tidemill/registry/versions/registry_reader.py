@@ -31,6 +31,7 @@ __all__ = [
     "ShownVersion",
     "holds_experiment",
     "holds_version",
+    "put_away",
     "read_alias_names",
     "read_champion",
     "read_registered",
@@ -42,6 +43,7 @@ _VERSIONS = """
     SELECT version, creation_time, source, storage_location, run_id FROM model_versions
     WHERE name = ? AND current_stage <> 'Deleted_Internal' ORDER BY version DESC
 """
+_ARCHIVED = "SELECT version FROM model_version_tags WHERE name = ? AND key = ?"
 _MADE_OF = """
     SELECT 1 FROM model_versions AS version WHERE current_stage <> 'Deleted_Internal' AND (
         instr(source, :id) OR instr(coalesce(storage_location, ''), :id) OR (run_id = :id AND EXISTS (
@@ -176,6 +178,26 @@ def read_alias_names(folder: ProjectFolder) -> dict[str, str]:
         from tidemill.registry.versions.aliases import read_aliases
 
         return read_aliases(folder if isinstance(folder, Project) else load_project(folder.root))
+
+
+def put_away(folder: ProjectFolder) -> dict[str, bool]:
+    """Return version → whether it is archived, of all versions of the project's model that are not deleted.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    try:
+        database = _open(folder)
+        if database is None:
+            return {}
+        with closing(database):
+            archived = {row["version"] for row in database.execute(_ARCHIVED, (folder.model, ARCHIVED))}
+            known = [row["version"] for row in _versions(database, folder.model, folder.model)]
+            return {str(version): version in archived for version in known}
+    except (AskMlflow, sqlite3.Error):
+        from tidemill.registry.versions.model_versions import list_versions
+
+        return {one.version: ARCHIVED in one.tags for one in list_versions(load_project(folder.root))}
 
 
 def read_champion(folder: ProjectFolder) -> str | None:

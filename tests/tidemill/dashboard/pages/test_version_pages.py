@@ -4,6 +4,7 @@ import pytest
 
 from tests.tidemill.dashboard.pages.mlflow_store import open_store
 from tidemill.registry.versions import registry_reader
+from tidemill.registry.versions.alias_names import ARCHIVED
 from tidemill.state.tables import GateDecision, MonitorRun, Promotion, StageMove, Turn
 from tidemill.training.tracking.mlflow_tracking import connect
 
@@ -99,6 +100,51 @@ def test_a_version_shows_gate_service_slices_cost_and_signature(browser, registe
         ("2013-07-04", ""),
         ("2013-07-02", "2013-07-03"),
     ]
+
+
+def test_nothing_is_offered_for_versions_that_are_deleted_or_archived(browser, registered, installation):
+    client = connect(installation.home)
+    for _ in range(2):
+        client.create_model_version("parcel-delay", registered.as_uri())
+    client.set_model_version_tag("parcel-delay", "3", ARCHIVED, "{}")
+    client.delete_model_version("parcel-delay", "4")
+    now, of = installation.clock.now(), {"model": "parcel-delay", "champion": "2", "mode": "enforce"}
+    asked = {
+        "trigger": "manual",
+        "reason": "",
+        "actor": "ada",
+        "promote": True,
+        "overrides": {},
+        "as_of": now,
+    }
+    with installation.state.transaction() as session:
+        for version in "134":
+            session.add(GateDecision(
+                id=f"gate_{version}x", **of, candidate=version, passed=False, reasons=["no"], numbers={},
+                decided_at=now,
+            ))  # fmt: skip
+            session.add(Turn(
+                id=f"turn_{version}x", model="parcel-delay", **asked, status="asked", step="end", seconds={},
+                version=version, requested_at=now, question={"default": "refuse"},
+            ))  # fmt: skip
+    base = "/models/parcel-delay"
+    offers = {
+        "decisions/gate_{}x": "Ask the gate again",
+        "promote?version={}": "<button>Promote",
+        "turns/turn_{}x/answer": ">Approve</button>",
+    }
+    for path, offer in offers.items():
+        shown = {version: browser.get(f"{base}/{path.format(version)}").text for version in "134"}
+        assert [offer in page for page in shown.values()] == [True, False, False], path
+        assert "Version 4 was deleted" in shown["4"]
+        assert "models unarchive 3</code> brings it back" in shown["3"]
+    page = browser.get(f"{base}/versions/3").text
+    assert "models unarchive 3</code>" in page
+    assert "Promote it" not in page
+    assert browser.get(f"/api/v1{base}/promote").json()["versions"] == ["1"]
+    client.delete_model_version("parcel-delay", "1")
+    back = browser.get(f"/api/v1{base}/roll-back").json()
+    assert (back["to"], back["versions"], back["problem"]) == (None, [], "version 1 was deleted")
 
 
 def test_a_card_shows_what_is_on_record_and_what_people_say(browser, registered, installation):

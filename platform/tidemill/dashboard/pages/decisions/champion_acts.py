@@ -16,6 +16,7 @@ from tidemill.dashboard.records.decision_rows import (
     last_moves,
     listed_decision,
 )
+from tidemill.dashboard.records.registry_reading import why_away
 from tidemill.dashboard.templating import moment
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import DecisionOutdated, TidemillError
@@ -55,6 +56,8 @@ class Promotion:
     """The version that is being rolled out: that ends with a promotion of another one."""
     problem: str | None
     """Why it cannot be done here."""
+    away: str | None
+    """Why the version cannot be promoted: it was ``deleted``, or is ``archived``."""
 
 
 @dataclass(frozen=True)
@@ -115,25 +118,27 @@ def promotion(visit: Here, model: str, version: Version = "", stage: Stage = "")
     turns = records.select("turns", "model = ?", model, order=order, limit=_TURNS)
     serving = champion.version if champion else None
     known = dict.fromkeys(turn.version for turn in turns if turn.version and turn.version != serving)
+    away = why_away(visit.installation, visit.project(model), [*known, version])
     of = "model = ? AND candidate = ?", model, version
     found = records.select("gate_decisions", *of, order="decided_at DESC, id DESC", limit=1)
     return Promotion(
         model,
         version,
         champion,
-        list(known),
+        [one for one in known if one not in away],
         listed_decision(found[0]) if found else None,
         gates.get(stage, "enforce"),
         stage,
         [name for name in gates if name],
         _rolling(visit, model),
         problem,
+        away.get(version),
     )
 
 
 def roll_back(visit: Here, model: str, version: Version = "", stage: Stage = "") -> RollBack:
     """Return what a rollback would do."""
-    visit.project(model)
+    shown = visit.project(model)
     champion = champion_of(visit.records, model)
     if stage:
         return _stage_back(visit, model, stage, champion)
@@ -141,9 +146,18 @@ def roll_back(visit: Here, model: str, version: Version = "", stage: Stage = "")
     moves = [(row.kind, row.to_version) for row in last_moves(visit.records, model, _MOVES)]
     others = [one for one in dict.fromkeys(reversed(past_champions(moves))) if one != serving]
     served = dict.fromkeys([*others, *(one for _, one in reversed(moves) if one != serving)])
+    gone = {
+        one
+        for one, why in why_away(visit.installation, shown, [*served, version]).items()
+        if why == "deleted"
+    }
+    left = [one for one in served if one not in gone]
     to = version or previous_champion(moves, serving)
     rolling, problem = _rolling(visit, model), _gates(visit, model)[1]
-    return RollBack(model, to, champion, list(served), "", None, rolling, problem)
+    if to in gone:
+        problem = problem if left else f"version {to} was deleted"
+        to = next(iter(left), None)
+    return RollBack(model, to, champion, left, "", None, rolling, problem)
 
 
 def _stage_back(visit: Visit, model: str, stage: str, champion: Champion | None) -> RollBack:
@@ -160,7 +174,9 @@ def _stage_back(visit: Visit, model: str, stage: str, champion: Champion | None)
     if there is not None:
         moves = record_queries.stage_moves(visit.records, model)
         done = [one for one in moves if (one.stage, one.status) == (stage, "done")]
-        to = next(iter(earlier_versions(done, there)), None)
+        earlier = earlier_versions(done, there)
+        away = why_away(visit.installation, visit.project(model), earlier)
+        to = next((one for one in earlier if one not in away), None)
     return RollBack(model, to, champion, [], stage, there, None, problem)
 
 

@@ -14,6 +14,7 @@ from tidemill.dashboard.pages.decisions.begun_acts import do_act
 from tidemill.dashboard.pages.decisions.rollout_pages import RUNNING, OneRollout, one_rollout
 from tidemill.dashboard.pages.decisions.turn_pages import OneTurn, one_turn
 from tidemill.dashboard.records.decision_rows import Champion, champion_of, own
+from tidemill.dashboard.records.registry_reading import why_away
 from tidemill.dashboard.templating import moment
 from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import DecisionOutdated, TidemillError, UsageError
@@ -45,6 +46,8 @@ class Question:
     champion: Champion | None
     served: bool
     """Whether replicas answer now: then the version is rolled out, else promoted at once."""
+    away: str | None
+    """Why it can only be refused: the version was ``deleted``, or is ``archived``."""
 
 
 class ReasonForm(BaseModel):
@@ -120,7 +123,9 @@ def question(visit: Here, model: str, turn_id: str) -> Question:
     """Return the turn whose version waits for an answer."""
     turn = one_turn(visit, model, turn_id)
     served = bool(record_queries.replicas(visit.records, model, visit.now))
-    return Question(turn, champion_of(visit.records, model), served)
+    version = turn.turn.version
+    away = why_away(visit.installation, visit.project(model), [version]).get(version or "")
+    return Question(turn, champion_of(visit.records, model), served, away)
 
 
 def answer_question(visit: Here, request: Request, model: str, turn_id: str, form: AnswerForm) -> Done:

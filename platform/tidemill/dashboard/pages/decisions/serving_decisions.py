@@ -24,6 +24,7 @@ from tidemill.dashboard.records.decision_rows import (
     own,
 )
 from tidemill.dashboard.records.list_part import Part
+from tidemill.dashboard.records.registry_reading import why_away
 from tidemill.dashboard.visit import Here
 from tidemill.tasks.natural_metric import metric_of, natural_values
 
@@ -117,6 +118,8 @@ class OneDecision:
     at: datetime
     gates: Sequence[Gate] = ()
     """Each with all that it measured; none where the project declares no ``gates``."""
+    away: str | None = None
+    """Why the gate cannot be asked again: the version was ``deleted``, or is ``archived``."""
 
     @property
     def picture(self) -> Markup | None:
@@ -167,7 +170,7 @@ def _waiting(turn: Any) -> Waiting:
 
 def one_decision(visit: Here, model: str, decision_id: str) -> OneDecision:
     """Return a decision of the gate."""
-    visit.project(model)
+    project = visit.project(model)
     row = own(visit.records, "gate_decisions", model, decision_id)
     numbers: Mapping[str, Any] = row.numbers
     mine, theirs = (natural_values(numbers.get(name) or {}) for name in ("candidate", "champion"))
@@ -191,6 +194,7 @@ def one_decision(visit: Here, model: str, decision_id: str) -> OneDecision:
             Gate(*(each.get(name) for name in ("name", "check", "mode", "passed", "said", "numbers")))
             for each in numbers.get("gates") or ()
         ],
+        why_away(visit.installation, project, [row.candidate]).get(row.candidate),
     )
 
 

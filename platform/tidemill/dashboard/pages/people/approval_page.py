@@ -13,6 +13,7 @@ from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.pages.decisions.begun_acts import do_act
 from tidemill.dashboard.records.list_part import Part, read_part
+from tidemill.dashboard.records.registry_reading import why_away
 from tidemill.dashboard.visit import Here
 from tidemill.registry.approval_terms import said_terms, valid_until
 from tidemill.registry.second_person import decide_approval
@@ -45,6 +46,8 @@ class ShownApproval:
     """The turn that goes on when it is approved."""
     until: datetime | None
     """Until when it waits, or its approval counts; None if neither."""
+    away: str | None
+    """Why it can only be refused: the version was ``deleted``, or is ``archived``."""
 
 
 @dataclass(frozen=True)
@@ -64,22 +67,25 @@ class ApprovalForm(BaseModel):
 
 def approvals(visit: Here, model: str, number: PageNumber = 1) -> Approvals:
     """Return what waited and waits for a second person."""
-    visit.project(model)
+    shown = visit.project(model)
     order = "asked_at DESC, id DESC"
     rows, part = read_part(visit.records, "approvals", "model = ?", model, order=order, number=number)
     waiting = visit.records.select("turns", "model = ? AND status = 'asked'", model)
     turns = {(turn.question or {}).get("approval"): turn.id for turn in waiting}
-    return Approvals(model, [_shown(row, turns.get(row.id), visit.now) for row in rows], part)
+    away = why_away(visit.installation, shown, [row.version for row in rows if row.status == "waiting"])
+    found = [_shown(row, turns.get(row.id), visit.now, away.get(row.version)) for row in rows]
+    return Approvals(model, found, part)
 
 
-def _shown(row: Row, turn: str | None, now: datetime) -> ShownApproval:
-    own = [one.name for one in fields(ShownApproval) if one.name not in ("said", "turn", "until")]
+def _shown(row: Row, turn: str | None, now: datetime, away: str | None) -> ShownApproval:
+    own = [one.name for one in fields(ShownApproval) if one.name not in ("said", "turn", "until", "away")]
     values = {name: getattr(row, name) for name in own}
     until = valid_until(row.status, row.asked_at, row.decided_at)
     if until is not None and until <= now:
         values["status"] = "expired"  # the next who asks or answers puts it on record
     waits = values["status"] in ("waiting", "approved")
-    return ShownApproval(**values, said=said_terms(row.terms), turn=turn if waits else None, until=until)
+    said, turn = said_terms(row.terms), turn if waits else None
+    return ShownApproval(**values, said=said, turn=turn, until=until, away=away)
 
 
 def approve(visit: Here, request: Request, model: str, approval: str, form: ApprovalForm) -> Done:

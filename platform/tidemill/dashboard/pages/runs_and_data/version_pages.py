@@ -52,6 +52,7 @@ class ListedVersion:
     """The moment up to which data was known, ISO 8601."""
     registered_at: datetime
     """By the clock of the machine."""
+    archived: bool
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,8 @@ class Version:
     trouble: str | None
     """Why its files cannot be read."""
     lineage: Mapping[str, str]
+    archived: bool
+    """Somebody has put it away: it can get no alias."""
 
 
 def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
@@ -182,6 +185,7 @@ def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
             one.run_id,
             _as_of(one),
             one.registered_at,
+            one.archived,
         )
         for one in shown
     ]
@@ -232,6 +236,7 @@ def version_page(visit: Here, model: str, version: str) -> Version:
         outputs=[_output(one.name, one.type) for one in signature.outputs] if signature else [],
         trouble=trouble,
         lineage=_lineage(found.lineage),
+        archived=found.archived,
     )
 
 
