@@ -170,16 +170,17 @@ def _beside_the_champion(records: AlertRecords) -> list[dict[str, Any]]:
     found = [
         {
             "at": each.at,
-            "what": f"{each.name} {each.status}: version {each.version}, {each.share:.0%}, by {each.actor}",
-            "why": each.reason,
+            "what": f"{each.name} {each.status}: version {each.version}, {each.share:.0%}, "
+            f"by {who(each.actor)}",
+            "why": reason_beside(each.actor, each.reason),
         }
         for each in records.deployments[-_CHANGES:]
     ]
     return found + [
         {
             "at": each.at,
-            "what": f"rollout of version {each.version} by {each.actor}: {each.status}",
-            "why": each.outcome or each.reason,
+            "what": f"rollout of version {each.version} by {who(each.actor)}: {each.status}",
+            "why": each.outcome or reason_beside(each.actor, each.reason),
         }
         for each in records.rollouts[-_CHANGES:]
     ]

@@ -5,6 +5,7 @@ not heard of it for a while, unless it is told when it would end: a week after e
 """
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -79,4 +80,16 @@ def push(address: str, name: str, alerts: Sequence[AlertText]) -> None:
     except urllib.error.HTTPError as error:
         raise NotDelivered(f"receiver {name!r} answered {error.code} {error.reason}") from error
     except (OSError, ValueError) as error:
-        raise NotDelivered(f"receiver {name!r} cannot be reached: {type(error).__name__}") from error
+        raise NotDelivered(f"receiver {name!r} cannot be reached: {_why(error)}") from error
+
+
+def _why(error: OSError | ValueError) -> str:
+    """Return what is wrong, without the address.
+
+    >>> _why(urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))), _why(TimeoutError())
+    ('Connection refused', 'TimeoutError')
+    """
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, ConnectionError | socket.gaierror) and cause.strerror:
+        return str(cause.strerror)
+    return type(cause).__name__  # what TLS says may name the host

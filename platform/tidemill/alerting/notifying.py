@@ -167,6 +167,11 @@ def _claim(
         query = select(Notification, Alert).join(Alert, Alert.id == Notification.alert_id)
         about = Notification.receiver == key[0], Notification.group_key == key[1]
         rows = session.execute(query.where(*_due(model, now), *about).order_by(Notification.id)).all()
+        over = [alert.id for _, alert in rows if alert.status == "resolved"]
+        # What a receiver did not take before an alert was over says the same now: it goes along, and once.
+        along = Notification.receiver == key[0], Notification.status == "due", Alert.id.in_(over)
+        others = Notification.id.not_in([note.id for note, _ in rows])
+        rows = [*rows, *session.execute(query.where(*along, others).order_by(Notification.id))]
         texts, faults = dict[str, AlertText](), _faults(session, model)
         for note, alert in rows:
             note.next_at = now + min(_FIRST_WAIT * 2 ** min(note.attempts, 10), _LONGEST_WAIT)

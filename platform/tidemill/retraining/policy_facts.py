@@ -57,6 +57,8 @@ class TurnFact:
     id: str = ""
     cpu_seconds: float = 0.0
     """CPU time that it took, where that is on record."""
+    approval: str | None = None
+    """Of a turn that waits for a second person: the request."""
 
 
 @dataclass(frozen=True)

@@ -145,10 +145,14 @@ def _verdict(case: _Case) -> Retrain | Hold:
 
 def _under_way(case: _Case) -> str | None:
     states = {turn.status for turn in case.turns}
+    approval = next((turn.approval for turn in case.turns if turn.status == "asked" and turn.approval), None)
     if "running" in states:
         return "a turn is under way already"
     if "rollout" in states:
         return "the version of an earlier turn is being rolled out: `tidemill deploy rollout --watch`"
+    if approval is not None:
+        how = f"`tidemill approvals approve {approval}`"
+        return f"the version of an earlier turn waits for a second person: {how}"
     if "asked" in states:
         return "the version of an earlier turn waits for an answer: `tidemill policies approve`, or `refuse`"
     return None

@@ -127,7 +127,8 @@ def _turn_fact(turn: Turn, state: State) -> TurnFact:
     spent, status = turn.cpu_seconds or 0.0, turn.status
     if status == "rollout" and (begun := rollout_of(state, turn)) is not None:
         status = _ENDED.get(begun.status, status)
-    return TurnFact(status, turn.as_of, turn.trigger, turn.policy, sources, turn.id, spent)
+    approval = (turn.question or {}).get("approval")
+    return TurnFact(status, turn.as_of, turn.trigger, turn.policy, sources, turn.id, spent, approval)
 
 
 def _last_runs(session: Session, model: str, version: str | None, now: datetime) -> list[MonitorRun]:

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -148,6 +149,24 @@ def test_a_receiver_that_is_down_for_an_hour_is_told_then(state: State):
     assert len(notes(state)) == 1, "it is repeated a day after it was sent"
     notify(state, "delay", ROUTES, START + DAY + 60 * MINUTE, send)
     assert notes(state)[1:] == [("repeat", "sent", 1)]
+
+
+def test_a_receiver_that_was_down_until_an_alert_was_over_is_told_once(state: State):
+    sent: list[list[str]] = []
+
+    def send(_: object, texts: Sequence[AlertText]) -> None:
+        if now < START + 10 * MINUTE:
+            raise NotDelivered("it is down")
+        sent.append([each.status for each in texts])
+
+    run_monitor(state, findings("quality"), day=0)
+    for minute in range(30):
+        if minute == 10:
+            resolve(state, list_alerts(state)[0].id, "ann", START + 10 * MINUTE)
+        now = START + minute * MINUTE
+        notify(state, "delay", ROUTES, now, send)
+    assert sent == [["resolved"]]
+    assert notes(state) == [("firing", "sent", 5), ("resolved", "sent", 1)]
 
 
 def test_what_waits_for_a_receiver_is_stopped_by_who_acknowledges_and_by_a_silence(state: State):

@@ -101,6 +101,29 @@ def test_a_hold_is_on_record_once_and_the_turn_with_what_came_of_it(project: Pro
     assert "refused by ada: the feed is late" in told
 
 
+def test_the_status_says_of_a_hold_that_is_over_that_it_was(project: Project, state: State):
+    now = datetime.now(UTC)
+
+    def told() -> str:
+        shown = CliRunner().invoke(app, ["status", "-p", str(project.root)], env={"COLUMNS": "200"})
+        return shown.output
+
+    with state.transaction() as session:
+        session.get_one(Alert, "alert_1").last_seen_at = now
+        session.add(_turn("turn_2", now, status="asked", version="2", question={"approval": "ask_1"}))
+    assert a_round(project, state, now)[0].code == "under_way"
+    assert "version 2 waits for a second person: `tidemill approvals approve ask_1`" in told()
+    assert "policy decay holds since" in " ".join(told().split())
+    with state.transaction() as session:
+        session.get_one(Turn, "turn_2").status = "promoted"
+    assert "policy decay held from" in " ".join(told().split())
+    assert a_round(project, state, now)[0].code == "cooldown"
+    assert "policy decay holds since" in " ".join(told().split())
+    with state.transaction() as session:
+        session.get_one(Alert, "alert_1").status = "resolved"
+    assert "policy decay held from" in " ".join(told().split())
+
+
 def test_a_turn_that_was_made_before_the_clock_went_back_holds_none_for_as_long(
     project: Project, state: State
 ):

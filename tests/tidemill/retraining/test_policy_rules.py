@@ -191,6 +191,12 @@ def test_what_an_earlier_turn_has_not_settled_holds_the_next(status: str):
     assert outcome(policy(), turn(30, status)) == "under_way"
 
 
+def test_a_turn_that_waits_for_a_second_person_says_for_whom():
+    waits = replace(turn(30, "asked"), approval="ask_1")
+    held = decide([policy()], [ALERT], [waits], NOW)
+    assert "waits for a second person: `tidemill approvals approve ask_1`" in held.reason
+
+
 def test_quiet_hours():
     one = policy(quiet_hours="22:00-06:00")
     assert outcome(one) == "retrain"

@@ -1,6 +1,5 @@
 """``tidemill status``: the local stack, the champion, the replicas and the last turn."""
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,13 +8,12 @@ from tidemill.cli.listing import Listing
 from tidemill.cli.operations.costs import show_cost
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment, out_console
+from tidemill.cli.serving.held_policy import held_words, is_over
 from tidemill.cli.serving.turn_words import LastTurn, read_last_turn, turn_words
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, StackNotRunning
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rich.console import Console
     from rich.table import Table
 
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from tidemill.state.watching_facts import WatchingFacts
 
 __all__ = ["add_to", "show_stack"]
-
-_A_FEW_ROUNDS = timedelta(minutes=5)
-"""The controller looks each minute, unless told otherwise."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,7 +65,8 @@ def status(
     problems = known_problems(folder, _check)
     cluster = _cluster(folder)
     watching = watching_facts(records, folder.model)
-    show_stack(folder, running, replicas, problems, json, turn, decision, cluster, watching)
+    over = decision is not None and is_over(records, decision, turn)
+    show_stack(folder, running, replicas, problems, json, turn, decision, cluster, watching, over)
     if not json:
         for problem in problems:
             out_console().print(f"! {problem}", soft_wrap=True)
@@ -132,8 +128,12 @@ def show_stack(
     decision: Any = None,
     cluster: "ClusterFacts | None" = None,
     watching: "WatchingFacts | None" = None,
+    held_over: bool = False,
 ) -> None:
-    """Show the stack of a project; ``problems``, what is wrong with its declarations, as JSON alone."""
+    """Show the stack of a project; ``problems``, what is wrong with its declarations, as JSON alone.
+
+    ``held_over``: whether what ``decision`` says of a policy's turn is over by now.
+    """
     from tidemill.registry.versions.registry_reader import read_alias_names
 
     turn = turn or LastTurn()
@@ -150,7 +150,8 @@ def show_stack(
     def render(console: "Console") -> None:
         grid = _grid(project, info, replicas, turn, champion)
         if decision is not None and decision.verdict == "hold":
-            grid.add_row("policy", f"{decision.policy} {_held(decision, SystemClock().now())}")
+            said = held_words(decision, SystemClock().now(), over=held_over)
+            grid.add_row("policy", f"{decision.policy} {said}")
         for name, said in watching.rows() if watching is not None else ():
             grid.add_row(name, said)
         for sentence in drift or ():
@@ -160,14 +161,6 @@ def show_stack(
         console.print(grid)
 
     emit(facts, json, render)
-
-
-def _held(decision: Any, now: "datetime") -> str:
-    """Say what holds a policy, or held it, where no round of the controller has come to it lately."""
-    first, last = map(format_moment, (decision.first_at, decision.last_at))
-    if now - decision.last_at > _A_FEW_ROUNDS:
-        return f"held from {first} to {last}: {decision.reason}"
-    return f"holds since {first}: {decision.reason}"
 
 
 def _cluster_rows(cluster: "ClusterFacts | None") -> list[tuple[str, str]]:

@@ -50,6 +50,10 @@ def turn_words(last: LastTurn) -> str:
         trouble = f" by {said['by']}: {said.get('comment') or 'no reason is on record'}"
     elif left:
         trouble = ", but its process was killed: the next `tidemill run`, or the controller, takes it up"
+    elif turn.status == "asked" and (approval := (turn.question or {}).get("approval")):
+        trouble = (
+            f": version {turn.version} waits for a second person: `tidemill approvals approve {approval}`"
+        )
     elif turn.status == "asked":
         trouble = f": version {turn.version} waits for `tidemill policies approve`, or `refuse`"
     elif rollout is not None:

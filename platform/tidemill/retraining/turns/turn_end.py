@@ -83,6 +83,12 @@ def _actor(turn: Turn) -> str:
     return str((turn.question or {}).get("by") or turn.actor)
 
 
+def _decided_at(turn: Turn) -> datetime:
+    """Return the event time of the decision: the answer's, which may be days after the turn's own."""
+    answered = (turn.question or {}).get("at")
+    return datetime.fromisoformat(answered) if answered else turn.as_of
+
+
 def _keep(turn: Turn) -> StepResult:
     return StepResult(status="registered", message=f"version {turn.version} passed the gate; it is on record")
 
@@ -149,7 +155,7 @@ def _promote(context: StepContext, decision: GateDecision) -> StepResult:
         turn.version,
         actor=_actor(turn),
         reason=turn.reason,
-        now=turn.as_of,
+        now=_decided_at(turn),
         decision=decision,
         turn_id=turn.id,
     )

@@ -214,7 +214,8 @@ def test_a_person_is_asked_and_answers_once(easy, state):  # noqa: F811
     assert (done.status, done.action, champion_version(easy)) == ("promoted", "promote", "2")
     assert (done.question["by"], done.question["comment"]) == ("ada", "seen the slices")
     with state.transaction() as session:
-        assert session.scalars(select(Promotion.actor).where(Promotion.turn_id == "turn_1")).all() == ["ada"]
+        of_turn = select(Promotion.actor, Promotion.at).where(Promotion.turn_id == "turn_1")
+        assert session.execute(of_turn).all() == [("ada", NOW + timedelta(days=2))]
     with pytest.raises(UsageError, match="no version of small-model waits"):
         answer(easy, state, "refuse", "bob", "", NOW)
 
