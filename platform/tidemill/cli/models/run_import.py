@@ -32,9 +32,9 @@ def import_(
 ) -> None:
     """Record runs of TensorBoard, Weights & Biases or Comet as runs of the project.
 
-    Of TensorBoard every folder with event files is a run, with all its scalars. Of Weights & Biases the last
-    values and the settings are read, of Comet what `cometx download` wrote. What was imported before is not
-    imported again.
+    Of TensorBoard every folder with event files is a run, with all its scalars; of Weights & Biases every
+    run folder, with settings and history. Of Comet what `cometx download` wrote is read, and archives of
+    offline experiments. What was imported before is not imported again.
     """
     from tidemill.project import load_project
     from tidemill.training.tracking.foreign_runs.run_import import find_foreign_runs, import_runs

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.errors import DataError
+from tidemill.training.tracking.foreign_runs.comet_archives import OF_MACHINE
 from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point
 
 __all__ = ["comet_folders", "read_comet_folder"]
 
 _PARAMETERS, _OTHERS = "parameters.json", "others.jsonl"
 _METRICS = ("metrics.jsonl", "metrics_summary.jsonl")
-_OF_MACHINE = "sys."
 
 
 def comet_folders(folder: Path) -> list[Path]:
@@ -63,7 +63,7 @@ def _points(content: bytes) -> Iterator[Point]:
     seen: dict[str, int] = {}
     for line in _lines(content):
         name, given = str(line["metricName"]), line.get("metricValue")
-        if given is None or name.startswith(_OF_MACHINE):
+        if given is None or name.startswith(OF_MACHINE):
             continue
         place = seen[name] = seen.get(name, -1) + 1
         value, step = float(given), line.get("step")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tidemill.errors import DataError
 from tidemill.project import Project
 from tidemill.project.folder_names import shown_name
+from tidemill.training.tracking.foreign_runs.comet_archives import comet_archives, read_comet_archive
 from tidemill.training.tracking.foreign_runs.comet_folders import comet_folders, read_comet_folder
 from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun
 from tidemill.training.tracking.foreign_runs.tensorboard_events import event_folders, read_event_folder
@@ -51,10 +52,12 @@ def find_foreign_runs(folder: Path) -> list[ForeignRun]:
     found = [read_event_folder(each, _name(folder, each)) for each in event_folders(folder)]
     found += [read_wandb_folder(each, _name(folder, each)) for each in wandb_folders(folder)]
     found += [read_comet_folder(each, _name(folder, each)) for each in comet_folders(folder)]
+    found += [read_comet_archive(each, each.stem[:_LONGEST]) for each in comet_archives(folder)]
     if not found:
         raise DataError(
-            f"{folder} has no run of TensorBoard (*tfevents*), Weights & Biases (wandb-summary.json) or "
-            "Comet (parameters.json beside metrics, from `cometx download`)",
+            f"{folder} has no run of TensorBoard (*tfevents*), Weights & Biases (run-*.wandb or "
+            "wandb-summary.json) or Comet (parameters.json beside metrics, from `cometx download`; or the "
+            "zip of an offline experiment)",
             hint="other tools are not read; plain MLflow runs need no import",
         )
     return found

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from tidemill.errors import DataError
 from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point, milliseconds
+from tidemill.training.tracking.foreign_runs.protocol_buffers import BYTES, EIGHT, FOUR, VARINT, fields_of
 
 __all__ = ["event_folders", "read_event_folder", "scalars"]
 
 _FILES = "*tfevents*"
 _LENGTH = struct.Struct("<QI")
 _CHECKSUM = 4
-_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 _DTYPES = {1: "<f", 2: "<d"}
 """Types of a tensor with one number: DT_FLOAT, DT_DOUBLE."""
 
@@ -67,21 +67,21 @@ def scalars(content: bytes) -> Iterator[Point]:
 
 def _of_event(event: bytes) -> Iterator[Point]:
     seconds, step, values = 0.0, 0, list[bytes]()
-    for number, kind, value in _fields(event):
-        if (number, kind) == (1, _EIGHT):
+    for number, kind, value in fields_of(event):
+        if (number, kind) == (1, EIGHT):
             [seconds] = struct.unpack("<d", value)
-        elif (number, kind) == (2, _VARINT):
+        elif (number, kind) == (2, VARINT):
             step = int.from_bytes(value[:8], "little", signed=True)  # int64: below 0 for some loggers
-        elif (number, kind) == (5, _BYTES):
-            values += [one for field, _, one in _fields(value) if field == 1]
+        elif (number, kind) == (5, BYTES):
+            values += [one for field, _, one in fields_of(value) if field == 1]
     for one in values:
         tag, found = "", None
-        for number, kind, value in _fields(one):
-            if (number, kind) == (1, _BYTES):
+        for number, kind, value in fields_of(one):
+            if (number, kind) == (1, BYTES):
                 tag = value.decode()
-            elif (number, kind) == (2, _FOUR):
+            elif (number, kind) == (2, FOUR):
                 [found] = struct.unpack("<f", value)
-            elif (number, kind) == (8, _BYTES):
+            elif (number, kind) == (8, BYTES):
                 found = _of_tensor(value)
         if found is not None:
             yield Point(tag, found, step, milliseconds(seconds))
@@ -90,8 +90,8 @@ def _of_event(event: bytes) -> Iterator[Point]:
 def _of_tensor(tensor: bytes) -> float | None:
     """Return the number of a tensor that has one; None of any other."""
     dtype, raw = 0, b""
-    for number, kind, value in _fields(tensor):
-        if (number, kind) == (1, _VARINT):
+    for number, kind, value in fields_of(tensor):
+        if (number, kind) == (1, VARINT):
             dtype = int.from_bytes(value, "little")
         elif number in (4, 5, 6):  # as bytes, as floats, as doubles
             raw = value
@@ -100,35 +100,3 @@ def _of_tensor(tensor: bytes) -> float | None:
         return None
     [found] = struct.unpack(form, raw)
     return float(found)
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield number, wire type and content of the fields of a message."""
-    place = 0
-    while place < len(message):
-        key, place = _varint(message, place)
-        kind = key & 7
-        if kind == _VARINT:
-            value, place = _varint(message, place)
-            yield key >> 3, kind, value.to_bytes(10, "little")
-            continue
-        if kind == _BYTES:
-            size, place = _varint(message, place)
-        elif kind in (_EIGHT, _FOUR):
-            size = 8 if kind == _EIGHT else 4
-        else:
-            raise ValueError(f"a field of wire type {kind}")
-        if place + size > len(message):
-            raise ValueError("a field ends after its message")
-        yield key >> 3, kind, message[place : place + size]
-        place += size
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    found = shift = 0
-    while True:
-        byte = message[place]
-        found |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 128:
-            return found, place

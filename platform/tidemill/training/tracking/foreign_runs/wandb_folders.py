@@ -1,26 +1,32 @@
-"""Reads the folders that Weights & Biases writes for each run: settings, and the last value of each metric.
+"""Reads the folders that Weights & Biases writes for each run.
 
-The whole history is in a binary file of its own, which is not read.
+The binary file has the whole history. Where it was not copied, settings and the last value of each metric are
+read from the files beside it.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tidemill.errors import DataError
 from tidemill.files.yaml_reading import YamlError, parse_yaml
 from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point, milliseconds, step_number
+from tidemill.training.tracking.foreign_runs.wandb_files import flat, read_wandb_file
 
 __all__ = ["read_wandb_folder", "wandb_folders"]
 
+_BINARY = "run-*.wandb"
 _SUMMARY, _CONFIG, _METADATA = "wandb-summary.json", "config.yaml", "wandb-metadata.json"
 
 
 def wandb_folders(folder: Path) -> list[Path]:
-    """Return the folders with the summary of a run."""
-    return sorted(file.parent for file in folder.rglob(_SUMMARY) if file.is_file())
+    """Return the folders with the binary file of a run, and those of others with its summary."""
+    whole = {file.parent for file in folder.rglob(_BINARY) if file.is_file()}
+    files = {file.parent for file in folder.rglob(_SUMMARY) if file.is_file()}
+    return sorted(whole | {one for one in files if not {one, one.parent} & whole})
 
 
 def read_wandb_folder(folder: Path, name: str) -> ForeignRun:
@@ -30,13 +36,24 @@ def read_wandb_folder(folder: Path, name: str) -> ForeignRun:
         DataError: a file cannot be read.
     """
     try:
+        for file in sorted(folder.glob(_BINARY)):
+            return read_wandb_file(file, name)
         content = {
             file: (folder / file).read_bytes()
             for file in (_SUMMARY, _CONFIG, _METADATA)
             if (folder / file).is_file()
         }
         return _run(folder, name, content)
-    except (OSError, ValueError, TypeError, OverflowError, RecursionError, YamlError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        YamlError,
+        struct.error,
+    ) as error:
         raise DataError(
             f"{folder} cannot be read as a run of Weights & Biases: {error}",
             hint="leave it out, or copy it again",
@@ -49,10 +66,10 @@ def _run(folder: Path, name: str, content: Mapping[str, bytes]) -> ForeignRun:
     config = _fields(_CONFIG, parse_yaml(content.get(_CONFIG, b"{}").decode()) or {})
     commit = _fields(f"git in {_METADATA}", about.get("git") or {}).get("commit")
     at, step = milliseconds(float(summary.get("_timestamp", 0))), step_number(float(summary.get("_step", 0)))
-    numbers = ((key, value) for key, value in _flat(summary) if isinstance(value, int | float))
+    numbers = ((key, value) for key, value in flat(summary) if isinstance(value, int | float))
     points = [Point(key, float(value), step, at) for key, value in numbers if not key.startswith("_")]
     values = {key: each.get("value") if isinstance(each, Mapping) else each for key, each in config.items()}
-    params = {key: str(each) for key, each in _flat(values) if not key.startswith(("_", "wandb_version"))}
+    params = {key: str(each) for key, each in flat(values) if not key.startswith(("_", "wandb_version"))}
     digest = hashlib.sha256(b"".join(content.values())).hexdigest()
     return ForeignRun(name, "wandb", folder, digest, points, params, None if commit is None else str(commit))
 
@@ -61,16 +78,3 @@ def _fields(what: str, content: Any) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise TypeError(f"{what} has no fields")
     return content
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted names and values.
-
-    >>> list(_flat({"a": 1, "b": {"c": 2}}))
-    [('a', 1), ('b.c', 2)]
-    """
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
