@@ -15,7 +15,7 @@ from tidemill.monitoring.drift.distances import (
     wasserstein,
 )
 from tidemill.monitoring.drift.list_values import Floats, element_matrices, is_list, list_distance, norms
-from tidemill.monitoring.drift.unit_change import other_scale, other_size, unit_factor
+from tidemill.monitoring.drift.unit_change import other_scale, other_size, resized, unit_factor
 
 __all__ = [
     "COMMON",
@@ -172,8 +172,13 @@ class ColumnPair(NamedTuple):
         factor = unit_factor(*self._numbers, threshold, columns)
         return None if factor is None else f"spread as in the reference times {factor:.3g}: another unit?"
 
+    @property
+    def resized(self) -> bool:
+        """Return whether the typical size of numbers is another one, so that their unit may be."""
+        return self.elements is None and resized(*self._numbers)
+
     def on_other_scale(self) -> str | None:
-        """Return a note if numbers that are far away are temperatures in another unit."""
+        """Return a note if numbers are temperatures in another unit; asked where they are far, or resized."""
         if self.elements is not None:
             return None
         name = other_scale(*self._numbers)

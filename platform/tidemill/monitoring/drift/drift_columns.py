@@ -31,8 +31,8 @@ A column is broken, and one broken column is enough for an alert, when
 - its numbers are typically ten times as large or small as in the reference, or further apart than the
   reference's own sizes: another unit, which a few very large values would hide from the distance;
 - its numbers are those of the reference times a factor of 1.5 or more (or its inverse), further than the
-  threshold allows: another unit, such as miles for kilometres (`unit_change`). Where windows before
-  show that it grew bit by bit, it is not at fault (`slow_moves`).
+  threshold allows or told by single numbers that recur: another unit, such as miles for kilometres
+  (`unit_change`). Where windows before show that it grew bit by bit, it is not at fault (`slow_moves`).
 
 None of this counts while chance alone may have brought it about (`chance`): few rows differ from many, the
 more the rarer a column has values and the further they stray.
@@ -265,8 +265,9 @@ def compare_column(
         broken = broken or pair.constant(columns)
         broken = broken or (pair.unseen(columns) if method == "jensenshannon" else pair.rescaled(columns))
         if broken is None and method == "wasserstein":
-            far = value >= config.severe * threshold
-            broken = (pair.on_other_scale() if far else None) or pair.multiplied(threshold, columns)
+            resized = pair.resized
+            broken = pair.on_other_scale() if resized or value >= config.severe * threshold else None
+            broken = broken or (pair.multiplied(threshold, columns) if resized else None)
         if value >= threshold and pair.far(method, value, columns):
             drifted = True
             if broken is None and value >= config.severe * threshold:

@@ -25,7 +25,7 @@ from tidemill.monitoring.drift.column_pair import (
 from tidemill.monitoring.drift.distances import jensen_shannon_to_counts, wasserstein_to_counts
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, scores_config, threshold_of
 from tidemill.monitoring.drift.list_values import is_list
-from tidemill.monitoring.drift.unit_change import certain_limit
+from tidemill.monitoring.drift.unit_change import LEAST_MOVE, usual_size
 from tidemill.monitoring.kind_sections import DataDriftConfig, PredictionDriftConfig
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
 from tidemill.prediction_log.reading.window_sketch import ColumnSketch, WindowSketch
@@ -121,7 +121,7 @@ def _of_numbers(before: pl.Series, now: ColumnSketch, threshold: float) -> float
     if max(np.abs(known).max(), -least, most) > _HUGE or np.float32(least) == np.float32(most):
         return None
     spread = float((known - known[0]).std())
-    if not spread or not _of_usual_size(known, low, high, counts, threshold):
+    if not spread or not _of_usual_size(known, low, high, counts):
         return None
     value = wasserstein_to_counts(known, mean, counts)
     return value if value + now.spread / (counts.sum() * spread) < threshold * (1 - _ROUNDING) else None
@@ -132,12 +132,11 @@ def _of_usual_size(
     low: npt.NDArray[np.float64],
     high: npt.NDArray[np.float64],
     counts: npt.NDArray[np.int64],
-    threshold: float,
 ) -> bool:
     """Return whether the unit is certainly that of the reference; no block has zero and other numbers."""
     ends = np.abs([low, high])
     some = ends.max(axis=0) > 0
-    middle, limit = certain_limit(before, low.min(), high.max(), threshold)
+    middle = usual_size(before)
     if middle is None or not some.any():
         return True
     for size in (ends.min(axis=0), ends.max(axis=0)):
@@ -145,7 +144,7 @@ def _of_usual_size(
         up_to = np.cumsum(counts[some][order])
         for half in ((up_to[-1] + 1) // 2, up_to[-1] // 2 + 1):  # the median lies between the two
             median = np.log10(size[some][order][np.searchsorted(up_to, half)])
-            if abs(median - middle) >= limit * (1 - _ROUNDING):
+            if abs(median - middle) >= LEAST_MOVE * (1 - _ROUNDING):
                 return False
     return True
 

@@ -7,25 +7,32 @@ leaves the shape as it was: divided by the factor, the numbers are distributed a
 grows by itself seldom is; and no sum that all have gained, as summer degrees, fits better. All are compared
 by the largest difference of the shares up to a value (Kolmogorov and Smirnov), which far tails do not move.
 
-Shares, between 0 and 1, have no unit, and double by themselves: as long as they stay there, no factor counts.
+Numbers that recur, such as hundredths or degrees, tell more: where few of the window's are known from the
+reference, and nearly all are once that is multiplied by the factor of two units, these are the units, however
+far such a column moves by itself, and whatever the season has done to its shape. And where they are as well
+known as ever, and no factor explains them, the world has moved, as light summer winds do.
+
+Shares, between 0 and 1, have no unit, and double by themselves: as long as they stay there, their shape tells
+nothing.
 """
 
 import math
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tidemill.monitoring.drift.chance import beyond_chance, rare_deviation
 
-__all__ = ["certain_limit", "other_scale", "other_size", "sizes", "unit_factor"]
+__all__ = ["LEAST_MOVE", "other_scale", "other_size", "resized", "sizes", "unit_factor", "usual_size"]
 
 Floats = npt.NDArray[np.float64]
 
 _POWER = 1.0
 """A power of ten: unless values stray further by themselves, a size that moved by it is another unit's."""
-_FACTOR = math.log10(1.5)
-"""Smaller ones are as often a change of the world; units that are confused lie further apart."""
+LEAST_MOVE = math.log10(1.5)
+"""A power of ten. Smaller ones are as often a change of the world; units that are confused lie further."""
 _UNITS = (1.609344, 1.8, 1.852, 1.943844, 2.20462, 2.23694, 2.54, 3.28084, 3.6, 3.785412, 4.1868, 4.546)
 """Kilometres a mile, °F a °C, …: tried beside what fits, because numbers on a grid need the exact factor."""
 _SCALES = {"°F for °C": (1.8, 32.0), "°C for °F": (1 / 1.8, -32 / 1.8)}
@@ -35,6 +42,12 @@ _NEAR = math.log10(1.15)
 _REST, _MOST_REST = 0.3, 0.5
 """The share of the difference that may be left once the factor is taken out; with chance, up to the other."""
 _MOST_MOVED = 300.0
+_RECUR = 0.3
+"""Numbers of which fewer are in the reference twice say nothing by being known."""
+_NEW, _KNOWN = 0.5, 0.8
+"""Of the numbers that could be known: how many are at most, in another unit, and at least, in the same."""
+_LEAST_KNOWN = 10
+_ROUNDING = 1e-6
 _GLANCE = 5_000
 """Rows of a large window that are looked at first; what is plain in them needs no look at all."""
 
@@ -64,6 +77,15 @@ def other_size(before: Floats, now: Floats, columns: int) -> float | None:
     return _times(moved)
 
 
+def resized(before: Floats, now: Floats) -> bool:
+    """Return whether the typical size is another one, so that the unit may be.
+
+    >>> resized(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.5])), resized(np.array([1.0]), np.array([9.0]))
+    (False, True)
+    """
+    return abs(_moved(np.sort(sizes(before)), now)) >= LEAST_MOVE
+
+
 def unit_factor(before: Floats, now: Floats, threshold: float, columns: int) -> float | None:
     """Return by what all numbers were multiplied: 1.5 or more, or 1 / 1.5 or less; None if by nothing.
 
@@ -82,29 +104,27 @@ def unit_factor(before: Floats, now: Floats, threshold: float, columns: int) -> 
     True
     """
     old = np.sort(sizes(before))
-    if len(old) < 2 or _plainly_below(old, now, _FACTOR):
+    moved = _moved(old, now)
+    if abs(moved) < LEAST_MOVE or len(old) < 2:
         return None
-    new = sizes(now)
-    moved = float(np.median(new) - np.median(old)) if len(new) else 0.0
-    if abs(moved) < max(_FACTOR, _usual_move(old, threshold)) or _are_shares(before, now.min(), now.max()):
-        return None
+    shares = _are_shares(before, now)
     before, now = np.sort(before[before != 0]), np.sort(now[now != 0])
-    apart = _apart(before, now)
-    if apart < _by_chance(len(before), len(now), columns):
+    recurring = _Recurring.of(before)
+    if recurring.are_new(now):
+        known = {each: recurring.known(now, each) for unit in _UNITS for each in (unit, 1 / unit)}
+        best = max(known, key=lambda factor: known[factor])
+        if known[best] >= _KNOWN:
+            return best
+    if shares or abs(moved) < _usual_move(old, threshold) or recurring.are_usual(now, moved):
         return None
-    near = [each for unit in _UNITS for each in (unit, 1 / unit) if abs(math.log10(each) - moved) < _NEAR]
-    with np.errstate(over="ignore"):  # beyond all numbers, they are apart
-        rest = {factor: _apart(before * factor, now) for factor in (_times(moved), *near)}
-    best = min(rest, key=lambda factor: rest[factor])
-    allowed = max(_REST * apart, min(_MOST_REST * apart, _by_chance(len(before), len(now), 1)))
-    shifted = _apart(before + float(np.median(now) - np.median(before)), now)
-    return best if rest[best] <= min(allowed, shifted) else None
+    return _fitting(before, now, moved, columns)
 
 
 def other_scale(before: Floats, now: Floats) -> str | None:
     """Return which temperatures numbers are for which, if those of the reference are so in the other unit.
 
-    Asked only about numbers that are far away. No sum alone and no factor alone may fit nearly as well.
+    Asked only about numbers that are far away, or of another size. No sum alone and no factor alone may fit
+    nearly as well.
 
     >>> draw = np.random.default_rng(0)
     >>> before, now = draw.normal(20, 5, 5000), draw.normal(20, 5, 500)
@@ -112,6 +132,11 @@ def other_scale(before: Floats, now: Floats) -> str | None:
     ('°F for °C', None, None)
     """
     before, now = np.sort(before), np.sort(now)
+    recurring = _Recurring.of(before)
+    if recurring.are_new(now):
+        for name, (factor, plus) in _SCALES.items():
+            if recurring.known(now, factor, plus) >= _KNOWN:
+                return name
     middles = float(np.median(before)), float(np.median(now))
     others = [before + (middles[1] - middles[0])]
     if middles[0] and middles[1] / middles[0] > 0:
@@ -124,25 +149,16 @@ def other_scale(before: Floats, now: Floats) -> str | None:
     return None
 
 
-def certain_limit(before: Floats, least: float, most: float, threshold: float) -> tuple[float | None, float]:
-    """Return the typical power of ten of numbers, and by how much it may move without any such finding.
+def usual_size(before: Floats) -> float | None:
+    """Return the typical power of ten of numbers; None if all are zero.
 
-    Args:
-        before: finite numbers of the reference.
-        least: the smallest number of the window.
-        most: the largest.
-        threshold: as for `unit_factor`.
+    While that of a window is less than `LEAST_MOVE` away, nothing here finds another unit.
 
-    >>> certain_limit(np.array([0.0, 100.0, 100.0]), 1.0, 200.0, 0.1), certain_limit(np.array([0.0]), 0, 1, 1)
-    ((2.0, 0.17609125905568124), (None, 1.0))
+    >>> usual_size(np.array([0.0, 100.0, 100.0])), usual_size(np.array([0.0]))
+    (2.0, None)
     """
-    old = np.sort(sizes(before))
-    if not len(old):
-        return None, _POWER
-    limit = _size_limit(old)
-    if not _are_shares(before, least, most):
-        limit = min(limit, max(_FACTOR, _usual_move(old, threshold)))
-    return float(np.median(old)), limit
+    found = sizes(before)
+    return float(np.median(found)) if len(found) else None
 
 
 def sizes(numbers: Floats) -> Floats:
@@ -163,7 +179,80 @@ def _size_limit(old: Floats) -> float:
 
 
 def _usual_move(old: Floats, threshold: float) -> float:
-    return threshold * float(old.std())
+    """Return how far a size may move by the threshold, given those of the reference in order.
+
+    The spread is that of most sizes: sums that should be 0 and are 1e-15, such as the north of an east wind,
+    lie many powers of ten below the others.
+    """
+    low, high = (old[int(share * (len(old) - 1))] for share in (0.16, 0.84))
+    return threshold * min(float(old.std()), float(high - low) / 2)
+
+
+def _moved(old: Floats, now: Floats) -> float:
+    """Return by which power of ten the typical size has moved; 0 where it is plainly little, or unknown.
+
+    Args:
+        old: the reference's sizes, in order.
+        now: numbers of the window.
+    """
+    if not len(old) or _plainly_below(old, now, LEAST_MOVE):
+        return 0.0
+    new = sizes(now)
+    return float(np.median(new) - np.median(old)) if len(new) else 0.0
+
+
+class _Recurring(NamedTuple):
+    """The numbers of a reference, to tell which of a window are known."""
+
+    values: Floats
+    """Different ones, in order."""
+    share: float
+    """Of the rows whose number there is twice or more: about as many of another sample's are known."""
+
+    @classmethod
+    def of(cls, before: Floats) -> "_Recurring":
+        values, counts = np.unique(before, return_counts=True)
+        return cls(values, 1 - float((counts == 1).sum()) / max(len(before), 1))
+
+    def known(self, now: Floats, factor: float = 1.0, plus: float = 0.0) -> float:
+        """Return how many numbers are known once the reference's are changed, of those that could be."""
+        with np.errstate(over="ignore"):  # beyond all numbers, none is known
+            values = self.values * factor + plus
+        above = np.clip(np.searchsorted(values, now), 1, len(values) - 1)
+        off = np.minimum(np.abs(values[above] - now), np.abs(values[above - 1] - now))
+        return float((off <= _ROUNDING * np.abs(now)).mean()) / self.share
+
+    def are_new(self, now: Floats) -> bool:
+        """Return whether numbers would be known, and are not."""
+        return self._tell(now) and self.known(now) <= _NEW
+
+    def are_usual(self, now: Floats, moved: float) -> bool:
+        """Return whether numbers are as well known as ever, and worse if their size has moved by a factor.
+
+        Of whole numbers, a whole factor makes others that may be known, too.
+        """
+        if not self._tell(now) or (known := self.known(now)) < _KNOWN:
+            return False
+        whole = _times(abs(moved))
+        factors = [float(each) for each in (math.floor(whole), math.ceil(whole)) if each > 1]
+        return all(self.known(now, each) < known for each in factors)
+
+    def _tell(self, now: Floats) -> bool:
+        return self.share >= _RECUR and len(self.values) > 1 and len(now) >= _LEAST_KNOWN
+
+
+def _fitting(before: Floats, now: Floats, moved: float, columns: int) -> float | None:
+    """Return the factor by which the reference's numbers are distributed as the window's; None if by none."""
+    apart = _apart(before, now)
+    if apart < _by_chance(len(before), len(now), columns):
+        return None
+    near = [each for unit in _UNITS for each in (unit, 1 / unit) if abs(math.log10(each) - moved) < _NEAR]
+    with np.errstate(over="ignore"):  # beyond all numbers, they are apart
+        rest = {factor: _apart(before * factor, now) for factor in (_times(moved), *near)}
+    best = min(rest, key=lambda factor: rest[factor])
+    allowed = max(_REST * apart, min(_MOST_REST * apart, _by_chance(len(before), len(now), 1)))
+    shifted = _apart(before + float(np.median(now) - np.median(before)), now)
+    return best if rest[best] <= min(allowed, shifted) else None
 
 
 def _plainly_below(old: Floats, now: Floats, limit: float) -> bool:
@@ -174,8 +263,8 @@ def _plainly_below(old: Floats, now: Floats, limit: float) -> bool:
     return len(some) > _GLANCE / 2 and bool(abs(np.median(some) - old[len(old) // 2]) < limit / 2)
 
 
-def _are_shares(before: Floats, least: float, most: float) -> bool:
-    return bool(before.min() >= 0 and before.max() <= 1 and least >= 0 and most <= 1)
+def _are_shares(before: Floats, now: Floats) -> bool:
+    return all(bool(side.min() >= 0 and side.max() <= 1) for side in (before, now))
 
 
 def _sizes_apart(before: Floats, now: Floats) -> float:

@@ -345,6 +345,54 @@ def test_a_factor_within_the_threshold_is_usual():
     assert described(before, now, DataDriftConfig(numerical=0.5, severe=100)).broken is None
 
 
+def winds(draw: np.random.Generator, size: int, speed: float = 4.0) -> np.ndarray:
+    """Return how fast it blows from the north, from tens of degrees; east winds give 1e-16."""
+    bearings = np.radians(10.0 * draw.integers(0, 36, size))
+    return -np.cos(bearings) * 1.15078 * draw.poisson(speed, size)
+
+
+def rain(draw: np.random.Generator, size: int) -> np.ndarray:
+    return np.where(draw.random(size) < 0.93, 0.0, draw.gamma(0.8, 0.12, size).round(2))
+
+
+@pytest.mark.parametrize("factor", [2.54, 1 / 2.54])
+@pytest.mark.parametrize("made", [winds, rain])
+def test_numbers_that_recur_tell_the_unit_however_far_they_move_by_themselves(made, factor: float):
+    draw, ever = np.random.default_rng(7), DataDriftConfig(numerical=5, missing=1)
+    before, now = made(draw, 8000), made(draw, 1000)
+    assert described(before.tolist(), now.tolist(), ever).broken is None
+    found = described(before.tolist(), (now * factor).tolist(), ever)
+    assert found.broken == f"spread as in the reference times {factor:.3g}: another unit?"
+    assert found.at_fault
+
+
+def test_sums_that_should_be_zero_hide_no_unit():
+    """An east wind's north is 1e-16, fifteen powers of ten below the others; rounded numbers are new ones."""
+    draw = np.random.default_rng(7)
+    before, now = winds(draw, 8000), (2.54 * winds(draw, 1000)).round(1)
+    found = described(before.tolist(), now.tolist(), DataDriftConfig(numerical=0.5, severe=100))
+    assert (found.broken or "").startswith("spread as in the reference times ")
+
+
+def test_a_season_of_light_winds_is_no_other_unit():
+    draw = np.random.default_rng(7)
+    before, now = winds(draw, 8000, 6.0), winds(draw, 300, 3.5)
+    assert described(before.tolist(), now.tolist(), WIDE).broken is None
+    continuous = before + draw.normal(0, 1e-3, 8000), now + draw.normal(0, 1e-3, 300)
+    assert described(*(side.tolist() for side in continuous), WIDE).broken is not None, "its shape has stayed"
+
+
+def test_temperatures_in_another_unit_are_a_fault_within_the_threshold_too():
+    draw, ever = np.random.default_rng(8), DataDriftConfig(numerical=5)
+    celsius = (draw.normal(12, 9, size).round(1) for size in (6000, 600))
+    before, now = (degrees * 1.8 + 32 for degrees in celsius)
+    found = described(before.tolist(), ((now - 32) / 1.8).tolist(), ever)
+    assert found.broken == "spread as in the reference in another unit: °C for °F?"
+    assert found.at_fault
+    assert found.value is not None
+    assert found.value < 5
+
+
 SOURCES = {
     "normal": lambda draw, size: draw.normal(size=size),
     "lognormal": lambda draw, size: draw.lognormal(0, 2, size),
