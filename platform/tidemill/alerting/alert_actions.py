@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 from tidemill.accounts import audit
 from tidemill.alerting.alert_states import record_step
 from tidemill.errors import AlertNotFound, MonitoringError, UsageError
-from tidemill.monitoring.noise_feedback import NOISE
+from tidemill.monitoring.noise_feedback import NOISE, WITHDRAWN
 from tidemill.state import State
 from tidemill.state.tables import Alert, AlertStep
 
-__all__ = ["acknowledge", "comment_on", "mark_as_noise", "resolve"]
+__all__ = ["acknowledge", "comment_on", "mark_as_noise", "resolve", "withdraw_noise"]
 
 
 def acknowledge(state: State, alert_id: str, by: str, now: datetime, comment: str | None = None) -> Alert:
@@ -93,6 +93,39 @@ def mark_as_noise(state: State, alert_id: str, by: str, now: datetime, comment: 
             alert.status, alert.resolved_at = "resolved", now
         record_step(session, alert_id, NOISE, now, by, comment)
         audit.append(session, _act(alert, "mark-noise", by))
+        return alert
+
+
+def withdraw_noise(state: State, alert_id: str, by: str, now: datetime, comment: str | None) -> Alert:
+    """Take back that an alert was noise: its marks count no more, and thresholds that they raised fall.
+
+    Args:
+        state: the records.
+        alert_id: id of the alert, whose state stays as it is.
+        by: name of the person.
+        now: event time.
+        comment: why something was to be done about it after all.
+
+    Raises:
+        AlertNotFound: there is no such alert.
+        UsageError: there is no comment.
+        MonitoringError: it is not marked as noise.
+    """
+    if not (comment or "").strip():
+        raise UsageError("to take a mark back needs a reason", hint="--comment says why it was no noise")
+    with state.transaction() as session:
+        alert = _known(session, alert_id)
+        of = AlertStep.alert_id == alert_id, AlertStep.step == NOISE
+        marks = session.scalars(select(AlertStep).where(*of)).all()
+        if not marks:
+            raise MonitoringError(
+                f"alert {alert_id} is not marked as noise",
+                hint="`tidemill alerts show` has the steps of an alert",
+            )
+        for mark in marks:
+            mark.step = WITHDRAWN
+        record_step(session, alert_id, "withdrawn", now, by, comment)
+        audit.append(session, _act(alert, "withdraw-noise", by))
         return alert
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 from sqlalchemy import select
@@ -13,7 +14,7 @@ from tidemill.errors import MonitoringError
 from tidemill.monitoring.drift.answer_drift import categories_of
 from tidemill.monitoring.drift.usual_moves import UsualMoves, cut_blocks, rounded_up, usual_moves
 from tidemill.monitoring.monitor_config import Monitor
-from tidemill.monitoring.noise_feedback import is_noise, noise_spans
+from tidemill.monitoring.noise_feedback import NOISE
 from tidemill.monitoring.window_config import LatestRows, Season
 from tidemill.monitoring.windows.time_windows import Window
 from tidemill.plurals import counted
@@ -21,9 +22,9 @@ from tidemill.prediction_log.prediction_log import features_of, logged_days, rea
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import load_reference
 from tidemill.state import State
-from tidemill.state.tables import MonitorRun
+from tidemill.state.tables import Alert, AlertStep, MonitorRun
 
-__all__ = ["MeasuredThresholds", "calibrate_from_log"]
+__all__ = ["MeasuredThresholds", "calibrate_from_log", "is_noise", "noise_spans"]
 
 _LONGEST = timedelta(days=400)
 _FEWEST = 4
@@ -168,6 +169,27 @@ def _alarming(state: State, model: str, monitor: str) -> list[Window]:
     with state.transaction() as session:
         runs = [run for run in session.scalars(query) if not is_noise(run, spans)]
         return [Window(utc(run.window_start), utc(run.window_end)) for run in runs]
+
+
+def is_noise(run: Any, spans: Sequence[tuple[str, datetime, datetime]]) -> bool:
+    """Return whether all that a run found was marked as noise.
+
+    Args:
+        run: the record of an alarming run.
+        spans: of each marked alert its kind, when it was raised, and when it was marked.
+    """
+    found = [each["kind"] for each in run.results.get("findings", ())]
+    return bool(found) and all(
+        any(kind == one and since <= run.at <= until for one, since, until in spans) for kind in found
+    )
+
+
+def noise_spans(state: State, model: str, monitor: str) -> list[tuple[str, datetime, datetime]]:
+    """Return of each alert of a monitor that was marked as noise its kind, when it was raised and marked."""
+    of = Alert.model == model, Alert.monitor == monitor, AlertStep.step == NOISE
+    query = select(Alert.kind, Alert.raised_at, AlertStep.at).join(AlertStep, Alert.id == AlertStep.alert_id)
+    with state.transaction() as session:
+        return [(kind, since, until) for kind, since, until in session.execute(query.where(*of))]
 
 
 def _within(at: pl.Series, windows: Sequence[Window]) -> pl.Series:

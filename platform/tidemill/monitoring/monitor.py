@@ -105,6 +105,7 @@ def evaluate(
         "rows_by_version": by_version,
         "min_rows": monitor.min_rows,
         "made_of": made_of(serving, project.root),
+        **({} if monitor.raise_on_noise is None else {"raise_on_noise": monitor.raise_on_noise}),
         **kept,
     }
     window, judged = None, dict[str, Judged]()

@@ -7,7 +7,7 @@ times its threshold; else it is a proposal, which ``tidemill alerts show`` and `
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOISE",
+    "WITHDRAWN",
     "NoiseMark",
     "Proposal",
-    "is_noise",
     "marks_of",
-    "noise_spans",
     "proposals_of",
     "raised",
     "with_noise",
@@ -32,6 +31,8 @@ __all__ = [
 
 NOISE = "noise"
 """The step of an alert by which a person marks it as noise."""
+WITHDRAWN = "noise_withdrawn"
+"""What that step becomes when somebody takes the mark back: it counts no more."""
 _MARGIN = 1.1
 _SHARE = "data_drift.share"
 Facts = Mapping[str, Any]
@@ -56,11 +57,17 @@ class Proposal:
     threshold: float
     """As it was when the first of them was marked."""
     proposed: float
+    in_force: float | None = None
+    """The threshold by which the monitor judges since, where it takes proposals by itself."""
 
     @property
     def said(self) -> str:
         """Return it in words."""
-        change = f"{self.field} {self.threshold:.3g} → {self.proposed:.3g} proposed"
+        if self.in_force is not None and self.in_force >= self.proposed:
+            change = f"{self.field} {self.threshold:.3g} → {self.in_force:.3g} in force"
+        else:
+            change = f"{self.field} {self.threshold:.3g} → {self.proposed:.3g} proposed"
+            change += "" if self.in_force is None else f", {self.in_force:.3g} in force by raise_on_noise"
         return f"marked as noise {counted(self.times, 'time')}: {change}"
 
 
@@ -69,12 +76,17 @@ def proposals_of(marks: Sequence[NoiseMark], now: Facts | None = None) -> list[P
 
     Args:
         marks: in order of time.
-        now: the results of the monitor's last run: what its thresholds allow by now is not proposed.
+        now: the results of the monitor's last run: what its thresholds allow by now is not proposed, and
+            named only if the marks themselves raised them.
 
     >>> drift = {"name": "score", "value": 0.125, "threshold": 0.1, "drifted": True}
     >>> mark = NoiseMark("prediction_drift", {"prediction_drift": drift})
     >>> [each.said for each in proposals_of([mark, mark])]
     ['marked as noise 2 times: prediction_drift.threshold 0.1 → 0.14 proposed']
+    >>> now = {"raise_on_noise": 1.2, "prediction_drift": {**drift, "threshold": 0.12}}
+    >>> [each.said for each in proposals_of([mark], now)]
+    ['marked as noise 1 time: prediction_drift.threshold 0.1 → 0.14 proposed, \
+0.12 in force by raise_on_noise']
     """
     figures: dict[str, list[tuple[float, float]]] = {}
     for mark in marks:
@@ -84,8 +96,14 @@ def proposals_of(marks: Sequence[NoiseMark], now: Facts | None = None) -> list[P
         Proposal(field, len(marked), marked[0][1], _beyond(field, max(one for one, _ in marked)))
         for field, marked in figures.items()
     ]
-    allowed = _thresholds(now or {})
-    return [each for each in found if each.proposed > allowed.get(each.field, each.threshold)]
+    allowed, raises = _thresholds(now or {}), (now or {}).get("raise_on_noise") is not None
+    told = []
+    for each in found:
+        stands = allowed.get(each.field, each.threshold)
+        by_marks = replace(each, in_force=stands) if raises and stands > each.threshold else each
+        if each.proposed > stands or by_marks.in_force is not None:
+            told.append(by_marks)
+    return told
 
 
 def raised(monitor: "Monitor", proposals: Sequence[Proposal]) -> "Monitor":
@@ -131,31 +149,6 @@ def with_noise(state: "State", model: str, monitor: "Monitor", now: datetime) ->
         about = MonitorRun.model == model, MonitorRun.monitor == monitor.name, MonitorRun.verdict == "alert"
         runs = session.scalars(select(MonitorRun).where(*about).order_by(MonitorRun.at)).all()
         return raised(monitor, proposals_of(marks_of([(each.at, each.kind) for each in found], runs)))
-
-
-def is_noise(run: Any, spans: Sequence[tuple[str, datetime, datetime]]) -> bool:
-    """Return whether all that a run found was marked as noise.
-
-    Args:
-        run: the record of an alarming run.
-        spans: of each marked alert its kind, when it was raised, and when it was marked.
-    """
-    found = [each["kind"] for each in run.results.get("findings", ())]
-    return bool(found) and all(
-        any(kind == one and since <= run.at <= until for one, since, until in spans) for kind in found
-    )
-
-
-def noise_spans(state: "State", model: str, monitor: str) -> list[tuple[str, datetime, datetime]]:
-    """Return of each alert of a monitor that was marked as noise its kind, when it was raised and marked."""
-    from sqlalchemy import select
-
-    from tidemill.state.tables import Alert, AlertStep
-
-    of = Alert.model == model, Alert.monitor == monitor, AlertStep.step == NOISE
-    query = select(Alert.kind, Alert.raised_at, AlertStep.at).join(AlertStep, Alert.id == AlertStep.alert_id)
-    with state.transaction() as session:
-        return [(kind, since, until) for kind, since, until in session.execute(query.where(*of))]
 
 
 def marks_of(steps: Sequence[tuple[datetime, str]], runs: Sequence[Any]) -> list[NoiseMark]:

@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from tidemill.alerting.alert_actions import mark_as_noise
+from tidemill.alerting.alert_actions import mark_as_noise, withdraw_noise
+from tidemill.errors import MonitoringError, UsageError
 from tidemill.monitoring.figure_history import figure_of
 from tidemill.monitoring.kind_figures import kind_figures
 from tidemill.monitoring.kinds.kind_table import TABLE
+from tidemill.monitoring.log_calibration import is_noise, noise_spans
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.monitoring.noise_feedback import (
     NoiseMark,
-    is_noise,
     marks_of,
-    noise_spans,
     proposals_of,
     raised,
     with_noise,
@@ -261,4 +261,21 @@ def test_marks_on_record_raise_a_monitor_that_takes_them():
     assert with_noise(state, "delay", willing, START + DAY).data_drift.thresholds == {"wind": 0.14}
     assert with_noise(state, "delay", monitor(), START + DAY) == monitor()
     assert noise_spans(state, "delay", "weekly") == [("data_drift", START, START + DAY)]
+    with pytest.raises(UsageError, match="needs a reason"):
+        withdraw_noise(state, "alert_1", "bob", START + 2 * DAY, " ")
+    withdraw_noise(state, "alert_1", "bob", START + 2 * DAY, "it was real")
+    assert with_noise(state, "delay", willing, START + 3 * DAY) == willing
+    assert noise_spans(state, "delay", "weekly") == []
+    with pytest.raises(MonitoringError, match="is not marked as noise"):
+        withdraw_noise(state, "alert_1", "bob", START + 2 * DAY, "again")
+    mark_as_noise(state, "alert_1", "ann", START + 4 * DAY, "it was a holiday, look")
+    assert with_noise(state, "delay", willing, START + 4 * DAY) != willing
     state.close()
+
+
+def test_what_marks_have_raised_is_said_where_the_monitor_takes_them():
+    mark = NoiseMark("data_drift", data(drifted("wind", 0.125)))
+    now = data({**drifted("wind", 0.125), "threshold": 0.14})
+    assert proposals_of([mark], now) == [], "somebody declared it"
+    (found,) = proposals_of([mark], {**now, "raise_on_noise": 2.0})
+    assert found.said == "marked as noise 1 time: data_drift.thresholds.wind 0.1 → 0.14 in force"

@@ -159,6 +159,19 @@ def alerts_resolve(
     _act(project, alert, json, act, lambda row: f"{row.id} is resolved{told}")
 
 
+@alerts_app.command("unmark", epilog="Example: tidemill alerts unmark alert_01jd --comment 'it was real'")
+def alerts_unmark(
+    alert: AlertId, project: ProjectDir = None, comment: Comment = None, json: AsJson = False
+) -> None:
+    """Take back that an alert was noise: the next run judges as if it had not been marked."""
+    from tidemill.alerting.alert_actions import withdraw_noise
+
+    def act(state: "State", identifier: str, who: str, now: "datetime") -> "Alert":
+        return withdraw_noise(state, identifier, who, now, comment)
+
+    _act(project, alert, json, act, lambda row: f"{row.id} is marked as noise no more")
+
+
 @alerts_app.command(
     "comment", epilog="Example: tidemill alerts comment alert_01jd 'a holiday, look again on Monday'"
 )

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from tidemill.alerting.alert_actions import acknowledge, comment_on, mark_as_noise, resolve
+from tidemill.alerting.alert_actions import acknowledge, comment_on, mark_as_noise, resolve, withdraw_noise
 from tidemill.dashboard.page import Done, add_act
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.records.alert_rows import own_alert
@@ -77,6 +77,17 @@ def mark_noise(visit: Here, model: str, alert_id: str, form: Comment) -> Done:
     return _done(model, alert_id, "Marked as noise: the page of its monitor has what that proposes.")
 
 
+def unmark_noise(visit: Here, model: str, alert_id: str, form: Comment) -> Done:
+    """Take back that an alert was noise."""
+    _act(
+        visit,
+        model,
+        alert_id,
+        lambda: withdraw_noise(visit.state, alert_id, visit.who, visit.now, form.comment),
+    )
+    return _done(model, alert_id, "It is marked as noise no more: the next run judges without that mark.")
+
+
 def _act(visit: Visit, model: str, alert_id: str, act: Callable[[], Alert]) -> Alert:
     """Let ``act`` change an alert of a model; where somebody was faster, the error says who.
 
@@ -116,5 +127,6 @@ def add_to(app: FastAPI) -> None:
         ("comment", comment_alert, Comment, "comment", "Comment on an alert"),
         ("resolve", resolve_alert, Optional, "resolve", "Resolve an alert"),
         ("noise", mark_noise, Comment, "resolve", "Mark an alert as noise"),
+        ("unmark", unmark_noise, Comment, "resolve", "Take back that an alert was noise"),
     ):
         add_act(app, f"{path}/{name}", act, form, needs=(action, "alert"), title=title)

@@ -104,6 +104,9 @@ def test_it_is_marked_as_noise_with_a_reason_only(alert, send, browser):
     assert "Marked as noise" in send(f"{ADDRESS}/noise", comment="a feast day").text
     steps = browser.get(f"/api/v1{ADDRESS}").json()["evidence"]["steps"]
     assert [(one["step"], one["comment"]) for one in steps] == [("noise", "a feast day")]
+    assert "It was no noise" in browser.get(ADDRESS).text
+    assert "marked as noise no more" in send(f"{ADDRESS}/unmark", comment="it was real").text
+    assert "It was no noise" not in browser.get(ADDRESS).text
 
 
 def test_a_pending_alert_cannot_be_acknowledged(browser, add, make_run, make_alert, send):
