@@ -25,13 +25,17 @@ def agreeing(count: float, one: str, several: str) -> str:
 
 
 def said_days(time: timedelta) -> str:
-    """Return a length of time in days.
+    """Return a length of time in days; a shorter one in hours, minutes or seconds.
 
-    >>> said_days(timedelta(days=1)), said_days(timedelta(hours=36))
-    ('1 day', '1.5 days')
+    >>> said_days(timedelta(days=1)), said_days(timedelta(hours=36)), said_days(timedelta(minutes=90))
+    ('1 day', '1.5 days', '1.5 hours')
+    >>> said_days(timedelta(minutes=1)), said_days(timedelta(seconds=45))
+    ('1 minute', '45 seconds')
     """
-    many = time.total_seconds() / 86400
-    return f"{many:g} {agreeing(many, 'day', 'days')}"
+    seconds = time.total_seconds()
+    units = (86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")
+    length, name = next((each for each in units if seconds >= each[0]), units[-1])
+    return f"{seconds / length:g} {agreeing(seconds / length, name, name + 's')}"
 
 
 def some_of(names: Sequence[str], most: int = 12) -> str:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from tidemill.plurals import said_days
 from tidemill.project import Project
 from tidemill.registry.versions.registry_reader import read_champion
 from tidemill.retraining.policies import load_policies
@@ -43,7 +44,7 @@ def judge_policies(project: Project, state: State, now: datetime) -> list[dict[s
                 "too_old": [
                     f"{each.kind} of monitor {each.monitor}, last confirmed "
                     f"{each.last_seen_at:%Y-%m-%d %H:%M} UTC, is too old "
-                    f"(max_age: {policy.max_age.total_seconds() / 86400:g} days)"
+                    f"(max_age: {said_days(policy.max_age)})"
                     for each in too_old(policy, facts.alerts, now)
                 ],
                 "unheard": [
