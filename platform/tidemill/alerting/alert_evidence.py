@@ -99,7 +99,8 @@ def _features(kind: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     if kind == "feature_skew":
         skew = results.get("feature_skew") or {}
         skewed = [each for each in skew.get("features", ()) if each["feature"] in skew.get("skewed", ())]
-        return [{"name": each["feature"], "note": _skew(each), **each} for each in skewed[:_FEATURES]]
+        told = skewed[:_FEATURES]
+        return [{**each, "name": each["feature"], "broken": None, "note": _skew(each)} for each in told]
     columns = (results.get("data_drift") or {}).get("columns", ())
     return [dict(each) for each in columns if each["drifted"] or each["broken"]][:_FEATURES]
 

@@ -49,6 +49,16 @@ def test_the_page_has_evidence_steps_messages_and_what_the_loop_did(
     assert "no monitoring/routes.yaml" in twin["routing"]["withheld"]
 
 
+def test_an_alert_of_skew_names_what_was_served_otherwise(browser, add, make_run, make_alert):
+    run, cause = make_run(), {"name": "late data", "rows": 90, "view": "weather", "evidence": "e"}
+    wind = {"feature": "<wind>", "rows": 900, "share": 0.1, "mean_difference": None, "causes": [cause]}
+    run.results = run.results | {"feature_skew": {"skewed": ["<wind>"], "features": [wind]}}
+    add(run, make_alert(kind="feature_skew", details={"skewed": [{"feature": "<wind>"}]}))
+    page = browser.get(ADDRESS).text
+    assert "Features served otherwise" in page
+    assert "&lt;wind&gt;</strong>, 10.0% of 900 rows differ; likely: late data (weather)" in page
+
+
 def test_examples_and_the_report_are_a_click_away_for_who_may_read_them(
     installation, browser, add, make_run, make_alert
 ):
