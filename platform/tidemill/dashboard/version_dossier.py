@@ -38,6 +38,20 @@ _DELETED: Final = (
     "The registry has this version no more, so its card cannot be made. The other parts are from the records."
 )
 _MOST = 5000
+_ITS, _FROM_OR_TO = "model = ? AND version = ?", "model = ? AND (to_version = ? OR from_version = ?)"
+_PARTS: Final = {
+    "gate_decisions": ("gate_decisions", "model = ? AND candidate = ?", "decided_at"),
+    "moves": ("promotions", _FROM_OR_TO, "requested_at"),
+    "stage_moves": ("stage_moves", _FROM_OR_TO, "requested_at"),
+    "deployments": ("deployments", _ITS, "requested_at"),
+    "rollouts": ("rollouts", _ITS, "requested_at"),
+    "turns": ("turns", _ITS, "requested_at"),
+    "second_person": ("approvals", _ITS, "asked_at"),
+    "monitoring": ("monitor_runs", _ITS, "at"),
+    "alerts": ("alerts", _ITS, "raised_at"),
+    "audit": ("audit_entries", "model = ? AND resource = 'version' AND resource_id = ?", "seq"),
+}
+"""Part of the dossier → table, which of its records are about a model's version, and their order."""
 
 
 def read_dossier(project: Project, records: Records, version: str, now: datetime) -> dict[str, Any]:
@@ -52,21 +66,8 @@ def read_dossier(project: Project, records: Records, version: str, now: datetime
     """
     card = _card_of(project, records, version, now)
     number = version if card is None else card.version
-    of = project.model, number
-    cut: list[str] = []
-
-    def rows(table: str, where: str, *values: object, order: str) -> list[dict[str, Any]]:
-        found = records.select(table, where, *values, order=f"{order} DESC", limit=_MOST + 1)
-        if len(found) > _MOST:
-            cut.append(table)
-        return [vars(row) for row in reversed(found[:_MOST])]
-
-    its = "model = ? AND version = ?"
-    entries = "model = ? AND resource = 'version' AND resource_id = ?"
-    audit = records.select("audit_entries", entries, *of, order="seq DESC", limit=_MOST + 1)
-    if len(audit) > _MOST:
-        cut.append("audit_entries")
-    monitors = rows("monitor_runs", its, *of, order="at")
+    found, cut = _about(records, project.model, number)
+    entries = found.pop("audit")
     return {
         "model": project.model,
         "version": number,
@@ -77,30 +78,22 @@ def read_dossier(project: Project, records: Records, version: str, now: datetime
         "card": None if card is None else asdict(card),
         "card_limits": [] if card is None else limits_of(card),
         "card_missing": _DELETED if card is None else None,
-        "gate_decisions": rows("gate_decisions", "model = ? AND candidate = ?", *of, order="decided_at"),
-        "moves": rows(
-            "promotions",
-            "model = ? AND (to_version = ? OR from_version = ?)",
-            *of,
-            number,
-            order="requested_at",
-        ),
-        "stage_moves": rows(
-            "stage_moves",
-            "model = ? AND (to_version = ? OR from_version = ?)",
-            *of,
-            number,
-            order="requested_at",
-        ),
-        "deployments": rows("deployments", its, *of, order="requested_at"),
-        "rollouts": rows("rollouts", its, *of, order="requested_at"),
-        "turns": rows("turns", its, *of, order="requested_at"),
-        "second_person": rows("approvals", its, *of, order="asked_at"),
-        "monitoring": [_run(each) for each in monitors],
-        "alerts": rows("alerts", its, *of, order="raised_at"),
-        "audit": {"head": _checked(records), "entries": _facts(audit[:_MOST])},
+        **{name: [vars(row) for row in rows] for name, rows in found.items()},
+        "monitoring": [_run(vars(row)) for row in found["monitoring"]],
+        "audit": {"head": _checked(records), "entries": _facts(entries)},
         "truncated": cut,
     }
+
+
+def _about(records: Records, model: str, version: str) -> tuple[dict[str, list[Row]], list[str]]:
+    """Return the latest records about a version by the names of `_PARTS`, and the tables that have more."""
+    found, cut = dict[str, list[Row]](), list[str]()
+    for name, (table, where, order) in _PARTS.items():
+        values = (model, *[version] * (where.count("?") - 1))
+        rows = records.select(table, where, *values, order=f"{order} DESC", limit=_MOST + 1)
+        cut += [table] if len(rows) > _MOST else []
+        found[name] = rows[:_MOST][::-1]
+    return found, cut
 
 
 def _card_of(project: Project, records: Records, version: str, now: datetime) -> ModelCard | None:
@@ -127,7 +120,7 @@ def _run(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _facts(entries: Sequence[Row]) -> list[dict[str, Any]]:
-    return [{**entry_facts(row), "hash": row.hash} for row in reversed(entries)]
+    return [{**entry_facts(row), "hash": row.hash} for row in entries]
 
 
 def _checked(records: Records) -> dict[str, Any]:

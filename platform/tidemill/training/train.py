@@ -94,8 +94,8 @@ def train(
             return done
         rows = read_split(project, features, as_of)
         plan, warm, said = begin_warm(project, spec, plan, rows)
-        lineage = Lineage(data.revision, data.outputs, service, definition, rows.split, as_of, installed())
-        lineage = replace(lineage, parent=_parent(warm))
+        made_of = data.revision, data.outputs, service, definition, rows.split, as_of, installed()
+        lineage = Lineage(*made_of, parent=_parent(warm))
         tags = {mlflow_tracking.TURN: turn_id, "mlflow.source.git.commit": data.revision}
         name = f"{project.model} {as_of:%Y-%m-%d}"
         patch = b"" if uncommitted is None else uncommitted.patch

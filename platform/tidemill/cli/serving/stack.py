@@ -69,28 +69,21 @@ def up(
     from tidemill.serving.runtime.stack_record import DASHBOARD
     from tidemill.settings import Settings
 
-    settings = Settings()
-    if port is not None:
-        settings = replace(settings, serve_port=port)
-    if mlflow_port is not None:
-        settings = replace(settings, mlflow_port=mlflow_port)
-    if dashboard_port is not None:
-        settings = replace(settings, dashboard_port=dashboard_port)
+    asked: dict[str, Any] = {"serve_port": port, "mlflow_port": mlflow_port, "dashboard_port": dashboard_port}
+    settings = replace(Settings(), **{name: given for name, given in asked.items() if given is not None})
     loaded = load_project(project, settings)
     require_safe_dashboard(loaded)
     problems = declaration_problems(loaded)
-    controller = [sys.executable, "-m", "tidemill.retraining.controller", "--project", str(loaded.root)]
-    dashboard = [sys.executable, "-m", "tidemill.dashboard.server", "--project", str(loaded.root)]
+    of = ["--project", str(loaded.root)]
+    controller = [sys.executable, "-m", "tidemill.retraining.controller", *of, "--interval", str(interval)]
+    dashboard = [sys.executable, "-m", "tidemill.dashboard.server", *of]
     for problem in problems if not json else ():
         errors_console().print(f"! {problem}", soft_wrap=True)
     with progress() as tell:
         info = start(
             loaded,
             lambda message: tell("stack", message, None, None),
-            companions={
-                "controller": [*controller, "--interval", str(interval)],
-                DASHBOARD: dashboard,
-            },
+            companions={"controller": controller, DASHBOARD: dashboard},
             foreground=foreground,
             before=_told(own_act(loaded, "start", ("serving", loaded.model))),
         )

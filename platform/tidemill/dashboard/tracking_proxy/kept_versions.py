@@ -6,8 +6,9 @@ from typing import Final
 
 from tidemill.dashboard.tracking_proxy.body_fields import fields_of
 from tidemill.project import Project
+from tidemill.registry.files_of_versions import holds_experiment, holds_version
 from tidemill.registry.versions.alias_names import CHAMPION, kind_of
-from tidemill.registry.versions.registry_reader import holds_experiment, holds_version, read_alias_names
+from tidemill.registry.versions.registry_reader import read_alias_names
 
 __all__ = ["what_would_be_lost"]
 

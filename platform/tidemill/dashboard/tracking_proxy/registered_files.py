@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import unquote_plus
 
 from tidemill.project import Project
-from tidemill.registry.versions.registry_reader import holds_version
+from tidemill.registry.files_of_versions import holds_version
 
 __all__ = ["what_would_change"]
 

@@ -1,6 +1,6 @@
 """Read a registry in a local SQLite file without importing MLflow.
 
-MLflow's tables are no public interface. They are read here, and nowhere else, because importing MLflow takes
+MLflow's tables are no public interface. They are read in few places, because importing MLflow takes
 seconds, and its registry alone knows what was registered or moved there by hand. Where the tables or files
 are not as expected, or elsewhere, MLflow is asked. A test compares both answers.
 """
@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tidemill.errors import ModelNotFound
-from tidemill.files.read_only_sqlite import open_to_read
-from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import Project, ProjectFolder, load_project
 from tidemill.registry.versions.alias_names import ARCHIVED, CHAMPION
 from tidemill.training.tracking.local_documents import (
@@ -22,6 +20,7 @@ from tidemill.training.tracking.local_documents import (
     local_compiled,
     local_lineage,
     local_summary,
+    open_database,
 )
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ShownVersion",
-    "holds_experiment",
-    "holds_version",
     "put_away",
     "read_alias_names",
     "read_champion",
@@ -44,18 +41,6 @@ _VERSIONS = """
     WHERE name = ? AND current_stage <> 'Deleted_Internal' ORDER BY version DESC
 """
 _ARCHIVED = "SELECT version FROM model_version_tags WHERE name = ? AND key = ?"
-_MADE_OF = """
-    SELECT 1 FROM model_versions AS version WHERE current_stage <> 'Deleted_Internal' AND (
-        instr(source, :id) OR instr(coalesce(storage_location, ''), :id) OR (run_id = :id AND EXISTS (
-            SELECT 1 FROM model_version_tags AS tag WHERE tag.name = version.name
-            AND tag.version = version.version AND substr(key, 1, 9) = 'tidemill.'
-        ))
-    ) LIMIT 1
-"""
-_IN_EXPERIMENT = """
-    SELECT 1 FROM model_versions AS version JOIN runs ON runs.run_uuid = version.run_id
-    WHERE current_stage <> 'Deleted_Internal' AND CAST(runs.experiment_id AS TEXT) = ? LIMIT 1
-"""
 
 
 @dataclass(frozen=True)
@@ -96,7 +81,7 @@ def read_registered(folder: ProjectFolder, model: str | None = None) -> list[Sho
     """
     name = model or folder.model
     try:
-        database = _open(folder)
+        database = open_database(folder)
         if database is None and name == folder.model:
             return []
         if database is None:
@@ -121,7 +106,7 @@ def read_registered_part(folder: ProjectFolder, begin: int, size: int) -> tuple[
         RegistryError: the registry does not answer.
     """
     try:
-        database = _open(folder)
+        database = open_database(folder)
         if database is None:
             return [], 0
         with closing(database):
@@ -144,7 +129,7 @@ def read_version(folder: ProjectFolder, version: str, model: str | None = None) 
     """
     name = model or folder.model
     try:
-        database = _open(folder)
+        database = open_database(folder)
         if database is None:
             raise _nothing_registered(folder, name)
         with closing(database):
@@ -169,7 +154,7 @@ def read_alias_names(folder: ProjectFolder) -> dict[str, str]:
         RegistryError: the registry does not answer.
     """
     try:
-        database = _open(folder)
+        database = open_database(folder)
         if database is None:
             return {}
         with closing(database):
@@ -187,7 +172,7 @@ def put_away(folder: ProjectFolder) -> dict[str, bool]:
         RegistryError: the registry does not answer.
     """
     try:
-        database = _open(folder)
+        database = open_database(folder)
         if database is None:
             return {}
         with closing(database):
@@ -207,56 +192,6 @@ def read_champion(folder: ProjectFolder) -> str | None:
         RegistryError: the registry does not answer.
     """
     return read_alias_names(folder).get(CHAMPION)
-
-
-def holds_version(folder: ProjectFolder, name: str) -> bool:
-    """Return whether the files of a run or a logged model, by its id, belong to a registered version.
-
-    Those of a run do if Tidemill made the version: it reads what the version was judged on from there.
-
-    Raises:
-        RegistryError: the registry does not answer.
-    """
-    try:
-        database = _open(folder)
-        if database is None:
-            return False
-        with closing(database):
-            return database.execute(_MADE_OF, {"id": name}).fetchone() is not None
-    except (AskMlflow, sqlite3.Error):
-        from tidemill.registry.versions.model_versions import list_versions
-
-        versions = list_versions(load_project(folder.root))
-        return any(name in one.source or (name == one.run_id and one.trained) for one in versions)
-
-
-def holds_experiment(folder: ProjectFolder, experiment: str) -> bool:
-    """Return whether a registered version was made in an experiment, by its id.
-
-    Raises:
-        RegistryError: the registry does not answer.
-    """
-    try:
-        database = _open(folder)
-        if database is None:
-            return False
-        with closing(database):
-            return database.execute(_IN_EXPERIMENT, (experiment,)).fetchone() is not None
-    except (AskMlflow, sqlite3.Error):
-        from tidemill.registry.versions.model_versions import experiments_of
-
-        return experiment in experiments_of(load_project(folder.root))
-
-
-def _open(folder: ProjectFolder) -> sqlite3.Connection | None:
-    path = sqlite_file(folder.tracking_uri)
-    if path is None:
-        raise AskMlflow
-    if not path.is_file():
-        return None  # nothing was registered yet; MLflow would make the file
-    database = open_to_read(path, wait_seconds=30)
-    database.row_factory = sqlite3.Row
-    return database
 
 
 def _nothing_registered(folder: ProjectFolder, model: str) -> ModelNotFound:

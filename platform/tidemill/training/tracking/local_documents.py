@@ -1,19 +1,41 @@
-"""Reads what runs and models in the project's folder say of themselves, without importing MLflow."""
+"""Opens MLflow's local database, and reads what runs and models say of themselves; imports no MLflow."""
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["AskMlflow", "local_compiled", "local_lineage", "local_summary"]
+from tidemill.files.read_only_sqlite import open_to_read
+from tidemill.files.sqlite_urls import sqlite_file
+from tidemill.project import ProjectFolder
+
+__all__ = ["AskMlflow", "local_compiled", "local_lineage", "local_summary", "open_database"]
 
 _PARTS = ("train", "validation", "holdout")
 
 
 class AskMlflow(Exception):
     """Raised where files or tables are elsewhere, or not as expected: MLflow must answer."""
+
+
+def open_database(folder: ProjectFolder) -> sqlite3.Connection | None:
+    """Return MLflow's database, to read; None if there is none yet, which MLflow would make.
+
+    Raises:
+        AskMlflow: it is no local file.
+        sqlite3.Error: it cannot be read.
+    """
+    path = sqlite_file(folder.tracking_uri)
+    if path is None:
+        raise AskMlflow
+    if not path.is_file():
+        return None
+    database = open_to_read(path, wait_seconds=30)
+    database.row_factory = sqlite3.Row
+    return database
 
 
 def local_summary(root: Path, files: str, tags: Mapping[str, str]) -> dict[str, Any]:

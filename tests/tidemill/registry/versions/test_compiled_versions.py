@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from tests.tidemill.training.small_project import FEATURES
 from tidemill.errors import ModelUnsafe, RegistryError
 from tidemill.project import load_project
+from tidemill.registry.files_of_versions import holds_version
 from tidemill.registry.versions import compiled_versions, new_versions
 from tidemill.registry.versions.compiled_versions import ARTIFACT, TAG
 from tidemill.registry.versions.model_versions import (
@@ -31,7 +32,6 @@ from tidemill.registry.versions.model_versions import (
 )
 from tidemill.registry.versions.new_versions import compile_version, register
 from tidemill.registry.versions.original_models import read_original
-from tidemill.registry.versions.registry_reader import holds_version
 from tidemill.tasks.binary import Binary
 from tidemill.training.fitting.packaging import log_model, trusted_types
 from tidemill.training.tracking.mlflow_tracking import connect

@@ -12,6 +12,7 @@ from tidemill.dashboard.pages.runs_and_data import (
     run_comparison,
     run_pages,
     settings_page,
+    version_list_page,
     version_pages,
 )
 
@@ -24,6 +25,7 @@ def add_to(app: FastAPI) -> None:
         run_comparison,
         run_pages,
         card_page,
+        version_list_page,
         version_pages,
         prediction_pages,
         data_comparison_page,

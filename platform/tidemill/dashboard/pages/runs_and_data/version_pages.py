@@ -1,4 +1,4 @@
-"""The versions of a model: the list, and one version with all that is on record about it."""
+"""One version of a model, with all that is on record about it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from tidemill.dashboard.page import PageNumber, add_page
-from tidemill.dashboard.records.list_part import require_page
+from tidemill.dashboard.page import add_page
+from tidemill.dashboard.pages.runs_and_data.version_list_page import learnt_until
 from tidemill.dashboard.records.registry_reading import read_registry, refuse_lost_registry
-from tidemill.dashboard.records.tracking_stamp import kept_for, tracking_stamp
 from tidemill.dashboard.records.version_records import (
     ServedPeriod,
     StageStep,
@@ -30,52 +29,9 @@ if TYPE_CHECKING:
     from tidemill.registry.versions.registry_reader import ShownVersion
     from tidemill.state.record_reader import Row
 
-__all__ = ["Version", "VersionList", "add_to", "version_page", "versions"]
+__all__ = ["Version", "add_to", "version_page"]
 
-_SIZE = 25
 _DIGITS = 9  # a greater number is none that a registry can hold
-
-
-@dataclass(frozen=True)
-class ListedVersion:
-    """A version in the list."""
-
-    version: str
-    aliases: Sequence[str]
-    score: float | None
-    """The metric of the list, on its own hold-out rows."""
-    gate: str | None
-    """``passed`` or ``refused``; None if the gate never saw it."""
-    data_revision: str | None
-    run_id: str
-    as_of: str | None
-    """The moment up to which data was known, ISO 8601."""
-    registered_at: datetime
-    """By the clock of the machine."""
-    archived: bool
-
-
-@dataclass(frozen=True)
-class VersionList:
-    """A page of the versions of a model, the latest first."""
-
-    model: str
-    metric: str
-    better: str
-    versions: Sequence[ListedVersion]
-    total: int
-    number: int
-    size: int = _SIZE
-
-    @property
-    def first(self) -> int:
-        """Return the place of the first one of this page."""
-        return (self.number - 1) * self.size + 1
-
-    @property
-    def last(self) -> int:
-        """Return the place of the last one of this page."""
-        return self.first + len(self.versions) - 1
 
 
 @dataclass(frozen=True)
@@ -158,40 +114,6 @@ class Version:
     """Somebody has put it away: it can get no alias."""
 
 
-def versions(visit: Here, model: str, page: PageNumber = 1) -> VersionList:
-    """Return a page of the versions of a model."""
-    from tidemill.registry.versions.registry_reader import read_registered_part
-
-    project = visit.installation.load(visit.project(model))
-    refuse_lost_registry(visit.records, project)
-    stamp, begin = tracking_stamp(project), (page - 1) * _SIZE
-    shown, total = read_registry(
-        ("versions", str(project.root), page, stamp),
-        lambda: read_registered_part(project, begin, _SIZE),
-        keep=kept_for(stamp),
-    )
-    require_page(page, _SIZE, total)
-    recorded = f"holdout_{project.config.train.metric}"
-    metric = metric_of(recorded)
-    decided = gate_decisions(visit.records, model, *(one.version for one in shown))
-    verdicts = {one.candidate: "passed" if one.passed else "refused" for one in decided}  # of the last one
-    listed = [
-        ListedVersion(
-            one.version,
-            list(one.aliases),
-            metric.shown(one.metrics.get(recorded)),
-            verdicts.get(one.version),
-            one.data_revision,
-            one.run_id,
-            _as_of(one),
-            one.registered_at,
-            one.archived,
-        )
-        for one in shown
-    ]
-    return VersionList(model, metric.name, metric.better, listed, total, page)
-
-
 def version_page(visit: Here, model: str, version: str) -> Version:
     """Return one version of a model, by its number or an alias."""
     from tidemill.registry.versions.registry_reader import read_version
@@ -211,7 +133,7 @@ def version_page(visit: Here, model: str, version: str) -> Version:
         model=model,
         version=found.version,
         aliases=list(found.aliases),
-        as_of=_as_of(found),
+        as_of=learnt_until(found),
         registered_at=found.registered_at,
         run_id=found.run_id,
         turn_id=turn.id if turn else None,
@@ -283,11 +205,6 @@ def _output(name: str, kind: str) -> str:
     return f"{many} {element}" if rows and not name else f"{name} {kind}".strip()
 
 
-def _as_of(found: "ShownVersion") -> str | None:
-    moment = found.lineage.get("as_of")
-    return None if moment is None else str(moment)
-
-
 def _compiled(found: "ShownVersion") -> str:
     facts = found.compiled
     if facts is None:
@@ -324,10 +241,7 @@ def _plain(value: Any) -> str:
 
 
 def add_to(app: FastAPI) -> None:
-    """Add the pages."""
+    """Add the page."""
     read = ("read", "version")
-    add_page(
-        app, "/models/{model}/versions", versions, template="versions.html", needs=read, title="Versions"
-    )
     one = "/models/{model}/versions/{version}"
     add_page(app, one, version_page, template="version.html", needs=read, title="Version")

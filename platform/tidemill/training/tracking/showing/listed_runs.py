@@ -10,13 +10,12 @@ from datetime import datetime
 
 from tidemill.project import ProjectFolder, load_project
 from tidemill.training.tracking.killed_runs import TurnsAtRest
+from tidemill.training.tracking.local_documents import AskMlflow, open_database
 from tidemill.training.tracking.run_values import TURN, Shown, TrackedRun, run_moment
 from tidemill.training.tracking.showing.stored_runs import (
     IS_ITS,
     OF_PROJECT,
-    AskMlflow,
     names_of,
-    open_runs,
     versions_in,
 )
 
@@ -95,7 +94,7 @@ def list_project_runs(
     """
     rest = TurnsAtRest(folder)
     try:
-        database = open_runs(folder)
+        database = open_database(folder)
         if database is None:
             return []
         with closing(database):

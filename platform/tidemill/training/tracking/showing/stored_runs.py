@@ -16,10 +16,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tidemill.errors import RunNotFound, UsageError
-from tidemill.files.read_only_sqlite import open_to_read
-from tidemill.files.sqlite_urls import sqlite_file
 from tidemill.project import ProjectFolder, load_project
 from tidemill.training.tracking.killed_runs import TurnsAtRest
+from tidemill.training.tracking.local_documents import AskMlflow, open_database
 from tidemill.training.tracking.origins.origin_files import read_origin_of
 from tidemill.training.tracking.run_values import (
     ORIGIN_PREFIX,
@@ -32,9 +31,7 @@ from tidemill.training.tracking.run_values import (
 __all__ = [
     "IS_ITS",
     "OF_PROJECT",
-    "AskMlflow",
     "names_of",
-    "open_runs",
     "read_project_runs",
     "versions_in",
 ]
@@ -55,10 +52,6 @@ _VERSIONS = """
 """
 
 
-class AskMlflow(Exception):
-    """Raised where this module cannot answer and MLflow must."""
-
-
 def read_project_runs(folder: ProjectFolder, names: Sequence[str]) -> list[WholeRun]:
     """Return runs of the project with what they were made from, in the order of ``names``.
 
@@ -73,7 +66,7 @@ def read_project_runs(folder: ProjectFolder, names: Sequence[str]) -> list[Whole
     """
     rest = TurnsAtRest(folder)
     try:
-        database = open_runs(folder)
+        database = open_database(folder)
         if database is None:
             raise _not_found(folder, names[0])
         with closing(database):
@@ -86,22 +79,6 @@ def read_project_runs(folder: ProjectFolder, names: Sequence[str]) -> list[Whole
 
         project = load_project(folder.root)
         return read_whole_runs(project, [find_run_id(project, name) for name in names])
-
-
-def open_runs(folder: ProjectFolder) -> sqlite3.Connection | None:
-    """Return MLflow's database, or None if there is none yet.
-
-    Raises:
-        AskMlflow: it is no local file.
-    """
-    path = sqlite_file(folder.tracking_uri)
-    if path is None:
-        raise AskMlflow
-    if not path.is_file():
-        return None  # nothing was recorded yet; MLflow would make the file
-    database = open_to_read(path, wait_seconds=30)
-    database.row_factory = sqlite3.Row
-    return database
 
 
 def names_of(folder: ProjectFolder) -> dict[str, str]:

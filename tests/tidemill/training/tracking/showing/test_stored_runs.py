@@ -16,13 +16,14 @@ from tidemill.state import open_state
 from tidemill.state.tables import Turn
 from tidemill.training.tracking import killed_runs, run_reading
 from tidemill.training.tracking.killed_runs import KILLED, TurnsAtRest
+from tidemill.training.tracking.local_documents import AskMlflow
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
 from tidemill.training.tracking.origins.origin_files import keep_origin
 from tidemill.training.tracking.run_logs import read_trial_ends
 from tidemill.training.tracking.run_values import ORIGIN_PREFIX, PARENT, ROLE, TURN
 from tidemill.training.tracking.showing import listed_runs, stored_runs
 from tidemill.training.tracking.showing.listed_runs import list_project_runs
-from tidemill.training.tracking.showing.stored_runs import AskMlflow, read_project_runs
+from tidemill.training.tracking.showing.stored_runs import read_project_runs
 
 pytestmark = pytest.mark.engine
 
@@ -98,7 +99,7 @@ def ask_mlflow(monkeypatch):
         raise AskMlflow
 
     for module in (stored_runs, listed_runs):
-        monkeypatch.setattr(module, "open_runs", refuse)
+        monkeypatch.setattr(module, "open_database", refuse)
 
 
 @pytest.mark.parametrize(
