@@ -30,6 +30,8 @@ RETRAINED_FOR = frozenset(
     }
 )
 """The kinds of alerts that a new model may help."""
+_OF_NO_SLICE = ("data_quality", "staleness", "health", "feature_skew", EXTERNAL)
+"""Kinds of which slices of the model's quality tell nothing."""
 _CHANGES = 6
 _SLICES = 5
 
@@ -121,6 +123,8 @@ def _point(kind: str, run: Any) -> dict[str, Any]:
 
 def _slices(kind: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the worst slices that a run found; their metric by its name and sign as people know it."""
+    if kind in _OF_NO_SLICE:
+        return []
     drifted = kind != "slice_quality" and "drift" in kind
     listed = (results.get("slice_drift" if drifted else "slice_quality") or {}).get("slices") or ()
     if isinstance(listed, Mapping):

@@ -42,9 +42,11 @@ datasets:
       left: {type: "datetime[us, UTC]"}
       label: {type: int32, max: 0}
       absent: {type: string}
+      tail: {type: string, regex: "N[0-9]{3}"}
     rules:
       gusts are stronger: gust >= wind
       needs more: wind > absent
+      tails are short: length(tail) = 4
 """
 
 
@@ -87,6 +89,15 @@ def test_requests_as_in_training_break_no_rule(tmp_path: Path):
     assert not any(
         "absent" in rule or "label" in rule or "unique" in rule or "needs more" in rule for rule in rules
     )
+
+
+def test_of_personal_fields_it_only_tells_which_are_missing(tmp_path: Path):
+    hidden = "psn_" + 32 * "0"
+    tails = [{"tail": None}] * 50 + [{"tail": hidden}] * 950
+    judged = quality(window(tmp_path, {"data_quality": {}}, instances=tails))
+    assert list(shares(judged)) == ["flights.tail: not null"]
+    plain = quality(window(tmp_path, {"data_quality": {}}, instances=[{"tail": "N12"}] * ROWS))
+    assert set(shares(plain)) == {"flights.tail: str_matches('N[0-9]{3}')", "flights.tails are short"}
 
 
 def test_each_broken_rule_is_named_with_its_share(tmp_path: Path):
