@@ -12,6 +12,7 @@ from tidemill.actor_words import told
 from tidemill.dashboard.charts.gain_intervals import gain_picture
 from tidemill.dashboard.page import PageNumber, add_page
 from tidemill.dashboard.pages.decisions.begun_acts import Link, acts_under_way
+from tidemill.dashboard.pages.decisions.turn_pages import turns_at_rest
 from tidemill.dashboard.records.decision_rows import (
     Champion,
     ListedDecision,
@@ -63,6 +64,8 @@ class Decisions:
     """Id of the rollout that is under way."""
     turn: str | None
     """Id of the turn that is being made."""
+    turn_killed: bool
+    """Its process was killed."""
     acts: Sequence[Link]
     """What somebody asked for by a form and is being done."""
 
@@ -134,8 +137,7 @@ class OneDecision:
 
 def decisions(visit: Here, model: str, shown: Shown = "served", number: PageNumber = 1) -> Decisions:
     """Return who served when, or what the gate decided, the latest first."""
-    visit.project(model)
-    records = visit.records
+    records, was_killed = visit.records, turns_at_rest(visit, model)
     moves: Sequence[Move] = ()
     gate: Sequence[ListedDecision] = ()
     if shown == "served":
@@ -156,6 +158,7 @@ def decisions(visit: Here, model: str, shown: Shown = "served", number: PageNumb
         [_waiting(row) for row in asked],
         rolling[0].id if rolling else None,
         running[0].id if running else None,
+        any(map(was_killed, running)),
         acts_under_way(visit, model),
     )
 

@@ -1,6 +1,6 @@
 """Turns of the loop: the list, and one turn with its steps and its log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +16,9 @@ from tidemill.dashboard.visit import Here, Visit
 from tidemill.errors import TidemillError
 from tidemill.state.record_queries import rollouts_of
 from tidemill.state.record_reader import Row
+from tidemill.training.tracking.killed_runs import TurnsAtRest
 
-__all__ = ["ListedTurn", "OneTurn", "Turns", "add_to", "one_turn", "turns"]
+__all__ = ["ListedTurn", "OneTurn", "Turns", "add_to", "one_turn", "turns", "turns_at_rest"]
 
 _LOGS = ("controller.log", LOG)
 _READ = 2_000_000
@@ -57,6 +58,8 @@ class Turns:
     turns: Sequence[ListedTurn]
     part: Part
     running: bool
+    killed: bool
+    """The process of the one that runs was killed."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,28 @@ class OneTurn:
     log: Sequence[str]
     no_log: str | None
     """Why there is no log; None if there is one."""
+    killed: bool
+    """It is on record as running, but its process was killed."""
+
+
+def turns_at_rest(visit: Visit, model: str) -> Callable[[Row | None], bool]:
+    """Return what says of a turn that is read afterwards whether its process was killed."""
+    try:
+        rest = TurnsAtRest(visit.installation.load(visit.project(model)))
+    except TidemillError:
+        return lambda row: False
+    return lambda row: row is not None and row.status == "running" and row.error is None and rest.lasted()
 
 
 def turns(visit: Here, model: str, number: PageNumber = 1) -> Turns:
     """Return the turns of a model, the latest first."""
-    visit.project(model)
+    was_killed = turns_at_rest(visit, model)
     order = "requested_at DESC, id DESC"
     rows, part = read_part(visit.records, "turns", "model = ?", model, order=order, number=number)
     running = visit.records.select("turns", "model = ? AND status = 'running'", model, limit=1)
     rollouts = rollouts_of(visit.records, rows)
-    return Turns(model, [_listed(row, rollouts.get(row.id)) for row in rows], part, bool(running))
+    listed = [_listed(row, rollouts.get(row.id)) for row in rows]
+    return Turns(model, listed, part, bool(running), any(map(was_killed, running)))
 
 
 def _listed(row: Row, rollout: Row | None) -> ListedTurn:
@@ -112,7 +127,7 @@ def _listed(row: Row, rollout: Row | None) -> ListedTurn:
 
 def one_turn(visit: Here, model: str, turn_id: str) -> OneTurn:
     """Return a turn with its steps and its log."""
-    visit.project(model)
+    was_killed = turns_at_rest(visit, model)
     row = own(visit.records, "turns", model, turn_id)
     log, no_log = _log(visit, model, turn_id)
     rollout = rollouts_of(visit.records, [row]).get(row.id)
@@ -133,6 +148,7 @@ def one_turn(visit: Here, model: str, turn_id: str) -> OneTurn:
         [rollout.id] if rollout else [],
         log,
         no_log,
+        was_killed(row),
     )
 
 

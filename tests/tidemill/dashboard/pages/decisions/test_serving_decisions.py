@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from tests.tidemill.dashboard.pages.conftest import INJECTED
+from tidemill.files.locks import locked
 
 MODEL = "/models/parcel-delay"
 
@@ -130,14 +131,23 @@ def test_another_models_records_are_not_shown(browser, add, make_gate, make_turn
         assert browser.get(f"{MODEL}/{path}").status_code == 404
 
 
-def test_what_waits_is_said_where_decisions_are(browser, add, make_turn, make_rollout):
+def test_what_waits_is_said_where_decisions_are(browser, installation, add, make_turn, make_rollout):
     question = {"until": "2013-07-04T00:00:00+00:00", "default": "refuse"}
     add(
         make_turn(status="asked", question=question),
         make_rollout(),
         make_turn("turn_2", status="running", step="gate"),
     )
-    page = browser.get(f"{MODEL}/decisions").text
+    with locked(installation.home.home / "turn.lock"):
+        page = browser.get(f"{MODEL}/decisions").text
+        assert "A turn is being made: the first of the list" in browser.get(f"{MODEL}/turns").text
+        assert "was killed" not in browser.get(f"{MODEL}/turns/turn_2").text
     assert "Version 3 waits for an answer until 2013-07-04 00:00 UTC, then: refuse" in page
     assert "A rollout is under way" in page
     assert "A turn is being made" in page
+    for path in ("decisions", "turns", "turns/turn_2"):
+        assert (
+            "on record as running, but its process was killed: the next"
+            in browser.get(f"{MODEL}/{path}").text
+        )
+    assert "was killed" not in browser.get(f"{MODEL}/turns/turn_1").text
