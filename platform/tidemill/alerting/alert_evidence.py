@@ -41,8 +41,8 @@ def describe(records: AlertRecords) -> dict[str, Any]:
 
     They are: what it is, its windows, the figures of the run that found it last and of those before, the
     features that have moved most with their histograms, the worst slices, example predictions, what changed
-    before it, its steps, what was marked as noise, what was sent about it, what is broken at its source by
-    this or other alerts, and the commands to type next.
+    before it, its steps, what was marked as noise, what was sent about it, what policies decided
+    about it, what is broken at its source by this or other alerts, and the commands to type next.
     """
     alert, run = records.alert, records.last_run
     examples = (run.results.get("examples") or {}).get(alert.kind, [])
@@ -82,6 +82,13 @@ def describe(records: AlertRecords) -> dict[str, Any]:
                 for name in ("receiver", "step", "status", "reason", "at", "attempts", "error", "sent_at")
             }
             for each in records.notifications
+        ],
+        "decisions": [
+            {
+                name: getattr(each, name)
+                for name in ("policy", "verdict", "reason", "turn_id", "first_at", "last_at", "rounds")
+            }
+            for each in records.decisions
         ],
         "faults": [_fault(each) for each in records.faults],
         "next": next_commands(
@@ -247,6 +254,8 @@ def next_commands(
 
     >>> next_commands("quality", "alert_1", "weekly", "firing", [])[-1]
     'tidemill retrain --reason "alert_1"'
+    >>> next_commands("quality", "alert_1", "weekly", "resolved", [])
+    ['tidemill monitor run weekly --report']
     >>> next_commands("quality", "alert_1", "weekly", "acknowledged", [], ["alert_2"])[-1]
     'tidemill alerts show alert_2'
     >>> next_commands("external", "alert_1", "alertmanager/RedisDown", "resolved", [])
@@ -274,6 +283,6 @@ def next_commands(
     found.append(f"tidemill monitor run {monitor} --report")
     if faulty:
         return [*found, *(f"tidemill alerts show {other}" for other in faulty if other != alert)]
-    if kind in RETRAINED_FOR:
+    if kind in RETRAINED_FOR and status != "resolved":
         found.append(f'tidemill retrain --reason "{alert}"')
     return found

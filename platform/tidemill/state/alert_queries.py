@@ -53,6 +53,8 @@ class AlertRecords(NamedTuple):
     """The runs of its monitor that found something, in order; none without marks."""
     faults: Sequence[Row] = ()
     """The open alerts of the model that find values broken at their source, the latest first."""
+    decisions: Sequence[Row] = ()
+    """What policies decided about it, the latest first."""
 
 
 EXTERNAL = "external"
@@ -61,6 +63,7 @@ FAULT_KINDS = ("feature_drift", "slice_drift", "feature_skew", "data_quality", "
 """The kinds that may name values which are broken at their source."""
 _FAULTS = 20
 _RUNS = 30
+_DECISIONS = 20
 _CHANGES = 20
 """Of each kind of change before an alert, so many are read."""
 _MARKS, _ALARMS = 20, 10
@@ -109,7 +112,13 @@ def alert_records(records: Records, model: str, alert_id: str) -> AlertRecords:
         noise,
         alarming_runs(records, model, alert.monitor, noise),
         _of_faults(records, model),
+        _decisions(records, alert),
     )
+
+
+def _decisions(records: Records, alert: Row) -> list[Row]:
+    of = "model = ? AND last_at >= ? AND alert_id = ?", alert.model, alert.raised_at, alert.id
+    return records.select("policy_decisions", *of, order="last_at DESC, id DESC", limit=_DECISIONS)
 
 
 def _of_faults(records: Records, model: str) -> list[Row]:

@@ -40,6 +40,7 @@ def render_alert(console: "Console", facts: Mapping[str, Any]) -> None:
     _section(console, "noise", [each["said"] for each in facts["noise"]])
     _section(console, "steps", [_step(each) for each in facts["steps"]])
     _section(console, "messages", [_message(each) for each in facts["notifications"]])
+    _section(console, "what policies decided", [_decision(each) for each in facts["decisions"]])
     _section(
         console,
         "broken at the source: mend it before you retrain",
@@ -61,6 +62,24 @@ def _times(facts: Mapping[str, Any]) -> dict[str, str]:
         "last window": f"{_window(facts['last_window'])}, {seen_in}",
         "report": facts["report"] or "–",
     }
+
+
+def _decision(decided: Mapping[str, Any]) -> str:
+    """Return what a policy made of an alert, and how often.
+
+    >>> from datetime import UTC, datetime
+    >>> at = datetime(2013, 5, 1, tzinfo=UTC)
+    >>> held = {"policy": "decay", "verdict": "hold", "reason": "cooling down", "turn_id": None}
+    >>> _decision({**held, "first_at": at, "last_at": at, "rounds": 3})
+    '2013-05-01 00:00  decay held: cooling down (3 rounds)'
+    >>> _decision({**held, "verdict": "retrain", "turn_id": "turn_1", "first_at": at})
+    '2013-05-01 00:00  decay: turn turn_1'
+    """
+    at = format_moment(decided["first_at"])
+    if decided["verdict"] == "retrain":
+        made = f"turn {decided['turn_id']}" if decided["turn_id"] else "a turn was due"
+        return f"{at}  {decided['policy']}: {made}"
+    return f"{at}  {decided['policy']} held: {decided['reason']} ({counted(decided['rounds'], 'round')})"
 
 
 def _fault(found: Mapping[str, Any]) -> str:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "OneAlert", "Routing", "add_to", "one_alert"]
 
-_ANSWERS = 20
-
 
 @dataclass(frozen=True)
 class Routing:
@@ -100,13 +98,6 @@ def one_alert(visit: Here, model: str, alert_id: str) -> OneAlert:
     facts["labels"] = dict(facts["labels"])
     routed = _routed(visit, shown, found)
     labels = routed.pop("labels")
-    answers = visit.records.select(
-        "policy_decisions",
-        "model = ? AND last_at >= ? AND alert_id = ?",
-        *(model, found.alert.raised_at, alert_id),
-        order="last_at DESC, id DESC",
-        limit=_ANSWERS,
-    )
     running = visit.records.select("turns", "model = ? AND status = 'running'", model, limit=1)
     last = visit.records.select(
         "promotions", "model = ? AND status = 'done'", model, order="requested_at DESC, id DESC", limit=1
@@ -117,7 +108,7 @@ def one_alert(visit: Here, model: str, alert_id: str) -> OneAlert:
         facts,
         labels,
         Routing(**routed),
-        [Answer(**{name: getattr(row, name) for name in names}) for row in answers],
+        [Answer(**{name: getattr(row, name) for name in names}) for row in found.decisions],
         next((row.id for row in running if row.alert_id == alert_id), None),
         last[0].to_version if last else None,
         found.last_run.id,
