@@ -117,10 +117,10 @@ def measure_proof(project: Project, rollout: Rollout, config: ProofConfig, now: 
         start = max(utc(rollout.at), *_learnt_until(project, (rollout.version, rollout.champion)))
     except RegistryError as error:
         return Proof(None, f"what the versions have learnt from cannot be read: {error}")
-    end, wanted = start + timedelta(days=config.days), said_days(timedelta(days=config.days))
+    end, days = start + timedelta(days=config.days), said_days(timedelta(days=config.days))
     if now < end:
         over = max((now - start) / timedelta(days=1), 0.0)
-        return Proof(None, f"{over:.1f} of {wanted} over in which it has to be better")
+        return Proof(None, f"{over:.1f} of {days} over in which it has to be better")
     rows = read_labelled(project.predictions, project.model, start, end, known_by=now)
     rows = project.task.labelled_in_log(of_role(rows, CHAMPION, rollout.champion))
     if rows.height < config.min_labels:
@@ -163,8 +163,8 @@ def _decided(project: Project, rollout: Rollout, config: ProofConfig, rows: pl.D
         rows["at"].dt.date().to_numpy()[sound],
         (rollout.version, rollout.champion),
     )
-    labels = counted(int(sound.sum()), "label")
-    return Proof(found.passed, f"on {labels} of {wanted}: {found.reasons[0]}", found.numbers)
+    labels, days = counted(int(sound.sum()), "label"), said_days(timedelta(days=config.days))
+    return Proof(found.passed, f"on {labels} of {days}: {found.reasons[0]}", found.numbers)
 
 
 def _learnt_until(project: Project, versions: Sequence[str]) -> list[datetime]:
