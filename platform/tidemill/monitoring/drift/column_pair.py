@@ -15,7 +15,7 @@ from tidemill.monitoring.drift.distances import (
     wasserstein,
 )
 from tidemill.monitoring.drift.list_values import Floats, element_matrices, is_list, list_distance, norms
-from tidemill.monitoring.drift.unit_change import other_scale, other_size, resized, unit_factor
+from tidemill.monitoring.drift.unit_change import multiplied, other_scale, other_size, resized
 
 __all__ = [
     "COMMON",
@@ -167,10 +167,12 @@ class ColumnPair(NamedTuple):
 
     def multiplied(self, threshold: float, columns: int) -> str | None:
         """Return a note if numbers are those of the reference times a factor, as in another unit."""
-        if self.elements is not None:
+        found = None if self.elements is not None else multiplied(*self._numbers, threshold, columns)
+        if found is None:
             return None
-        factor = unit_factor(*self._numbers, threshold, columns)
-        return None if factor is None else f"spread as in the reference times {factor:.3g}: another unit?"
+        if not found.unit:
+            return f"sizes {found.factor:.3g} times those of the reference, of values that it has, too"
+        return f"spread as in the reference times {found.factor:.3g}: another unit?"
 
     @property
     def resized(self) -> bool:

@@ -32,7 +32,8 @@ A column is broken, and one broken column is enough for an alert, when
   reference's own sizes: another unit, which a few very large values would hide from the distance;
 - its numbers are those of the reference times a factor of 1.5 or more (or its inverse), further than the
   threshold allows or told by single numbers that recur: another unit, such as miles for kilometres
-  (`unit_change`). Where windows before show that it grew bit by bit, it is not at fault (`slow_moves`).
+  (`unit_change`). Where they are the reference's own numbers all the same, or windows before show that they
+  grew bit by bit (`slow_moves`), the column is not at fault.
 
 None of this counts while chance alone may have brought it about (`chance`): few rows differ from many, the
 more the rarer a column has values and the further they stray.

@@ -10,7 +10,7 @@ by the largest difference of the shares up to a value (Kolmogorov and Smirnov), 
 Numbers that recur, such as hundredths or degrees, tell more: where few of the window's are known from the
 reference, and nearly all are once that is multiplied by the factor of two units, these are the units, however
 far such a column moves by itself, and whatever the season has done to its shape. And where they are as well
-known as ever, and no factor explains them, the world has moved, as light summer winds do.
+known as ever, and no factor explains them, the world has moved, as light summer winds do; that is told, too.
 
 Shares, between 0 and 1, have no unit, and double by themselves: as long as they stay there, their shape tells
 nothing.
@@ -25,7 +25,16 @@ import numpy.typing as npt
 
 from tidemill.monitoring.drift.chance import beyond_chance, rare_deviation
 
-__all__ = ["LEAST_MOVE", "other_scale", "other_size", "resized", "sizes", "unit_factor", "usual_size"]
+__all__ = [
+    "LEAST_MOVE",
+    "Multiplied",
+    "multiplied",
+    "other_scale",
+    "other_size",
+    "resized",
+    "sizes",
+    "usual_size",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -86,8 +95,17 @@ def resized(before: Floats, now: Floats) -> bool:
     return abs(_moved(np.sort(sizes(before)), now)) >= LEAST_MOVE
 
 
-def unit_factor(before: Floats, now: Floats, threshold: float, columns: int) -> float | None:
-    """Return by what all numbers were multiplied: 1.5 or more, or 1 / 1.5 or less; None if by nothing.
+class Multiplied(NamedTuple):
+    """By what all numbers of a window were multiplied, or seem to be."""
+
+    factor: float
+    """1.5 or more, or 1 / 1.5 or less."""
+    unit: bool
+    """Whether they are in another unit: they are not the reference's own."""
+
+
+def multiplied(before: Floats, now: Floats, threshold: float, columns: int) -> Multiplied | None:
+    """Return by what all numbers were multiplied; None if by nothing.
 
     Args:
         before: finite numbers of the reference.
@@ -98,10 +116,10 @@ def unit_factor(before: Floats, now: Floats, threshold: float, columns: int) -> 
 
     >>> draw = np.random.default_rng(0)
     >>> before, now = draw.normal(size=5000), draw.normal(size=500)
-    >>> [unit_factor(before, values, 0.5, 20) for values in (now, now + 1, now**3)]
+    >>> [multiplied(before, values, 0.5, 20) for values in (now, now + 1, now**3)]
     [None, None, None]
-    >>> abs(unit_factor(before, now * 2.54, 0.5, 20) - 2.54) < 0.2
-    True
+    >>> multiplied(before.round(2), now.round(2) * 2.54, 0.5, 20)
+    Multiplied(factor=2.54, unit=True)
     """
     old = np.sort(sizes(before))
     moved = _moved(old, now)
@@ -114,10 +132,11 @@ def unit_factor(before: Floats, now: Floats, threshold: float, columns: int) -> 
         known = {each: recurring.known(now, each) for unit in _UNITS for each in (unit, 1 / unit)}
         best = max(known, key=lambda factor: known[factor])
         if known[best] >= _KNOWN:
-            return best
-    if shares or abs(moved) < _usual_move(old, threshold) or recurring.are_usual(now, moved):
+            return Multiplied(best, True)
+    if shares or abs(moved) < _usual_move(old, threshold):
         return None
-    return _fitting(before, now, moved, columns)
+    factor = _fitting(before, now, moved, columns)
+    return None if factor is None else Multiplied(factor, not recurring.are_usual(now, moved))
 
 
 def other_scale(before: Floats, now: Floats) -> str | None:
@@ -189,12 +208,7 @@ def _usual_move(old: Floats, threshold: float) -> float:
 
 
 def _moved(old: Floats, now: Floats) -> float:
-    """Return by which power of ten the typical size has moved; 0 where it is plainly little, or unknown.
-
-    Args:
-        old: the reference's sizes, in order.
-        now: numbers of the window.
-    """
+    """Return by which power of ten the typical size has moved from the reference's, which are in order."""
     if not len(old) or _plainly_below(old, now, LEAST_MOVE):
         return 0.0
     new = sizes(now)
