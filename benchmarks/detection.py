@@ -13,6 +13,13 @@ are fitted on a part, judged on another, and windows are drawn from the rest, wh
 therefore; then shifts are planted (see `benchmarks.detection_worlds`). Models, rows and shifts are the same
 for all detectors.
 
+Beside them, where labels change and where nothing does, detectors of a model's errors: `concept_drift` as it
+comes, the sum of errors that it begins with, and ``PageHinkley`` and ``DDM`` of river as they come, on losses
+or mistakes, and after the whole hold-out or as many of its rows as the window has.
+
+Features that a monitor excludes are not broken: it does not look at them. "The feature" in the table means
+that the broken one is named as a fault of the data, which holds turns.
+
 Prints the share of the stationary windows that alarm, and for each shift in how many of the series it is
 found in the first window, and within two; all with 95 % intervals (Clopper and Pearson).
 """
@@ -33,9 +40,28 @@ from scipy.stats import beta
 
 from benchmarks.children import clean_up_after
 from benchmarks.detection_worlds import TABLES, Champion, Table, Window, fit, planted, table_of
-from benchmarks.detectors import Seconds, by_evidently, by_nannyml, by_us, nannyml_python
+from benchmarks.detectors import (
+    ERROR_DETECTORS,
+    Seconds,
+    by_errors,
+    by_evidently,
+    by_nannyml,
+    by_us,
+    nannyml_python,
+)
 
-DETECTORS = ("Tidemill", "Evidently", "Evidently, a column", "NannyML, a column", "NannyML, performance")
+DETECTORS = (
+    "Tidemill",
+    "Tidemill, the feature",
+    "Evidently",
+    "Evidently, a column",
+    "NannyML, a column",
+    "NannyML, performance",
+)
+_FEATURES = ("null", "constant", "x 1000", "x 2.54", "degrees")
+"""Shifts that are faults of a feature."""
+_LABELS = ("stationary", "concept", "mild concept")
+"""What detectors of errors are asked about."""
 Found = list[dict[str, bool]]
 """What each window of a series came to, by detector."""
 
@@ -122,11 +148,11 @@ def play(
     for number in range(most_windows(table, effort)):
         series.append(("stationary", "", [champion.window(pool[number * size : (number + 1) * size])]))
     if shuffle < effort.shuffles:
-        series += _chosen(champion, pool, size, effort, random)
+        series += _chosen(table, champion, pool, effort, random)
     reference = champion.window(holdout.head(10_000))
     results: list[Found] = []
-    for plant, _, windows in series:
-        judged = [by_us(champion, table, window, spent) for window in windows]
+    for plant, feature, windows in series:
+        judged = [_by_tidemill(champion, table, window, plant, feature, spent) for window in windows]
         most = effort.others * (_STATIONARY if plant == "stationary" else 1)
         if seen[plant] < most:
             seen[plant] += 1
@@ -141,6 +167,15 @@ def play(
         yield plant, feature, judged
 
 
+def _by_tidemill(
+    champion: Champion, table: Table, window: Window, plant: str, feature: str, spent: Seconds
+) -> dict[str, bool]:
+    found = by_us(champion, table, window, spent)
+    if plant in _FEATURES:
+        found["Tidemill, the feature"] = found.get(f"fault {feature}", False)
+    return found | by_errors(champion, table, window, spent) if plant in _LABELS else found
+
+
 def most_windows(table: Table, effort: Effort) -> int:
     """Return how many stationary windows a shuffle has."""
     return min(effort.stationary, int((SHARES[-1][1] - SHARES[-1][0]) * table.rows.height) // table.window)
@@ -150,9 +185,10 @@ SHARES = ((0.0, 0.45), (0.45, 0.7), (0.7, 1.0))
 
 
 def _chosen(
-    champion: Champion, pool: pl.DataFrame, size: int, effort: Effort, random: np.random.Generator
+    table: Table, champion: Champion, pool: pl.DataFrame, effort: Effort, random: np.random.Generator
 ) -> list[tuple[str, str, list[Window]]]:
-    every = list(planted(champion, pool, size, random))
+    excluded = table.monitor.data_drift.exclude if table.monitor.data_drift else ()
+    every = [one for one in planted(champion, pool, table.window, random) if one[1] not in excluded]
     kinds: dict[str, list[tuple[str, str, list[pl.DataFrame]]]] = defaultdict(list)
     for one in every:
         kinds[one[0]].append(one)
@@ -229,20 +265,23 @@ def show_sum(found: dict[tuple[str, str, str], list[Found]], effort: Effort) -> 
 
 
 def _show(found: dict[tuple[str, str, str], list[Found]]) -> None:
-    print(f"{'':>12}  " + "  ".join(f"{name:>38}" for name in DETECTORS))
     by_plant = defaultdict[str, list[Found]](list)
     for (_, plant, _), series in found.items():
         by_plant[plant] += series
-    for plant, series in by_plant.items():
-        cells = []
-        for name in DETECTORS:
-            known = [each for each in series if name in each[0]]
-            first = sum(each[0].get(name, False) for each in known)
-            cell = interval(first, len(known))
-            if plant != "stationary" and known:
-                cell += f", {interval(sum(any(one.get(name) for one in each) for each in known), len(known))}"
-            cells.append(f"{cell:>38}")
-        print(f"{plant:>12}  " + "  ".join(cells))
+    for detectors, plants in ((DETECTORS, tuple(by_plant)), (ERROR_DETECTORS, _LABELS)):
+        print(f"{'':>12}  " + "  ".join(f"{name:>38}" for name in detectors))
+        for plant in plants:
+            cells = [_cell(plant, by_plant[plant], name) for name in detectors]
+            print(f"{plant:>12}  " + "  ".join(f"{cell:>38}" for cell in cells))
+
+
+def _cell(plant: str, series: list[Found], name: str) -> str:
+    known = [each for each in series if name in each[0]]
+    first = sum(each[0][name] for each in known)
+    cell = interval(first, len(known))
+    if plant == "stationary" or not known:
+        return cell
+    return f"{cell}, {interval(sum(any(one[name] for one in each) for each in known), len(known))}"
 
 
 if __name__ == "__main__":

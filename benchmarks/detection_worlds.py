@@ -241,16 +241,16 @@ def _column(change: Callable[[pl.Series], Any]) -> Plant:
     return plant
 
 
-def _concept(rows: pl.DataFrame, feature: str, champion: "Champion") -> pl.DataFrame:
-    """Change labels above the feature's median: half of them to another class, or all by a deviation."""
+def _concept(rows: pl.DataFrame, feature: str, champion: "Champion", part: float = 0.5) -> pl.DataFrame:
+    """Change labels above the feature's median: a part to another class, or all by `2 * part` deviations."""
     ranks = rows[feature].rank("random", seed=1).fill_null(0).to_numpy()
     above = ranks > np.median(ranks)
     target, kind = champion.target, rows.schema[champion.target]
     if champion.task.kind == "regression":
-        moved = rows[target].cast(pl.Float64) + above * champion.holdout[target].std()
+        moved = rows[target].cast(pl.Float64) + above * 2 * part * champion.holdout[target].std()
         return rows.with_columns(moved.alias(target))
     classes = champion.holdout[target].drop_nulls().unique().sort().to_list()
-    chosen = above & (np.random.default_rng(2).random(rows.height) < 0.5)
+    chosen = above & (np.random.default_rng(2).random(rows.height) < part)
     labels = [
         classes[(classes.index(label) + 1) % len(classes)] if other else label
         for label, other in zip(rows[target].to_list(), chosen, strict=True)
@@ -264,8 +264,9 @@ PLANTS: dict[str, Plant] = {
     "+3 sd": _column(lambda column: column + 3 * (column.std() or 0.0)),
     "x 1000": _column(lambda column: column * 1000),
     "x 2.54": _column(lambda column: column * 2.54),
+    "degrees": _column(lambda column: (column - 32) / 1.8),
 }
-"""What breaks one feature. The standard deviation is that of the rows."""
+"""What breaks one feature. The standard deviation is that of the rows; the tables have °F."""
 
 
 def planted(
@@ -275,8 +276,9 @@ def planted(
 
     Covariate: rows are drawn with a weight of e to the power of the feature's standard score, times that of
     another one. The labels stay those of the rows. Concept: features stay, a quarter of the labels is that of
-    another class, or half of the numbers is larger by a standard deviation. Units and three deviations: of
-    numbers with more than 20 values; a constant: where the most frequent value has less than four fifths.
+    another class, or half of the numbers is larger by a standard deviation; mild: a tenth of the labels, or
+    by four tenths. Units and three deviations: of numbers with more than 20 values; degrees: of temperatures;
+    a constant: where the most frequent value has less than four fifths.
     """
     top = _weighty(champion)
     scores = sum(_standard(pool[name]) for name in top[:2])
@@ -288,10 +290,13 @@ def planted(
         yield "concept", top[start], [_concept(rows, top[start], champion) for rows in drawn]
     for name, plant in PLANTS.items():
         for feature in champion.features:
-            if not _fits(name, pool[feature]):
+            if not _fits(name, pool[feature]) or (name == "degrees" and feature != "temperature"):
                 continue
             drawn = [_drawn(pool, size, random) for _ in range(2)]
             yield name, feature, [plant(rows, feature) for rows in drawn]
+    for feature in top[:2]:
+        drawn = [_drawn(pool, size, random) for _ in range(2)]
+        yield "mild concept", feature, [_concept(rows, feature, champion, 0.2) for rows in drawn]
 
 
 def _fits(plant: str, column: pl.Series) -> bool:

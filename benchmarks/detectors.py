@@ -1,42 +1,125 @@
-"""The detectors that `benchmarks.detection` compares: our monitors, Evidently's preset, and NannyML."""
+"""The detectors that `benchmarks.detection` compares: ours, and those of river, Evidently and NannyML."""
 
 import json
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+from river.drift import PageHinkley
+from river.drift.binary import DDM
 
 from benchmarks.detection_worlds import AT, VERSION, Champion, Table, Window
+from tidemill.monitoring.kind_sections import ConceptDriftConfig
 from tidemill.monitoring.kinds.kind_table import gather, judge_window
+from tidemill.monitoring.quality.error_changes import Floats, error_rise
+from tidemill.monitoring.quality.held_out import HeldOut
 from tidemill.monitoring.windows.time_windows import window_before
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
+from tidemill.tasks.task import Answers, Task
 
-__all__ = ["Seconds", "by_evidently", "by_nannyml", "by_us", "nannyml_python"]
+__all__ = ["ERROR_DETECTORS", "Seconds", "by_errors", "by_evidently", "by_nannyml", "by_us", "nannyml_python"]
 
 KINDS = frozenset({"data_drift", "prediction_drift", "quality"})
 """What `tidemill init` declares."""
 SPAN = window_before(AT, timedelta(days=7))
+ERROR_DETECTORS = (
+    "concept_drift",
+    "its sum of errors",
+    "PageHinkley, losses",
+    "PageHinkley, mistakes",
+    "DDM",
+    "DDM, as many rows",
+)
 Seconds = defaultdict[str, list[float]]
 """Detector → the time of each window."""
 
 
 def by_us(champion: Champion, table: Table, window: Window, spent: Seconds) -> dict[str, bool]:
-    """Return whether the monitor alarms, and by what kinds."""
+    """Return whether the monitor alarms, by what kinds, and which features it holds to be broken."""
     began = time.perf_counter()
+    found = gather(judge_window(_seen(champion, table, window), only=KINDS)).found
+    spent["Tidemill"].append(time.perf_counter() - began)
+    faults = [name for each in found for name in each.details.get("faults", ())]
+    return {
+        "Tidemill": bool(found),
+        **{f"Tidemill {each.kind}": True for each in found},
+        **{f"fault {name}": True for name in faults},
+    }
+
+
+def _seen(champion: Champion, table: Table, window: Window) -> WindowRows:
     features = window.features.rename(lambda name: f"{FEATURE_PREFIX}{name}")
     rows = pl.concat([window.logged, features], how="horizontal")
     metrics = {**champion.metrics, "rows": float(champion.holdout.height)}
-    seen = WindowRows(
+    return WindowRows(
         table.project, table.monitor, VERSION, metrics.get, SPAN, champion.reference, rows, rows
     )
-    found = gather(judge_window(seen, only=KINDS)).found
-    spent["Tidemill"].append(time.perf_counter() - began)
-    return {"Tidemill": bool(found), **{f"Tidemill {each.kind}": True for each in found}}
+
+
+def by_errors(champion: Champion, table: Table, window: Window, spent: Seconds) -> dict[str, bool]:
+    """Return whether errors tell of other labels: to `concept_drift`, its sum of errors alone, and river's.
+
+    River's detectors come as they are, and see the hold-out's errors one by one before the window's.
+    Page-Hinkley gets losses, in the hold-out's standard deviations, or like DDM whether the class is wrong,
+    or a number further off than half of the hold-out's. DDM's mean hardly moves after thousands of rows:
+    beside the whole hold-out it gets as many of its rows as the window has.
+    """
+    known = HeldOut.of(champion.reference, champion.task)
+    assert known is not None
+    task, config = champion.task, ConceptDriftConfig()
+    truth, answers = task.truth_of_log(window.logged), task.given_in_log(window.logged)
+    before, now = task.losses(known.truth, known.answers), task.losses(truth, answers)
+    usual, spread = float(np.median(before)), float(before.std())
+    wrong = _wrong(task, known.truth, known.answers, before > usual)
+    mistakes = _wrong(task, truth, answers, now > usual)
+    monitor = table.monitor.model_copy(update={"concept_drift": config})
+    seen = _seen(champion, replace(table, monitor=monitor), window)
+
+    def by_sum() -> bool:
+        rise = error_rise(before, now)
+        return rise.significant and rise.share >= config.max_rise
+
+    asked: tuple[Callable[[], bool], ...] = (
+        lambda: bool(gather(judge_window(seen, only=frozenset({"concept_drift"}))).found),
+        by_sum,
+        lambda: _alarmed(PageHinkley, before / spread, now / spread),
+        lambda: _alarmed(PageHinkley, wrong, mistakes),
+        lambda: _alarmed(DDM, wrong, mistakes),
+        lambda: _alarmed(DDM, wrong[-len(mistakes) :], mistakes),
+    )
+    said = {}
+    for name, ask in zip(ERROR_DETECTORS, asked, strict=True):
+        began = time.perf_counter()
+        said[name] = ask()
+        spent[name].append(time.perf_counter() - began)
+    return said
+
+
+def _wrong(task: Task, truth: Floats, answers: Answers, far: npt.NDArray[np.bool_]) -> Floats:
+    if task.kind == "regression":
+        return far.astype(np.float64)
+    given = answers.argmax(axis=1) if answers.ndim == 2 else answers >= 0.5
+    return np.asarray(given != truth, dtype=np.float64)
+
+
+def _alarmed(river: Callable[[], Any], before: Floats, now: Floats) -> bool:
+    detector = river()
+    for error in before.tolist():
+        detector.update(error)
+    found = False
+    for error in now.tolist():
+        detector.update(error)
+        found = found or detector.drift_detected
+    return found
 
 
 def _flat(window: Window, numbers: bool) -> pl.DataFrame:
