@@ -125,7 +125,8 @@ def rollback(
         to: the version to go back to; default: the champion before this one.
 
     Raises:
-        RegistryError: there is no earlier champion, it was deleted, or ``to`` never served or serves now.
+        RegistryError: there is no earlier champion, it was deleted or archived, or ``to`` never served or
+            serves now.
     """
     with lock(project, state) as held:
         finish_pending_moves(project, state)
@@ -255,6 +256,7 @@ def _target(project: Project, moves: list[tuple[str, str]], serving: str | None,
             if left
             else _without_earlier(project),
         )
+    get_version(project, target).refuse_archived()
     return target
 
 

@@ -513,7 +513,7 @@ def test_a_champion_whose_alias_was_deleted_in_the_registry_raises_the_same_aler
         acts = session.query(AuditEntry.actor, AuditEntry.action).order_by(AuditEntry.seq).all()
     assert (alert.monitor, alert.severity, alert.status) == (OUTSIDE_ALERT, "critical", "firing")
     assert "was deleted in the registry itself" in alert.message
-    assert [tuple(one) for one in acts[-2:]] == [("ada", "promote"), ("registry", "delete")]
+    assert [tuple(one) for one in acts[-2:]] == [("ada", "promote"), ("registry", "move")]
     assert len(promotions(state)) == 1
     set_alias(free, CHAMPION, "1")  # somebody takes it back there
     reconcile(free, state)
@@ -524,6 +524,11 @@ def test_a_champion_whose_alias_was_deleted_in_the_registry_raises_the_same_aler
     assert rollback(free, state, "ada", "it was never asked for", NOW, to="1").to_version == "1"
     assert champion_version(free) == "1"
     assert alerts_of(state) == [("critical", "resolved"), ("critical", "resolved")]
+    connect(free).delete_model_version("small-model", "1")
+    reconcile(free, state)
+    with state.transaction() as session:
+        said = session.scalars(select(Alert.message).where(Alert.status == "firing")).one()
+    assert "version 1 was, and is deleted, too: `tidemill rollback small-model` goes back" in said
 
 
 def test_a_registry_that_was_lost_is_not_taken_for_a_deleted_alias(registered, state, tmp_path):

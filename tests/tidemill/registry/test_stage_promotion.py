@@ -28,6 +28,7 @@ from tidemill.registry.versions.model_versions import get_version
 from tidemill.retraining.by_hand.acts_by_hand import do
 from tidemill.retraining.by_hand.approved_acts import carry_out
 from tidemill.state.tables import Alert, Approval, AuditEntry, StageMove
+from tidemill.training.tracking.mlflow_tracking import connect
 
 pytestmark = pytest.mark.engine
 
@@ -202,6 +203,12 @@ def test_an_alias_that_somebody_else_moves_is_on_record_and_has_passed_nothing(o
     with state.transaction() as session:
         said = session.scalars(select(Alert.message).where(Alert.status == "firing")).one()
     assert "`tidemill promote 2 --stage staging` puts that one there again" in said
+    put_into_stage(open_stage, state, "2", asked())
+    connect(open_stage).delete_model_version(open_stage.model, "2")
+    reconcile(open_stage, state)
+    with state.transaction() as session:
+        said = session.scalars(select(Alert.message).where(Alert.status == "firing")).one()
+    assert "version 2 is deleted, too: `tidemill promote VERSION --stage staging` puts another" in said
     assert "rollback" not in said  # there is nothing to take back
 
 

@@ -14,7 +14,7 @@ from tidemill.cli.main import app
 from tidemill.errors import ModelNotFound, RegistryError, UsageError
 from tidemill.registry.deployments import DeployRequest, deploy, stop
 from tidemill.registry.history.serving_history import decisions_for
-from tidemill.registry.promotion import evaluate_gate, promote
+from tidemill.registry.promotion import evaluate_gate, promote, rollback
 from tidemill.registry.version_removal import archive_version, delete_version, unarchive_version
 from tidemill.registry.versions.model_versions import get_version, list_versions
 from tidemill.registry.versions.registry_reader import read_registered
@@ -87,6 +87,11 @@ def test_what_is_archived_is_not_listed_and_nothing_promotes_or_deploys_it(crown
     with pytest.raises(RegistryError, match="is not archived"):
         unarchive_version(crowned, state, "3", **WHO)
     assert listed() == ["3", "2", "1"]
+    promote(crowned, state, "2", "ada", "", NOW)
+    archive_version(crowned, state, "1", **WHO)
+    with pytest.raises(RegistryError, match="small-model 1 was archived by ada: superseded") as refused:
+        rollback(crowned, state, "ada", "", NOW)
+    assert "unarchive 1" in str(refused.value.hint)
 
 
 def test_what_a_schedule_or_git_names_is_neither_archived_nor_deleted(registered):

@@ -159,17 +159,42 @@ def _feature(column: "pl.Series", rows: int) -> CardFeature:
     kind, numeric = column.dtype, column.dtype.is_numeric()
     if kind.is_float():
         column = column.fill_nan(None)
-    words = "whole number" if kind.is_integer() else "number" if numeric else str(kind).lower()
     mean, deviation = (column.mean(), column.std()) if numeric else (None, None)
     different = column.drop_nulls()
     return CardFeature(
         column.name,
-        words,
+        _type(kind),
         column.null_count() / rows if rows else 0.0,
         different.n_unique() if not kind.is_nested() else len(set(map(str, different.to_list()))),
         _finite(mean),
         _finite(deviation),
     )
+
+
+def _type(kind: "pl.DataType") -> str:
+    """Return a type of columns in the words of `features.yaml`.
+
+    >>> import polars as pl
+    >>> _type(pl.Int8()), _type(pl.String()), _type(pl.Array(pl.Float64, 4)), _type(pl.List(pl.Int64))
+    ('whole number', 'text', 'list of 4 numbers', 'list of whole numbers')
+    """
+    import polars as pl
+
+    match kind:
+        case pl.Array():
+            return f"list of {kind.size} {_type(kind.inner)}s"  # type: ignore[arg-type]
+        case pl.List():
+            return f"list of {_type(kind.inner)}s"  # type: ignore[arg-type]
+        case pl.String() | pl.Categorical() | pl.Enum():
+            return "text"
+        case pl.Boolean():
+            return "truth value"
+        case pl.Datetime() | pl.Date():
+            return "moment"
+        case _:
+            return (
+                "whole number" if kind.is_integer() else "number" if kind.is_numeric() else str(kind).lower()
+            )
 
 
 def _finite(value: Any) -> float | None:

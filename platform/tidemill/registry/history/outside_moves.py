@@ -61,7 +61,7 @@ def record_outside_move(project: Project, state: State, champion: str | None) ->
             return None
         now = datetime.now(UTC)
         if champion is None:
-            _tell_deleted(session, before, now)
+            _tell_deleted(session, before, now, _is_left(project, before.to_version))
             return None
         take_external(session, project.model, [_deletion(before, now, ended_at=now)], now)
         if before.to_version == champion:
@@ -96,21 +96,27 @@ def end_outside_alert(session: Session, move: Promotion) -> None:
     take_external(session, move.model, ended, now)
 
 
+def _is_left(project: Project, version: str) -> bool:
+    from tidemill.registry.versions.model_versions import list_versions  # imports MLflow; pages import this
+
+    return any(one.version == version for one in list_versions(project))
+
+
 def _has_versions(project: Project) -> bool:
     from tidemill.registry.versions.model_versions import list_versions  # imports MLflow; pages import this
 
     return bool(list_versions(project))
 
 
-def _tell_deleted(session: Session, before: Promotion, now: datetime) -> None:
+def _tell_deleted(session: Session, before: Promotion, now: datetime, left: bool) -> None:
     """Raise the alert about an alias that was deleted, or see it again; its beginning is on record, once."""
     since = _deleted_since(session, before.model)
     if since is None:
-        details = {"alias": CHAMPION, "from_version": before.to_version}
-        act = audit.Act(_SOURCE, "delete", "version", before.to_version, before.model, _DELETED, details)
+        details = {"alias": CHAMPION, "from_version": before.to_version, "to_version": None}
+        act = audit.Act(_SOURCE, "move", "version", before.to_version, before.model, _DELETED, details)
         audit.append(session, act)
         _log.warning("no version of %s is the champion: %s", before.model, _DELETED)
-    take_external(session, before.model, [_deletion(before, since or now)], now)
+    take_external(session, before.model, [_deletion(before, since or now, left=left)], now)
 
 
 def _deleted_since(session: Session, model: str) -> datetime | None:
@@ -123,16 +129,22 @@ def _deleted_since(session: Session, model: str) -> datetime | None:
     return datetime.fromisoformat(last.details["starts_at"])
 
 
-def _deletion(before: Promotion, starts_at: datetime, ended_at: datetime | None = None) -> ExternalAlert:
+def _deletion(
+    before: Promotion, starts_at: datetime, ended_at: datetime | None = None, left: bool = True
+) -> ExternalAlert:
+    """Return the alert; ``left`` says whether the registry still has the version that was champion."""
     version, model = before.to_version, before.model
+    back = f"version {version} was: `tidemill rollback {model} --to {version}` brings it back"
+    if not left:
+        back = f"version {version} was, and is deleted, too: `tidemill rollback {model}` goes back to the "
+        back += "champion before it"
     return ExternalAlert(
         source=_SOURCE,
         name=_MONITOR,
         fingerprint=_GONE,
         firing=ended_at is None,
         severity="critical",
-        message=f"no version is the champion: {_DELETED}; version {version} was: `tidemill rollback {model} "
-        f"--to {version}` brings it back",
+        message=f"no version is the champion: {_DELETED}; {back}",
         labels={"alias": CHAMPION, "version": version},
         starts_at=starts_at,
         ends_at=ended_at,
@@ -176,11 +188,19 @@ def tell_outside_deployment(session: Session, row: Deployment, now: datetime, *,
     take_external(session, row.model, [told], now)
 
 
-def tell_outside_stage(session: Session, move: StageMove, now: datetime, *, ended: bool) -> None:
-    """Raise an alert about a stage whose alias was moved past Tidemill, or resolve it."""
+def tell_outside_stage(
+    session: Session, move: StageMove, now: datetime, *, ended: bool, left: bool = True
+) -> None:
+    """Raise an alert about a stage whose alias was moved past Tidemill, or resolve it.
+
+    ``left`` says whether the registry still has the version that was there before.
+    """
     stage, version = move.stage, move.to_version
     who = f"version {version} is in {stage}" if version else f"no version is in {stage}"
     again = f"`tidemill promote {move.from_version} --stage {stage}` puts that one there again"
+    if not left:
+        again = f"version {move.from_version} is deleted, too: `tidemill promote VERSION --stage {stage}` "
+        again += "puts another one there"
     if version:
         again = f"`tidemill promote {version} --stage {stage}` asks them, "
         again += f"`tidemill rollback --stage {stage}` takes it back"

@@ -119,7 +119,8 @@ def _record_outside(project: Project, state: State, stage: str, version: str | N
         before = _last(session, project.model, stage)
     if before is None or before.to_version == version:
         return
-    if version is None and not list_versions(project):
+    versions = [one.version for one in list_versions(project)]
+    if version is None and not versions:
         return  # MLflow makes an empty registry where its database was lost
     made = StageMove(
         id=new_id("stage"),
@@ -146,7 +147,7 @@ def _record_outside(project: Project, state: State, stage: str, version: str | N
         audit.append(
             session, audit.Act("registry", "move", "version", made.version, project.model, _WHY, details)
         )
-        tell_outside_stage(session, made, moment, ended=False)
+        tell_outside_stage(session, made, moment, ended=False, left=before.to_version in (None, *versions))
 
 
 def _last(session: Session, model: str, stage: str) -> StageMove | None:

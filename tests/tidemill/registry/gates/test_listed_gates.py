@@ -54,6 +54,14 @@ FAILING = [
         {"check": "groups", "column": "late", "floor": 0.1},
         "roc_auc is defined in no group of late with 50 rows",
     ),
+    (
+        {"check": "groups", "column": "hour", "edges": [1000], "max_difference": 0.5},
+        "the only group of enough rows; no difference can be measured, at most 0.5 is allowed",
+    ),
+    (
+        {"check": "slices", "columns": ["late"], "floor": 0.1, "min_rows": 10},
+        "roc_auc is defined in no slice of late with 10 rows",
+    ),
     ({"check": "slices", "columns": ["hour"], "floor": 0.99, "min_rows": 10}, "for hour 0, at least 0.9900"),
     ({"check": "calibration", "max_error": 0.0001}, "off by 0."),
     ({"check": "latency", "max_ms": 0.000001}, "one row takes"),

@@ -58,7 +58,10 @@ def check_groups(check: GroupsCheck, judged: Judged) -> GateFinding:
     else:
         said = [f"{what} is {shown[worst]} for {check.column} {worst} and {shown[best]} for {best}"]
     passed = True
-    if check.max_difference is not None:
+    if check.max_difference is not None and len(known) < 2:
+        passed = False
+        said.append(f"no difference can be measured, at most {check.max_difference:g} is allowed")
+    elif check.max_difference is not None:
         passed = difference <= check.max_difference
         said.append(f"a difference of {difference:.4f}, at most {check.max_difference:g} is allowed")
     if check.floor is not None:

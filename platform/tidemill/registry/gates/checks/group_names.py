@@ -42,7 +42,7 @@ def group_names(values: pl.Series, edges: Sequence[float] = ()) -> npt.NDArray[A
         if (many := names.n_unique()) > _MOST:
             raise DataError(
                 f"column {values.name} has {many:,} values, at most {_MOST} groups are compared",
-                hint="give `edges` for numbers, or name a column with fewer values",
+                hint="`check: groups` takes `edges` for numbers; or name a column with fewer values",
             )
         return names.to_numpy()
     if not values.dtype.is_numeric():

@@ -17,6 +17,8 @@ _SAID = 3
 def check_slices(check: SlicesCheck, judged: Judged) -> GateFinding:
     """Return whether each slice of enough rows reaches the floor, and loses no more than is allowed.
 
+    Slices in which the metric is undefined, as where all rows have one class, are not judged.
+
     Raises:
         DataError: the hold-out could not be scored, or not be grouped by a column.
     """
@@ -31,7 +33,7 @@ def check_slices(check: SlicesCheck, judged: Judged) -> GateFinding:
             found, said = rows.where(mask).measure(name), f"{column} {value}"
             slices[said] = {"rows": many, **found.facts()}
             if not math.isfinite(found.candidate):
-                continue  # undefined, such as where all rows have one class
+                continue
             if check.floor is not None and found.candidate < check.floor:
                 failed.append(f"{metric.said(found.candidate)} for {said}, {_limit(check.floor, name)}")
             if check.max_loss is not None and found.gain is not None and -found.gain > check.max_loss:
@@ -40,12 +42,15 @@ def check_slices(check: SlicesCheck, judged: Judged) -> GateFinding:
                     f"{metric.number(found.champion or 0.0)}: a loss of {-found.gain:.4f}, "
                     f"at most {check.max_loss:g} is allowed"
                 )
-    numbers = {"metric": name, "slices": slices}
+    numbers, columns = {"metric": name, "slices": slices}, ", ".join(check.columns)
     if not slices:
-        columns = ", ".join(check.columns)
         return GateFinding(False, f"no slice of {columns} has {check.min_rows:,} rows", numbers)
+    known = {said: each["candidate"] for said, each in slices.items() if each["candidate"] is not None}
+    if not known:
+        said = f"{metric.name} is defined in no slice of {columns} with {check.min_rows:,} rows"
+        return GateFinding(False, said, numbers)
     more = f"; {len(failed) - _SAID} more" if len(failed) > _SAID else ""
-    return GateFinding(not failed, "; ".join(failed[:_SAID]) + more or _fine(slices, name), numbers)
+    return GateFinding(not failed, "; ".join(failed[:_SAID]) + more or _fine(known, name), numbers)
 
 
 def _limit(floor: float, name: str) -> str:
@@ -53,9 +58,6 @@ def _limit(floor: float, name: str) -> str:
     return f"{'at most' if metric.sign < 0 else 'at least'} {metric.number(floor)} is needed"
 
 
-def _fine(slices: dict[str, Any], name: str) -> str:
-    known = {said: each["candidate"] for said, each in slices.items() if each["candidate"] is not None}
-    if not known:
-        return f"{counted(len(slices), 'slice')}, in none of which {metric_of(name).name} is defined"
+def _fine(known: dict[str, float], name: str) -> str:
     worst = min(known, key=known.__getitem__)
     return f"the worst of {counted(len(known), 'slice')} is {worst}: {metric_of(name).said(known[worst])}"
