@@ -160,7 +160,10 @@ def _known_later(profile: TableProfile, column: ColumnProfile, time: TimeChoice 
     share = both.item()
     if share is None or share < _NOT_KNOWN_YET:
         return None
-    return f"later than {time.column} in {share:.0%} of the rows: not known yet"
+    return (
+        f"later than {time.column} in {share:.0%} of the rows: not known yet; if labels are known then, "
+        "name it in dataset.label_known"
+    )
 
 
 def _type(column: ColumnProfile) -> ColumnType | None:

@@ -132,7 +132,8 @@ def _whole_history(project: Project, wanted: ReplayRequest, tell: Tell) -> tuple
     """Run the stages once with all that will be known, and return the rows."""
     overrides: dict[str, object] = {}
     if wanted.labels_after is not None:
-        known = project.config.dataset.label_known or "label_known_at"
+        declared = project.config.dataset.label_known if project.params["data"].get("labels_after") else None
+        known = declared or "label_known_at"
         overrides = {"data.labels_after": wanted.labels_after, "dataset.label_known": known}
     now = SystemClock().now()
     late = now if wanted.end is None else max(now, utc(wanted.end) + 31 * _DAY)

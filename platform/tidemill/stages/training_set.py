@@ -7,6 +7,7 @@ from polars.exceptions import PolarsError
 
 from tidemill.clock import parse_duration
 from tidemill.data.tables.column_names import literal_name
+from tidemill.data.tables.column_types import spell_dtype
 from tidemill.data.tables.known_rows import known_at
 from tidemill.data.validation.pandera_checks import as_moments
 from tidemill.errors import ConfigError, DataError
@@ -39,7 +40,7 @@ def write_training_set(project: Project) -> None:
         DataError: a declared column is not in the table, or no row has a label that is known.
         ConfigError: ``features.yaml`` or ``params.yaml`` is wrong.
     """
-    path, section, dataset = _clean(project), data_section(project), project.config.dataset
+    path, dataset = _clean(project), project.config.dataset
     try:
         table = pl.scan_parquet(path, glob=False)
         schema = table.collect_schema()
@@ -49,9 +50,9 @@ def write_training_set(project: Project) -> None:
             kept = kept.filter(pl.col(literal_name(dataset.time)).is_not_null())
         found = kept.select(columns)
         if dataset.label_known is not None:
-            _check_is_new(project, dataset.label_known, found.collect_schema())
-            known = pl.col(literal_name(dataset.time_column)) + _after(project, section.get("labels_after"))
-            found = found.with_columns(known.alias(dataset.label_known))
+            _check_is_no_other(project, dataset.label_known, found.collect_schema())
+            known = _known(project, dataset.label_known, schema)
+            found = kept.select(*columns, known.alias(dataset.label_known))
         moment, later = declared_moment(project), 0
         if dataset.time is not None:
             in_time = known_at(moment, dataset.time, dataset.label_known)
@@ -103,21 +104,40 @@ def _columns(project: Project, schema: pl.Schema) -> list[pl.Expr]:
     return columns
 
 
-def _check_is_new(project: Project, known: str, schema: pl.Schema) -> None:
+def _check_is_no_other(project: Project, known: str, schema: pl.Schema) -> None:
     if known in schema:
         raise ConfigError(
-            f"{project.root / 'params.yaml'}: dataset.label_known is {known}, which is a column of the table",
-            hint="give it a name that no column has: this stage writes it, out of time and data.labels_after",
+            f"{project.root / 'params.yaml'}: dataset.label_known is {known}, which is a feature, the key, "
+            "the time or the label, too",
+            hint="name a column of the table that is none of these, or, with data.labels_after, a new one",
         )
 
 
-def _after(project: Project, text: object) -> pl.Expr:
+def _known(project: Project, name: str, schema: pl.Schema) -> pl.Expr:
+    """Return since when the label is known: by a column of the table, or by the time and ``labels_after``."""
+    file, after = project.root / "params.yaml", data_section(project).get("labels_after")
+    time = project.config.dataset.time_column
+    if (name in schema) == (after is not None):
+        what = f"{name} is {'no' if after is None else 'a'} column of the table"
+        raise ConfigError(
+            f"{file}: dataset.label_known says when a label is known, but {what}, and data.labels_after is "
+            f"{after or 'null'}",
+            hint="name a column of the table, without labels_after, or a new name, with labels_after such as "
+            "2d; where labels are known at once, set dataset.label_known to null",
+        )
+    if after is None:
+        if not schema[name].is_temporal():
+            raise ConfigError(
+                f"{file}: dataset.label_known is {name}, which has no moments in the table but "
+                f"{spell_dtype(schema[name])}",
+                hint="data.formats and expectations.yaml say how its moments are written",
+            )
+        return as_moments(name, schema[name])
     try:
-        return pl.lit(parse_duration(text))
+        return as_moments(time, schema[time]) + pl.lit(parse_duration(after))
     except ValueError as error:
         raise ConfigError(
-            f"{project.root / 'params.yaml'}: data.labels_after is {text!r}: {error}",
-            hint="write it like 2d; where labels are known at once, set dataset.label_known to null",
+            f"{file}: data.labels_after is {after!r}: {error}", hint="write it like 2d"
         ) from error
 
 

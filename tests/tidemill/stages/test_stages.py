@@ -39,9 +39,9 @@ ROWS = pl.DataFrame(
 )
 
 
-def make(folder: Path, rows: pl.DataFrame = ROWS) -> Project:
+def make(folder: Path, rows: pl.DataFrame = ROWS, key: str | None = "shop") -> Project:
     rows.write_csv(folder / "t.csv", separator=";")
-    options = InitOptions("sales", time="opened", key="shop" if rows is not ROWS else None, labels_after="2d")
+    options = InitOptions("sales", time="opened", key=key if rows is not ROWS else None, labels_after="2d")
     write_draft(draft_project("sales", "t.csv", folder, options), folder / "p")
     return load_project(folder / "p")
 
@@ -200,11 +200,30 @@ def test_a_row_of_the_very_moment_is_still_to_be_asked_about(tmp_path: Path):
     assert found["opened"].max() < day
 
 
-def test_the_moment_of_a_label_overwrites_no_column_of_the_table(tmp_path: Path):
+def test_a_column_of_the_table_may_say_when_a_label_was_known(tmp_path: Path):
+    known = pl.Series([None if n % 5 == 0 else f"2025-{n % 12 + 1:02d}-03T10:00:00" for n in range(N)])
+    project = make(tmp_path, ROWS.with_columns(told=known), key=None)
+    file = project.root / "params.yaml"
+    text = file.read_text().replace("label_known: label_known_at", "label_known: told")
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"told is a column of the table, .* is 2d"):
+        run(load_project(project.root))
+    file.write_text(text.replace('labels_after: "2d"', "labels_after: null"))
+    found = run(load_project(project.root))
+    labelled = ROWS.with_columns(known.alias("told")).filter(pl.col("sales").is_not_null())
+    assert found.height == labelled["told"].count()
+    assert found["told"].dt.month().unique().sort().to_list() == list(range(1, 13))
+    assert read_later(project) == labelled["told"].null_count()  # whose label is not known yet
+    file.write_text(file.read_text().replace("label_known: told", "label_known: tole"))
+    with pytest.raises(ConfigError, match=r"tole is no column of the table, .* is null"):
+        run(load_project(project.root))
+
+
+def test_the_moment_of_a_label_is_no_feature(tmp_path: Path):
     project = make(tmp_path)
     file = project.root / "params.yaml"
     file.write_text(file.read_text().replace("label_known: label_known_at", "label_known: area"))
-    with pytest.raises(ConfigError, match="label_known is area, which is a column of the table"):
+    with pytest.raises(ConfigError, match="label_known is area, which is a feature"):
         run(load_project(project.root))
 
 

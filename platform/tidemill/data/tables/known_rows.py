@@ -18,7 +18,8 @@ def known_at(moment: datetime, time: str | None, label_known: str | None) -> pl.
     Args:
         moment: event time, aware.
         time: column with the rows' times; None: rows have none.
-        label_known: column with the moment at which the label became known; None: with the event.
+        label_known: column with the moment at which the label became known, without one not yet; None: with
+            the event.
 
     >>> from datetime import UTC
     >>> day = [datetime(2013, 4, each, tzinfo=UTC) for each in (1, 2, 3)]
@@ -30,5 +31,5 @@ def known_at(moment: datetime, time: str | None, label_known: str | None) -> pl.
     if time is not None:
         known = pl.col(literal_name(time)) < moment
     if label_known is not None:
-        known = known & (pl.col(literal_name(label_known)) <= moment)
+        known = known & (pl.col(literal_name(label_known)) <= moment).fill_null(value=False)
     return known
