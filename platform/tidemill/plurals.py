@@ -25,17 +25,20 @@ def agreeing(count: float, one: str, several: str) -> str:
 
 
 def said_days(time: timedelta) -> str:
-    """Return a length of time in days; a shorter one in hours, minutes or seconds.
+    """Return a length of time in days; a shorter one in hours, minutes or seconds; with one decimal at most.
 
     >>> said_days(timedelta(days=1)), said_days(timedelta(hours=36)), said_days(timedelta(minutes=90))
     ('1 day', '1.5 days', '1.5 hours')
     >>> said_days(timedelta(minutes=1)), said_days(timedelta(seconds=45))
     ('1 minute', '45 seconds')
+    >>> said_days(timedelta(days=3, hours=20))
+    '3.8 days'
     """
     seconds = time.total_seconds()
     units = (86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")
     length, name = next((each for each in units if seconds >= each[0]), units[-1])
-    return f"{seconds / length:g} {agreeing(seconds / length, name, name + 's')}"
+    many = round(seconds / length, 1)
+    return f"{many:g} {agreeing(many, name, name + 's')}"
 
 
 def some_of(names: Sequence[str], most: int = 12) -> str:

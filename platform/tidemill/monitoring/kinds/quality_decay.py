@@ -21,7 +21,7 @@ def judge(window: WindowRows, config: QualityConfig) -> Judged:
     quality = measure(window.labelled, window.task, config, window.on_holdout, least, rows, errors)
     unjudged = quality.note or "it could not be measured"
     odd = error_of(window.labelled) if quality.decayed else None
-    doubt = partial(window.labelled, window.span.start, window.span.end)
+    doubt = partial(window.labelled, window.own_height, window.span.start, window.span.end)
     finding = decay(quality, config) if quality.decayed else None
     if finding is not None and doubt is not None:
         finding = replace(finding, message=f"{finding.message}; {doubt}")

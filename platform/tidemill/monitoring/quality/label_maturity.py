@@ -27,24 +27,25 @@ def label_lag(at: pl.Series, label_at: pl.Series) -> timedelta:
     return timedelta(seconds=max(seconds or 0.0, 0.0))
 
 
-def partial(labelled: pl.DataFrame, start: datetime, end: datetime) -> str | None:
+def partial(labelled: pl.DataFrame, rows: int, start: datetime, end: datetime) -> str | None:
     """Return in words that labels of a window's last predictions are not all known; None if most are.
 
     How long labels take is learned from the first half of the window, whose slow ones had time to come.
 
     Args:
         labelled: predictions with ``at``, and ``label_at`` where it is known when they were labelled.
+        rows: how many predictions the window has, labelled or not.
         start: of the window.
         end: of the window, until which labels were known.
 
     >>> start, hour = datetime(2013, 4, 1), timedelta(hours=1)
     >>> rows = pl.DataFrame({"at": [start + count * hour for count in range(120)]})
-    >>> said = partial(rows.with_columns(label_at=pl.col("at") + 48 * hour), start, start + 168 * hour)
+    >>> said = partial(rows.with_columns(label_at=pl.col("at") + 48 * hour), 168, start, start + 168 * hour)
     >>> print(said.partition(", ")[0])
     partial: most labels take up to 2 days
-    >>> partial(rows.with_columns(label_at=pl.col("at") + hour), start, start + 168 * hour)
+    >>> partial(rows.with_columns(label_at=pl.col("at") + hour), 168, start, start + 168 * hour)
     """
-    if "label_at" not in labelled.columns or labelled.height < _ENOUGH:
+    if "label_at" not in labelled.columns or not _ENOUGH <= labelled.height < rows:
         return None
     first = labelled.filter(pl.col("at") < start + (end - start) / 2)
     known = first if first.height >= _ENOUGH else labelled
@@ -53,6 +54,6 @@ def partial(labelled: pl.DataFrame, start: datetime, end: datetime) -> str | Non
         return None
     since = max(end - lag, start)
     return (
-        f"partial: most labels take up to {said_days(timedelta(hours=round(lag / timedelta(hours=1), 1)))}, "
+        f"partial: most labels take up to {said_days(lag)}, "
         f"those of predictions since {since:%Y-%m-%d %H:%M} UTC are not all known"
     )

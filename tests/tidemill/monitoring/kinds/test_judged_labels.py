@@ -447,3 +447,7 @@ def test_a_window_whose_last_labels_are_not_known_yet_is_marked(tmp_path: Path, 
     )
     assert message.endswith(f"{said}all known") == marked
     assert ("partial" in message) == marked
+    every = replace(
+        made, given=made.rows.filter(pl.col("prediction_id").is_in(made.labelled["prediction_id"]))
+    )
+    assert "partial" not in found(every)["quality"].message, "all labels are known"
