@@ -142,11 +142,14 @@ def play_all(
 ) -> tuple[tuple[Played, ...], tuple[str, ...]]:
     """Play all strategies, and return those that were played, and the names of those that take too many fits.
 
+    What policies are compared with is played before them, lest they use up the fits.
+
     Raises:
         TooManyFits: the first one does.
     """
     played, left_out = list[Played](), list[str]()
-    for name in ("never", *groups, "always", "oracle"):
+    first = len(months_of(past.start, past.end)) <= past.models.most_fits
+    for name in ("never", *(("always", *groups) if first else (*groups, "always")), "oracle"):
         tell(name, "playing")
         try:
             played.append(_play(name, past, groups, monitors, played, tell))
@@ -155,7 +158,8 @@ def play_all(
                 raise
             tell(name, f"left out: {error}")
             left_out.append(name)
-    return tuple(played), tuple(left_out)
+    shown = ("never", *groups, "always", "oracle")
+    return tuple(sorted(played, key=lambda one: shown.index(one.name))), tuple(left_out)
 
 
 def _play(

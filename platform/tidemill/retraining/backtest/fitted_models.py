@@ -106,6 +106,11 @@ class FittedModels:
         return len(self._estimators)
 
     @property
+    def most_fits(self) -> int:
+        """How many estimators may be fitted."""
+        return self._most_fits
+
+    @property
     def made(self) -> tuple[Fitted, ...]:
         """The models that somebody has asked for."""
         return tuple(self._fitted.values())

@@ -170,6 +170,9 @@ def test_what_takes_too_many_fits_is_left_out_and_the_others_are_kept(project: P
     played, left_out = play_all(few, {"decay": (POLICY,)}, [], lambda *told: said.append(told))
     assert ([each.name for each in played], left_out) == (["never", "decay"], ("always", "oracle"))
     assert ("always", "left out: the policies asked for more than 3 fits") in said
+    months = past(project, rows, most_fits=8)
+    played, left_out = play_all(months, {"decay": (POLICY,)}, [MONITOR], lambda *_: None)
+    assert ([each.name for each in played], left_out) == (["never", "always", "oracle"], ("decay",))
     with pytest.raises(TooManyFits, match="more than 0 fits"):
         play_all(past(project, rows, most_fits=0), {}, [], lambda *_: None)
 
