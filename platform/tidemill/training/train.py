@@ -26,7 +26,7 @@ from tidemill.training.tracking.origins.environment_capture import environment
 from tidemill.training.tracking.origins.notebook_cells import keep_cells
 from tidemill.training.tracking.run_files import write_file
 from tidemill.training.tracking.run_lineage import PATCH, Lineage, installed
-from tidemill.training.tracking.run_values import CELLS
+from tidemill.training.tracking.run_values import CELLS, UNCOMMITTED, named_files
 from tidemill.training.tracking.training_record import (
     has_summary,
     log_lineage,
@@ -156,6 +156,7 @@ def _log_origin(
     log_lineage(client, run_id, lineage)
     if uncommitted is not None and uncommitted.files:
         write_file(client, run_id, PATCH, uncommitted.patch)
+        client.set_tag(run_id, UNCOMMITTED, named_files(uncommitted.files))
     if (cells := keep_cells(project.home)) is not None:
         client.set_tag(run_id, CELLS, cells)
     log_validation(client, run_id, project)

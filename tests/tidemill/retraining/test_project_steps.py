@@ -81,7 +81,7 @@ def test_code_that_no_commit_holds_is_warned_of_and_on_record(steps, monkeypatch
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         _, _, promoted, _, reason, _ = steps[0].promote("7", REASON)
-        _, _, staged, asked = steps[0].put_into_stage("7", "staging", REASON)
+        _, _, staged, asked = steps[0].put_into_stage(7, "staging", REASON)
     assert (promoted, staged, asked.stage, asked.reason) == ("7", "7", "staging", reason)
     places = ("to production", "into staging") if said else ()
     for one, where in zip(told, places, strict=True):

@@ -15,6 +15,7 @@ from tidemill.registry.versions.registry_reader import read_version
 from tidemill.retraining.turns.turn import make_turn
 from tidemill.retraining.turns.turn_begin import TurnRequest
 from tidemill.state import open_state
+from tidemill.training.tracking.showing.listed_runs import list_project_runs
 
 pytestmark = pytest.mark.engine
 
@@ -65,6 +66,8 @@ def test_the_version_and_its_run_record_it(turned):
     )
     text = Path(patch).read_text()
     assert text.count("+# edited") == 4
+    [listed] = list_project_runs(project, metric="holdout_roc_auc", shown="searches", size=1)
+    assert listed.uncommitted == f"4: {', '.join(CHANGED)}"
 
 
 def test_the_lineage_says_so(turned):

@@ -101,6 +101,8 @@ def logs(
             table.add_row(one.name, ids[one.run_id], _status(one.status, one.end), one.end)
         if trials:
             console.print(table)
+        elif found.run.role != "search":
+            console.print(f"it has no trials: tidemill runs show {run_id[:8]}", markup=False)
         for text in errors.values():
             console.print(text, soft_wrap=True, markup=False, highlight=False)
 

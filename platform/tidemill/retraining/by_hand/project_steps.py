@@ -143,7 +143,7 @@ class OpenProject:
         return version
 
     @with_hint
-    def evaluate(self, version: str) -> "GateDecision":
+    def evaluate(self, version: str | int) -> "GateDecision":
         """Let the gate compare a version with the champion, and record its decision.
 
         Raises:
@@ -155,10 +155,10 @@ class OpenProject:
 
         state = open_state(self.project.state_url)
         now, who = SystemClock().now(), self.project.settings.who
-        return evaluate_gate(self.project, state, version, now, who)
+        return evaluate_gate(self.project, state, str(version), now, who)
 
     @with_hint
-    def predict(self, rows: "pl.DataFrame | pd.DataFrame", version: str = "champion") -> "Answers":
+    def predict(self, rows: "pl.DataFrame | pd.DataFrame", version: str | int = "champion") -> "Answers":
         """Return the answers of a version to rows with its features, one a row, as `Application` gets them.
 
         Raises:
@@ -170,10 +170,10 @@ class OpenProject:
         from tidemill.registry.versions.model_versions import load_scorer
 
         frame = rows.to_pandas() if isinstance(rows, pl.DataFrame) else rows
-        return load_scorer(self.project, version).predict(frame)
+        return load_scorer(self.project, str(version)).predict(frame)
 
     @with_hint
-    def promote(self, model: "TrainedModel | str", reason: str) -> "Promotion":
+    def promote(self, model: "TrainedModel | str | int", reason: str) -> "Promotion":
         """Bring a model to production, if the gate agrees: it is registered if need be, and becomes champion.
 
         If its code is in no commit, a warning says so, and the reason on record too: its patch is kept with
@@ -198,7 +198,7 @@ class OpenProject:
         return done
 
     @with_hint
-    def put_into_stage(self, model: "TrainedModel | str", stage: str, reason: str) -> "StageMove":
+    def put_into_stage(self, model: "TrainedModel | str | int", stage: str, reason: str) -> "StageMove":
         """Bring a model into a stage before production, if the stage's gates agree; otherwise as `promote`.
 
         Args:
@@ -222,11 +222,13 @@ class OpenProject:
         _warn(version, f"into {stage}", said)
         return done
 
-    def _reviewed(self, model: "TrainedModel | str") -> tuple[str, str | None]:
+    def _reviewed(self, model: "TrainedModel | str | int") -> tuple[str, str | None]:
         """Return a version, and what is to be said of code that nobody has reviewed."""
         from tidemill.registry.versions.model_versions import get_version
 
-        found = get_version(self.project, model if isinstance(model, str) else self.register(model))
+        found = get_version(
+            self.project, str(model) if isinstance(model, str | int) else self.register(model)
+        )
         unheld, said = None if found.lineage is None else found.lineage.uncommitted, None
         if unheld is None or unheld:
             said = "it is not on record whether its code was committed"

@@ -36,6 +36,15 @@ class GateDecision(Table):
     actor: Mapped[str | None]
     """Who asked the gate, where that was no turn; decisions of earlier releases have none."""
 
+    def __repr__(self) -> str:
+        """Say the decision in one line, as a notebook shows it.
+
+        >>> GateDecision(model="sales", candidate="2", mode="enforce", passed=False, reasons=["worse", "old"])
+        <gate: version 2 of sales is refused: worse; old>
+        """
+        found = "passes" if self.passed else "is refused" if self.mode == "enforce" else "would be refused"
+        return f"<gate: version {self.candidate} of {self.model} {found}: {'; '.join(self.reasons)}>"
+
 
 class Promotion(Table):
     """One move of an alias: ``pending`` before the registry is changed, ``done`` after."""

@@ -18,10 +18,12 @@ __all__ = [
     "ROLE",
     "STATUSES",
     "TURN",
+    "UNCOMMITTED",
     "RunList",
     "Shown",
     "TrackedRun",
     "WholeRun",
+    "named_files",
     "run_moment",
     "tracked_run",
 ]
@@ -36,11 +38,24 @@ ORIGIN_PREFIX = "tidemill_origin."
 MLflow behind the dashboard takes them from few people; these are a script's own word."""
 CELLS = f"{ORIGIN_PREFIX}cells"
 """The digest of the cells that the notebook of a run had run, or why they are not kept."""
+UNCOMMITTED = f"{ORIGIN_PREFIX}uncommitted"
+"""How many files of code no commit holds, and the first names."""
 FRONT = "search/pareto.json"
 """The run's file with the trials that no other one beats in all of ``train.metrics``."""
 STATUSES = ("FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED")
 """The statuses of MLflow's runs."""
 Shown = Literal["searches", "trials", "all"]
+
+_NAMED = 200
+
+
+def named_files(files: Sequence[str]) -> str:
+    """Return how many files, and the first names, for a tag.
+
+    >>> named_files(("a.py", "b.py")), named_files(())
+    ('2: a.py, b.py', '')
+    """
+    return f"{len(files)}: {', '.join(files)}"[:_NAMED] if files else ""
 
 
 @dataclass(frozen=True)

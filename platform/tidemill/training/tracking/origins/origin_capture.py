@@ -14,7 +14,7 @@ from tidemill.training.tracking.origins.generator_seeds import seeds
 from tidemill.training.tracking.origins.notebook_cells import keep_cells
 from tidemill.training.tracking.origins.origin_files import FORMAT, keep_origin
 from tidemill.training.tracking.origins.pointed_data import feature_digest, pointed_data
-from tidemill.training.tracking.run_values import ORIGIN_PREFIX
+from tidemill.training.tracking.run_values import ORIGIN_PREFIX, named_files
 
 __all__ = ["origin_tags"]
 
@@ -50,7 +50,7 @@ def origin_tags(start: Path) -> dict[str, str]:
     tags = {
         "project": str(origin["project"]),
         "commit": code.commit or "",
-        "uncommitted": _names(code.changed),
+        "uncommitted": named_files(code.changed),
         "data": _digest(data) if data else "",
         "features": (origin["features"] or "")[:_SHORT],
         "lock": (origin["lock"] or {}).get("sha256", "")[:_SHORT],
@@ -98,15 +98,6 @@ def _origin(
         **environment(folder.root),
         "problems": list(problems),
     }
-
-
-def _names(files: Sequence[str]) -> str:
-    """Return how many files, and the first names.
-
-    >>> _names(("a.py", "b.py"))
-    '2: a.py, b.py'
-    """
-    return f"{len(files)}: {', '.join(files)}"[:_SHOWN] if files else ""
 
 
 def _digest(values: Mapping[str, str]) -> str:

@@ -63,7 +63,7 @@ class ListedRun:
     """Value on record of the metric of the list."""
     commit: str | None
     uncommitted: str | None
-    """How many files of its code no commit holds, and the first names; None: none, or a run of Tidemill."""
+    """How many files of its code no commit holds, and the first names; None: none."""
     versions: tuple[str, ...]
     """Versions of the project's model that were registered from it."""
     left: bool

@@ -24,6 +24,7 @@ from tidemill.training.tracking.run_values import (
     ORIGIN_PREFIX,
     PARENT,
     ROLE,
+    UNCOMMITTED,
     WholeRun,
     tracked_run,
 )
@@ -88,7 +89,7 @@ def names_of(folder: ProjectFolder) -> dict[str, str]:
         "experiment": str(section.get("name") or folder.model),
         "origin": f"{ORIGIN_PREFIX}project",
         "own_commit": f"{ORIGIN_PREFIX}commit",
-        "changed": f"{ORIGIN_PREFIX}uncommitted",
+        "changed": UNCOMMITTED,
         "parent": PARENT,
         "role": ROLE,
     }
