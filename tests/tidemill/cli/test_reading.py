@@ -399,6 +399,16 @@ def test_the_list_of_monitor_runs_has_their_figures(root: Path):
     assert kinds["estimated_quality"] == f"not judged: {WHY}"
 
 
+def test_a_monitor_that_is_declared_no_more_is_said_to_be(root: Path, tmp_path: Path):
+    copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
+    (copy / "monitoring").mkdir(exist_ok=True)
+    said = []
+    for text in ("monitors: 5", "monitors: [{name: other}]"):
+        (copy / "monitoring" / "monitors.yaml").write_text(text)
+        said.append("declares it no more" in run(copy, "monitor explain").stdout)
+    assert said == [False, True]
+
+
 def test_a_single_id_is_listed_with_what_later_ones_will_not_have(root: Path, tmp_path: Path):
     copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
     with closing(sqlite3.connect(copy / ".tidemill" / "state.db")) as database, database:

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing
+from tidemill.cli.loop.explained_runs import declared_monitors, is_about, noise_said, show_explained
 from tidemill.cli.options import AsJson, Now, ProjectDir, moment
-from tidemill.cli.output import emit, errors_console, format_moment, print_indented, print_wrapped
+from tidemill.cli.output import emit, errors_console, format_moment, print_wrapped
 from tidemill.cli.progress_lines import progress
 from tidemill.clock import SystemClock
 from tidemill.errors import MonitoringError
 from tidemill.plurals import counted
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rich.console import Console
 
     from tidemill.project import Project
-    from tidemill.state.record_reader import Records
 
 __all__ = ["add_to"]
 
@@ -142,67 +140,28 @@ def monitor_explain(
         )
 
     known_alerts = alerts(records, folder.model, include_resolved=until is not None)
+    declared = declared_monitors(folder.root / "monitoring" / "monitors.yaml")
     facts = [
         {
             "monitor": run.monitor,
+            "declared": declared is None or run.monitor in declared,
             "version": run.version,
             "window": [run.window_start, run.window_end],
             "verdict": run.verdict,
             "kinds": explain_run(run.verdict, run.rows, run.results),
-            "noise": _noise(records, folder.model, run),
+            "noise": noise_said(records, folder.model, run),
             "warnings": run.results.get("warnings", []),
             "alerts": [
                 {"id": each.id, "kind": each.kind, "status": each.status}
                 for each in known_alerts
-                if _is_about(each, run, until)
+                if is_about(each, run, until)
             ],
         }
         for run in runs
         if name in (None, run.monitor)
     ]
     none = f"no run up to {as_of}" if as_of else "no monitor has run yet"
-    emit(facts, json, lambda console: _show_explained(console, facts, none))
-
-
-def _is_about(alert: Any, run: Any, until: "datetime | None") -> bool:
-    """Return whether an alert is of a run's monitor and version, and was open at a moment (None: now).
-
-    >>> from types import SimpleNamespace as Row
-    >>> alert = Row(monitor="weekly", version="2", kind="quality", raised_at=5, resolved_at=8)
-    >>> [_is_about(alert, Row(monitor="weekly", version="2"), moment) for moment in (4, 7, 8)]
-    [False, True, False]
-    >>> _is_about(alert, Row(monitor="weekly", version="1"), 7)
-    False
-    """
-    if alert.monitor != run.monitor or (alert.version != run.version and alert.kind != "no_run"):
-        return False
-    over = alert.resolved_at
-    return until is None or (alert.raised_at <= until and (over is None or over > until))
-
-
-def _noise(records: "Records", model: str, run: Any) -> list[str]:
-    """Return what alerts of this monitor that were marked as noise propose."""
-    from tidemill.monitoring.noise_feedback import marks_of, proposals_of
-    from tidemill.state.alert_queries import alarming_runs, noise_marks
-
-    marks = noise_marks(records, model, run.monitor)
-    found = marks_of(marks, alarming_runs(records, model, run.monitor, marks))
-    return [each.said for each in proposals_of(found, run.results)]
-
-
-def _show_explained(console: "Console", facts: Sequence[dict[str, Any]], none: str) -> None:
-    now = "now " if "up to" in none else ""
-    for one in facts:
-        ends = " … ".join(map(format_moment, one["window"]))
-        console.print(f"{one['monitor']}  {one['verdict']} · version {one['version']} · {ends}")
-        for kind, said in one["kinds"].items():
-            print_indented(console, f"{kind.replace('_', ' ')}: {said}")
-        for said in (*one["noise"], *one["warnings"]):
-            print_indented(console, said)
-        for each in one["alerts"]:
-            print_indented(console, f"alert, {now}{each['status']}: tidemill alerts show {each['id']}")
-    if not facts:
-        console.print(f"{none}: tidemill monitor run{' --as-of' if 'up to' in none else ''}")
+    emit(facts, json, lambda console: show_explained(console, facts, none))
 
 
 @monitor_app.command("calibrate", epilog="Example: tidemill monitor calibrate weekly")

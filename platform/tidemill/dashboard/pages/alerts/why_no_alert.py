@@ -53,7 +53,7 @@ class MonitorSaid:
     notes: Sequence[str]
     """What alerts marked as noise propose, and what is wrong in the declaration."""
     missed: str | None
-    """Since when it should have run; None if it is in time."""
+    """Since when it should have run, or that it is declared no more; None if it is in time."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def why_no_alert(visit: Here, model: str) -> WhyNoAlert:
         problem = str(error)
     runs = record_queries.last_monitor_runs(visit.records, model)
     known = {monitor.name: monitor for monitor in declared}
-    found = [_monitor(visit, model, run, known.get(run.monitor)) for run in runs]
+    found = [_monitor(visit, model, run, known.get(run.monitor), sure=problem is None) for run in runs]
     ran = {run.monitor for run in runs}
     found += [_never(name) for name in known if name not in ran]
     silences = alert_queries.silences(visit.records, model, visit.now, ended=False)
@@ -101,7 +101,7 @@ def why_no_alert(visit: Here, model: str) -> WhyNoAlert:
     return WhyNoAlert(model, found, quiet, len(silences), problem)
 
 
-def _monitor(visit: Visit, model: str, run: Row, declared: Monitor | None) -> MonitorSaid:
+def _monitor(visit: Visit, model: str, run: Row, declared: Monitor | None, *, sure: bool) -> MonitorSaid:
     said = explain_run(run.verdict, run.rows, run.results)
     marks = alert_queries.noise_marks(visit.records, model, run.monitor)
     alarms = alert_queries.alarming_runs(visit.records, model, run.monitor, marks)
@@ -110,6 +110,8 @@ def _monitor(visit: Visit, model: str, run: Row, declared: Monitor | None) -> Mo
     since = (
         f"it is to run every {said_days(declared.every)}, and has not since" if declared and late else None
     )
+    if sure and declared is None:
+        since = "monitoring/monitors.yaml declares it no more: its last run was at"
     return MonitorSaid(
         run.monitor,
         run.id,

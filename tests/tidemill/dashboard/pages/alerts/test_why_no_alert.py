@@ -25,6 +25,7 @@ def test_each_monitor_says_what_it_measured_and_which_never_ran(browser, folder,
     }
     assert by_name["hourly"]["run_id"] is None
     assert "never run" in by_name["hourly"]["missed"]
+    assert "declares it no more" in by_name["late"]["missed"]
     assert by_name["late"]["kinds"][0]["state"] == "too_few"
     assert "3 predictions" in by_name["late"]["kinds"][0]["said"]
     assert "12 labels, 500 are needed" in browser.get(ADDRESS).text
