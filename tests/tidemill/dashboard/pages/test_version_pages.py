@@ -142,9 +142,14 @@ def test_nothing_is_offered_for_versions_that_are_deleted_or_archived(browser, r
     assert "models unarchive 3</code>" in page
     assert "Promote it" not in page
     assert browser.get(f"/api/v1{base}/promote").json()["versions"] == ["1"]
-    client.delete_model_version("parcel-delay", "1")
-    back = browser.get(f"/api/v1{base}/roll-back").json()
-    assert (back["to"], back["versions"], back["problem"]) == (None, [], "version 1 was deleted")
+    assert browser.get(f"/api/v1{base}/roll-back").json()["versions"] == ["1"]
+    for away in ("is archived", "was deleted"):
+        if away == "is archived":
+            client.set_model_version_tag("parcel-delay", "1", ARCHIVED, "{}")
+        else:
+            client.delete_model_version("parcel-delay", "1")
+        back = browser.get(f"/api/v1{base}/roll-back").json()
+        assert (back["to"], back["versions"], back["problem"]) == (None, [], f"version 1 {away}")
 
 
 def test_a_card_shows_what_is_on_record_and_what_people_say(browser, registered, installation):

@@ -146,16 +146,13 @@ def roll_back(visit: Here, model: str, version: Version = "", stage: Stage = "")
     moves = [(row.kind, row.to_version) for row in last_moves(visit.records, model, _MOVES)]
     others = [one for one in dict.fromkeys(reversed(past_champions(moves))) if one != serving]
     served = dict.fromkeys([*others, *(one for _, one in reversed(moves) if one != serving)])
-    gone = {
-        one
-        for one, why in why_away(visit.installation, shown, [*served, version]).items()
-        if why == "deleted"
-    }
-    left = [one for one in served if one not in gone]
+    away = why_away(visit.installation, shown, [*served, version])
+    left = [one for one in served if one not in away]
     to = version or previous_champion(moves, serving)
     rolling, problem = _rolling(visit, model), _gates(visit, model)[1]
-    if to in gone:
-        problem = problem if left else f"version {to} was deleted"
+    if to in away:
+        verb = "was" if away[to] == "deleted" else "is"
+        problem = problem if left else f"version {to} {verb} {away[to]}"
         to = next(iter(left), None)
     return RollBack(model, to, champion, left, "", None, rolling, problem)
 
