@@ -1,12 +1,14 @@
 """What several workers make of a fit: wall time, CPU, and whether the model is what one process makes.
 
-    python -m benchmarks.distributed [--rows 200000] [--columns 30] [--only xgboost]
+    python -m benchmarks.distributed [--rows 200000] [--columns 30] [--only xgboost] [--streamed-from 0]
 
 Made-up rows. Each family is fitted by one process, by two workers, and by two of which one gets a SIGKILL
 after a round: it must be replaced, and the fit must go on from the checkpoint. Prints, for each, seconds, CPU
-seconds of all processes, the metric on held-out rows, and how far its probabilities lie from those of one
-process. The exit code is 1 where the metric is off by more than 0.005, or where no worker was killed. Two
-workers need two CPUs that nobody else uses; what Ray takes to start is told apart.
+seconds of all processes, the most memory that a worker had (all, and what the system cannot take back, as it
+can what is mapped), the metric on held-out rows, how far its probabilities lie from those of one process, and
+a checksum of them. `--streamed-from` says from how many bytes of a shard on Ray Data streams it. The exit
+code is 1 where the metric is off by more than 0.005, or where no worker was killed. Two workers need two CPUs
+that nobody else uses; what Ray takes to start is told apart.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -33,6 +36,7 @@ from benchmarks.children import clean_up_after
 from tests.tidemill.training.small_project import make_project
 from tidemill.project import Project, load_project
 from tidemill.settings import Settings
+from tidemill.training.fitting import row_shards
 from tidemill.training.fitting.distributed_fit import fit_by_workers
 from tidemill.training.fitting.fit_on_ray import FitSpent
 from tidemill.training.model_spec import Family
@@ -60,10 +64,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a fit took, in seconds."""
+    """What a fit took: seconds, and the most memory of a worker."""
 
     wall: float
     cpu: float
+    memory: str
 
 
 def main() -> None:
@@ -74,7 +79,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--columns", type=int, default=30)
     parser.add_argument("--only", default="", help="such as xgboost")
+    parser.add_argument("--streamed-from", type=int, default=row_shards.STREAMED_FROM, help="bytes")
     options = parser.parse_args()
+    row_shards.STREAMED_FROM = options.streamed_from
     rows, faults = made_rows(options.rows, options.columns), list[str]()
     with tempfile.TemporaryDirectory(prefix="distributed-") as folder:
         names = [name for name in PARAMS if options.only in ("", name)]
@@ -139,7 +146,7 @@ def compare(project: Project, family: Family, rows: Rows) -> list[str]:
         apart = float(np.abs(answers - alone).mean())
         print(
             f"{family.name:9} {way:14} {cost().wall:6.1f} s {cost().cpu:6.1f} s of CPU   "
-            f"ROC AUC {value:.5f}   apart {apart:.5f}",
+            f"{cost().memory}   ROC AUC {value:.5f}   apart {apart:.5f}   {crc32(answers.tobytes()):08x}",
             flush=True,
         )
         if abs(value - first) > MOST:
@@ -184,30 +191,33 @@ def workers() -> list[psutil.Process]:
 def measured() -> Iterator[Callable[[], Cost]]:
     """Measure the block: time, and CPU of this process and of all below it, ended ones too."""
     spent: dict[tuple[int, float], float] = {}
-    over, cost = threading.Event(), list[Cost]()
-    thread = threading.Thread(target=lambda: _sample(spent, over), daemon=True)
-    before, began = _look(spent), time.monotonic()
+    over, cost, held = threading.Event(), list[Cost](), [0, 0]
+    thread = threading.Thread(target=lambda: _sample(spent, held, over), daemon=True)
+    before, began = _look(spent, held), time.monotonic()
     thread.start()
     yield lambda: cost[0]
     wall = time.monotonic() - began
     over.set()
     thread.join()
-    _look(spent)
-    cost.append(Cost(wall, sum(spent.values()) - before))
+    _look(spent, held)
+    memory = f"{held[0] >> 20:5} MB {held[1] >> 20:5} MB own"
+    cost.append(Cost(wall, sum(spent.values()) - before, memory))
 
 
-def _sample(spent: dict[tuple[int, float], float], over: threading.Event) -> None:
+def _sample(spent: dict[tuple[int, float], float], held: list[int], over: threading.Event) -> None:
     while not over.wait(_EVERY):
-        _look(spent)
+        _look(spent, held)
 
 
-def _look(spent: dict[tuple[int, float], float]) -> float:
-    """Note the CPU seconds of each process; return their sum."""
+def _look(spent: dict[tuple[int, float], float], held: list[int]) -> float:
+    """Note the CPU seconds of each process and the most memory of a worker; return the sum of the seconds."""
     here = psutil.Process(os.getpid())
     for one in [here, *here.children(recursive=True)]:
         with suppress(psutil.Error):
-            times = one.cpu_times()
+            times, memory = one.cpu_times(), one.memory_info()
             spent[one.pid, one.create_time()] = times.user + times.system
+            if "RayTrainWorker" in "".join(one.cmdline()[:1]):
+                held[:] = max(held[0], memory.rss), max(held[1], memory.rss - memory.shared)
     return sum(spent.values())
 
 
