@@ -2,6 +2,9 @@
 
 Importing that takes trials two seconds, and replicas three; each search of the tests has a worker of its own,
 and each stack half a dozen.
+
+Forked workers draw the same numbers for what their threads put into Ray's store, since Ray Tune begins to
+draw when it is imported: two workers of Ray Train that read by Ray Data would be given each other's rows.
 """
 
 import fcntl

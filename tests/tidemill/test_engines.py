@@ -24,6 +24,7 @@ PLACES = {
         "training/fitting/fit_on_ray.py",
         "training/fitting/distributed_fit.py",
         "training/fitting/fit_worker.py",
+        "training/fitting/streamed_rows.py",
         "scoring/execution/executor.py",
         "serving/jobs",
         "serving/runtime",

@@ -1,7 +1,9 @@
 """How several workers fit one model together, each on a shard of the rows: what a family declares for it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -28,10 +30,8 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows of one worker."""
+    """The rows of one worker: all at once (`values`), or a few at a time (`batches`)."""
 
-    values: "npt.NDArray[Any]"
-    """Shape (rows, columns); not to be written to."""
     target: "npt.NDArray[Any]"
     """Shape (rows,)."""
     places: "npt.NDArray[np.int64]"
@@ -42,6 +42,58 @@ class Shard:
     """Those of `Prepared`."""
     network: Mapping[str, Any]
     """LightGBM's parameters that name all workers; empty for other engines."""
+    files: "Sequence[npt.NDArray[Any]]"
+    """What holds the rows, mapped into memory; each of shape (rows of the file, columns)."""
+    read: "Callable[[npt.NDArray[np.int64] | None], Generator[npt.NDArray[Any], None, None]]"
+    """Yields the rows piece by piece, in an order, or as they lie; `batches` cuts them to size."""
+
+    @cached_property
+    def values(self) -> "npt.NDArray[Any]":
+        """Return all rows, shape (rows, columns); not to be written to."""
+        import numpy as np
+
+        return self.files[0] if len(self.files) == 1 else np.concatenate(self.files)
+
+    def batches(
+        self, sizes: int | Iterable[int] | None = None, order: "npt.NDArray[np.int64] | None" = None
+    ) -> "Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]":
+        """Yield features and targets of a few rows at a time, not to be written to.
+
+        Ray Data streams a shard of many bytes: no more than some megabytes of it are in memory then.
+
+        Args:
+            sizes: how many rows each batch has, one number for all or one for each; None: as they are read,
+                some megabytes.
+            order: numbers of rows of the shard, as often as wanted; None: as they lie, each once.
+        """
+        target = self.target if order is None else self.target[order]
+        if isinstance(sizes, int):
+            whole, rest = divmod(len(target), sizes)
+            sizes = [sizes] * whole + [rest] * (rest > 0)
+        start = 0
+        with closing(self.read(order)) as pieces:
+            for values in pieces if sizes is None else _cut(pieces, sizes):
+                yield values, target[start : start + len(values)]
+                start += len(values)
+
+
+def _cut(pieces: "Iterator[npt.NDArray[Any]]", sizes: Iterable[int]) -> "Iterator[npt.NDArray[Any]]":
+    """Cut rows to size that come in pieces of any size.
+
+    >>> import numpy as np
+    >>> [one.tolist() for one in _cut(iter([np.arange(3), np.arange(3, 5)]), [2, 0, 3])]
+    [[0, 1], [], [2, 3, 4]]
+    """
+    import numpy as np
+
+    held = next(pieces)
+    for size in sizes:
+        parts, held = [held[:size]], held[size:]
+        while (missing := size - sum(map(len, parts))) > 0:
+            held = next(pieces)
+            parts.append(held[:missing])
+            held = held[missing:]
+        yield parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @dataclass(frozen=True)

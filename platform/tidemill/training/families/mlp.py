@@ -86,15 +86,14 @@ def _fit_shard(
     """Pass over the same batches as `_steps` does; of each, a worker has the rows that are its own."""
     import torch
 
-    values, wanted = torch.from_numpy(np.array(shard.values)), torch.from_numpy(np.array(shard.target))
-    network = _begin(task, params, values.shape[1], shard.facts["outputs"])
+    network = _begin(task, params, shard.files[0].shape[1], shard.facts["outputs"])
     if saved is not None:
         network.restore(saved.state)
     own = torch.full((shard.rows,), -1)
-    own[torch.from_numpy(np.asarray(shard.places))] = torch.arange(len(values))
+    own[torch.from_numpy(shard.places)] = torch.arange(len(shard.target))
     for done in range(1 if saved is None else saved.rounds + 1, rounds + 1):
         with _one_thread():
-            _descend(network, values, wanted, own)
+            _descend_together(network, shard, own)
         keep(done, network.state)
     return _weights(network.layers)
 
@@ -183,34 +182,44 @@ def _loss(name: str | None, outputs: int, regression: bool) -> Any:
     return torch.nn.BCEWithLogitsLoss() if outputs == 1 else torch.nn.CrossEntropyLoss()
 
 
-def _descend(
-    network: _Network, values: "torch.Tensor", wanted: "torch.Tensor", own: "torch.Tensor | None" = None
-) -> None:
-    """Pass over the rows.
+def _descend(network: _Network, values: "torch.Tensor", wanted: "torch.Tensor") -> None:
+    """Pass over the rows."""
+    for batches in _passes(network, len(values)):
+        for places in batches:
+            network.steps.zero_grad()
+            _error(network, values[places], wanted[places]).backward()
+            network.steps.step()
+
+
+def _descend_together(network: _Network, shard: Shard, own: "torch.Tensor") -> None:
+    """Pass over the rows of all workers; of each batch, take those that are of this worker.
 
     Args:
         network: what is trained.
-        values: of the rows of this worker.
-        wanted: the targets of these rows.
-        own: where each row of all workers stands in ``values``, -1 for those of others; None: all are here.
+        shard: the rows of this worker.
+        own: where each row of all workers stands in the shard, -1 for those of others.
     """
     import torch
 
-    rows = len(values) if own is None else len(own)
+    for batches in _passes(network, len(own)):
+        mine = [here[here >= 0] for here in (own[places] for places in batches)]
+        drawn = shard.batches([len(here) for here in mine], torch.cat(mine).numpy())
+        for (values, wanted), places in zip(drawn, batches, strict=True):
+            network.steps.zero_grad()
+            if len(values):
+                part = len(values) / len(places)
+                (_error(network, torch.tensor(values), torch.tensor(wanted)) * part).backward()
+            _add_up(network.layers)
+            network.steps.step()
+
+
+def _passes(network: _Network, rows: int) -> Iterator[tuple["torch.Tensor", ...]]:
+    """Yield, for each pass of a round, the numbers of the rows of its batches."""
+    import torch
+
     batch = next((size for most, size in _BATCHES if rows <= most), _LARGEST_BATCH)
     for _ in range(max(1, _LEAST_STEPS * batch // rows)):
-        for places in torch.randperm(rows, generator=network.drawn).split(batch):
-            network.steps.zero_grad()
-            if own is None:
-                _error(network, values[places], wanted[places]).backward()
-            else:
-                here = own[places]
-                here = here[here >= 0]
-                if len(here):
-                    part = len(here) / len(places)
-                    (_error(network, values[here], wanted[here]) * part).backward()
-                _add_up(network.layers)
-            network.steps.step()
+        yield torch.randperm(rows, generator=network.drawn).split(batch)
 
 
 def _error(network: _Network, values: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":

@@ -20,6 +20,7 @@ from tidemill.training.model_spec import Steps
 
 __all__ = [
     "FEW",
+    "batches_with_all_classes",
     "estimators",
     "fit_each",
     "prepare_for_workers",
@@ -116,6 +117,18 @@ def prepare_for_workers(
 def shard_with_all_classes(shard: Shard, classes: Iterable[int]) -> tuple[Any, "pd.Series[Any]", Any]:
     """Return the rows of a shard, in which each class has one, as `with_all_classes` does."""
     return with_all_classes(shard.values, pd.Series(np.asarray(shard.target)), classes)
+
+
+def batches_with_all_classes(shard: Shard, classes: Iterable[int]) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield rows, labels and weights of a shard in which each class has a row, as `with_all_classes` does."""
+    missing = sorted(set(classes) - set(np.unique(shard.target).tolist()))
+    first: Any = None
+    for values, labels in shard.batches():
+        first = np.array(values[:1]) if first is None else first
+        yield values, labels, np.ones(len(values)) if missing else None
+    if missing:
+        weights = np.full(len(missing), _NEXT_TO_NOTHING)
+        yield np.repeat(first, len(missing), axis=0), np.array(missing), weights
 
 
 def with_all_classes(

@@ -1,6 +1,6 @@
 """XGBoost's boosted trees; numbers that are missing take a branch of their own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,10 +10,10 @@ from sklearn.pipeline import Pipeline
 from tidemill.tasks.task_names import TaskName
 from tidemill.training.distributed import Distributed, Keep, Saved, Shard
 from tidemill.training.families.preparation import (
+    batches_with_all_classes,
     estimators,
     prepare_for_workers,
     prepare_rows,
-    shard_with_all_classes,
     with_all_classes,
     with_preparation,
 )
@@ -99,23 +99,38 @@ def _fit_shard(
     task: TaskName, params: Mapping[str, Any], shard: Shard, rounds: int, saved: Saved | None, keep: Keep
 ) -> Any:
     """Grow an ensemble as `_steps` does, by gradients that the workers add up."""
-    from xgboost import Booster, XGBClassifier, XGBRegressor  # an optional package
+    from xgboost import Booster, XGBClassifier, XGBRegressor, train  # an optional package
 
-    kind, before = XGBRegressor, None
-    values, labels, weights = shard.values, pd.Series(shard.target), None
-    if task != "regression":
-        kind = XGBClassifier
-        values, labels, weights = shard_with_all_classes(shard, _numbers_to(max(shard.facts["classes"])))
-    settings = {**params, **_EACH_ROUND}
-    model = kind(**settings)
-    if saved is not None:
-        before = Booster(model_file=bytearray(saved.state))
+    classes = range(0) if task == "regression" else _numbers_to(max(shard.facts["classes"]))
+    model = (XGBClassifier if classes else XGBRegressor)(**params, **_EACH_ROUND)
+    settings = model.get_xgb_params()
+    if len(classes) > 2:  # as XGBClassifier sets them, when it sees all rows
+        settings |= {"objective": "multi:softprob", "num_class": len(classes)}
+    rows = _quantised(shard, classes)
+    before = None if saved is None else Booster(model_file=bytearray(saved.state))
     for done in range(1 if saved is None else saved.rounds + 1, rounds + 1):
-        model = kind(**settings)
-        model.fit(values, labels, sample_weight=weights, xgb_model=before)
-        before = model.get_booster()
+        before = train(settings, rows, _TREES, xgb_model=before)
         keep(done, partial(_raw, before))
-    return model
+    given = model.get_params()
+    model.load_model(bytearray(_raw(before)))
+    return model.set_params(**{**given, "objective": model.objective})
+
+
+def _quantised(shard: Shard, classes: Iterable[int]) -> Any:
+    """Return a shard's rows as trees are grown of them: a byte or so for each value, taken batch by batch."""
+    from xgboost import DataIter, QuantileDMatrix  # an optional package
+
+    class Batches(DataIter):  # type: ignore[misc]  # XGBoost may be missing
+        def reset(self) -> None:
+            self.rows = batches_with_all_classes(shard, classes)
+
+        def next(self, input_data: Callable[..., None]) -> bool:
+            for values, labels, weights in self.rows:
+                input_data(data=values, label=labels, weight=weights)
+                return True
+            return False
+
+    return QuantileDMatrix(Batches(), nthread=1)
 
 
 def _raw(booster: Any) -> bytes:

@@ -2,21 +2,27 @@
 
 Row ``i`` lies in file ``i % files``: neighbours in time go to different workers, so their shards are alike.
 Where there are fewer workers than files, each reads several. Arrays are as NumPy writes them: a worker maps
-its own part into memory, and reads no other's.
+its own part into memory, or has it streamed by Ray Data where that is large, and reads no other's.
 """
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tidemill.training.distributed import Prepared, Shard
+from tidemill.training.fitting.row_pieces import pieces_of
 
-__all__ = ["read_shard", "write_shards"]
+__all__ = ["STREAMED_FROM", "read_shard", "write_shards"]
 
+STREAMED_FROM = 64 << 20
+"""Bytes of features in a file, from which on Ray Data streams it; it takes seconds to begin."""
 _FACTS = "facts.json"
+_PIECE = 4 << 20
+"""Bytes that are read at once."""
 
 
 def write_shards(folder: Path, prepared: Prepared, files: int) -> None:
@@ -25,7 +31,12 @@ def write_shards(folder: Path, prepared: Prepared, files: int) -> None:
     for number in range(files):
         np.save(folder / f"values-{number}.npy", prepared.values[number::files])
         np.save(folder / f"target-{number}.npy", prepared.target[number::files])
-    facts = {"files": files, "rows": len(prepared.target), "facts": dict(prepared.facts)}
+    facts = {
+        "files": files,
+        "rows": len(prepared.target),
+        "facts": dict(prepared.facts),
+        "streamed": prepared.values.nbytes >= STREAMED_FROM * files,
+    }
     (folder / _FACTS).write_text(json.dumps(facts))
 
 
@@ -41,13 +52,23 @@ def read_shard(folder: Path, rank: int, workers: int, network: Mapping[str, Any]
     """
     known = json.loads((folder / _FACTS).read_text())
     mine = range(rank, known["files"], workers)
+    names = [str(folder / f"values-{number}.npy") for number in mine]
+    files = [np.load(name, mmap_mode="r") for name in names]
+    most = max(1, _PIECE // max(1, files[0][:1].nbytes))
+    if known["streamed"]:
+        from tidemill.training.fitting.streamed_rows import streamed_pieces
+
+        read = partial(streamed_pieces, names, most)
+    else:
+        read = partial(pieces_of, files, most)
     return Shard(
-        values=_joined([np.load(folder / f"values-{number}.npy", mmap_mode="r") for number in mine]),
         target=_joined([np.load(folder / f"target-{number}.npy", mmap_mode="r") for number in mine]),
         places=np.concatenate([np.arange(number, known["rows"], known["files"]) for number in mine]),
         rows=known["rows"],
         facts=known["facts"],
         network=network,
+        files=files,
+        read=read,
     )
 
 
