@@ -9,7 +9,7 @@ from tidemill.files.locks import locked
 from tidemill.state.tables import Turn
 from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, artifact_location, connect
 from tidemill.training.tracking.run_files import write_file
-from tidemill.training.tracking.run_values import FRONT, TURN
+from tidemill.training.tracking.run_values import FRONT, ORIGIN_PREFIX, TURN
 
 NASTY = "<script>alert(1)</script>"
 
@@ -53,6 +53,21 @@ def test_the_list_shows_searches_with_version_and_data(browser, tracked):
     [search, own] = found["runs"]
     assert (search["score"], search["versions"], search["data_revision"]) == (0.71, ["1"], "4f1d22aa")
     assert (own["score"], own["versions"]) == (None, [])
+
+
+def test_plain_runs_of_other_experiments_stand_in_the_list_where_they_began_in_the_project(
+    browser, installation, tracked
+):
+    client = connect(installation.home)
+    script = client.create_experiment("own scripts")
+    for project, name, value in (("parcels", "script", 0.75), ("others", "foreign", 0.9)):
+        made = client.create_run(script, run_name=name, tags={f"{ORIGIN_PREFIX}project": project})
+        client.log_metric(made.info.run_id, "holdout_roc_auc", value)
+    address = "/api/v1/models/parcel-delay/runs"
+    latest, best = (browser.get(f"{address}?order={order}").json()["runs"] for order in ("latest", "best"))
+    assert [one["name"] for one in latest] == ["script", NASTY, "search"]
+    assert [one["name"] for one in best] == ["script", "search", NASTY]
+    assert browser.get(f"{address}?show=trials&status=FINISHED").json()["runs"][0]["name"] == "trees-2"
 
 
 def test_the_list_is_filtered_and_paged_by_the_store(browser, tracked, monkeypatch):

@@ -27,6 +27,8 @@ __all__ = ["RunPage", "Runs", "ShownRun", "add_to", "in_mlflow", "run_page", "ru
 Status = Literal["FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED"]
 _DRAWN = 300
 """Trials whose lines are drawn; the table has all."""
+_PLAIN = 25
+"""Plain runs of other experiments, at most, that the first page has."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,15 @@ def runs(
     by = metric if order == "best" else None
 
     def read() -> tuple[Sequence[ShownRun], str | None]:
-        from tidemill.training.tracking.run_reading import list_runs, versions_by_run
+        from tidemill.training.tracking.run_reading import list_plain_runs, list_runs, versions_by_run
 
         found = list_runs(project, shown=show, status=status or None, metric=by, after=after or None)
-        versions = versions_by_run(project, [run.run_id for run in found.runs])
-        return [shown_run(run, metric, versions.get(run.run_id, ())) for run in found.runs], found.following
+        listed = list(found.runs)
+        if not after:  # those of other experiments stand on the first page, which can be compared with them
+            plain = list_plain_runs(project, shown=show, status=status or None, metric=by, size=_PLAIN)
+            listed = sorted([*listed, *plain], key=lambda run: _place(run, by))
+        versions = versions_by_run(project, [run.run_id for run in listed])
+        return [shown_run(run, metric, versions.get(run.run_id, ())) for run in listed], found.following
 
     stamp, rest = tracking_stamp(project), TurnsAtRest(project).began
     key = ("runs", str(project.root), show, status, order, after, stamp, rest)
@@ -135,6 +141,12 @@ def runs(
     if store_is_there(project) or visit.records.select("turns", "model = ?", model, limit=1):
         listed, following = READINGS.read("the list of runs in MLflow", key, read, keep=kept_for(stamp))
     return Runs(model, shown.name, shown.better, listed, following, show, status or None, order)
+
+
+def _place(run: "TrackedRun", by: str | None) -> tuple[float, float]:
+    """Return by what runs are sorted: the greatest ``by`` first, those without it last; else the latest."""
+    value = None if by is None else _finite(run.metrics.get(by))
+    return math.inf if value is None else -value, -run.started_at.timestamp() if run.started_at else math.inf
 
 
 def run_page(visit: Here, model: str, run_id: str) -> RunPage:
