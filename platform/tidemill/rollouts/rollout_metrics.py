@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from sqlalchemy import select
 
 from tidemill.errors import RegistryError
 from tidemill.monitoring.quality.held_out import HeldOut
@@ -22,11 +23,13 @@ from tidemill.serving.observability.version_counters import Count, Key, read_cou
 from tidemill.serving.routing.replicas import live_replicas
 from tidemill.serving.routing.traffic_split import CHAMPION
 from tidemill.state import State
-from tidemill.state.tables import Rollout
+from tidemill.state.tables import Alert, Rollout
 
 __all__ = ["gather"]
 
 _CANARY = "canary"
+_CONTRADICTING = ("calibration", "concept_drift", "quality")
+_OPEN = ("firing", "acknowledged")
 _ROWS = 500_000
 """With more answers than that, the log is read only when a step is due."""
 
@@ -73,8 +76,17 @@ def gather(
         quality=quality.measured,
         estimate=quality.estimated,
         scores=quality.scores,
+        contradicted=_contradicted(state, rollout),
         proof=proof,
     )
+
+
+def _contradicted(state: State, rollout: Rollout) -> str | None:
+    """Return the kind of an open alert by which labels contradict the champion's scores, or None."""
+    of = Alert.model == rollout.model, Alert.version == rollout.champion, Alert.kind.in_(_CONTRADICTING)
+    with state.transaction() as session:
+        found = session.scalars(select(Alert.kind).where(*of, Alert.status.in_(_OPEN)).order_by(Alert.kind))
+        return found.first()
 
 
 def _alongside(in_step: Mapping[Key, Count], in_all: Mapping[Key, Count], who: Key) -> Count:

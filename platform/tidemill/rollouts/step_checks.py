@@ -46,6 +46,8 @@ class CanaryMetrics:
     """Without labels; none if it is not needed, or there is too little."""
     scores: Difference | None = None
     """The mean scores; keys are divided at random, so the truth behind them is the same."""
+    contradicted: str | None = None
+    """The kind of an open alert by which labels say that the champion's scores are not what they were."""
     proof: Proof | None = None
     """Whether it is better on live rows; None where the step asks for no proof."""
 
@@ -170,6 +172,14 @@ def _quality(plan: "RolloutConfig", facts: CanaryMetrics) -> list[tuple[bool | N
         found = facts.quality
         allowed = plan.loss_allowed(found.name, found.theirs)
         return [(found.high >= -allowed, f"{_sentence(found)}; a loss of {allowed:.3g} is allowed")]
+    if facts.contradicted is not None:
+        return [
+            (
+                None,
+                f"quality: no estimate counts while labels contradict the champion's scores (alert "
+                f"{facts.contradicted}), and both versions have too few labels",
+            )
+        ]
     checks: list[tuple[bool | None, str]] = []
     if facts.estimate is not None:
         found = facts.estimate

@@ -17,7 +17,7 @@ from tidemill.project.serve_config import RolloutConfig
 from tidemill.rollouts.rollout_metrics import gather
 from tidemill.rollouts.step_checks import Verdict, judge
 from tidemill.state import open_state
-from tidemill.state.tables import Rollout
+from tidemill.state.tables import Alert, MonitorRun, Rollout
 from tidemill.tasks.multiclass import Multiclass
 
 CLASSES = ("on time", "late", "early")  # not in the order of the alphabet
@@ -82,6 +82,14 @@ def log_answers(
     log.append_labels([*labels, *wrong])
 
 
+def begun() -> Rollout:
+    """Return a rollout of version 2 in place of version 1."""
+    return Rollout(
+        id="roll_1", model="m", version="2", champion="1", plan=PLAN.recorded(), status="running", step=0,
+        baseline={}, checks=[], at=BEGAN, requested_at=BEGAN, stepped_at=BEGAN,
+    )  # fmt: skip
+
+
 def decide(folder: Path, metric: str, worsened: Any) -> tuple[Verdict, Any, np.ndarray, np.ndarray]:
     """Return the verdict on a canary that answers ``worsened`` probabilities; the champion's are blunt."""
     task = Multiclass(metric, classes=CLASSES)
@@ -93,10 +101,7 @@ def decide(folder: Path, metric: str, worsened: Any) -> tuple[Verdict, Any, np.n
     given = worsened(chances)
     log_answers(log, task, "canary", given, truth)
     log.close()
-    rollout = Rollout(
-        id="roll_1", model="m", version="2", champion="1", plan=PLAN.recorded(), status="running", step=0,
-        baseline={}, checks=[], at=BEGAN, requested_at=BEGAN, stepped_at=BEGAN,
-    )  # fmt: skip
+    rollout = begun()
     state = open_state(f"sqlite:///{folder}/state.db")
     try:
         facts = gather(project, state, rollout, PLAN, BEGAN + timedelta(hours=9))  # type: ignore[arg-type]
@@ -135,3 +140,35 @@ def test_a_worse_version_goes_back_by_the_metric_of_the_gate(tmp_path: Path, met
     if action == "roll_back":
         assert verdict.reason.startswith(f"{metric.removeprefix('neg_')} ")
         assert "is allowed" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "status", "known"),
+    [
+        ("concept_drift", "1", "acknowledged", "concept_drift"),
+        ("concept_drift", "1", "resolved", None),
+        ("quality", "2", "firing", None),
+        ("data_drift", "1", "firing", None),
+    ],
+)
+def test_open_alerts_by_which_labels_contradict_the_champion_are_known(
+    tmp_path: Path, kind: str, version: str, status: str, known: str | None
+):
+    state, of = open_state("sqlite://"), {"monitor": "weekly", "model": "m", "version": version}
+    with state.transaction() as session:
+        session.add(
+            MonitorRun(
+                id="mon_1", **of, window_start=BEGAN, window_end=BEGAN, rows=1, labelled=0, verdict="alert",
+                results={}, report_path=None, at=BEGAN,
+            )
+        )  # fmt: skip
+        session.flush()
+        session.add(
+            Alert(
+                id="alert_1", **of, kind=kind, severity="info", message="", details={}, status=status,
+                monitor_run_id="mon_1", raised_at=BEGAN, last_seen_at=BEGAN, fired_at=BEGAN,
+            )
+        )  # fmt: skip
+    project = Parcels(tmp_path, Multiclass("accuracy", classes=CLASSES))
+    assert gather(project, state, begun(), PLAN, BEGAN).contradicted == known  # type: ignore[arg-type]
+    state.close()

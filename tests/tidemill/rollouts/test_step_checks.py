@@ -108,6 +108,15 @@ def test_labels_are_believed_rather_than_estimates():
     assert verdict(quality=found(0.0, -0.01, 0.01), scores=found(0.3, 0.2, 0.4)).action == "advance"
 
 
+def test_no_estimate_counts_while_labels_contradict_the_champion():
+    worse = {"estimate": found(-0.1, -0.12, -0.08, "expected roc_auc"), "scores": found(0.3, 0.2, 0.4)}
+    assert verdict(**worse).action == "roll_back"
+    told = verdict(**worse, contradicted="concept_drift")
+    assert (told.action, "(alert concept_drift)" in "; ".join(told.checks)) == ("advance", True)
+    measured = verdict(quality=found(-0.05, -0.07, -0.03), contradicted="concept_drift")
+    assert measured.action == "roll_back"
+
+
 @pytest.mark.parametrize("shares", [[], [0.5, 0.5], [0.5, 0.1]])
 def test_a_plan_whose_shares_do_not_grow_is_refused(shares):
     with pytest.raises(ValidationError, match="must grow"):
