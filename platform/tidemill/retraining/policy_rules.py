@@ -205,8 +205,17 @@ def _harmless(case: _Case) -> str | None:
 
 
 def _cooling_down(case: _Case) -> str | None:
-    free_at = max((turn.as_of + _pause(case, turn) for turn in case.turns), default=case.now)
-    return f"cooling down until {free_at:%Y-%m-%d %H:%M} UTC" if case.now < free_at else None
+    ended = last_turn(case.turns)
+    waits = [
+        (
+            turn.as_of + _pause(case, turn),
+            " (retry_after), as a turn failed" if turn.status == "failed" else "",
+        )
+        for turn in case.turns
+        if turn.status != "failed" or ended is None or turn.as_of > ended.as_of
+    ]
+    free_at, why = max(waits, default=(case.now, ""))
+    return f"cooling down until {free_at:%Y-%m-%d %H:%M} UTC{why}" if case.now < free_at else None
 
 
 def _pause(case: _Case, turn: TurnFact) -> timedelta:

@@ -65,8 +65,16 @@ def test_the_cool_down_counts_every_end(status: str):
 
 def test_a_failure_is_tried_again_sooner():
     turns = [TurnFact("promoted", START - 60 * DAY), TurnFact("failed", START)]
-    assert isinstance(decide([POLICY], [alert()], turns, START + DAY / 2), Hold)
+    held = decide([POLICY], [alert()], turns, START + DAY / 2)
+    assert isinstance(held, Hold)
+    assert held.reason == "cooling down until 2013-04-02 00:00 UTC (retry_after), as a turn failed"
     assert isinstance(decide([POLICY], [alert()], turns, START + DAY), Retrain)
+
+
+def test_a_failure_counts_no_more_once_a_later_turn_came_to_an_end():
+    quick = POLICY.model_copy(update={"cooldown": timedelta(minutes=5)})
+    turns = [TurnFact("failed", START), TurnFact("promoted", START + timedelta(minutes=1))]
+    assert isinstance(decide([quick], [alert()], turns, START + timedelta(minutes=7)), Retrain)
 
 
 @given(
