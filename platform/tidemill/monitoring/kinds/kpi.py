@@ -24,6 +24,7 @@ __all__ = ["judge"]
 _RARELY = 2.326
 """Standard deviations that chance exceeds once in a hundred windows."""
 _SHARE = 0.1
+_NAMED = 3
 _ABOVE = "above the ceiling"
 
 
@@ -57,7 +58,7 @@ def judge(window: WindowRows, config: KpiConfig) -> Judged:
                 f"{drop:.4g} less than {before.value:.4g} in the window before (allowed: {allowed:.4g})"
             )
     name = config.function.rpartition(":")[2]
-    figure = f"{name} is {value:.4g} (± {error:.2g}) on average over {counted(rows, 'prediction')}"
+    figure = f"{name} is {value:.4g} (± {error:.2g}) on average over {counted(rows, 'prediction')}{now.alike}"
     details: dict[str, Any] = {
         "name": name,
         "value": value,
@@ -123,7 +124,10 @@ def _measured(config: KpiConfig, function: Any, window: WindowRows) -> "_Measure
     counted_in = np.isfinite(values)
     if not counted_in.any():
         return None
-    return _Measured(values[counted_in], rows["prediction_id"].filter(pl.Series(counted_in)))
+    ids, named = rows["prediction_id"].filter(pl.Series(counted_in)), set[str]()
+    if window.task.kind in ("binary", "multiclass"):
+        named = {label for label in labels if isinstance(label, str)}
+    return _Measured(values[counted_in], ids, tuple(sorted(named)[:_NAMED]))
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,16 @@ class _Measured:
     values: npt.NDArray[np.float64]
     ids: pl.Series
     """Of their predictions."""
+    named: tuple[str, ...] = ()
+    """Classes that are text: some of those that the labels are."""
+
+    @property
+    def alike(self) -> str:
+        """Return that all values are the same, as where labels are compared with what none of them is."""
+        if self.rows == 1 or self.values.min() < self.values.max():
+            return ""
+        classes = f" (labels are {', '.join(map(repr, self.named))})" if self.named else ""
+        return f", the same for each{classes}"
 
     @property
     def rows(self) -> int:

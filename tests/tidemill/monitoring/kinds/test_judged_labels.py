@@ -334,6 +334,7 @@ def test_a_business_figure_is_compared_with_its_limits_and_with_the_window_befor
     assert chance.found == (), "not further below than chance brings"
     assert (chance.said or "").endswith("; floor 2.6, within chance")
     assert (kpi(tmp_path, 0.3, floor=2.0).said or "").endswith("; floor 2")
+    assert "predictions, the same for each; floor 2" in (kpi(tmp_path, 1.0, floor=2.0).said or "")
     assert "above the ceiling of 1" in kpi(tmp_path, 0.3, ceiling=1.0).found[0].message
     fallen = kpi(tmp_path, 0.3, before=0.5)
     assert "less than 4." in fallen.found[0].message
