@@ -108,7 +108,11 @@ def search(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="Such as 'mae<12'; of the hold-out unless named so.", show_default=False),
+        typer.Option(
+            metavar="METRIC>=VALUE",
+            help="Such as 'mae<12'; of the hold-out unless named so.",
+            show_default=False,
+        ),
     ] = None,
     param: Annotated[
         list[str] | None,
@@ -116,7 +120,9 @@ def search(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data version: first characters of commit or MD5.", show_default=False),
+        typer.Option(
+            metavar="VERSION", help="Data version: first characters of commit or MD5.", show_default=False
+        ),
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Registered then or later.", show_default=False)
