@@ -74,6 +74,9 @@ def test_the_list_has_both_the_best_first_if_asked(made):
 def test_show_says_what_a_run_is_made_from(made):
     root, ids = made
     shown = run("show", ids[0][:10], root=root)
+    features = shown.partition("\nfeatures")[2].partition("\ncode ")[0].splitlines()
+    digest = next(line for line in features if "Files of definitions" in line).split()[-1]
+    assert len(digest) == 10, "a whole one would turn the table into blocks"
     assert "In no commit" in shown
     assert "train.py" in shown
     assert "0.3 (0.15 to 0.9)" in shown

@@ -142,7 +142,7 @@ def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
                 table = Listing(title.lower(), "")
                 shown = {name: value for name, value in values.items() if not _is_aside(name)}
                 for name, value in shown.items():
-                    table.add_row(name, value)
+                    table.add_row(name, _short(value) if title == "Features" else value)
                 console.print(table)
                 if len(values) > len(shown):
                     what = ("column", "columns") if title == "Data" else ("more package", "more packages")
