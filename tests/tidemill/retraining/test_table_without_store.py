@@ -1,6 +1,7 @@
 """From a table without time, entity and feature store to a served prediction, its label, and a monitor."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from tests.tidemill.retraining.small_table import wines, write_table_project
 from tidemill.cli.main import app
+from tidemill.data.repository.git import git
 from tidemill.errors import ConfigError, RunNotFound, TrainingError, UsageError
 from tidemill.lineage.graph.chain import trace
 from tidemill.prediction_log.prediction_log import read_labelled, read_predictions
@@ -215,6 +217,17 @@ def test_a_search_that_somebody_stopped_goes_on_when_it_is_asked_for(project, ti
     assert "running, but its process was killed" in " ".join(tidemill("status").split())
     assert "any more: it was killed" in tidemill("runs", "stop", error=RunNotFound)
     assert "it takes no --as-of" in tidemill("run", "--resume", "--promote", error=UsageError)
+    head, params = git(project.root, "rev-parse", "HEAD"), project.root / "params.yaml"
+    for old, new, said in (
+        ("trials: 3", "trials: 4", r"since it began, settings \(trials: 3, now 4\) changed"),
+        ("gate:", "gate:\n  floor: 0.1", r"params\.yaml has changes that no commit holds"),
+    ):
+        before = params.read_text()
+        assert old in before
+        params.write_text(before.replace(old, new, 1))
+        assert re.search(said, " ".join(tidemill("run", "--resume", error=TrainingError).split()))
+        params.write_text(before)
+    assert git(project.root, "rev-parse", "HEAD") == head, "nothing was committed before it was refused"
     lines = tidemill("run", "--resume", "--json").splitlines()
     turn = json.loads(lines[-1])
     assert (turn["status"], get_version(project, turn["version"]).trained.trials) == ("registered", 3)

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tidemill.accounts import audit
-from tidemill.errors import RunNotFound, UsageError
+from tidemill.data.repository.revisions import current, repository
+from tidemill.data.versioning.pending_reproduction import PARAMS, is_committed
+from tidemill.errors import RunNotFound, TrainingError, UsageError
 from tidemill.project import Project
 from tidemill.retraining.turns.turn import Listener, take_up, turn_lock
 from tidemill.retraining.turns.turn_steps import STEPS
 from tidemill.state import State
 from tidemill.state.claims import is_claimed
 from tidemill.state.tables import Turn
+from tidemill.training.search.resumed_search import check_unchanged, declared
 from tidemill.training.search.search_journal import JournalOfSearch, find_journals
 
 __all__ = ["StoppedSearch", "resume_turn", "stop_search"]
@@ -46,6 +49,7 @@ def resume_turn(
     """
     with turn_lock(project, state) as claim:
         journal, turn = _cut_off(project, state, run)
+        _check_unchanged(project, journal)
         with state.transaction() as session:
             claim.check(session)
             row = session.get_one(Turn, turn.id)
@@ -97,6 +101,18 @@ def _cut_off(project: Project, state: State, run: str | None) -> tuple[JournalOf
         if turn.status in ("running", "failed"):
             return journal, turn
     raise _not_found(run, "no search of this project was cut off", "`tidemill run` begins one")
+
+
+def _check_unchanged(project: Project, journal: JournalOfSearch) -> None:
+    """Raise if the search may not be gone on with, before the step `data` commits what has changed."""
+    code = {**journal.origin.made_from.get("code", {}), "commit": current(project).revision}
+    check_unchanged(project, journal, {**declared(project), "code": code})
+    if not is_committed(repository(project), PARAMS):
+        raise TrainingError(
+            f"the search of run {journal.origin.run_id[:8]} cannot be gone on with: "
+            f"{PARAMS} has changes that no commit holds, and the turn would commit them",
+            hint=f"undo them (`git diff {PARAMS}` shows them), or search anew: `tidemill run`",
+        )
 
 
 def _left(project: Project, state: State, run: str | None) -> list[tuple[JournalOfSearch, Turn]]:

@@ -27,7 +27,17 @@ from tidemill.training.tracking.run_files import read_file, write_file
 from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.run_values import FRONT
 
-__all__ = ["BEST", "begin_for", "conclude", "first_of", "journal_of", "made_from", "open_for"]
+__all__ = [
+    "BEST",
+    "begin_for",
+    "check_unchanged",
+    "conclude",
+    "declared",
+    "first_of",
+    "journal_of",
+    "made_from",
+    "open_for",
+]
 
 BEST = "search/best.json"
 """The run's file with the best configuration of its search, where later searches may begin."""
@@ -43,8 +53,6 @@ def made_from(
     project: Project, lineage: Lineage, patch: bytes, features: tuple[str, ...], plan: SearchPlan
 ) -> dict[str, Any]:
     """Return what a search is made from, as JSON values by name."""
-    config = project.config
-    settings = config.train.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
     basis = plan.basis and [plan.basis.family, repr(sorted(plan.basis.params.items())), plan.basis.rounds]
     if basis and plan.basis and plan.basis.schedule:
         basis.append(repr(plan.basis.schedule))
@@ -53,12 +61,23 @@ def made_from(
         "code": {"commit": lineage.git_commit, "uncommitted": hashlib.sha256(patch).hexdigest()[:12]},
         "features": {"service": lineage.feature_service, "definition": lineage.feature_definition},
         "columns": list(features),
-        "settings": settings | {f"split.{key}": value for key, value in config.split.model_dump().items()},
-        "target": repr(project.target),
+        **declared(project),
         "moment": lineage.as_of.isoformat(),
         "recipe": [plan.search, basis],
         "packages": dict(lineage.packages),
     }
+    return _as_kept(found)
+
+
+def declared(project: Project) -> dict[str, Any]:
+    """Return what of it the project declares: known before data are made."""
+    config = project.config
+    settings = config.train.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
+    settings |= {f"split.{key}": value for key, value in config.split.model_dump().items()}
+    return _as_kept({"settings": settings, "target": repr(project.target)})
+
+
+def _as_kept(found: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(found)))
 
 
@@ -82,24 +101,37 @@ def open_for(
                 f"no trial of turn {turn_id} is on record here", hint="`tidemill run` searches anew"
             )
         return None
-    if project.config.train.scheduler == "pbt":
-        said = "train.scheduler is pbt, whose trials go on from each other, so a search that was cut off "
-        said += "cannot be gone on with"
+    try:
+        check_unchanged(project, found, now)
+    except TrainingError as error:
         if must_resume:
-            raise TrainingError(said, hint="`tidemill run` searches anew")
-        _log.warning("%s; it begins anew", said)
-        found.delete()
-        return None
-    if changed := found.origin.changed(now):
-        said = f"the search of run {found.origin.run_id[:8]} cannot be gone on with: since it began, "
-        said += f"{', '.join(changed)} changed"
-        if must_resume:
-            raise TrainingError(said, hint="undo that, or search anew: `tidemill run`")
-        _log.warning("%s; it begins anew", said)
+            raise
+        _log.warning("%s; it begins anew", error)
         found.delete()
         return None
     found.forget_request()
     return found
+
+
+def check_unchanged(project: Project, found: JournalOfSearch, now: Mapping[str, Any]) -> None:
+    """Raise if a search that was cut off may not be gone on with.
+
+    Args:
+        project: as it is now.
+        found: the search's journal.
+        now: what it would be made from; of names that are not there nothing is asked.
+
+    Raises:
+        TrainingError: its scheduler cannot, or something is another thing by now; the message names it.
+    """
+    if project.config.train.scheduler == "pbt":
+        said = "train.scheduler is pbt, whose trials go on from each other, so a search that was cut off "
+        raise TrainingError(f"{said}cannot be gone on with", hint="`tidemill run` searches anew")
+    if changed := found.origin.changed({**found.origin.made_from, **now}):
+        said = f"the search of run {found.origin.run_id[:8]} cannot be gone on with: since it began, "
+        raise TrainingError(
+            f"{said}{', '.join(changed)} changed", hint="undo that, or search anew: `tidemill run`"
+        )
 
 
 def begin_for(
