@@ -4,6 +4,7 @@ As in `tidemill.registry.versions.registry_reader`, MLflow is not imported where
 """
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 
 from tidemill.project import ProjectFolder, load_project
@@ -21,7 +22,7 @@ _MADE_OF = """
 """
 _IN_EXPERIMENT = """
     SELECT 1 FROM model_versions AS version JOIN runs ON runs.run_uuid = version.run_id
-    WHERE current_stage <> 'Deleted_Internal' AND CAST(runs.experiment_id AS TEXT) = ? LIMIT 1
+    WHERE current_stage <> 'Deleted_Internal' AND CAST(runs.experiment_id AS TEXT) = :id LIMIT 1
 """
 
 
@@ -33,17 +34,13 @@ def holds_version(folder: ProjectFolder, name: str) -> bool:
     Raises:
         RegistryError: the registry does not answer.
     """
-    try:
-        database = open_database(folder)
-        if database is None:
-            return False
-        with closing(database):
-            return database.execute(_MADE_OF, {"id": name}).fetchone() is not None
-    except (AskMlflow, sqlite3.Error):
-        from tidemill.registry.versions.model_versions import list_versions
+    found = _read(folder, _MADE_OF, {"id": name})
+    if found is not None:
+        return found
+    from tidemill.registry.versions.model_versions import list_versions
 
-        versions = list_versions(load_project(folder.root))
-        return any(name in one.source or (name == one.run_id and one.trained) for one in versions)
+    versions = list_versions(load_project(folder.root))
+    return any(name in one.source or (name == one.run_id and one.trained) for one in versions)
 
 
 def holds_experiment(folder: ProjectFolder, experiment: str) -> bool:
@@ -52,13 +49,21 @@ def holds_experiment(folder: ProjectFolder, experiment: str) -> bool:
     Raises:
         RegistryError: the registry does not answer.
     """
+    found = _read(folder, _IN_EXPERIMENT, {"id": experiment})
+    if found is not None:
+        return found
+    from tidemill.registry.versions.model_versions import experiments_of
+
+    return experiment in experiments_of(load_project(folder.root))
+
+
+def _read(folder: ProjectFolder, query: str, values: Mapping[str, str]) -> bool | None:
+    """Return whether a query of MLflow's local database finds something; None: MLflow must be asked."""
     try:
         database = open_database(folder)
         if database is None:
             return False
         with closing(database):
-            return database.execute(_IN_EXPERIMENT, (experiment,)).fetchone() is not None
+            return database.execute(query, values).fetchone() is not None
     except (AskMlflow, sqlite3.Error):
-        from tidemill.registry.versions.model_versions import experiments_of
-
-        return experiment in experiments_of(load_project(folder.root))
+        return None
