@@ -19,6 +19,7 @@ from tidemill.errors import RegistryError, UsageError
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.history.alias_journal import finish_pending_moves, lock
+from tidemill.registry.history.outside_versions import record_outside_versions
 from tidemill.registry.history.reconciliation import deployed, end_deployment, reconcile_deployments
 from tidemill.registry.second_person import require_second_person
 from tidemill.registry.versions.alias_names import alias_of
@@ -229,6 +230,8 @@ def try_to_reconcile(project: Project, state: State) -> RegistryError | None:
 def reconcile(project: Project, state: State, seconds: float | None = None) -> None:
     """Finish moves and deployments that a killed process left, and adopt what was changed in the registry.
 
+    What others registered or deleted there is put on record.
+
     Args:
         project: whose model it is.
         state: the records.
@@ -240,6 +243,7 @@ def reconcile(project: Project, state: State, seconds: float | None = None) -> N
     with lock(project, state) if seconds is None else lock(project, state, seconds):
         finish_pending_moves(project, state)
         reconcile_deployments(project, state)
+        record_outside_versions(project, state)
 
 
 def _name(wanted: DeployRequest) -> str:

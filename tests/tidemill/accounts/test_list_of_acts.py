@@ -145,6 +145,7 @@ OTHERS = (
     "dashboard/tracking_proxy/tracking_proxy.py:_put_on_record",
     "registry/history/outside_moves.py:_tell_deleted",
     "registry/history/outside_moves.py:record_outside_move",
+    "registry/history/outside_versions.py:record_outside_versions",
     f"{STAGES}:move_stage",
     f"{STAGES}:_record_outside",
     f"{STAGES}:_end",

@@ -17,7 +17,7 @@ from tidemill.state.tables.monitor_runs import MonitorRun
 from tidemill.state.tables.policy_backtests import PolicyBacktest
 from tidemill.state.tables.policy_decisions import PolicyDecision
 from tidemill.state.tables.projects import KnownProject
-from tidemill.state.tables.promotions import GateDecision, Promotion, StageMove
+from tidemill.state.tables.promotions import GateDecision, Promotion, SeenVersions, StageMove
 from tidemill.state.tables.sign_on import LinkedAccount, SignOnAttempt
 from tidemill.state.tables.turns import Turn
 
@@ -47,6 +47,7 @@ __all__ = [
     "ReplicaState",
     "RoleGrant",
     "Rollout",
+    "SeenVersions",
     "SignOnAttempt",
     "Silence",
     "StageMove",

@@ -1,4 +1,4 @@
-"""Defines the tables of gate decisions, promotions and moves of stages."""
+"""Defines the tables of gate decisions, promotions, moves of stages, and versions seen in the registry."""
 
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from tidemill.state.tables.declarative import Table
 
-__all__ = ["GateDecision", "Promotion", "StageMove"]
+__all__ = ["GateDecision", "Promotion", "SeenVersions", "StageMove"]
 
 
 class GateDecision(Table):
@@ -130,3 +130,13 @@ class StageMove(Table):
         """
         found = self.from_version if self.kind == "rollback" else self.to_version or self.from_version
         return found or "none"
+
+
+class SeenVersions(Table):
+    """Which versions a registry had when it was last looked at: others may register and delete some."""
+
+    __tablename__ = "seen_versions"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    versions: Mapped[dict[str, Any]]
+    """Number → when it was registered, in milliseconds since 1970, as MLflow says."""
