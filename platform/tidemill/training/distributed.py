@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["Distributed", "Keep", "Prepared", "Saved", "Shard"]
+__all__ = ["Distributed", "Keep", "Prepared", "Saved", "Shard", "cut"]
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,16 @@ class Shard:
             sizes = [sizes] * whole + [rest] * (rest > 0)
         start = 0
         with closing(self.read(order)) as pieces:
-            for values in pieces if sizes is None else _cut(pieces, sizes):
+            for values in pieces if sizes is None else cut(pieces, sizes):
                 yield values, target[start : start + len(values)]
                 start += len(values)
 
 
-def _cut(pieces: "Iterator[npt.NDArray[Any]]", sizes: Iterable[int]) -> "Iterator[npt.NDArray[Any]]":
+def cut(pieces: "Iterator[npt.NDArray[Any]]", sizes: Iterable[int]) -> "Iterator[npt.NDArray[Any]]":
     """Cut rows to size that come in pieces of any size.
 
     >>> import numpy as np
-    >>> [one.tolist() for one in _cut(iter([np.arange(3), np.arange(3, 5)]), [2, 0, 3])]
+    >>> [one.tolist() for one in cut(iter([np.arange(3), np.arange(3, 5)]), [2, 0, 3])]
     [[0, 1], [], [2, 3, 4]]
     """
     import numpy as np

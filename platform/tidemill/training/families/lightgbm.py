@@ -14,9 +14,9 @@ from tidemill.training.distributed import Distributed, Keep, Saved, Shard
 from tidemill.training.families.preparation import (
     estimators,
     prepare_for_workers,
-    shard_with_all_classes,
     with_preparation,
 )
+from tidemill.training.families.private_lightgbm import as_estimator, rows_of
 from tidemill.training.families.search_spaces import any_of, between, log_between
 from tidemill.training.families.tree_rounds import begin_anew
 from tidemill.training.model_spec import Family
@@ -35,6 +35,8 @@ _FIXED = {
     "force_col_wise": True,
     "verbose": -1,
 }
+_OF_ESTIMATORS = ("n_estimators", "importance_type", "class_weight")
+"""Parameters that LightGBM itself does not know."""
 _SHARED = {"tree_learner": "data", "pre_partition": True}
 _OF_NETWORK = re.compile(
     r"^\[(machines|num_machines|local_listen_port|tree_learner|pre_partition): .*\]\n", re.MULTILINE
@@ -84,41 +86,42 @@ def _fit_shard(
     task: TaskName, params: Mapping[str, Any], shard: Shard, rounds: int, saved: Saved | None, keep: Keep
 ) -> Any:
     """Grow the trees of all rounds at once, by histograms that the workers add up."""
-    from lightgbm import Booster  # an optional package
+    from lightgbm import Booster, train  # an optional package
 
-    kind, before = _kind(task), None
-    values, labels, weights = shard.values, pd.Series(shard.target), None
-    if task != "regression":
-        values, labels, weights = shard_with_all_classes(shard, shard.facts["classes"])
-    there, every = 0, _TREES[rounds - 1]
+    classes, every = list(shard.facts.get("classes", ())), _TREES[rounds - 1]
+    model = _kind(task)(**params, **_FIXED, n_estimators=every)
+    there, before = 0, None
     if saved is not None:
         there, before = _TREES[saved.rounds - 1], Booster(model_str=saved.state.decode())
 
     def after_tree(now: Any) -> None:
-        trees = there + now.iteration + 1
-        if trees in _TREES:
+        if (trees := now.iteration + 1) in _TREES:
             keep(_TREES.index(trees) + 1, lambda: now.model.model_to_string().encode())
 
-    settings = {**params, **_FIXED}
-    model = kind(**settings, **_SHARED, **shard.network, n_estimators=every - there)
-    model.fit(values, labels, sample_weight=weights, init_model=before, callbacks=[after_tree])
-    model.booster_.free_network()
-    return _without_network(kind(**settings, n_estimators=every), model)
+    given = {
+        name: value
+        for name, value in model.get_params().items()
+        if value is not None and name not in _OF_ESTIMATORS
+    }
+    grown = train(
+        {**_usual(classes), **given, **_SHARED, **shard.network},
+        rows_of(shard, classes),
+        every - there,
+        init_model=before,
+        callbacks=[after_tree],
+    )
+    grown.free_network()
+    return as_estimator(model, shard.files[0].shape[1], classes, _OF_NETWORK.sub("", grown.model_to_string()))
+
+
+def _usual(classes: list[int]) -> dict[str, Any]:
+    """Return what trees are to lessen, as the estimator would choose it."""
+    if len(classes) > 2:
+        return {"objective": "multiclass", "num_class": len(classes)}
+    return {"objective": "binary" if classes else "regression"}
 
 
 def _kind(task: TaskName) -> Any:
     from lightgbm import LGBMClassifier, LGBMRegressor  # an optional package
 
     return LGBMRegressor if task == "regression" else LGBMClassifier
-
-
-def _without_network(found: Any, fitted: Any) -> Any:
-    """Give a model what was fitted, but for the addresses of the workers."""
-    from lightgbm import Booster  # an optional package
-
-    settings = fitted.get_params()
-    for name, value in vars(fitted).items():
-        if name not in settings and name != "_other_params":
-            setattr(found, name, value)
-    found._Booster = Booster(model_str=_OF_NETWORK.sub("", fitted.booster_.model_to_string()))
-    return found

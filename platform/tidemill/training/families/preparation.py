@@ -25,7 +25,6 @@ __all__ = [
     "fit_each",
     "prepare_for_workers",
     "prepare_rows",
-    "shard_with_all_classes",
     "with_all_classes",
     "with_preparation",
 ]
@@ -112,11 +111,6 @@ def prepare_for_workers(
     prepare, prepared = prepare_rows(task, features, labels, dense=False)
     facts = {} if task == "regression" else {"classes": sorted(set(labels.tolist()))}
     return Prepared(np.asarray(prepared), labels.to_numpy(), partial(with_preparation, prepare), facts)
-
-
-def shard_with_all_classes(shard: Shard, classes: Iterable[int]) -> tuple[Any, "pd.Series[Any]", Any]:
-    """Return the rows of a shard, in which each class has one, as `with_all_classes` does."""
-    return with_all_classes(shard.values, pd.Series(np.asarray(shard.target)), classes)
 
 
 def batches_with_all_classes(shard: Shard, classes: Iterable[int]) -> Iterator[tuple[Any, Any, Any]]:
