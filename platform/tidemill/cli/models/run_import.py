@@ -20,38 +20,55 @@ __all__ = ["add_to"]
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("import", epilog="Examples: tidemill runs import runs/   ·   tidemill runs import wandb/")(
-        import_
-    )
+    app.command(
+        "import",
+        epilog="Examples: tidemill runs import wandb/   ·   tidemill runs import export.csv --metric 'val_*'",
+    )(import_)
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where they lie.", show_default=False)],
+    place: Annotated[
+        Path, typer.Argument(metavar="PLACE", help="Their folder, or an exported file.", show_default=False)
+    ],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A column of an exported table that is a metric, or a pattern like 'val_*'; the others are "
+            "parameters. Again for more.",
+            show_default=False,
+        ),
+    ] = None,
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:
     """Record runs of TensorBoard, Weights & Biases or Comet as runs of the project.
 
     Of TensorBoard every folder with event files is a run, with all its scalars; of Weights & Biases every
-    run folder, with settings and history. Of Comet what `cometx download` wrote is read, and archives of
-    offline experiments. What was imported before is not imported again.
+    run folder, with settings and history, and the CSV of its table of runs, of its charts and of its API. Of
+    Comet what `cometx download` wrote is read, archives of offline experiments, and exported tables and
+    charts. What was imported before is not imported again.
     """
     from tidemill.project import load_project
     from tidemill.training.tracking.foreign_runs.run_import import find_foreign_runs, import_runs
 
     loaded = load_project(project)
     with progress() as tell:
-        tell("read", f"{folder}", None, None)
-        found = find_foreign_runs(folder)
+        tell("read", f"{place}", None, None)
+        found = find_foreign_runs(place, metric or ())
         tell("import", counted(len(found), "run"), None, None)
-        own_act(loaded, "import", ("runs", str(folder)), runs=len(found))()
-        done = import_runs(loaded, found)
+        own_act(loaded, "import", ("runs", str(place)), runs=len(found))()
+        done = import_runs(loaded, found, lambda so_far: tell("import", "", so_far, len(found)))
 
     def render(console: "Console") -> None:
         table = Listing("run", "name", "from", "metrics", "")
         for one in done:
             state = "was imported before" if one.known else "imported"
-            table.add_row(one.run_id[:8], one.name, one.tool, str(one.metrics), state)
+            values = f"{one.metrics} (last values)" if one.last_only and one.metrics else str(one.metrics)
+            table.add_row(one.run_id[:8], one.name, one.tool, values, state)
         console.print(table)
+        new = sum(not one.known for one in done)
+        console.print(
+            f"{counted(new, 'run')} imported" + (f", {len(done) - new} before" if new < len(done) else "")
+        )
 
     emit(done, json, render)

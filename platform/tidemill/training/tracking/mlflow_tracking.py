@@ -52,6 +52,7 @@ ERROR = "error.txt"
 """File of a run that failed: the whole traceback."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _BATCH = 1000  # MLflow takes no more metrics at once
+_PARAMS = 100  # nor more parameters
 _NAME = 200  # MLflow allows 250 characters for names of parameters and runs
 _LOCKED = "database is locked"
 _NOT_A_NAME = re.compile(r"[^/\w.\- :]")
@@ -238,11 +239,14 @@ def log_values(
     """Log values to a run for people to read, without NaN, which MLflow cannot compare."""
     now = int(time.time() * 1000)
     known = {_legal(key): value for key, value in (metrics or {}).items() if value == value}
+    shown = shown_params(params or {})
     client.log_batch(
         run_id,
         metrics=[Metric(key, value, now, 0) for key, value in known.items()],
-        params=shown_params(params or {}),
+        params=shown[:_PARAMS],
     )
+    for begin in range(_PARAMS, len(shown), _PARAMS):
+        client.log_batch(run_id, params=shown[begin : begin + _PARAMS])
 
 
 def log_points(client: MlflowClient, run_id: str, points: Sequence[tuple[str, float, int, int]]) -> None:

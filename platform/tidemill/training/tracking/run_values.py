@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CELLS",
     "END",
+    "IMPORT_PREFIX",
     "LINEAGE_PREFIX",
     "ORIGIN_PREFIX",
     "PARENT",
@@ -36,6 +37,8 @@ LINEAGE_PREFIX = "tidemill.lineage."
 ORIGIN_PREFIX = "tidemill_origin."
 """How the tags of plain runs inside a project begin. Those that begin with ``tidemill.`` are trusted, and
 MLflow behind the dashboard takes them from few people; these are a script's own word."""
+IMPORT_PREFIX = "tidemill_import."
+"""How the tags begin that tell where the run of another tool came from."""
 CELLS = f"{ORIGIN_PREFIX}cells"
 """The digest of the cells that the notebook of a run had run, or why they are not kept."""
 UNCOMMITTED = f"{ORIGIN_PREFIX}uncommitted"
@@ -87,6 +90,8 @@ class TrackedRun:
     deleted: bool
     origin: Mapping[str, str] = field(default_factory=dict)
     """What tags tell of a plain run inside a project."""
+    imported: Mapping[str, str] = field(default_factory=dict)
+    """What tags tell of the run of another tool."""
     left: bool = False
     """Its process was killed, and nobody has gone on with it: MLflow has it as running."""
 
@@ -155,12 +160,13 @@ def tracked_run(
         feature_service=tags.get(f"{LINEAGE_PREFIX}feature_service"),
         feature_definition=tags.get(f"{LINEAGE_PREFIX}feature_definition"),
         deleted=facts["lifecycle_stage"] == "deleted",
-        origin={
-            key.removeprefix(ORIGIN_PREFIX): value
-            for key, value in tags.items()
-            if key.startswith(ORIGIN_PREFIX)
-        },
+        origin=_under(ORIGIN_PREFIX, tags),
+        imported=_under(IMPORT_PREFIX, tags),
     )
+
+
+def _under(prefix: str, tags: Mapping[str, str]) -> dict[str, str]:
+    return {key.removeprefix(prefix): value for key, value in tags.items() if key.startswith(prefix)}
 
 
 def run_moment(milliseconds: int | None) -> datetime | None:

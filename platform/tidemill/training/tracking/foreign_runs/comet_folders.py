@@ -1,30 +1,40 @@
-"""Reads the folders that ``cometx download`` writes of experiments of Comet: parameters and all metrics.
+"""Reads the folders that ``cometx download`` writes of experiments: parameters, tags and all metrics.
 
-The layout is that of cometx, Comet's tools: ``parameters.json``, ``others.jsonl``, and a line of JSON for
-each value of a metric, in ``metrics/metric_NNNNN.jsonl`` or, of earlier releases, in ``metrics.jsonl``.
+The layout is that of cometx, Comet's tools: ``metadata.json``, ``parameters.json``, ``others.jsonl``,
+``run/git_metadata.json``, and a line of JSON for each value of a metric, in ``metrics.jsonl`` or, of runs
+that cometx took from other tools, in ``metrics/metric_NNNNN.jsonl``.
 """
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tidemill.errors import DataError
-from tidemill.training.tracking.foreign_runs.comet_archives import OF_MACHINE
-from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point
+from tidemill.training.tracking.foreign_runs.comet_archives import comet_points
+from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, run_tags
 
 __all__ = ["comet_folders", "read_comet_folder"]
 
-_PARAMETERS, _OTHERS = "parameters.json", "others.jsonl"
+_ABOUT, _PARAMETERS, _OTHERS, _GIT = (
+    "metadata.json",
+    "parameters.json",
+    "others.jsonl",
+    "run/git_metadata.json",
+)
 _METRICS = ("metrics.jsonl", "metrics_summary.jsonl")
+_OF_EXPERIMENT = (_ABOUT, _OTHERS, *_METRICS)
 
 
 def comet_folders(folder: Path) -> list[Path]:
-    """Return the folders with the parameters and the metrics of an experiment."""
-    places = sorted(file.parent for file in folder.rglob(_PARAMETERS) if file.is_file())
-    return [place for place in places if any((place / name).is_file() for name in _METRICS)]
+    """Return the folders with parameters or other values of an experiment, and a further file of it."""
+    named = {file.parent for name in (_PARAMETERS, _OTHERS) for file in folder.rglob(name)}
+    return sorted(
+        place
+        for place in named
+        if sum((place / name).is_file() for name in (_PARAMETERS, *_OF_EXPERIMENT)) > 1
+    )
 
 
 def read_comet_folder(folder: Path, name: str) -> ForeignRun:
@@ -33,39 +43,33 @@ def read_comet_folder(folder: Path, name: str) -> ForeignRun:
     Raises:
         DataError: a file cannot be read.
     """
-    files = [folder / _PARAMETERS, folder / _OTHERS, folder / _METRICS[0]]
+    files = [folder / each for each in (_ABOUT, _PARAMETERS, _OTHERS, _GIT, _METRICS[0])]
+    about, parameters, others_of, git, _whole = files
     files += sorted((folder / "metrics").glob("metric_*.jsonl"))
     content = {file: file.read_bytes() for file in files if file.is_file()}
     try:
-        params = {str(one["name"]): str(one["valueCurrent"]) for one in json.loads(content[files[0]])}
-        others = {one["name"]: one["valueCurrent"] for one in _lines(content.get(files[1], b""))}
-        points = [point for file in files[2:] for point in _points(content.get(file, b""))]
-    except (ValueError, TypeError, KeyError) as error:
+        known = json.loads(content.get(about, b"{}"))
+        given = json.loads(content.get(parameters, b"[]"))
+        params = {str(one["name"]): str(one["valueCurrent"]) for one in given}
+        others = {one["name"]: one["valueCurrent"] for one in _lines(content.get(others_of, b""))}
+        commit = json.loads(content.get(git, b"{}")).get("parent")
+        points = [point for file in files[4:] for point in comet_points(_lines(content.get(file, b"")))]
+        tags = run_tags(
+            labels=known.get("tags") or (),
+            user=known.get("userName"),
+            run=known.get("experimentKey"),
+            project=known.get("projectName"),
+        )
+        began, ended = (int(known.get(each) or 0) or None for each in ("startTimeMillis", "endTimeMillis"))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{folder} cannot be read as an experiment of Comet: {type(error).__name__}: {error}",
             hint="leave it out, or download it again: `cometx download`",
         ) from error
     digest = hashlib.sha256(b"".join(content.values())).hexdigest()
-    return ForeignRun(str(others.get("Name") or name), "comet", folder, digest, points, params)
+    named = str(others.get("Name") or known.get("experimentName") or name)
+    return ForeignRun(named, "comet", folder, digest, points, params, commit, tags, began=began, ended=ended)
 
 
 def _lines(content: bytes) -> Iterator[Mapping[str, Any]]:
     yield from (json.loads(line) for line in content.splitlines() if line.strip())
-
-
-def _points(content: bytes) -> Iterator[Point]:
-    """Yield the values of metrics; without a step each has its place among those of the metric.
-
-    >>> line = '{"metricName": "f1", "metricValue": "0.5", "step": %s, "timestamp": 9}'
-    >>> [point.step for point in _points("\\n".join([line % "7", line % "null"]).encode())]
-    [7, 1]
-    """
-    seen: dict[str, int] = {}
-    for line in _lines(content):
-        name, given = str(line["metricName"]), line.get("metricValue")
-        if given is None or name.startswith(OF_MACHINE):
-            continue
-        place = seen[name] = seen.get(name, -1) + 1
-        value, step = float(given), line.get("step")
-        if not math.isnan(value):
-            yield Point(name, value, place if step is None else int(step), int(line.get("timestamp") or 0))

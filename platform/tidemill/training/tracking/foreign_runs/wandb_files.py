@@ -11,10 +11,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point, milliseconds, step_number
+from tidemill.training.tracking.foreign_runs.foreign_run import (
+    ForeignRun,
+    Point,
+    flat,
+    milliseconds,
+    numbers,
+    run_tags,
+    step_number,
+)
 from tidemill.training.tracking.foreign_runs.protocol_buffers import fields_of
 
-__all__ = ["flat", "read_wandb_file"]
+__all__ = ["read_wandb_file"]
 
 _HEADER, _VERSION = b":W&B", 0
 _PIECE = struct.Struct("<IHB")
@@ -23,6 +31,8 @@ _BLOCK = 32768
 _WHOLE, _FIRST, _LAST = 1, 2, 4
 _HISTORY, _SUMMARY, _CONFIG, _RUN = 2, 3, 5, 17
 """Fields of a record: which of them it has says what it is."""
+_LABEL = 10
+"""Field of a run's tags; 4 is its config, 8 its name, 9 its notes, 21 its commit."""
 
 
 def read_wandb_file(file: Path, name: str) -> ForeignRun:
@@ -37,6 +47,7 @@ def read_wandb_file(file: Path, name: str) -> ForeignRun:
     """
     content = file.read_bytes()
     config, summary, points, commit = dict[str, Any](), dict[str, Any](), list[Point](), None
+    tags = dict[str, str]()
     for record in _records(content):
         for number, _, value in fields_of(record):
             if number == _HISTORY:
@@ -46,16 +57,21 @@ def read_wandb_file(file: Path, name: str) -> ForeignRun:
             elif number == _CONFIG:
                 config |= _items(value)
             elif number == _RUN:
-                about = {field: inner for field, _, inner in fields_of(value)}
+                given = [(field, inner) for field, _, inner in fields_of(value)]
+                about = dict(given)
+                labels = [inner.decode() for field, inner in given if field == _LABEL]
+                tags = run_tags(labels=labels, note=about.get(9, b"").decode())
                 config |= _items(about.get(4, b""))
                 name = about.get(8, b"").decode() or name
                 commit = next(
                     (one.decode() for field, _, one in fields_of(about.get(21, b"")) if field == 2), None
                 )
     logged, end = {one.metric for one in points}, points[-1] if points else Point("", 0.0, 0, 0)
-    points += (one for one in _numbers(summary, end.step, end.milliseconds) if one.metric not in logged)
+    points += (one for one in numbers(summary, end.step, end.milliseconds) if one.metric not in logged)
     params = {key: str(value) for key, value in flat(config) if not key.startswith("_")}
-    return ForeignRun(name, "wandb", file.parent, hashlib.sha256(content).hexdigest(), points, params, commit)
+    return ForeignRun(
+        name, "wandb", file.parent, hashlib.sha256(content).hexdigest(), points, params, commit, tags
+    )
 
 
 def _records(content: bytes) -> Iterator[bytes]:
@@ -91,23 +107,4 @@ def _items(message: bytes) -> Iterator[tuple[str, Any]]:
 
 def _logged(values: Mapping[str, Any]) -> Iterator[Point]:
     at, step = milliseconds(float(values.get("_timestamp", 0))), step_number(float(values.get("_step", 0)))
-    return _numbers(values, step, at)
-
-
-def _numbers(values: Mapping[str, Any], step: int, at: int) -> Iterator[Point]:
-    for key, value in flat(values):
-        if isinstance(value, int | float) and not key.startswith("_"):
-            yield Point(key, float(value), step, at)
-
-
-def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted names and values.
-
-    >>> list(flat({"a": 1, "b": {"c": 2}}))
-    [('a', 1), ('b.c', 2)]
-    """
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
+    return numbers(values, step, at)

@@ -1,7 +1,7 @@
 """Reads the folders that Weights & Biases writes for each run.
 
 The binary file has the whole history. Where it was not copied, settings and the last value of each metric are
-read from the files beside it.
+read from the files beside it, and the history that wandb wrote before version 0.10.
 """
 
 import hashlib
@@ -13,13 +13,22 @@ from typing import Any
 
 from tidemill.errors import DataError
 from tidemill.files.yaml_reading import YamlError, parse_yaml
-from tidemill.training.tracking.foreign_runs.foreign_run import ForeignRun, Point, milliseconds, step_number
-from tidemill.training.tracking.foreign_runs.wandb_files import flat, read_wandb_file
+from tidemill.training.tracking.foreign_runs.exported_rows import read_export
+from tidemill.training.tracking.foreign_runs.foreign_run import (
+    ForeignRun,
+    flat,
+    milliseconds,
+    numbers,
+    step_number,
+)
+from tidemill.training.tracking.foreign_runs.wandb_exports import read_history
+from tidemill.training.tracking.foreign_runs.wandb_files import read_wandb_file
 
 __all__ = ["read_wandb_folder", "wandb_folders"]
 
 _BINARY = "run-*.wandb"
 _SUMMARY, _CONFIG, _METADATA = "wandb-summary.json", "config.yaml", "wandb-metadata.json"
+_HISTORY = "wandb-history.jsonl"
 
 
 def wandb_folders(folder: Path) -> list[Path]:
@@ -40,7 +49,7 @@ def read_wandb_folder(folder: Path, name: str) -> ForeignRun:
             return read_wandb_file(file, name)
         content = {
             file: (folder / file).read_bytes()
-            for file in (_SUMMARY, _CONFIG, _METADATA)
+            for file in (_SUMMARY, _CONFIG, _METADATA, _HISTORY)
             if (folder / file).is_file()
         }
         return _run(folder, name, content)
@@ -66,12 +75,19 @@ def _run(folder: Path, name: str, content: Mapping[str, bytes]) -> ForeignRun:
     config = _fields(_CONFIG, parse_yaml(content.get(_CONFIG, b"{}").decode()) or {})
     commit = _fields(f"git in {_METADATA}", about.get("git") or {}).get("commit")
     at, step = milliseconds(float(summary.get("_timestamp", 0))), step_number(float(summary.get("_step", 0)))
-    numbers = ((key, value) for key, value in flat(summary) if isinstance(value, int | float))
-    points = [Point(key, float(value), step, at) for key, value in numbers if not key.startswith("_")]
+    old = folder / _HISTORY
+    points = (
+        [point for run in read_history(read_export(old), name) for point in run.points]
+        if old.is_file()
+        else []
+    )
+    logged, last_only = {point.metric for point in points}, not points
+    points += (point for point in numbers(summary, step, at) if point.metric not in logged)
     values = {key: each.get("value") if isinstance(each, Mapping) else each for key, each in config.items()}
     params = {key: str(each) for key, each in flat(values) if not key.startswith(("_", "wandb_version"))}
     digest = hashlib.sha256(b"".join(content.values())).hexdigest()
-    return ForeignRun(name, "wandb", folder, digest, points, params, None if commit is None else str(commit))
+    commit = None if commit is None else str(commit)
+    return ForeignRun(name, "wandb", folder, digest, points, params, commit, last_only=last_only)
 
 
 def _fields(what: str, content: Any) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["SECTIONS", "RunFacts", "facts_of", "made_from"]
 
 SECTIONS: Final = (
-    "Metrics", "Slices", "Gate", "Parameters", "Data", "Features", "Code", "Environment",
+    "Metrics", "Slices", "Gate", "Parameters", "Data", "Features", "Code", "Environment", "Imported",
 )  # fmt: skip
 """Titles, in their order."""
 RunFacts = dict[str, Mapping[str, str]]
@@ -50,6 +50,11 @@ def facts_of(folder: ProjectFolder, one: WholeRun, decisions: Sequence["Row"] = 
         "Features": _features(one),
         "Code": _code(one),
         "Environment": environment,
+        "Imported": {
+            name.capitalize().replace("_", " "): value
+            for name, value in sorted(one.run.imported.items())
+            if name != "begun"
+        },
     }
     return found
 

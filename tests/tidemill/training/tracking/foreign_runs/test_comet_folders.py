@@ -38,6 +38,24 @@ def test_parameters_and_all_values_are_read(experiment, tmp_path):
     ]
 
 
+def test_tags_times_and_commit_are_read_and_parameters_may_be_missing(experiment, tmp_path):
+    (experiment / "parameters.json").unlink()
+    about = {
+        "experimentKey": "0f1e2d", "experimentName": "shy_elk", "tags": ["base", "night"],
+        "startTimeMillis": 1_700_000_000_000, "endTimeMillis": 1_700_000_009_000, "userName": "ada",
+    }  # fmt: skip
+    (experiment / "metadata.json").write_text(json.dumps(about))
+    (experiment / "others.jsonl").write_text("")
+    (experiment / "run").mkdir()
+    (experiment / "run/git_metadata.json").write_text('{"parent": "4f1d", "branch": null}')
+    [found] = find_foreign_runs(tmp_path)
+    assert (found.name, found.params, found.commit) == ("shy_elk", {}, "4f1d")
+    assert (found.began, found.ended) == (1_700_000_000_000, 1_700_000_009_000)
+    assert found.tags == {
+        "tidemill_import.tags": "base, night", "tidemill_import.run": "0f1e2d", "mlflow.user": "ada",
+    }  # fmt: skip
+
+
 def test_one_file_of_metrics_is_read_too_and_a_broken_one_is_named(experiment, tmp_path):
     line = {"metricName": "loss", "metricValue": 2, "timestamp": 5, "step": None}
     (experiment / "metrics.jsonl").write_text(json.dumps(line) + "\n")

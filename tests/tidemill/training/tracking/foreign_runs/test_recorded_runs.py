@@ -31,6 +31,13 @@ def test_the_binary_file_of_wandb_has_settings_history_and_commit(tmp_path):
     assert 1_796_083_852_000 <= run.points[0].milliseconds < 1_796_083_853_000
 
 
+def test_tags_and_notes_are_read():
+    [elk] = find_foreign_runs(RECORDED / "wandb_labels")
+    assert elk.tags == {"tidemill_import.tags": "base, night", "mlflow.note.content": "first try"}
+    [owl] = find_foreign_runs(RECORDED / "comet/offline.zip")
+    assert (owl.tags, owl.began) == ({"tidemill_import.tags": "t"}, 1_796_083_854_621)
+
+
 def test_a_file_of_wandb_that_was_cut_off_is_read_to_there_and_another_one_is_named(tmp_path):
     [file] = (shutil.copytree(RECORDED / "wandb", tmp_path / "wandb") / "offline-run-1").glob("*.wandb")
     whole = file.read_bytes()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tidemill.training.tracking.foreign_runs import run_import
 from tidemill.training.tracking.foreign_runs.run_import import find_foreign_runs, import_runs
 from tidemill.training.tracking.foreign_runs.tensorboard_events import scalars
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
+from tidemill.training.tracking.showing.run_facts import facts_of
+from tidemill.training.tracking.whole_runs import read_whole_runs
 
 pytestmark = pytest.mark.engine
 
@@ -73,8 +76,25 @@ def test_runs_are_recorded_once_with_all_their_values(logs, tmp_path, empty_mlfl
     assert run.data.metrics == {"acc": 0.9, "val.f1": 0.8}
     assert run.data.params == {"lr": "0.1"}
     assert run.data.tags["mlflow.source.git.commit"] == "4f1d"
+    assert (board.last_only, bias.last_only) == (False, True)
     again = import_runs(project, find_foreign_runs(logs))
     assert [(one.run_id, one.known) for one in again] == [(board.run_id, True), (bias.run_id, True)]
+    many = ",".join(f"p{number}" for number in range(120))
+    (logs / "export.csv").write_text(
+        f"Name,State,Tags,Created,Runtime,{many},f1\n"
+        f"elk,crashed,base,2026-05-21T21:36:53Z,60,{many},0.5\n"
+        f"roe,finished,,2026-05-21T21:36:53Z,60,{many},\n"
+    )
+    told = list[int]()
+    elk, roe = import_runs(project, find_foreign_runs(logs / "export.csv", ["f1"]), told.append)
+    run = client.get_run(elk.run_id)
+    assert (run.info.status, run.info.start_time, run.info.end_time) == (
+        "FAILED", 1_779_399_413_000, 1_779_399_473_000,
+    )  # fmt: skip
+    assert (len(run.data.params), run.data.metrics, told) == (120, {"f1": 0.5}, [1, 2])
+    assert run.data.tags["tidemill_import.tags"] == "base"
+    assert facts_of(project, read_whole_runs(project, [elk.run_id])[0])["Imported"]["Row"] == "line 2"
+    assert import_runs(project, find_foreign_runs(logs / "export.csv", ["f1"]))[1] == replace(roe, known=True)
 
 
 def test_tensors_of_one_number_are_scalars_and_half_a_record_is_left_out():
