@@ -33,6 +33,7 @@ MARK = "TIDEMILL_STACK_MARK"
 """Environment variable that every process of a stack, or of a Ray of our own, has."""
 
 _PR_SET_CHILD_SUBREAPER = 36
+_STOPPED = b"."
 _PASSED_OVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -44,11 +45,16 @@ class OrphanReaper:
     process: "subprocess.Popen[bytes]"
 
     @classmethod
-    def start(cls, folder: Path | None = None) -> "OrphanReaper":
-        """Start one; from now on, processes with its mark and ``folder``, if any, end with this one."""
+    def start(cls, folder: Path | None = None, last_words: str = "") -> "OrphanReaper":
+        """Start one; from now on, processes with its mark and ``folder``, if any, end with this one.
+
+        Args:
+            folder: is removed then.
+            last_words: are said on standard error where this process ends without having called `stop`.
+        """
         mark = secrets.token_hex(8)
         environment = {name: value for name, value in os.environ.items() if name != MARK}
-        marked = ["mark", mark, *([str(folder)] if folder is not None else [])]
+        marked = ["mark", mark, last_words, *([str(folder)] if folder is not None else [])]
         with _signals_held():
             process = subprocess.Popen(
                 _script(marked), stdin=subprocess.PIPE, env=environment, start_new_session=True, cwd="/"
@@ -58,7 +64,9 @@ class OrphanReaper:
     def stop(self, timeout: float = 30.0) -> None:
         """End and remove everything now, and wait until it is gone."""
         if self.process.stdin is not None:
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it was killed
+                self.process.stdin.write(_STOPPED)
+                self.process.stdin.close()
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -128,11 +136,14 @@ def main(owner: int, what: str, *arguments: str) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_OVER)
     if what == "run":
         return _run(owner, arguments)
-    mark, *folders = arguments
-    _wait_for_end(owner)
+    mark, last_words, *folders = arguments
+    stopped = _wait_for_end(owner)
     kill_marked(mark)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+    if last_words and not stopped:
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            sys.stderr.write(f"{last_words}\n")
     return 0
 
 
@@ -151,11 +162,13 @@ def _run(owner: int, command: Sequence[str]) -> int:
     return code if code >= 0 else 128 - code  # as a shell does for a command that a signal ended
 
 
-def _wait_for_end(owner: int) -> None:
+def _wait_for_end(owner: int) -> bool:
+    """Return whether the owner has said that it wants no more, rather than ended."""
     # The pipe shows the end at once; the parent's number shows it where a forked process holds the pipe open.
     while os.getppid() == owner:
-        if select.select([0], [], [], 1.0)[0] and not os.read(0, 1):
-            return
+        if select.select([0], [], [], 1.0)[0]:
+            return os.read(0, 1) == _STOPPED
+    return False
 
 
 def _descendants() -> list[psutil.Process]:

@@ -15,7 +15,7 @@ import os, subprocess, sys, time
 from pathlib import Path
 from tidemill.orphan_reaper import MARK, OrphanReaper
 folder = Path(sys.argv[1]); folder.mkdir()
-guard = OrphanReaper.start(folder)
+guard = OrphanReaper.start(folder, "what it says last")
 # A grandchild whose parent is gone, as Ray's are when Ray dies.
 code = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
 subprocess.run([sys.executable, "-c", code], env={**os.environ, MARK: guard.mark}, start_new_session=True)
@@ -27,13 +27,17 @@ time.sleep(600)
 @pytest.fixture
 def owner(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(tmp_path / "folder")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", OWNER, str(tmp_path / "folder")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     mark, guard = process.stdout.readline().split()
     yield process, mark, int(guard)
     process.kill()
     process.wait()
     process.stdout.close()
+    process.stderr.close()
     wait_until_gone(mark, int(guard))
 
 
@@ -52,6 +56,7 @@ def test_a_killed_owner_leaves_nothing(owner, tmp_path):
     process.wait()
     wait_until_gone(mark, guard)
     assert not (tmp_path / "folder").exists()
+    assert process.stderr.read() == "what it says last\n"
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait()
@@ -66,10 +71,10 @@ def test_the_guard_does_not_end_by_a_signal_of_the_terminal(owner):
     assert marked_processes(mark)
 
 
-def test_dismissed_it_cleans_up_at_once(tmp_path):
+def test_dismissed_it_cleans_up_at_once(tmp_path, capfd):
     folder = tmp_path / "folder"
     folder.mkdir()
-    guard = OrphanReaper.start(folder)
+    guard = OrphanReaper.start(folder, "what it says last")
     child = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(600)"], env={**os.environ, MARK: guard.mark}
     )
@@ -77,6 +82,7 @@ def test_dismissed_it_cleans_up_at_once(tmp_path):
     assert child.wait(5) == -9
     assert not folder.exists()
     assert guard.process.returncode == 0
+    assert capfd.readouterr().err == ""
 
 
 FORKED = """

@@ -34,6 +34,12 @@ _WORKERS = {
 """Has Ray start no workers ahead, one a CPU: trials never run in those; and keep one that reads the rows of a
 fit from one pass to the next: to start another takes two seconds of CPU."""
 
+_ENDED = (
+    "error: this process ended amid its work: by a signal, or along with its Ray, whose lines say why then\n"
+    "hint: what is finished is on record; `tidemill run --resume` goes on with a search"
+)
+"""Ray ends a process that was connected to it without an exception."""
+
 
 @contextmanager
 def ray_session(project: Project) -> Iterator[None]:
@@ -116,7 +122,7 @@ def hold_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def _own_ray(project: Project) -> Iterator[None]:
-    guard = OrphanReaper.start()
+    guard = OrphanReaper.start(last_words=_ENDED)
     variables = SINGLE_NODE | _WORKERS | {MARK: guard.mark}
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)  # for Ray's processes, not for what else starts meanwhile
