@@ -1,10 +1,12 @@
 """XGBoost's boosted trees; numbers that are missing take a branch of their own."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import pandas as pd
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
 from tidemill.tasks.task_names import TaskName
@@ -61,20 +63,48 @@ def _steps(
     labels: "pd.Series[Any]",
     saved: Saved | None,
 ) -> Iterator[tuple[Pipeline, Callable[[], bytes]]]:
-    """Grow a boosted ensemble by a few trees a round."""
-    from xgboost import Booster, XGBClassifier, XGBRegressor  # an optional package
+    """Grow a boosted ensemble by a few trees a round, from rows that are quantised once."""
+    from xgboost import Booster, train  # an optional package
 
-    prepare, prepared = prepare_rows(task, features, labels, dense=False)
-    kind, weights = XGBRegressor, None
-    if task != "regression":
-        kind = XGBClassifier
-        prepared, labels, weights = with_all_classes(prepared, labels, _numbers_to(labels.max()))
+    prepare, rows, classes = _prepared(task, features, labels)
+    model, settings = _empty_estimator(params, classes)
     before = None if saved is None else Booster(model_file=bytearray(saved.state))
     for _ in range(0 if saved is None else saved.rounds, _ROUNDS):
-        model = kind(**params, **_EACH_ROUND)
-        model.fit(prepared, labels, sample_weight=weights, xgb_model=before)
-        before = model.get_booster()
-        yield with_preparation(prepare, model), partial(_raw, before)
+        before = train(settings, rows, _TREES, xgb_model=before)
+        yield with_preparation(prepare, _with_trees(model, before)), partial(_raw, before)
+
+
+def _prepared(
+    task: TaskName, features: pd.DataFrame, labels: "pd.Series[Any]"
+) -> tuple[ColumnTransformer, Any, range]:
+    """Return the preparation of a table, its rows as trees are grown of them, and the classes to be known."""
+    from xgboost import QuantileDMatrix  # an optional package
+
+    prepare, prepared = prepare_rows(task, features, labels, dense=False)
+    classes, weights = range(0), None
+    if task != "regression":
+        classes = _numbers_to(labels.max())
+        prepared, labels, weights = with_all_classes(prepared, labels, classes)
+    return prepare, QuantileDMatrix(prepared, labels, weight=weights, nthread=1), classes
+
+
+def _empty_estimator(params: Mapping[str, Any], classes: Sequence[int]) -> tuple[Any, dict[str, Any]]:
+    """Return an estimator without trees, and the settings by which they are grown; no classes: numbers."""
+    from xgboost import XGBClassifier, XGBRegressor  # an optional package
+
+    model = (XGBClassifier if classes else XGBRegressor)(**params, **_EACH_ROUND)
+    settings = model.get_xgb_params()
+    if len(classes) > 2:  # as XGBClassifier sets them, when it sees all rows
+        settings |= {"objective": "multi:softprob", "num_class": len(classes)}
+    return model, settings
+
+
+def _with_trees(empty: Any, booster: Any) -> Any:
+    """Return an estimator as its own `fit` would leave it, with these trees."""
+    model, given = clone(empty), empty.get_params()
+    model.load_model(bytearray(_raw(booster)))
+    model.get_booster().load_config(booster.save_config())
+    return model.set_params(**{**given, "objective": model.objective})
 
 
 def _go_on(
@@ -99,21 +129,16 @@ def _fit_shard(
     task: TaskName, params: Mapping[str, Any], shard: Shard, rounds: int, saved: Saved | None, keep: Keep
 ) -> Any:
     """Grow an ensemble as `_steps` does, by gradients that the workers add up."""
-    from xgboost import Booster, XGBClassifier, XGBRegressor, train  # an optional package
+    from xgboost import Booster, train  # an optional package
 
     classes = range(0) if task == "regression" else _numbers_to(max(shard.facts["classes"]))
-    model = (XGBClassifier if classes else XGBRegressor)(**params, **_EACH_ROUND)
-    settings = model.get_xgb_params()
-    if len(classes) > 2:  # as XGBClassifier sets them, when it sees all rows
-        settings |= {"objective": "multi:softprob", "num_class": len(classes)}
+    model, settings = _empty_estimator(params, classes)
     rows = _quantised(shard, classes)
     before = None if saved is None else Booster(model_file=bytearray(saved.state))
     for done in range(1 if saved is None else saved.rounds + 1, rounds + 1):
         before = train(settings, rows, _TREES, xgb_model=before)
         keep(done, partial(_raw, before))
-    given = model.get_params()
-    model.load_model(bytearray(_raw(before)))
-    return model.set_params(**{**given, "objective": model.objective})
+    return _with_trees(model, before)
 
 
 def _quantised(shard: Shard, classes: Iterable[int]) -> Any:
