@@ -9,11 +9,14 @@ from tidemill.errors import NotWritable
 from tidemill.project import ProjectFolder, load_project
 from tidemill.registry.versions.alias_names import differs
 from tidemill.registry.versions.registry_reader import read_alias_names, read_champion
+from tidemill.rollouts.rollout_counts import Counted, counted
 from tidemill.rollouts.unjudged_steps import unjudged_note
 from tidemill.state import record_queries
 from tidemill.state.record_reader import Records, Row
 
 __all__ = ["describe_deployments"]
+
+_UNDER_WAY = ("running", "promoting")
 
 
 def describe_deployments(folder: ProjectFolder, records: Records, now: datetime) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def describe_deployments(folder: ProjectFolder, records: Records, now: datetime)
         "model": model,
         "champion": read_champion(folder),
         "at": now,
-        "deployments": [_deployment(row, replicas, counts) for row in live],
+        "deployments": [_deployment(row, replicas, _own_counts(row, counts, latest)) for row in live],
         "replicas": [
             {
                 "id": one.id,
@@ -67,25 +70,36 @@ def _settle(folder: ProjectFolder, records: Records) -> None:
                 state.close()
 
 
-def _deployment(row: Row, replicas: Sequence[Row], counts: Sequence[Row]) -> dict[str, Any]:
-    role = f"ab:{row.name}" if row.kind == "ab" else row.kind
+def _role(row: Row) -> str:
+    return f"ab:{row.name}" if row.kind == "ab" else row.kind
+
+
+def _own_counts(row: Row, counts: Sequence[Row], latest: Row | None) -> Counted:
+    """Return what replicas counted for a deployment; of a canary that is rolled out, in this rollout."""
+    role = _role(row)
     own = [count for count in counts if (count.role, count.version) == (role, row.version)]
+    rolled = latest is not None and latest.status in _UNDER_WAY and latest.version == row.version
+    start = latest.baseline.get("start", {}) if latest is not None and rolled and role == "canary" else {}
+    return next(iter(counted(own, start)), Counted(role, row.version, 0, 0, 0, None))
+
+
+def _deployment(row: Row, replicas: Sequence[Row], own: Counted) -> dict[str, Any]:
     return {
         "id": row.id,
         "kind": row.kind,
         "name": row.name,
         "version": row.version,
         "share": row.share,
-        "answered": sum(count.answered for count in own),
-        "failed": sum(count.failed for count in own),
-        "dropped": sum(count.dropped for count in own),
-        "last_error": next((count.error for count in reversed(own) if count.error), None),
+        "answered": own.answered,
+        "failed": own.failed,
+        "dropped": own.dropped,
+        "last_error": own.error,
         "replicas": len(replicas),
         "loaded": sum(
             bool(one["loaded"])
             for replica in replicas
             for one in replica.lanes or ()
-            if (one["role"], one["version"]) == (role, row.version)
+            if (one["role"], one["version"]) == (own.role, row.version)
         ),
         "actor": row.actor,
         "reason": row.reason,

@@ -23,6 +23,7 @@ __all__ = [
     "live_deployments",
     "monitor_runs",
     "moves",
+    "next_rollout",
     "policy_decisions",
     "refused_decisions",
     "replicas",
@@ -161,6 +162,12 @@ def last_rollout(records: Records, model: str) -> Row | None:
     """Return the latest rollout, or None."""
     found = records.select("rollouts", "model = ?", model, order="requested_at DESC, id", limit=1)
     return next(iter(found), None)
+
+
+def next_rollout(records: Records, rollout: Row) -> Row | None:
+    """Return the rollout that was begun after another one, or None."""
+    later = "model = ? AND requested_at > ?", rollout.model, rollout.requested_at
+    return next(iter(records.select("rollouts", *later, order="requested_at, id", limit=1)), None)
 
 
 def jobs(records: Records, model: str, statuses: Sequence[str], limit: int) -> list[Row]:

@@ -247,12 +247,18 @@ def test_others_may_end_a_rollout(project, state):
         begin(project, state, "2", "ada", "r", now())
     with pytest.raises(RegistryError, match="being rolled out"):
         deploy(project, state, DeployRequest("canary", "2", 0.5, "ada", "r"), now())
+    counters = VersionCounters()
+    report_of_replica(project, state, counters, failing=True)
+    assert counted_of_canary(project) == (40, 40, "ValueError: no")
     stop(project, state, ["canary"], "enough", "ann")
     assert (list_rollouts(state, project.model)[0].status, advance(project, state, now())) == (
         "stopped",
         None,
     )
     begin(project, state, "2", "ada", "r", now())
+    assert counted_of_canary(project) == (0, 0, None), "what it answered before was in another rollout"
+    report_of_replica(project, state, counters, failing=False)
+    assert counted_of_canary(project) == (40, 0, None)
     third = add_version(project, 0.2)
     crown(project, third)
     assert advance(project, state, now()).rollout.outcome == (
@@ -263,6 +269,11 @@ def test_others_may_end_a_rollout(project, state):
     assert advance(project, state, now()).rollout.outcome == "version 1 is the canary"
     crown(project, "2")
     assert live(state, project.model)[0].version == "1"
+
+
+def counted_of_canary(project):
+    [shown] = describe_deployments(project, Records(project.state_url), now())["deployments"]
+    return shown["answered"], shown["failed"], shown["last_error"]
 
 
 def test_a_canary_from_before_the_last_promotion_may_be_rolled_out(project, state):

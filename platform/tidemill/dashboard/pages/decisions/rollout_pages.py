@@ -13,8 +13,9 @@ from tidemill.dashboard.page import PageNumber, add_page
 from tidemill.dashboard.records.decision_rows import own
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.visit import Here
+from tidemill.rollouts.rollout_counts import Counted, counted
 from tidemill.state import record_queries
-from tidemill.state.record_reader import Row
+from tidemill.state.record_reader import Records, Row
 
 __all__ = ["ListedRollout", "OneRollout", "Rollouts", "add_to", "one_rollout", "rollouts"]
 
@@ -83,18 +84,6 @@ class RolloutStep:
 
 
 @dataclass(frozen=True)
-class Counted:
-    """What the replicas counted for a version, since they started."""
-
-    role: str
-    version: str
-    answered: int
-    failed: int
-    dropped: int
-    error: str | None
-
-
-@dataclass(frozen=True)
 class OneRollout:
     """A rollout with its evidence."""
 
@@ -105,6 +94,7 @@ class OneRollout:
     """What it was allowed to lose."""
     steps: Sequence[RolloutStep]
     counts: Sequence[Counted]
+    """Of both versions in all replicas, since it began and until the next one did."""
     decision_id: str | None
 
     @property
@@ -160,7 +150,7 @@ def one_rollout(visit: Here, model: str, rollout_id: str) -> OneRollout:
         row.status in RUNNING,
         {name: value for name, value in row.plan.items() if name != "steps"},
         steps,
-        _counts(record_queries.lane_counts(visit.records, model), {row.version, row.champion}),
+        _counts(visit.records, row),
         row.decision_id,
     )
 
@@ -198,23 +188,13 @@ def _state(row: Row, index: int, check: Mapping[str, Any] | None) -> str:
     return "none"
 
 
-def _counts(rows: Sequence[Row], versions: set[str]) -> Sequence[Counted]:
-    """Return the counts of the versions, added up over the replicas."""
-    found: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row.version in versions:
-            found.setdefault((row.role, row.version), []).append(row)
-    return [
-        Counted(
-            role,
-            version,
-            sum(row.answered for row in each),
-            sum(row.failed for row in each),
-            sum(row.dropped for row in each),
-            next((row.error for row in reversed(each) if row.error), None),
-        )
-        for (role, version), each in sorted(found.items())
-    ]
+def _counts(records: Records, row: Row) -> Sequence[Counted]:
+    """Return what its two versions have answered from its begin on, until another rollout began."""
+    own = row.version, row.champion
+    rows = [one for one in record_queries.lane_counts(records, row.model) if one.version in own]
+    later = record_queries.next_rollout(records, row)
+    end = None if later is None else later.baseline.get("start", {})
+    return counted(rows, row.baseline.get("start", {}), end)
 
 
 def add_to(app: FastAPI) -> None:

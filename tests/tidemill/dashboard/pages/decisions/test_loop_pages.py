@@ -72,6 +72,20 @@ def test_a_rollout_shows_each_step_with_its_evidence(browser, add, make_rollout,
     assert "2 of 2" in browser.get(f"{MODEL}/rollouts").text
 
 
+def test_a_rollout_shows_what_its_versions_answered_in_it_alone(browser, add, make_rollout, now):
+    """Replicas count on: what they had counted when it, and when the next one began, is on record."""
+    began = [{"canary 3": {"answered": answered, "failed": 1, "seconds": {}}} for answered in (40, 90)]
+    first = make_rollout(status="stopped", baseline={"start": began[0]})
+    again = make_rollout("roll_2", baseline={"start": began[1]}, requested_at=now + timedelta(hours=1))
+    counts = {"model": "parcel-delay", "role": "canary", "version": "3", "seconds": {}, "seen_at": now}
+    rows = [VersionCount(replica=name, **counts, answered=47, failed=1, dropped=0) for name in ("a", "b")]
+    add(first, again, *rows)
+    found = [browser.get(f"/api/v1{MODEL}/rollouts/roll_{number}").json()["counts"] for number in (1, 2)]
+    assert [[(one["answered"], one["failed"]) for one in each] for each in found] == [[(50, 0)], [(4, 1)]]
+    page = browser.get(f"{MODEL}/rollouts/roll_2").text
+    assert "since it began and until the next rollout did" in page
+
+
 def test_a_rollout_that_went_back_shows_where(browser, add, make_rollout):
     bad = {
         "step": 0,
