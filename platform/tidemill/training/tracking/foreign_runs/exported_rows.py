@@ -143,7 +143,7 @@ def read_export(file: Path) -> Export:
     rows = tuple(_csv_rows(file, text) if file.suffix.lower() == ".csv" else _json_rows(file, text))
     columns = dict.fromkeys(name for row in rows for name in row.values)
     if file.suffix.lower() == ".csv":
-        columns = dict.fromkeys(columns_in(file))
+        columns = dict.fromkeys(name for name in columns_in(file) if not _is_index(name))
     return Export(file, tuple(columns), rows, hashlib.sha256(content).hexdigest())
 
 
@@ -165,11 +165,17 @@ def _csv_rows(file: Path, text: str) -> Iterator[Row]:
                     hint="mend it, or export it again",
                 )
             given = zip(header, cells, strict=False)
-            yield Row(f"line {lines.line_num}", {name: cell for name, cell in given if cell.strip()})
+            values = {name: cell for name, cell in given if cell.strip() and not _is_index(name)}
+            yield Row(f"line {lines.line_num}", values)
     except csv.Error as error:
         raise DataError(
             f"{file}, line {lines.line_num}: {error}", hint="leave it out, or export it again"
         ) from error
+
+
+def _is_index(name: str) -> bool:
+    """Return whether a column only numbers the rows, as pandas writes it, and names it when it reads it."""
+    return not name or name.startswith("Unnamed: ")
 
 
 def _json_rows(file: Path, text: str) -> Iterator[Row]:

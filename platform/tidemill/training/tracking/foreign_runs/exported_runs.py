@@ -1,6 +1,6 @@
 """Finds exported files of runs by their columns and names, and puts together what several say of a run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,13 +46,15 @@ def read_exports(place: Path, metrics: Sequence[str], besides: Sequence[Path] = 
     files = [place] if place.is_file() else exported_files(place)
     files = [file for file in files if not {*besides} & {*file.parents}]
     plots = [run for file in files if is_comet_chart(file) for run in read_comet_chart(file)]
-    tables, others = list[Export](), list[ForeignRun]()
+    tables, listed, others = list[Export](), list[ForeignRun](), list[ForeignRun]()
     for file in files:
         columns = columns_in(file)
         if is_chart(columns):
-            plots += _some(read_export(file), read_chart(read_export(file)))
+            plots += _runs(file, read_chart)
         elif is_table(columns) and not is_metrics(columns):
             tables.append(read_export(file))
+        elif is_project(columns):
+            listed += _runs(file, read_project)
         else:
             name = file.stem if file == place else file.relative_to(place).with_suffix("").as_posix()
             others += _rows(file, columns, name)
@@ -61,21 +63,19 @@ def read_exports(place: Path, metrics: Sequence[str], besides: Sequence[Path] = 
             f"no table of runs in {place} has a column like {', '.join(unused)}",
             hint="name columns of the table of runs, whole or with *",
         )
-    listed = [run for table in tables for run in _some(table, read_table(table, metrics))]
+    listed += [run for table in tables for run in _some(table, read_table(table, metrics))]
     return [*_joined(listed, _curves(plots)), *others]
 
 
 def _rows(file: Path, columns: Sequence[str], name: str) -> list[ForeignRun]:
-    if is_project(columns):
-        export = read_export(file)
-        return _some(export, read_project(export))
     if is_history(columns):
-        export = read_export(file)
-        return _some(export, read_history(export, name))
-    if is_metrics(columns):
-        export = read_export(file)
-        return _some(export, read_metrics(export, name))
-    return []
+        return _runs(file, lambda export: read_history(export, name))
+    return _runs(file, lambda export: read_metrics(export, name)) if is_metrics(columns) else []
+
+
+def _runs(file: Path, read: Callable[[Export], Iterator[ForeignRun]]) -> list[ForeignRun]:
+    export = read_export(file)
+    return _some(export, read(export))
 
 
 def _some(export: Export, runs: Iterator[ForeignRun]) -> list[ForeignRun]:
@@ -96,7 +96,7 @@ def _curves(plots: Sequence[ForeignRun]) -> dict[tuple[str, str], ForeignRun]:
         for point in plot.points:
             place = (plot.tool, plot.name, point.metric, point.step)
             value, file = values.setdefault(place, (point.value, plot.source))
-            if value != point.value:
+            if value != point.value and file != plot.source:
                 raise DataError(
                     f"{point.metric} of {plot.name} at step {point.step} is {value} in {file}, "
                     f"but {point.value} in {plot.source}",

@@ -41,7 +41,7 @@ _OWN = {
 """What is known of a run → the names that its column has."""
 _ABOUT = frozenset(
     {
-        *("", "Updated", "Heartbeat", "GPU Type", "GPU Count", "CPU Count", "Agent", "Group", "Job Type"),
+        *("Updated", "Heartbeat", "GPU Type", "GPU Count", "CPU Count", "Agent", "Group", "Job Type"),
         *("Project", "Entity", "Host", "Hostname", "OS", "Python Version", "Report", "GitHub", "Github"),
         *("File name", "File path", "fileName", "filePath", "projectId", "projectName", "workspaceName"),
         *("archived", "optimizationId", "running", "throttle", "cometDownloadVersion"),

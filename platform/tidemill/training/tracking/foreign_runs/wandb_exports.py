@@ -58,7 +58,7 @@ def _history(export: Export, rows: Sequence[Row]) -> Iterator[Point]:
     for row in rows:
         step, at = export.step(row, _STEP), export.moment(row, _AT)
         for name, given in flat(row.values):
-            if not name or name == _RUN or name.startswith("_"):
+            if name == _RUN or name.startswith("_"):
                 continue
             value = number_in(given)
             if value is None:

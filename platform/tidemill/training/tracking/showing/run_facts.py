@@ -50,11 +50,7 @@ def facts_of(folder: ProjectFolder, one: WholeRun, decisions: Sequence["Row"] = 
         "Features": _features(one),
         "Code": _code(one),
         "Environment": environment,
-        "Imported": {
-            name.capitalize().replace("_", " "): value
-            for name, value in sorted(one.run.imported.items())
-            if name != "begun"
-        },
+        "Imported": _imported(one.run),
     }
     return found
 
@@ -178,9 +174,15 @@ def made_from(folder: ProjectFolder, one: WholeRun) -> dict[str, str]:
     if one.lineage is not None:
         return _origin_of(one.lineage)
     if one.origin is None:
-        return {}
+        return _imported(one.run)
     facts = {**_data(folder, one), **_features(one), **_code(one), **_environment(one)}
     return {name: text for name, text in facts.items() if not name.startswith(("Package ", "Column "))}
+
+
+def _imported(run: TrackedRun) -> dict[str, str]:
+    """Return where the run of another tool came from."""
+    known = {name: value for name, value in run.imported.items() if name != "begun"}
+    return {name.capitalize().replace("_", " "): value for name, value in sorted(known.items())}
 
 
 def _origin_of(lineage: "Lineage") -> dict[str, str]:

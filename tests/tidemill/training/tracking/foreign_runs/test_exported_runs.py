@@ -76,7 +76,7 @@ def test_a_chart_gives_its_points_to_the_run_of_the_table(tmp_path):
 
 
 def test_histories_of_the_api_are_read_from_csv_and_json(tmp_path):
-    pd.DataFrame(HISTORY).to_csv(tmp_path / "owl.csv")
+    pd.DataFrame([{"Unnamed: 0": 7, **row} for row in HISTORY]).to_csv(tmp_path / "owl.csv")
     [run] = find_foreign_runs(tmp_path / "owl.csv")
     assert (run.name, run.last_only, {point.metric for point in run.points}) == (
         "owl",
@@ -126,6 +126,9 @@ def test_the_project_file_of_the_guide_has_texts_of_dictionaries(tmp_path):
         ("loss", 0.5, 4, 1_790_000_000_000), ("best", float("inf"), 4, 1_790_000_000_000),
     ]  # fmt: skip
     assert run.began == 1_790_000_000_000 - 5_000
+    (tmp_path / "chart.csv").write_text(CHART)
+    owl, _ = find_foreign_runs(tmp_path)
+    assert (owl.params, values(owl, "loss")) == (run.params, [(0, 1.0), (5, 0.25)])
 
 
 def test_metrics_and_charts_of_comet_are_read(tmp_path):
@@ -135,10 +138,10 @@ def test_metrics_and_charts_of_comet_are_read(tmp_path):
         {"metricName": "sys.cpu", "metricValue": "3", "timestamp": 1_790_000_001_000, "step": None},
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "owl.csv")
-    curves = [{"x": [1, 2], "y": ["NaN", 0.5], "name": "elk"}, {"x": [1], "y": [3], "name": "owl"}]
+    curves = [{"x": [1, 2], "y": ["NaN", 0.5], "name": "elk"}, {"x": [1, 1], "y": [3, 4], "name": "owl"}]
     (tmp_path / "val_loss VS step_chart_data.json").write_text(json.dumps(curves))
     elk, chart, owl = find_foreign_runs(tmp_path)
-    assert (values(elk, "val_loss"), values(chart, "val_loss")) == ([(2, 0.5)], [(1, 3.0)])
+    assert (values(elk, "val_loss"), values(chart, "val_loss")) == ([(2, 0.5)], [(1, 3.0), (1, 4.0)])
     assert (owl.tool, owl.name, values(owl, "f1")) == ("comet", "owl", [(1, 0.5), (2, 0.7)])
     (tmp_path / "table.csv").write_text(
         "Name,Experiment key,Tags,Duration,f1,lr\nroe,0f1e,base,00:01:30,0.5,1\n"

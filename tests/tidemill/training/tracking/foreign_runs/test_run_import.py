@@ -14,7 +14,7 @@ from tidemill.training.tracking.foreign_runs import run_import
 from tidemill.training.tracking.foreign_runs.run_import import find_foreign_runs, import_runs
 from tidemill.training.tracking.foreign_runs.tensorboard_events import scalars
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id
-from tidemill.training.tracking.showing.run_facts import facts_of
+from tidemill.training.tracking.showing.run_facts import facts_of, made_from
 from tidemill.training.tracking.whole_runs import read_whole_runs
 
 pytestmark = pytest.mark.engine
@@ -93,7 +93,9 @@ def test_runs_are_recorded_once_with_all_their_values(logs, tmp_path, empty_mlfl
     )  # fmt: skip
     assert (len(run.data.params), run.data.metrics, told) == (120, {"f1": 0.5}, [1, 2])
     assert run.data.tags["tidemill_import.tags"] == "base"
-    assert facts_of(project, read_whole_runs(project, [elk.run_id])[0])["Imported"]["Row"] == "line 2"
+    [whole] = read_whole_runs(project, [elk.run_id])
+    assert facts_of(project, whole)["Imported"] == made_from(project, whole)
+    assert made_from(project, whole)["Row"] == "line 2"
     assert import_runs(project, find_foreign_runs(logs / "export.csv", ["f1"]))[1] == replace(roe, known=True)
 
 
