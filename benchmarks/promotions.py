@@ -157,7 +157,8 @@ def compared(past: Past, old: Fitted, new: Fitted, at: datetime, lengths: Sequen
         )
         later = past.places(decided, decided + LATER)
         gains[days] = past.metric([(new, later)]) - past.metric([(old, later)])
-        surely[days] = gains[days] < 0 and past.surely_worse(new, old, later)
+        between = past.gained(new, old, later)
+        surely[days] = bool(gains[days] < 0) and between is not None and between.high < 0
     return Pair(at, by_gate, proofs, gains, surely)
 
 

@@ -232,6 +232,11 @@ class Policy(_Section):
         return (*self.conditions, *(self.all or ()))
 
     @property
+    def may_roll_out(self) -> bool:
+        """Whether a version that passes the gate is rolled out, at least where there is traffic for that."""
+        return self.action in (None, "rollout")
+
+    @property
     def counts_labels(self) -> bool:
         """Whether the number of new labels matters."""
         return self.min_new_labels > 0 or any(each.new_labels for each in self.mentioned)

@@ -25,6 +25,10 @@ class PlayedStrategy:
     promoted: int
     wrong_promotions: int
     surely_wrong: int
+    expected_worse: float | None
+    """How many promotions were truly worse, as far as can be told; None in results of earlier versions."""
+    worse_interval: tuple[int, int] | None
+    """Its 90 % interval."""
     cpu_seconds: float
     months: Sequence[float | None]
     """The metric of each month, in their order."""
@@ -47,6 +51,8 @@ class ShownBacktest:
     months: Sequence[str]
     strategies: Sequence[PlayedStrategy]
     notes: Sequence[str]
+    conclusion: Sequence[str]
+    """What they say about the policies; empty in results of earlier versions."""
 
     @property
     def picture(self) -> Markup:
@@ -73,6 +79,8 @@ def latest_backtest(records: Records, model: str) -> ShownBacktest | None:
             int(given["promoted"]),
             int(given["wrong_promotions"]),
             int(given["surely_wrong"]),
+            worse["mean"] if (worse := given.get("expected_worse")) else None,
+            (worse["low"], worse["high"]) if worse else None,
             float(given["cpu_seconds"]),
             [metric.shown(given["periods"].get(month)) for month in months],
         )
@@ -90,4 +98,5 @@ def latest_backtest(records: Records, model: str) -> ShownBacktest | None:
         months,
         [strategy(each) for each in results["strategies"]],
         [str(note) for note in results["notes"]],
+        [str(said) for said in results.get("conclusion", ())],
     )

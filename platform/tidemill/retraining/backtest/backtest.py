@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from tidemill.clock import utc
@@ -15,25 +14,28 @@ from tidemill.monitoring.monitor_config import Monitor, load_monitors
 from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.registry.versions.model_versions import champion
+from tidemill.retraining.backtest.conclusion import conclude
 from tidemill.retraining.backtest.fitted_models import FittedModels, Recipe, known_by
 from tidemill.retraining.backtest.past_monitors import never_heard
 from tidemill.retraining.backtest.past_search import search_at
 from tidemill.retraining.backtest.play import (
-    Played,
     months_of,
     play_always,
     play_never,
     play_oracle,
     play_policies,
-    step_of,
 )
+from tidemill.retraining.backtest.play_notes import coarse, fitted, unasked, unplayed
+from tidemill.retraining.backtest.played_facts import facts_of
 from tidemill.retraining.backtest.played_past import Past
+from tidemill.retraining.backtest.played_turns import Played
+from tidemill.retraining.backtest.strategies import Gate, Proof, Strategy, rules_of, strategies_of
 from tidemill.retraining.policies import Policy, load_policies
 from tidemill.training.spec_loading import load_spec
 from tidemill.training.splits import split_by_time
 from tidemill.training.training_rows import read_labelled
 
-__all__ = ["FAST_ROWS", "Backtest", "BacktestRequest", "play_all", "run_backtest", "span_of"]
+__all__ = ["FAST_ROWS", "Backtest", "BacktestRequest", "Tell", "play_all", "run_backtest", "span_of"]
 
 FAST_ROWS = 20_000
 """Rows that each model learns from with ``fast``."""
@@ -54,6 +56,10 @@ class BacktestRequest:
     """Whether to fit on samples."""
     max_fits: int = 60
     """A strategy that would take more is not played."""
+    gates: tuple[Gate, ...] = ()
+    """Play each policy with each of them; default: with the one that params.yaml declares."""
+    proofs: tuple[Proof, ...] = ()
+    """Play each policy with each of them; default: with what params.yaml declares."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,8 @@ class Backtest:
             "end": self.end,
             "family": self.family,
             "fits": self.fits,
-            "strategies": [_as_dict(each) for each in self.played],
+            "strategies": facts_of(self.played),
+            "conclusion": list(conclude(self.metric, self.played)),
             "notes": list(self.notes),
             "not_played": list(self.not_played),
         }
@@ -96,6 +103,10 @@ def run_backtest(
         RetrainingError: the training set has no rows of that time.
     """
     policies = _chosen(project, request.policies) if given is None else tuple(given)
+    rules = rules_of(request.gates, request.proofs)
+    for rule in rules:
+        rule.applied(project)  # before minutes of work: it says if one cannot be played
+    strategies = strategies_of(policies, rules, together=given is None)
     monitors = load_monitors(project)
     if project.config.dataset.time is None:
         raise ConfigError(
@@ -115,16 +126,13 @@ def run_backtest(
 
     models = FittedModels(project, rows, features, recipe, most, request.max_fits, on_fit)
     past = Past(project, rows, features, models, start, end)
-    groups: dict[str, tuple[Policy, ...]] = {policy.name: (policy,) for policy in policies}
-    if len(policies) > 1 and given is None:
-        groups["all policies"] = policies
 
     def tell_of(name: str, said: str) -> None:
         nonlocal strategy
         strategy = name
         tell(name, said)
 
-    played, left_out = play_all(past, groups, monitors, tell_of)
+    played, left_out = play_all(past, strategies, monitors, tell_of)
     return Backtest(
         project.task.metric,
         start,
@@ -132,13 +140,19 @@ def run_backtest(
         recipe.family.name,
         models.count,
         played,
-        _unplayed(left_out, request) + _notes(policies, request, origin) + _coarse(monitors, start, end),
+        (
+            *unplayed(left_out, request.max_fits),
+            *fitted(origin, most, policies),
+            *never_heard(policies),
+            *unasked(policies, rules),
+            *coarse(monitors, start, end),
+        ),
         left_out,
     )
 
 
 def play_all(
-    past: Past, groups: Mapping[str, tuple[Policy, ...]], monitors: Sequence[Monitor], tell: Tell
+    past: Past, strategies: Mapping[str, Strategy], monitors: Sequence[Monitor], tell: Tell
 ) -> tuple[tuple[Played, ...], tuple[str, ...]]:
     """Play all strategies, and return those that were played, and the names of those that take too many fits.
 
@@ -149,31 +163,33 @@ def play_all(
     """
     played, left_out = list[Played](), list[str]()
     first = len(months_of(past.start, past.end)) <= past.models.most_fits
-    for name in ("never", *(("always", *groups) if first else (*groups, "always")), "oracle"):
+    for name in ("never", *(("always", *strategies) if first else (*strategies, "always")), "oracle"):
         tell(name, "playing")
         try:
-            played.append(_play(name, past, groups, monitors, played, tell))
+            played.append(_play(name, past, strategies, monitors, played, tell))
         except TooManyFits as error:
             if not played:
                 raise
             tell(name, f"left out: {error}")
             left_out.append(name)
-    shown = ("never", *groups, "always", "oracle")
+    shown = ("never", *strategies, "always", "oracle")
     return tuple(sorted(played, key=lambda one: shown.index(one.name))), tuple(left_out)
 
 
 def _play(
     name: str,
     past: Past,
-    groups: Mapping[str, tuple[Policy, ...]],
+    strategies: Mapping[str, Strategy],
     monitors: Sequence[Monitor],
     others: Sequence[Played],
     tell: Tell,
 ) -> Played:
     if name == "oracle":
         return play_oracle(past, others)
-    if name in groups:
-        return play_policies(name, past, groups[name], monitors, lambda now: tell(name, f"{now:%Y-%m-%d}"))
+    if name in strategies:
+        return play_policies(
+            name, past, strategies[name], monitors, lambda now: tell(name, f"{now:%Y-%m-%d}")
+        )
     return {"never": play_never, "always": play_always}[name](past)
 
 
@@ -245,52 +261,3 @@ def _recipe(
     )  # fmt: skip
     trials = counted(project.config.train.trials, "trial")
     return recipe, f"the best of {trials} {known}"
-
-
-def _unplayed(names: Sequence[str], request: BacktestRequest) -> tuple[str, ...]:
-    """Return a note that strategies are missing, where some are."""
-    if not names:
-        return ()
-    fits = counted(request.max_fits, "fit")
-    return (f"not played, as more than {fits} would be needed (--max-fits): {', '.join(names)}",)
-
-
-def _notes(policies: Sequence[Policy], request: BacktestRequest, origin: str) -> tuple[str, ...]:
-    notes = [f"every model has the same family and parameters, {origin}: a turn's search is not played"]
-    if request.fast:
-        notes.append(f"each model learnt from at most {FAST_ROWS:,} rows (--fast)")
-    if with_params := [policy.name for policy in policies if policy.params]:
-        notes.append(f"the parameters that {', '.join(with_params)} would set are not played")
-    return (*notes, *never_heard(policies))
-
-
-def _coarse(monitors: Sequence[Monitor], start: datetime, end: datetime) -> tuple[str, ...]:
-    """Return a note that monitors are judged less often than declared, where they are."""
-    step = step_of(monitors, start, end)
-    if all(monitor.every >= step for monitor in monitors):
-        return ()
-    return (f"monitors are judged every {step.total_seconds() / 3600:.1f} hours, less often than declared",)
-
-
-def _as_dict(played: Played) -> dict[str, Any]:
-    return {
-        "name": played.name,
-        "mean": played.mean if np.isfinite(played.mean) else None,
-        "retrainings": len(played.turns),
-        "promoted": sum(turn.status == "promoted" for turn in played.turns),
-        "wrong_promotions": sum(turn.wrong for turn in played.turns),
-        "surely_wrong": sum(turn.surely_wrong for turn in played.turns),
-        "cpu_seconds": played.seconds,
-        "periods": {name: value if np.isfinite(value) else None for name, value in played.periods},
-        "turns": [
-            {
-                "at": turn.at,
-                "status": turn.status,
-                "reason": turn.reason,
-                "gain": turn.gain,
-                "wrong": turn.wrong,
-                "window": turn.window,
-            }
-            for turn in played.turns
-        ],
-    }

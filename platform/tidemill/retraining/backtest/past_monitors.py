@@ -1,7 +1,8 @@
 """Evaluates a project's monitors on its past, by the functions that production uses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -31,10 +32,24 @@ _HEARD = frozenset(kind for section in _PLAYED for kind in TABLE[section].finds)
 
 
 class PastMonitors:
-    """The alerts that a project's monitors would have raised about one champion after the other."""
+    """The alerts that a project's monitors would have raised about one champion after the other.
 
-    def __init__(self, project: Project, monitors: Sequence[Monitor], features: tuple[str, ...]) -> None:
+    Args:
+        project: whose task and columns count.
+        monitors: those that run.
+        features: the columns that models learn from.
+        once: returns what was found for a key, and does the work if nobody has; default: it is done again.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        monitors: Sequence[Monitor],
+        features: tuple[str, ...],
+        once: Callable[[Hashable, Callable[[], Findings]], Findings] = lambda _, work: work(),
+    ) -> None:
         self._project, self._monitors, self._features = project, monitors, features
+        self._once = once
         self._last: dict[str, datetime] = {}
         self._seen: dict[tuple[str, str], tuple[int, AlertFact]] = {}
         """(monitor, kind) → in how many runs in a row it was found, and the alert."""
@@ -59,7 +74,8 @@ class PastMonitors:
             if due_at(monitor.every, self._last.get(monitor.name), now) is None:
                 continue
             self._last[monitor.name] = now
-            self._note(monitor, self._judge(monitor, champion, since, rows, answers, now), now)
+            judge = partial(self._judge, monitor, champion, since, rows, answers, now)
+            self._note(monitor, self._once((monitor.name, champion.key, since, now), judge), now)
         enough = {monitor.name: monitor.persistence for monitor in self._monitors}
         return [alert for (name, _), (times, alert) in self._seen.items() if times >= enough[name]]
 

@@ -5,15 +5,15 @@ from html import escape
 from math import isfinite
 
 from tidemill.plurals import counted
-from tidemill.retraining.backtest.play import Played
+from tidemill.retraining.backtest.played_turns import Played
 from tidemill.tasks.natural_metric import Metric, metric_of
 
 __all__ = ["as_svg"]
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _LINE = 860, 420, 64, 36, 22
+_WIDTH, _HEIGHT, _LEFT, _TOP, _LINE, _NAMES = 1000, 420, 64, 36, 22, 340
 _COLOURS = ("#0f766e", "#b45309", "#6d28d9", "#be123c", "#1d4ed8", "#4d7c0f")
 _GREY = {"never": "#6b7280", "always": "#9ca3af", "oracle": "#d1d5db"}
-_BOTTOM = _HEIGHT - 48
+_DASHES = ("", "7 4", "2 3", "9 3 2 3", "1 5", "12 4")
 _DIGITS = range(3, 10)
 Points = Mapping[str, tuple[float, float]]
 
@@ -34,39 +34,42 @@ def as_svg(model: str, metric: str, played: Sequence[Played]) -> str:
     of = metric_of(metric)
     names = [name for name, _ in played[0].periods] if played else []
     values = [of.sign * value for each in played for _, value in each.periods if isfinite(value)]
+    bottom = max(_HEIGHT - 48, _TOP + len(played) * _LINE)
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     spread = (high - low) or 1.0
-    across = (_WIDTH - _LEFT - 200) / max(len(names) - 1, 1)
+    across = (_WIDTH - _LEFT - _NAMES) / max(len(names) - 1, 1)
 
     def height(value: float) -> float:
-        return _BOTTOM - (value - low) / spread * (_BOTTOM - _TOP - 12)
+        return bottom - (value - low) / spread * (bottom - _TOP - 12)
 
     title = f"{model}: {of.name} by month{of.remark}"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
-        f'font-size="12"><rect width="100%" height="100%" fill="white"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + 48}" '
+        f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>',
         f'<text x="{_LEFT}" y="20" font-size="14">{escape(title)}</text>',
     ]
     for number, name in enumerate(names):
         x = _LEFT + number * across
-        parts.append(f'<text x="{x:.1f}" y="{_BOTTOM + 24}" text-anchor="middle">{escape(name)}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 24}" text-anchor="middle">{escape(name)}</text>')
     for value, told in _ticks(low, high):
         parts.append(f'<text x="{_LEFT - 12}" y="{height(value) + 4:.1f}" text-anchor="end">{told}</text>')
-    colours = _colours(played)
+    looks = _looks(played)
     for row, each in enumerate(played):
         points = {
             name: (_LEFT + number * across, height(of.sign * value))
             for number, (name, value) in enumerate(each.periods)
             if isfinite(value)
         }
-        parts += _line(each, points, of, colours[each.name], _TOP + row * _LINE + 10)
+        parts += _line(each, points, of, looks[each.name], _TOP + row * _LINE + 10)
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _line(played: Played, points: Points, metric: Metric, colour: str, at: int) -> Iterator[str]:
+def _line(played: Played, points: Points, metric: Metric, look: tuple[str, str], at: int) -> Iterator[str]:
     """Yield the line of a strategy, its promotions, and what stands beside."""
+    colour, dashes = look
     drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points.values())
-    yield f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="2"/>'
+    strokes = f'stroke="{colour}" stroke-width="2"' + (f' stroke-dasharray="{dashes}"' if dashes else "")
+    yield f'<polyline points="{drawn}" fill="none" {strokes}/>'
     if len(points) == 1:  # no line is seen
         yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{colour}"/>' for x, y in points.values())
     for turn in played.turns:
@@ -74,11 +77,13 @@ def _line(played: Played, points: Points, metric: Metric, colour: str, at: int) 
         if turn.status != "promoted" or place is None:
             continue
         gain = "" if turn.gain is None else f", {turn.gain:+.4g} in the 30 days after"
-        look = f'r="4" fill="{"white" if turn.wrong else colour}" stroke="{colour}"'
+        ring = f'r="4" fill="{"white" if turn.wrong else colour}" stroke="{colour}"'
         told = f"<title>{turn.at:%Y-%m-%d}: promoted{gain}</title>"
-        yield f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" {look}>{told}</circle>'
+        yield f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" {ring}>{told}</circle>'
     said = f"{played.name}: {metric.sign * played.mean:.4g}, {counted(len(played.turns), 'turn')}"
-    yield f'<text x="{_WIDTH - 190}" y="{at}" fill="{colour}">{escape(said)}</text>'
+    side = _WIDTH - _NAMES + 20
+    yield f'<line x1="{side}" x2="{side + 24}" y1="{at - 4}" y2="{at - 4}" {strokes}/>'
+    yield f'<text x="{side + 30}" y="{at}" fill="{colour}">{escape(said)}</text>'
 
 
 def _ticks(low: float, high: float) -> list[tuple[float, str]]:
@@ -95,6 +100,14 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
     return list(zip(values, told, strict=True))
 
 
-def _colours(played: Sequence[Played]) -> Mapping[str, str]:
-    others = [each.name for each in played if each.name not in _GREY]
-    return _GREY | {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(others)}
+def _looks(played: Sequence[Played]) -> Mapping[str, tuple[str, str]]:
+    """Return colour and dashes of each line: policies have a colour, and each gate and proof has dashes."""
+    found = {name: (colour, "") for name, colour in _GREY.items()}
+    colours, dashes = dict[object, str](), dict[object, str]()
+    for each in played:
+        if each.name in _GREY:
+            continue
+        of, rule = (each.strategy.policies, each.strategy.rule) if each.strategy else (each.name, None)
+        colour = colours.setdefault(str(of), _COLOURS[len(colours) % len(_COLOURS)])
+        found[each.name] = colour, dashes.setdefault(rule, _DASHES[len(dashes) % len(_DASHES)])
+    return found

@@ -1,7 +1,7 @@
 """Plays a strategy of retraining over the past, step by step; nothing later than a step is known at it."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -15,6 +15,8 @@ from tidemill.retraining.backtest.fitted_models import Fitted, known_by
 from tidemill.retraining.backtest.past_monitors import PastMonitors
 from tidemill.retraining.backtest.played_past import Past
 from tidemill.retraining.backtest.played_rollout import PlayedEnd, play_proof
+from tidemill.retraining.backtest.played_turns import Played, PlayedTurn
+from tidemill.retraining.backtest.strategies import Strategy
 from tidemill.retraining.policies import Policy
 from tidemill.retraining.policy_facts import Retrain, Situation, TurnFact
 from tidemill.retraining.policy_rules import decide, last_turn
@@ -22,8 +24,6 @@ from tidemill.tasks.paired_bootstrap import gain_interval
 from tidemill.training.candidate_windows import Window
 
 __all__ = [
-    "Played",
-    "PlayedTurn",
     "months_of",
     "play_always",
     "play_never",
@@ -33,51 +33,10 @@ __all__ = [
 ]
 
 _MOST_STEPS = 1_000
+_ERRORS_WIDE = 3.2897
+"""A 90 % interval is as wide as so many standard errors."""
 _LATER = timedelta(days=30)
 """Over how long after a promotion the two versions are compared."""
-
-
-@dataclass(frozen=True)
-class PlayedTurn:
-    """A turn that would have been made."""
-
-    at: datetime
-    status: str
-    reason: str
-    gain: float | None
-    """Of the candidate over the champion before it, in the metric, over the 30 days that followed."""
-    window: str | None = None
-    """The window that the candidate learnt from, where it was chosen from several."""
-    surely: bool = False
-    """Whether the candidate was worse beyond chance: the whole 90 % interval of its gain lies below zero."""
-
-    @property
-    def surely_wrong(self) -> bool:
-        """Whether it was wrong beyond chance."""
-        return self.wrong and self.surely
-
-    @property
-    def wrong(self) -> bool:
-        """Whether a candidate was promoted that was then worse."""
-        return self.status == "promoted" and self.gain is not None and self.gain < 0
-
-
-@dataclass(frozen=True)
-class Played:
-    """What a strategy would have come to."""
-
-    name: str
-    turns: tuple[PlayedTurn, ...]
-    periods: tuple[tuple[str, float], ...]
-    """Month → the metric of the answers in it."""
-    seconds: float
-    """CPU time of its fits."""
-
-    @property
-    def mean(self) -> float:
-        """The mean of the periods' metrics."""
-        known = [value for _, value in self.periods if np.isfinite(value)]
-        return float(np.mean(known)) if known else float("nan")
 
 
 def months_of(start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
@@ -138,13 +97,14 @@ def step_of(monitors: Sequence[Monitor], start: datetime, end: datetime) -> time
 def play_policies(
     name: str,
     past: Past,
-    policies: Sequence[Policy],
+    strategy: Strategy,
     monitors: Sequence[Monitor],
     tell: Callable[[datetime], None],
 ) -> Played:
-    """Play policies: monitors and rules decide at each step, and the gate on each candidate."""
+    """Play policies: monitors and rules decide at each step, and gate and proof on each candidate."""
+    past, policies = past.decided_by(strategy.rule), strategy.policies
     step = step_of(monitors, past.start, past.end)
-    watched = PastMonitors(past.project, monitors, past.features)
+    watched = PastMonitors(past.project, monitors, past.features, past.once)
     served = [(past.start, past.models.at(past.start))]
     turns: list[TurnFact] = [TurnFact("promoted", past.start)]
     made: list[PlayedTurn] = []
@@ -177,7 +137,7 @@ def play_policies(
             if status == "promoted" and candidate is not None:
                 served.append((busy, candidate))
         now += step
-    return _scored(name, past, served, made, used)
+    return replace(_scored(name, past, served, made, used), strategy=strategy)
 
 
 def _situation(
@@ -223,7 +183,7 @@ def _candidate(
 def _end(past: Past, policy: Policy, champion: Fitted, candidate: Fitted, passed: PlayedEnd) -> PlayedEnd:
     """Return what became of a candidate: what the gate said, or what a rollout's proof came to."""
     proof = past.project.config.serve.rollout.proof
-    if passed.status != "promoted" or proof is None or policy.action not in (None, "rollout"):
+    if passed.status != "promoted" or proof is None or not policy.may_roll_out:
         return passed
     return play_proof(past, champion, candidate, passed.at, proof)
 
@@ -241,9 +201,16 @@ def _turn(
     later = past.places(at, min(at + _LATER, past.end))
     gain = past.metric([(new, later)]) - past.metric([(old, later)])
     window = str(new.window) if len(new.windows) > 1 else None
-    surely = gain < 0 and past.surely_worse(new, old, later)
+    between = past.gained(new, old, later) if status in ("promoted", "rolled_back") else None
     return PlayedTurn(
-        made or at, status, reason, float(gain) if np.isfinite(gain) else None, window, bool(surely)
+        made or at,
+        status,
+        reason,
+        float(gain) if np.isfinite(gain) else None,
+        window,
+        surely=between is not None and bool(gain < 0 and between.high < 0),
+        error=None if between is None else (between.high - between.low) / _ERRORS_WIDE,
+        against=old.as_of,
     )
 
 

@@ -1,8 +1,9 @@
 """The past of a project that is played: its rows, and the models that could have answered them."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,13 @@ import polars as pl
 from tidemill.data.tables.column_names import literal_name
 from tidemill.project import Project
 from tidemill.retraining.backtest.fitted_models import Fitted, FittedModels
-from tidemill.tasks.paired_bootstrap import gain_interval
+from tidemill.retraining.backtest.strategies import PromotionRule
+from tidemill.tasks.paired_bootstrap import Interval, gain_interval
 from tidemill.tasks.task import Answers
 
 __all__ = ["Past"]
+
+Known = TypeVar("Known")
 
 
 @dataclass
@@ -27,13 +31,23 @@ class Past:
     models: FittedModels
     start: datetime
     end: datetime
-    _answers: dict[Hashable, Answers] = field(default_factory=dict)
+    _known: dict[Hashable, Any] = field(default_factory=dict)
+    """What was computed once for all strategies."""
+
+    def decided_by(self, rule: PromotionRule) -> "Past":
+        """Return the same past, with the same models and answers, in which another gate and proof decide."""
+        return replace(self, project=rule.applied(self.project))
+
+    def once(self, key: Hashable, work: Callable[[], Known]) -> Known:
+        """Return what some work comes to: it is the same for all strategies, and done once."""
+        if key not in self._known:
+            self._known[key] = work()
+        found: Known = self._known[key]
+        return found
 
     def answers(self, model: Fitted) -> Answers:
-        """Return a model's answers to all rows, which are asked for once."""
-        if model.key not in self._answers:
-            self._answers[model.key] = model.answer(self.rows)
-        return self._answers[model.key]
+        """Return a model's answers to all rows."""
+        return self.once(("answers", model.key), lambda: model.answer(self.rows))
 
     def places(self, start: datetime, end: datetime) -> npt.NDArray[np.intp]:
         """Return where the rows of ``[start, end)`` are."""
@@ -42,19 +56,17 @@ class Past:
             self.rows.select(pl.arg_where((at >= start) & (at < end))).to_series().to_numpy().astype(np.intp)
         )
 
-    def surely_worse(self, new: Fitted, old: Fitted, places: npt.NDArray[np.intp]) -> bool:
-        """Return whether a model answered some rows worse than another beyond chance."""
+    def gained(self, new: Fitted, old: Fitted, places: npt.NDArray[np.intp]) -> Interval | None:
+        """Return the 90 % interval of a model's gain over another on some rows; None if it is unknown."""
         if not len(places):
-            return False
-        dataset, rows = self.project.config.dataset, self.rows[places]
-        between = gain_interval(
-            self.project.task,
-            self.project.task.truth(rows, dataset.label),
-            self.answers(new)[places],
-            self.answers(old)[places],
-            rows[dataset.time_column].dt.date().to_numpy(),
+            return None
+        dataset, rows, task = self.project.config.dataset, self.rows[places], self.project.task
+        answers = self.answers(new)[places], self.answers(old)[places]
+        days = rows[dataset.time_column].dt.date().to_numpy()
+        return self.once(
+            ("gained", new.key, old.key, int(places[0]), int(places[-1])),
+            lambda: gain_interval(task, task.truth(rows, dataset.label), *answers, days),
         )
-        return between is not None and between.high < 0
 
     def metric(self, parts: Sequence[tuple[Fitted, npt.NDArray[np.intp]]]) -> float:
         """Return the task's metric of the answers that several models gave, each to its own rows."""

@@ -12,7 +12,7 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 
 from tests.tidemill.retraining.test_policies import PROJECT
-from tidemill.errors import TooManyFits, TrainingError
+from tidemill.errors import ConfigError, TooManyFits, TrainingError
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.project import Project, load_project
 from tidemill.project.serve_config import ProofConfig, RolloutConfig
@@ -22,7 +22,6 @@ from tidemill.retraining.backtest.past_monitors import PastMonitors
 from tidemill.retraining.backtest.past_search import search_at
 from tidemill.retraining.backtest.picture import as_svg
 from tidemill.retraining.backtest.play import (
-    Played,
     play_always,
     play_never,
     play_oracle,
@@ -31,6 +30,8 @@ from tidemill.retraining.backtest.play import (
 )
 from tidemill.retraining.backtest.played_past import Past
 from tidemill.retraining.backtest.played_rollout import play_proof
+from tidemill.retraining.backtest.played_turns import Played
+from tidemill.retraining.backtest.strategies import PromotionRule, Strategy, rules_of, strategies_of
 from tidemill.retraining.policies import Policy
 from tidemill.training.model_spec import Family, TrainingSpec
 from tidemill.training.tracking.reference_rows import ReferenceRows
@@ -86,7 +87,7 @@ def past(project: Project, rows: pl.DataFrame, most_fits: int = 60, end: datetim
 
 
 def play(of: Past) -> Played:
-    return play_policies("decay", of, [POLICY], [MONITOR], lambda _now: None)
+    return play_policies("decay", of, Strategy((POLICY,)), [MONITOR], lambda _now: None)
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +124,14 @@ def test_strategies_are_in_the_order_that_they_must_be(decay: tuple[Past, Played
     assert (len(never.turns), len(always.turns)) == (0, 7)
     assert all(turn.at >= TURN + timedelta(days=10) for turn in decay.turns)  # no label told it before
     assert any(turn.status == "promoted" and not turn.wrong for turn in decay.turns)
-    lost = replace(of, rows=rows.with_columns(y=1 - pl.col("y")), _answers={})  # all that was learnt is wrong
+    lost = replace(of, rows=rows.with_columns(y=1 - pl.col("y")), _known={})  # all that was learnt is wrong
     new, old, places = of.models.at(END - timedelta(days=60)), of.models.at(START), of.places(TURN, END)
-    assert (of.surely_worse(new, old, places), lost.surely_worse(new, old, places)) == (False, True)
-    assert not lost.surely_worse(new, old, places[:0])
+    good, bad = of.gained(new, old, places), lost.gained(new, old, places)
+    assert good is not None
+    assert bad is not None
+    assert bad.high < 0 < good.low
+    assert lost.gained(new, old, places[:0]) is None
+    assert all(turn.error > 0 for turn in decay.turns if turn.passed and turn.gain is not None)
     assert [name for name, _ in decay.periods] == [f"2013-{month:02}" for month in range(4, 12)]
     picture = as_svg("delay", "roc_auc", [never, decay, always, oracle])
     assert picture.count("<polyline") == 4
@@ -167,11 +172,11 @@ def test_models_are_fitted_once(project: Project, rows: pl.DataFrame):
 def test_what_takes_too_many_fits_is_left_out_and_the_others_are_kept(project: Project, rows: pl.DataFrame):
     said = list[tuple[str, str]]()
     few = past(project, rows, most_fits=3)
-    played, left_out = play_all(few, {"decay": (POLICY,)}, [], lambda *told: said.append(told))
+    played, left_out = play_all(few, {"decay": Strategy((POLICY,))}, [], lambda *told: said.append(told))
     assert ([each.name for each in played], left_out) == (["never", "decay"], ("always", "oracle"))
     assert ("always", "left out: the policies asked for more than 3 fits") in said
     months = past(project, rows, most_fits=8)
-    played, left_out = play_all(months, {"decay": (POLICY,)}, [MONITOR], lambda *_: None)
+    played, left_out = play_all(months, {"decay": Strategy((POLICY,))}, [MONITOR], lambda *_: None)
     assert ([each.name for each in played], left_out) == (["never", "always", "oracle"], ("decay",))
     with pytest.raises(TooManyFits, match="more than 0 fits"):
         play_all(past(project, rows, most_fits=0), {}, [], lambda *_: None)
@@ -224,7 +229,7 @@ def test_a_share_of_labels_counts_from_what_the_champion_knew(project: Project, 
     grown = Policy.model_validate({"name": "grown", "any": [{"new_labels": "50%"}], "cooldown": "7d"})
     gate = project.config.gate.model_copy(update={"mode": "off"})
     of = replace(project, config=project.config.model_copy(update={"gate": gate}))
-    made = play_policies("grown", past(of, rows), [grown], [MONITOR], lambda _now: None).turns
+    made = play_policies("grown", past(of, rows), Strategy((grown,)), [MONITOR], lambda _now: None).turns
     known = [
         rows.filter(pl.col("label_known_at") <= at).height for at in (START, *(turn.at for turn in made))
     ]
@@ -312,18 +317,40 @@ def test_a_rollout_s_proof_is_played_on_the_days_that_follow(project: Project, r
     assert play_proof(of, old, new, END - timedelta(days=17), week) == ("rollout", END)
 
 
-def test_with_a_proof_one_turn_is_under_way_at_a_time(project: Project, rows: pl.DataFrame):
+def test_proofs_are_played_beside_each_other_on_the_same_models(project: Project, rows: pl.DataFrame):
     grown = Policy.model_validate({"name": "grown", "any": [{"new_labels": 24}], "cooldown": "1d"})
-    rollout = RolloutConfig.model_validate({"proof": {"days": 7, "by": "gain", "min_labels": 100}})
+    rollout = RolloutConfig.model_validate({"proof": {"days": 7, "min_labels": 100}})
     gate = project.config.gate.model_copy(update={"mode": "off"})
     serve = project.config.serve.model_copy(update={"rollout": rollout})
     config = project.config.model_copy(update={"gate": gate, "serve": serve})
-    of = past(replace(project, config=config), rows)
-    found = play_policies("grown", of, [grown], [MONITOR], lambda _now: None)
+    of = replace(past(replace(project, config=config), rows), start=TURN)
+    strategies = strategies_of([grown], rules_of((), ("none", "gain")), together=True)
+    played, _ = play_all(of, strategies, [], lambda *_: None)
+    assert [each.name for each in played] == [
+        "never", "grown, no proof", "grown, proof gain", "always", "oracle",
+    ]  # fmt: skip
+    _, at_once, found, *_ = played
     gaps = [later.at - earlier.at for earlier, later in pairwise(found.turns)]
-    assert min(gaps) == timedelta(days=21), "the steps are weeks"
+    assert min(gaps) == timedelta(days=21), "one turn is under way at a time, and the steps are weeks"
     assert {turn.status for turn in found.turns} >= {"promoted", "rolled_back"}
-    promoting = grown.model_copy(update={"action": "promote"})
-    at_once = play_policies("grown", of, [promoting], [MONITOR], lambda _now: None)
     assert len(at_once.turns) > len(found.turns)
     assert {turn.status for turn in at_once.turns} == {"promoted"}
+    made = {turn.at for turn in (*at_once.turns, *found.turns)}
+    assert of.models.count <= len(made) + 5, "five months, and models are fitted once for all"
+    promoting = grown.model_copy(update={"action": "promote"})
+    alone = play_policies("grown", of, Strategy((promoting,)), [], lambda _now: None)
+    assert alone.turns == at_once.turns, "only rollouts have a proof, and params.yaml declares one here"
+
+
+def test_a_rule_takes_the_place_of_the_declared_gate_and_proof(project: Project):
+    rollout = RolloutConfig.model_validate({"proof": {"days": 3, "by": "gain", "min_gain": -0.01}})
+    serve = project.config.serve.model_copy(update={"rollout": rollout})
+    declared = replace(project, config=project.config.model_copy(update={"serve": serve}))
+    strict = PromotionRule("interval", "interval").applied(declared).config
+    assert strict.gate == project.config.gate.model_copy(update={"by": "interval"})
+    assert strict.serve.rollout.proof == ProofConfig(days=3, by="interval", min_gain=-0.01)
+    assert PromotionRule().applied(declared).config == declared.config
+    assert PromotionRule(proof="none").applied(declared).config.serve.rollout.proof is None
+    assert PromotionRule(proof="lasting").applied(project).config.serve.rollout.proof == ProofConfig()
+    with pytest.raises(ConfigError, match=r"the proof lasting cannot be played: .* needs 7 days or more"):
+        PromotionRule(proof="lasting").applied(declared)

@@ -146,9 +146,14 @@ def test_the_latest_backtest_is_shown_with_its_picture_and_how_to_make_one(brows
     results = {
         "metric": "neg_mae", "start": "2013-04-01T00:00:00+00:00", "end": "2013-06-01T00:00:00+00:00",
         "family": "trees", "fits": 7, "notes": ["on <samples>"],
+        "conclusion": ["wrong promotions of keep-fresh: 1 of 1"],
         "strategies": [
             {**strategy, "name": "never", "mean": -12.5, "periods": {"2013-04": -12.0, "2013-05": -13.0}},
-            {**strategy, "name": "keep-fresh", "mean": -11.0, "periods": {"2013-04": -11.0, "2013-05": None}},
+            {
+                **strategy, "name": "keep-fresh, no proof", "mean": -11.0,
+                "periods": {"2013-04": -11.0, "2013-05": None},
+                "expected_worse": {"mean": 0.62, "low": 0, "high": 1},
+            },
         ],
     }  # fmt: skip
     of = {"model": "parcel-delay", "actor": "ada"}
@@ -167,3 +172,9 @@ def test_the_latest_backtest_is_shown_with_its_picture_and_how_to_make_one(brows
     assert page.count('class="strand strand-') == 4  # two lines, and two in the key
     assert "on &lt;samples&gt;" in page
     assert "7 fits of trees" in page
+    assert [(one["expected_worse"], one["worse_interval"]) for one in shown["strategies"]] == [
+        (None, None),
+        (0.62, [0, 1]),
+    ]
+    assert '<td data-label="Worse, expected" class="number">0.6 (0–1)</td>' in page
+    assert "<p>Wrong promotions of keep-fresh: 1 of 1.</p>" in page
