@@ -111,7 +111,7 @@ def test_while_another_process_makes_a_turn_nothing_is_decided(
 def test_a_turn_that_was_decided_before_another_one_was_made_is_decided_anew(tmp_path: Path):
     project = project_with(tmp_path, **GOOD)
     state = open_state(project.state_url)
-    request = TurnRequest(NOW, "drift", "policy:decay", turns_before=0)
+    request = TurnRequest(NOW, "drift", "policy:decay", policy="decay", turns_before=0)
     put_turn(state, status="refused")  # by another controller, since
     with pytest.raises(TurnInProgress, match="made since this one was decided"):
         make_turn(project, state, request)

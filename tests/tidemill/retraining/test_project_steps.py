@@ -2,6 +2,7 @@
 
 import traceback
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from sqlalchemy import select
 
 from tests.tidemill.training.small_project import make_project
 from tidemill.data.repository.git import git
-from tidemill.errors import GateRefused, ProjectNotFound, UsageError
+from tidemill.errors import ConfigError, GateRefused, ProjectNotFound, UsageError
 from tidemill.registry import promotion, stage_promotion
 from tidemill.registry.versions import model_versions, new_versions
 from tidemill.retraining.by_hand import project_steps
@@ -68,6 +69,15 @@ def test_what_cannot_be_fitted_is_said_before_and_what_to_do_in_the_traceback(
         with pytest.raises(UsageError, match="at least 1"):
             few()
     assert steps[1] == []
+
+
+def test_a_search_that_cannot_be_made_is_refused_before_anything_is_read(steps):
+    opened, asked = steps
+    train = opened.project.config.train.model_copy(update={"search": "grid"})
+    config = opened.project.config.model_copy(update={"train": train})
+    with pytest.raises(ConfigError, match="makes more than the 2"):
+        OpenProject(replace(opened.project, config=config)).tune(trials=2)
+    assert asked == []
 
 
 @pytest.mark.parametrize(

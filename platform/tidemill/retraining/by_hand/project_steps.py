@@ -82,6 +82,7 @@ class OpenProject:
 
         Raises:
             UsageError: ``trials`` is less than 1.
+            ConfigError: no search can be made as it is declared, such as a grid that is too large.
             TrainingError: too little data, or no trial succeeded.
         """
         from tidemill.training.search.search_plan import FULL_SEARCH
@@ -241,6 +242,10 @@ class OpenProject:
     def _train(
         self, project: Project, as_of: datetime | None, plan: "SearchPlan", on_progress: "Progress | None"
     ) -> "TrainedModel":
+        from tidemill.training.search.planned_search import check_plan
+        from tidemill.training.spec_loading import load_spec
+
+        check_plan(plan, load_spec(project), project.config.train)
         return train_current(
             project,
             self._moment(as_of),

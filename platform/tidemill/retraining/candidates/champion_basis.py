@@ -13,20 +13,44 @@ from tidemill.retraining.recipes import Recipe
 from tidemill.state import State
 from tidemill.training.search.search_plan import Basis, ParentModel, SearchPlan
 
-__all__ = ["find_parent", "plan_of"]
+__all__ = ["check_search", "find_parent", "plan_of"]
 
 
 def plan_of(project: Project, state: State, declared: Mapping[str, Any] | None) -> SearchPlan:
     """Return where a turn looks for its model, by the recipe on its record."""
+    plan, serving = _declared(project, declared)
+    if plan.search != "warm" or plan.basis is None or serving is None:
+        return plan
+    return replace(plan, basis=replace(plan.basis, parent=find_parent(project, state, serving)))
+
+
+def check_search(project: Project, declared: Mapping[str, Any] | None) -> None:
+    """Refuse a turn whose search could not be made, before any step of it.
+
+    Args:
+        project: with the parameters of the turn.
+        declared: the recipe on its record.
+
+    Raises:
+        ConfigError: the search cannot be made, or the training spec is not one.
+        RegistryError: the search is to begin with the champion, and the registry does not answer.
+    """
+    from tidemill.training.search.planned_search import check_plan  # Ray takes seconds
+    from tidemill.training.spec_loading import load_spec
+
+    plan, _ = _declared(project, declared)
+    check_plan(plan, load_spec(project), project.config.train)
+
+
+def _declared(project: Project, declared: Mapping[str, Any] | None) -> tuple[SearchPlan, ModelVersion | None]:
+    """Return a recipe's plan without its parent, and the champion, where it begins with that."""
     if declared is None:
-        return SearchPlan()
+        return SearchPlan(), None
     recipe = Recipe.model_validate(declared)
     serving = champion(project) if recipe.search != "full" else None
     trained = serving.trained if serving is not None else None
     basis = None if trained is None else Basis(*trained.chosen[:3], schedule=trained.schedule)
-    if basis is not None and serving is not None and recipe.search == "warm":
-        basis = replace(basis, parent=find_parent(project, state, serving))
-    return SearchPlan(recipe.search, recipe.windows, basis)
+    return SearchPlan(recipe.search, recipe.windows, basis), serving
 
 
 def find_parent(project: Project, state: State, serving: ModelVersion) -> ParentModel | str:

@@ -24,7 +24,7 @@ def begin_turn(project: Project, state: State, request: TurnRequest) -> Turn:
 
     Raises:
         TurnInProgress: another one is running.
-        UsageError: as of `tidemill.retraining.turns.turn.make_turn`.
+        UsageError, ConfigError: a parameter cannot be set; whether a search can be made is for that process.
     """
     check_request(project, request.params)
     with turn_lock(project, state):

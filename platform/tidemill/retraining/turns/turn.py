@@ -63,11 +63,16 @@ def make_turn(project: Project, state: State, request: TurnRequest, listen: List
     Raises:
         TurnInProgress: another process makes a turn right now, or has made one since this one was decided.
         UsageError: the request sets a parameter that a turn sets itself; nothing was begun.
+        ConfigError: a parameter is wrong, or the search cannot be made; likewise, unless a policy asks.
         RetrainingError: a turn that a newer version of Tidemill began waits for that version.
         TurnCancelled: a person cancelled it (`tidemill.retraining.cancelling`).
         TidemillError: a step failed; the record says which, with status ``failed``.
     """
-    check_request(project, request.params)
+    from tidemill.retraining.candidates.champion_basis import check_search  # Ray takes seconds
+
+    asked = check_request(project, request.params)
+    if request.policy is None:  # else a failed turn goes on record, so that the policy waits
+        check_search(asked, request.recipe.recorded)
     with turn_lock(project, state) as claim:
         left = _finish_left_behind(project, claim, listen)
         if held := [each for each in left if each.status == "running"]:

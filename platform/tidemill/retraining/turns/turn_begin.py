@@ -10,13 +10,11 @@ from sqlalchemy.orm import Session
 
 from tidemill.accounts import audit
 from tidemill.clock import utc
-from tidemill.data.versioning.params_file import set_values
 from tidemill.errors import TurnInProgress, UsageError
-from tidemill.files.declaration_files import parse_declaration
 from tidemill.ids import new_id
 from tidemill.project import Project
-from tidemill.project.project import check_params
 from tidemill.retraining.recipes import Action, Ask, Recipe, question_of
+from tidemill.retraining.turns.turn_inputs import with_params
 from tidemill.retraining.turns.turn_steps import STEPS
 from tidemill.state import State
 from tidemill.state.tables import PolicyDecision, Turn
@@ -120,16 +118,20 @@ def _started(turn: Turn) -> audit.Act:
     return audit.Act(turn.actor, "start", "turn", turn.id, turn.model, turn.reason, details)
 
 
-def check_request(project: Project, params: Mapping[str, Any]) -> None:
+def check_request(project: Project, params: Mapping[str, Any]) -> Project:
     """Refuse values that ``params.yaml`` must not have, before the turn is recorded.
 
+    Returns:
+        the project with these values.
+
     Raises:
-        UsageError: there is one.
+        UsageError: the turn sets one of them itself.
+        ConfigError: one is wrong.
     """
-    dataset, path = project.config.dataset, project.root / "params.yaml"
+    dataset = project.config.dataset
     if own := [name for name in (dataset.as_of, dataset.last_month) if name in params]:
         raise UsageError(
             f"{own[0]} cannot be set: the turn sets it to its own moment",
             hint="choose the turn's moment with --as-of",
         )
-    check_params(parse_declaration(set_values(path.read_text(encoding="utf-8"), params), path))
+    return with_params(project, params)

@@ -8,6 +8,7 @@ the stages read from outside. The data have the training set instead, to which a
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +19,9 @@ from tidemill.files.declaration_files import parse_declaration
 from tidemill.files.yaml_reading import parse_dvc_yaml
 from tidemill.project import Project
 from tidemill.project.moments import moment_parameters
+from tidemill.project.project import check_params
 
-__all__ = ["Sources", "data_digest", "read_sources", "tell_all"]
+__all__ = ["Sources", "data_digest", "read_sources", "tell_all", "with_params"]
 
 _OF_CODE = (".py", ".yaml", ".yml", ".toml", ".sql", ".dvc")
 _LEFT_OUT = ("params.yaml", "dvc.lock")
@@ -30,6 +32,17 @@ _MOST_FILES = 10_000
 def tell_all(project: Project) -> bool:
     """Return whether the sources are all that a turn reads: no parameter brings rows of a later moment."""
     return not moment_parameters(project, datetime(2000, 1, 1, tzinfo=UTC))
+
+
+def with_params(project: Project, overrides: Mapping[str, Any]) -> Project:
+    """Return a project with parameters that a turn is to set.
+
+    Raises:
+        ConfigError: ``params.yaml`` must not have them.
+    """
+    path = project.root / "params.yaml"
+    file = parse_declaration(set_values(path.read_text(encoding="utf-8"), overrides), path)
+    return replace(project, params=file.content, config=check_params(file))
 
 
 class Sources(NamedTuple):

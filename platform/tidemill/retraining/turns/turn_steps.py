@@ -21,7 +21,7 @@ from tidemill.project.moments import moment_parameters
 from tidemill.retraining.candidates.current_training import train_current
 from tidemill.retraining.turns.step_context import Step, StepContext, StepResult
 from tidemill.retraining.turns.turn_end import end_turn
-from tidemill.retraining.turns.turn_inputs import data_digest, read_sources
+from tidemill.retraining.turns.turn_inputs import data_digest, read_sources, with_params
 from tidemill.state import State
 from tidemill.state.tables import AuditEntry, Turn
 from tidemill.tasks.natural_metric import Metric, metric_of
@@ -53,8 +53,10 @@ def data_message(as_of: datetime) -> str:
 def version_data(context: StepContext) -> StepResult:
     """Reproduce the data as known at the turn's moment, commit it, and fill the online store up to then."""
     from tidemill.data.versioning.data_versions import reproduce
+    from tidemill.retraining.candidates.champion_basis import check_search
 
     project, turn = context.project, context.turn
+    check_search(with_params(project, turn.overrides), turn.recipe)
     _apply_before_stages(context)
     version = reproduce(
         project,

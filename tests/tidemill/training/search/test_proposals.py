@@ -8,8 +8,9 @@ from tidemill.project.project_config import ProjectConfig
 from tidemill.project.train_config import TrainConfig
 from tidemill.training.model_spec import Family, OnlyIf, TrainingSpec
 from tidemill.training.search.parameter_spaces import params_at, point_of
+from tidemill.training.search.planned_search import check_plan
 from tidemill.training.search.proposals import Proposals
-from tidemill.training.search.search_plan import narrowed
+from tidemill.training.search.search_plan import FULL_SEARCH, Basis, SearchPlan, narrowed
 
 SVM = Family(
     "svm",
@@ -87,6 +88,20 @@ def test_a_grid_has_all_its_points_or_says_how_many_it_would_have():
         Proposals(endless, config(search="grid"))
     with pytest.raises(ConfigError, match=r"'normal': parameter c .* only a random search can"):
         Proposals(endless, config(search="tpe"))
+
+
+def test_a_plan_is_checked_by_what_it_will_search():
+    near = Basis("line", {"c": 1.0}, 2)
+    grid = config(search="grid", trials=9)  # near a basis three of them are made: enough for a line
+    check_plan(SearchPlan("narrow", basis=near), SPEC, grid)
+    check_plan(SearchPlan("same", basis=near), SPEC, config(search="grid", trials=1))
+    with pytest.raises(ConfigError, match="makes more than the 2"):
+        check_plan(SearchPlan("narrow", basis=near), SPEC, config(search="grid", trials=6))
+    for gone in (None, Basis("forest", {}, 1)):  # then everything is searched
+        with pytest.raises(ConfigError, match="makes more than the 9"):
+            check_plan(SearchPlan("narrow", basis=gone), SPEC, grid)
+    with pytest.raises(ConfigError, match="'svm' cannot be trained so: it has no steps"):
+        check_plan(FULL_SEARCH, SPEC, config(search="random", scheduler="pbt"))
 
 
 def test_a_sampler_learns_from_what_trials_gave():
