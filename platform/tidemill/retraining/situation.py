@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from tidemill.data.repository.revisions import current, outputs_at, version_of
@@ -24,7 +24,17 @@ from tidemill.state.alert_queries import EXTERNAL
 from tidemill.state.tables import Alert, MonitorRun, Turn
 from tidemill.tasks.natural_metric import metric_of
 
-__all__ = ["Facts", "alert_fact", "gather", "judge_all"]
+__all__ = [
+    "Facts",
+    "Seen",
+    "alert_fact",
+    "alerts_about",
+    "gather",
+    "gather_with",
+    "judge_all",
+    "turn_fact",
+    "turns_of",
+]
 
 _ACTIVE = ("firing", "acknowledged")
 _UNDER_WAY = ("running", "rollout", "asked")
@@ -45,6 +55,18 @@ class Facts:
     situation: Situation
 
 
+class Seen(NamedTuple):
+    """What the records say at a moment."""
+
+    serving: str | None
+    """The version that serves."""
+    alerts: tuple[AlertFact, ...]
+    """Those that fire, about this version."""
+    turns: tuple[TurnFact, ...]
+    rows: Sequence[Turn]
+    """Their records."""
+
+
 def gather(
     project: Project, state: State, policies: Sequence[Policy], serving: str | None, now: datetime
 ) -> Facts:
@@ -57,19 +79,37 @@ def gather(
         TidemillError: the records or the prediction log cannot be read.
     """
     with state.transaction() as session:
-        told = Alert.kind == EXTERNAL  # whatever served as it began
-        of_model = Alert.model == project.model, or_(told, Alert.version == serving)
-        alerts = [
-            alert_fact(each)
-            for each in session.scalars(
-                select(Alert).where(*of_model, Alert.status.in_(_ACTIVE)).order_by(Alert.id)
-            )
-        ]
-        of_project = select(Turn).where(Turn.model == project.model)
-        rows = list(session.scalars(of_project.order_by(Turn.as_of, Turn.id)))
-        estimate = _estimate(_last_runs(session, project.model, serving, now))
-    facts = (_turn_fact(each, state) for each in rows)
+        open_ones = alerts_about(project.model, serving).where(Alert.status.in_(_ACTIVE))
+        alerts = tuple(alert_fact(each) for each in session.scalars(open_ones))
+        rows = list(session.scalars(turns_of(project.model)))
+    facts = (turn_fact(each, state) for each in rows)
     turns = tuple(each for each in facts if each.as_of <= now + _AHEAD or each.status in _UNDER_WAY)
+    return gather_with(project, state, policies, Seen(serving, alerts, turns, rows), now)
+
+
+def alerts_about(model: str, serving: str | None) -> Select[Alert]:
+    """Return the query of the alerts about a version, and of those from elsewhere, in a fixed order."""
+    told = Alert.kind == EXTERNAL  # whatever served as it began
+    of_model = Alert.model == model, or_(told, Alert.version == serving)
+    return select(Alert).where(*of_model).order_by(Alert.id)
+
+
+def turns_of(model: str) -> Select[Turn]:
+    """Return the query of the turns for a model, in order of their moments."""
+    return select(Turn).where(Turn.model == model).order_by(Turn.as_of, Turn.id)
+
+
+def gather_with(
+    project: Project, state: State, policies: Sequence[Policy], seen: Seen, now: datetime
+) -> Facts:
+    """Gather the rest of what the policies see, given what is read from the records.
+
+    Raises:
+        TidemillError: the records or the prediction log cannot be read.
+    """
+    serving, alerts, turns, rows = seen
+    with state.transaction() as session:
+        estimate = _estimate(_last_runs(session, project.model, serving, now))
     latest = last_turn(turns)
     made_it = max(
         (each for each in rows if each.version == serving), key=lambda each: each.as_of, default=None
@@ -87,7 +127,7 @@ def gather(
     asking = [policy for policy in policies if causes_of(policy, alerts, now, known)]
     sources = {policy.name: _sources(project, policy.params) for policy in asking}
     whole = bool(asking) and tell_all(project)
-    return Facts(tuple(alerts), turns, replace(known, sources=sources, sources_tell_all=whole))
+    return Facts(alerts, turns, replace(known, sources=sources, sources_tell_all=whole))
 
 
 def judge_all(policies: Sequence[Policy], facts: Facts, now: datetime) -> list[Retrain | Hold]:
@@ -122,7 +162,8 @@ def alert_fact(alert: Alert) -> AlertFact:
     )
 
 
-def _turn_fact(turn: Turn, state: State) -> TurnFact:
+def turn_fact(turn: Turn, state: State) -> TurnFact:
+    """Return a turn as policies see it."""
     sources = (turn.inputs or {}).get("sources")
     spent, status = turn.cpu_seconds or 0.0, turn.status
     if status == "rollout" and (begun := rollout_of(state, turn)) is not None:

@@ -12,13 +12,15 @@ from typer.testing import CliRunner
 from tests.tidemill.retraining.test_loop_declarations import GOOD, project_with
 from tidemill.cli.main import app
 from tidemill.project import Project
+from tidemill.retraining.by_hand.past_facts import gather_then
+from tidemill.retraining.by_hand.policy_judgement import judge_policies_then
 from tidemill.retraining.decision_record import record_decisions
 from tidemill.retraining.policies import load_policies
 from tidemill.retraining.policy_facts import Retrain
 from tidemill.retraining.situation import gather, judge_all
 from tidemill.retraining.turns.turn_begin import TurnRequest, record_begin
 from tidemill.state import State, open_state
-from tidemill.state.tables import Alert, MonitorRun, PolicyDecision, Turn
+from tidemill.state.tables import Alert, AlertStep, MonitorRun, PolicyDecision, Promotion, Turn
 
 NOW = datetime(2013, 5, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -36,12 +38,7 @@ def state(project: Project):
     found = open_state(project.state_url)
     with found.transaction() as session:
         session.add(_turn("turn_1", NOW - 20 * DAY, version="1", inputs={"labels": 400}))
-        session.add(
-            MonitorRun(
-                id="mon_1", monitor="weekly", model="toy", version="1", window_start=NOW - DAY,
-                window_end=NOW, rows=900, labelled=0, verdict="alert", results={}, report_path=None, at=NOW,
-            )
-        )  # fmt: skip
+        session.add(_run("mon_1", NOW))
         session.flush()
         session.add(
             Alert(
@@ -62,6 +59,20 @@ def _turn(name: str, as_of: datetime, **values: Any) -> Turn:
         "requested_at": NOW,
     }  # fmt: skip
     return Turn(**{**given, **values})
+
+
+def _run(name: str, at: datetime) -> MonitorRun:
+    return MonitorRun(
+        id=name, monitor="weekly", model="toy", version="1", window_start=at - DAY, window_end=at,
+        rows=900, labelled=0, verdict="alert", results={}, report_path=None, at=at,
+    )  # fmt: skip
+
+
+def _promotion(version: str, at: datetime) -> Promotion:
+    return Promotion(
+        id=f"promotion_{version}", model="toy", alias="champion", to_version=version, kind="promotion",
+        status="done", actor="a", reason="r", at=at, requested_at=at,
+    )  # fmt: skip
 
 
 def a_round(project: Project, state: State, now: datetime) -> Any:
@@ -144,16 +155,59 @@ def test_about_another_version_nothing_is_asked(project: Project, state: State):
     assert (facts.alerts, judge_all(load_policies(project), facts, NOW)) == ((), [])
 
 
+def test_the_past_is_judged_by_the_champion_the_alerts_and_the_turns_of_then(project: Project, state: State):
+    """The alert was resolved after three days, came back after five, and is about the version before."""
+    with state.transaction() as session:
+        session.add_all([
+            _promotion("1", NOW - 20 * DAY), _promotion("2", NOW + 10 * DAY),
+            _turn("turn_2", NOW + 9 * DAY, version="2", question={"until": "2013-06-01"}, action="ask"),
+        ])  # fmt: skip
+        session.add(_run("mon_2", NOW + 5 * DAY))
+        alert = session.get_one(Alert, "alert_1")
+        alert.status, alert.last_seen_at = "resolved", NOW + 9 * DAY
+        steps = {0: "firing", 1: "comment", 3: "resolved", 5: "reopened", 11: "resolved"}
+        for day, step in steps.items():
+            session.add(
+                AlertStep(id=f"s{day}", alert_id="alert_1", step=step, at=NOW + day * DAY, person="ada")
+            )
+
+    def judged(days: float) -> tuple[str | None, str | None, str | None]:
+        (told,) = judge_policies_then(project, state, NOW + days * DAY)
+        return told["champion"], told["verdict"], told["rule"]
+
+    assert judged(-30) == (None, None, None)
+    assert judged(-1) == ("1", None, None)
+    assert judged(1) == judged(6) == ("1", "retrain", None)
+    assert judged(4) == ("1", None, None)
+    assert judged(9.5) == ("1", "hold", "under_way"), "its version waits for an answer"
+    assert judged(10) == ("1", "hold", "under_way"), "before what came of that very moment"
+    assert judged(11) == ("2", None, None)
+    past = gather_then(project, state, load_policies(project), NOW + 6 * DAY)
+    (alert,) = past.facts.alerts
+    assert (alert.fired_at, alert.last_seen_at) == (NOW + 5 * DAY, NOW + 5 * DAY)
+    assert "the numbers of alerts that were found again since (1)" in past.of_today
+    line = ["policies", "explain", "--as-of", "2013-05-07", "-p", str(project.root)]
+    said = " ".join(CliRunner().invoke(app, line).output.split())
+    assert (
+        "as of 2013-05-07 00:00 UTC, with version 1 serving, and the alerts and turns of then; of today"
+        in said
+    )
+
+
 def test_list_and_explain_say_what_would_happen_now(
     project: Project, state: State, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("tidemill.registry.versions.registry_reader.read_champion", lambda _folder: "1")
+    monkeypatch.setattr("tidemill.retraining.by_hand.past_facts.read_champion", lambda _folder: "1")
     run = CliRunner()
     listed = run.invoke(app, ["policies", "list", "--as-of", "2013-05-02", "-p", str(project.root)])
     assert "a turn is due: it drifts" in " ".join(listed.output.split()), listed.output
-    told = run.invoke(app, ["policies", "explain", "decay", "--as-of", "2013-04-12", "-p", str(project.root)])
-    assert "✗ cooldown: cooling down until 2013-04-18" in told.output
+    with state.transaction() as session:
+        session.get_one(Turn, "turn_1").as_of = NOW - 5 * DAY
+    told = run.invoke(app, ["policies", "explain", "decay", "--as-of", "2013-05-02", "-p", str(project.root)])
+    assert "✗ cooldown: cooling down until 2013-05-03" in told.output
     assert "? unchanged: whether what the stages read has changed cannot be seen" in told.output
+    with state.transaction() as session:
+        session.get_one(Turn, "turn_1").as_of = NOW - 20 * DAY
     with state.transaction() as session:
         session.add(_turn("turn_2", NOW - 40 * DAY, inputs={"sources": "same", "data": "d"}))
     monkeypatch.setattr("tidemill.retraining.situation._sources", lambda *_: "same")

@@ -12,8 +12,6 @@ from tidemill.clock import SystemClock
 from tidemill.errors import UsageError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rich.console import Console
 
 __all__ = ["add_to"]
@@ -37,6 +35,7 @@ def list_policies(project: ProjectDir = None, as_of: Now = None, json: AsJson = 
         for each in facts:
             table.add_row(each["policy"], each["asks_when"], _now(each))
         console.print(table if facts else "no policies: monitoring/policies.yaml declares none")
+        _tell_moment(console, facts, as_of)
 
     emit(facts, json, render)
 
@@ -73,6 +72,7 @@ def explain(
                 if not reason and rule == "unchanged" and each["untold"]:
                     mark, said = "?", f": {each['untold']}"
                 print_wrapped(console, f"  {mark} {rule.replace('_', ' ')}{said}", "    ")
+        _tell_moment(console, chosen, as_of)
 
     emit(chosen, json, render)
 
@@ -117,18 +117,28 @@ def _now(each: dict[str, Any]) -> str:
 
 
 def _explained(folder: Any, as_of: str | None) -> list[dict[str, Any]]:
-    """Judge the policies without acting on it, or recording it."""
-    now = moment(as_of) if as_of else SystemClock().now()
-    return _judged(folder, now)
-
-
-def _judged(folder: Any, now: "datetime") -> list[dict[str, Any]]:
+    """Judge the policies without acting on it, or recording it; of the past by what was on record then."""
     from tidemill.project import load_project
-    from tidemill.retraining.by_hand.policy_judgement import judge_policies
+    from tidemill.retraining.by_hand.policy_judgement import judge_policies, judge_policies_then
     from tidemill.state import read_state
 
+    now = SystemClock().now()
+    at = moment(as_of) if as_of else now
     project = load_project(folder)
     state = read_state(project.state_url)
-    told = judge_policies(project, state, now)
+    told = (judge_policies_then if at < now else judge_policies)(project, state, at)
     state.close()
     return told
+
+
+def _tell_moment(console: "Console", facts: list[dict[str, Any]], as_of: str | None) -> None:
+    """Say by what a moment of the past was judged, and what of it is of today."""
+    if as_of is None or not facts or "of_today" not in facts[0]:
+        return
+    champion = facts[0]["champion"]
+    served = f"version {champion} serving" if champion else "no champion"
+    print_wrapped(
+        console,
+        f"as of {format_moment(moment(as_of))} UTC, with {served}, and the alerts and turns of then; "
+        f"of today are: {'; '.join(facts[0]['of_today'])}",
+    )

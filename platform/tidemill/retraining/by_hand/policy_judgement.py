@@ -1,20 +1,22 @@
 """Judges the policies of a project at a moment, and says what each rule says, without acting on it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from tidemill.plurals import said_days
 from tidemill.project import Project
 from tidemill.registry.versions.registry_reader import read_champion
-from tidemill.retraining.policies import load_policies
+from tidemill.retraining.by_hand.past_facts import gather_then
+from tidemill.retraining.policies import Policy, load_policies
 from tidemill.retraining.policy_facts import Hold
 from tidemill.retraining.policy_rules import explain, judge
-from tidemill.retraining.situation import gather
+from tidemill.retraining.situation import Facts, gather
 from tidemill.retraining.triggers.policy_causes import lacking, too_old, unheard
 from tidemill.retraining.triggers.untold_changes import untold_change
 from tidemill.state import State
 
-__all__ = ["judge_policies"]
+__all__ = ["judge_policies", "judge_policies_then"]
 
 
 def judge_policies(project: Project, state: State, now: datetime) -> list[dict[str, Any]]:
@@ -24,7 +26,22 @@ def judge_policies(project: Project, state: State, now: datetime) -> list[dict[s
         TidemillError: the records, the registry, the prediction log or the declarations cannot be read.
     """
     policies = load_policies(project)
-    facts = gather(project, state, policies, read_champion(project), now)
+    return _told(policies, gather(project, state, policies, read_champion(project), now), now)
+
+
+def judge_policies_then(project: Project, state: State, then: datetime) -> list[dict[str, Any]]:
+    """Return the same of a moment of the past, with the champion of then, and what of it is of today.
+
+    Raises:
+        TidemillError: as `judge_policies`.
+    """
+    policies = load_policies(project)
+    past = gather_then(project, state, policies, then)
+    said = {"champion": past.champion, "of_today": list(past.of_today)}
+    return [each | said for each in _told(policies, past.facts, then)]
+
+
+def _told(policies: Sequence[Policy], facts: Facts, now: datetime) -> list[dict[str, Any]]:
     seen = facts.alerts, facts.turns, now, facts.situation
     told = []
     for policy in policies:
