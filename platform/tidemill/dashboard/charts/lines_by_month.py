@@ -10,8 +10,8 @@ from tidemill.dashboard.charts.svg import LEFT, RIGHT, element, picture, text
 
 __all__ = ["LOOKS", "line_key", "lines_by_month"]
 
-LOOKS = 6
-"""Lines beyond that many look like the first ones again."""
+LOOKS = 12
+"""Six colours, each with two kinds of dashes; lines beyond that many look like the first ones again."""
 _TOP, _BOTTOM, _HEIGHT = 30.0, 242.0, 288.0
 _MOST_NAMES = 10
 

@@ -1,9 +1,11 @@
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from tidemill.dashboard.charts import lines_by_month
 from tidemill.dashboard.charts.axes import NumberScale, TimeScale
 from tidemill.dashboard.charts.heat_map import HeatCell, HeatColumn, HeatRow, heat_map, heat_names
 from tidemill.dashboard.charts.histogram import Bins, histogram
@@ -121,3 +123,14 @@ def test_a_name_at_the_last_window_is_written_to_the_left_of_its_bar():
     windows = [Divided(day, "", {"version 1" if day < days[-1] else "version 2": 3.0}) for day in days]
     [last] = re.findall(r"<text[^>]*>version 2<", shares_over_time("traffic", "rows", windows))
     assert 'text-anchor="end"' in last
+
+
+def test_each_line_by_month_has_a_look_of_its_own_in_light_and_dark():
+    css = (Path(lines_by_month.__file__).parents[1] / "static" / "watch.css").read_text()
+    light, dark = css.split("@media (prefers-color-scheme: dark)")[:2]
+    looks = [re.findall(rf"\.strand-{place} {{ (.+?) }}", light) for place in range(lines_by_month.LOOKS)]
+    assert len({look for (look,) in looks}) == lines_by_month.LOOKS
+    for place in range(lines_by_month.LOOKS):
+        assert f".dot-{place} {{" in light
+        assert f".strand-{place} {{" in dark
+        assert f".dot-{place} {{" in dark
