@@ -26,9 +26,8 @@ from tidemill.training.tracking.origins.environment_capture import environment
 from tidemill.training.tracking.origins.notebook_cells import keep_cells
 from tidemill.training.tracking.run_files import write_file
 from tidemill.training.tracking.run_lineage import PATCH, Lineage, installed
-from tidemill.training.tracking.run_values import CELLS, UNCOMMITTED, named_files
+from tidemill.training.tracking.run_values import CELLS, UNCOMMITTED, has_summary, named_files
 from tidemill.training.tracking.training_record import (
-    has_summary,
     log_lineage,
     open_documents,
     read_lineage,

@@ -142,7 +142,7 @@ OTHERS = (
     f"{SESSIONS}:_record_refusal",
     "accounts/sign_on/single_sign_on.py:log_in_vouched",
     "accounts/sign_on/single_sign_on.py:record_refused",
-    "dashboard/tracking_proxy/tracking_proxy.py:_put_on_record",
+    "dashboard/tracking_proxy/recorded_requests.py:put_on_record",
     "registry/history/outside_moves.py:_tell_deleted",
     "registry/history/outside_moves.py:record_outside_move",
     "registry/history/outside_versions.py:record_outside_versions",

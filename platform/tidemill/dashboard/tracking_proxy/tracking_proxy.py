@@ -12,13 +12,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from tidemill.accounts import audit
+from tidemill.accounts.audit import FAILED
 from tidemill.accounts.identities import decide
 from tidemill.dashboard.error_pages import answer_for, error_answer
 from tidemill.dashboard.tracking_proxy.canonical_paths import SpellingRefused, canonical
 from tidemill.dashboard.tracking_proxy.forwarding import BodyTooLarge, at_most, forward, new_client
 from tidemill.dashboard.tracking_proxy.graph_queries import MOST, QUERIES, said_plainly
 from tidemill.dashboard.tracking_proxy.kept_versions import what_would_be_lost
+from tidemill.dashboard.tracking_proxy.recorded_requests import (
+    CREATES_VERSION,
+    forward_registration,
+    put_on_record,
+)
 from tidemill.dashboard.tracking_proxy.registered_files import what_would_change
 from tidemill.dashboard.tracking_proxy.reserved_tags import RESERVED, names_reserved_tag
 from tidemill.dashboard.tracking_proxy.tracking_routes import ARTIFACTS, needs_of
@@ -34,7 +39,6 @@ __all__ = ["TrackingProxy"]
 _log = logging.getLogger(__name__)
 _UPLOAD_BYTES: Final = 10 * 2**30
 _BODY_BYTES: Final = 64 * 2**20
-_KEPT_BYTES: Final = 2000  # of what was asked, in the audit log
 _CREATE = "/mlflow/experiments/create"
 _GATEWAY = "/ajax-api/2.0/mlflow/gateway-proxy"
 _INERT = "sandbox; default-src 'none'; frame-ancestors 'none'"
@@ -93,14 +97,16 @@ class TrackingProxy:
                 return refusal
             if needs in _ON_RECORD:
                 body = await request.body()
-                await run_in_threadpool(_put_on_record, request, path, needs, body)
+                await run_in_threadpool(put_on_record, request, path, needs, body)
             headers = _headers(request, path, needs)
             if path == "/":
                 return await page_with_way_back(self._client, request, address, headers)
+            if path.endswith(CREATES_VERSION):
+                return await forward_registration(self._client, request, address, path, headers)
             answer = await forward(self._client, request, address, headers=headers, most=most)
             if needs in _ON_RECORD and answer.status_code >= 400:
-                failed = f"{audit.FAILED}{needs[0]}", needs[1]
-                await run_in_threadpool(_put_on_record, request, path, failed, body)
+                failed = f"{FAILED}{needs[0]}", needs[1]
+                await run_in_threadpool(put_on_record, request, path, failed, body)
             return await said_plainly(request, answer) if path == QUERIES else answer
         except BodyTooLarge:
             return error_answer(request, 413, "too_large", f"a request here is at most {most:,} bytes")
@@ -162,7 +168,7 @@ _TAGS = frozenset[tuple[str, str]]({("write", "run"), ("register", "version"), (
 _ON_RECORD = frozenset[tuple[str, str]](
     {("promote", "version"), ("delete", "version"), ("delete", "run"), ("annotate", "version")}
 )
-"""What stands in the audit log, with what was sent, before it is sent on."""
+"""What stands in the audit log, with what was sent, before it is sent on; what is registered does after."""
 _LOSING = _ON_RECORD | {("write", "run")}
 _SPANS = "/v1/traces"
 """Takes no JSON, and sets no tag."""
@@ -216,21 +222,6 @@ async def _refuse_loss(request: Request, path: str) -> Response | None:
         f"this stays as it is: {found}",
         "let another version serve first; what registered versions were made by is kept as long as they are",
     )
-
-
-def _put_on_record(request: Request, path: str, needs: "Permission", body: bytes) -> None:
-    """Write what somebody is about to change by MLflow's API into the audit log.
-
-    It is written first: MLflow's own records are no part of our transactions. Where it refuses, that is
-    written after.
-    """
-    visit: Visit = request.state.visit
-    action, resource = needs
-    details = {"by": "mlflow", "asked": body[:_KEPT_BYTES].decode("utf-8", "replace")}
-    what = f"{request.method} {path}"
-    act = audit.Act(visit.who, action, resource, what, visit.installation.home.model, details=details)
-    with visit.state.transaction() as session:
-        audit.append(session, act)
 
 
 async def _elsewhere(request: Request) -> str | None:

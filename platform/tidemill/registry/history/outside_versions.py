@@ -6,7 +6,6 @@ transaction that puts the difference on record, so that each is told once.
 
 import json
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -18,11 +17,11 @@ from sqlalchemy.orm import Session
 from tidemill.accounts import audit
 from tidemill.errors import RegistryError
 from tidemill.project import Project
+from tidemill.registry.own_versions import is_ours
 from tidemill.registry.versions.artifacts import CHECK_REGISTRY, connect_registry, search_versions
 from tidemill.state import State
 from tidemill.state.tables import AuditEntry, SeenVersions
 from tidemill.training.tracking.mlflow_tracking import store_words
-from tidemill.training.tracking.training_record import has_summary
 
 __all__ = ["record_outside_versions"]
 
@@ -30,7 +29,6 @@ _BY: Final = "registry"
 _REGISTERED: Final = "it was registered in the registry itself, not by Tidemill"
 _DELETED: Final = "it was deleted in the registry itself, not by Tidemill"
 _DELETIONS: Final = ("delete", f"{audit.FAILED}delete")
-_COPIED = re.compile(r"models:/[^/]+/")
 _log = logging.getLogger(__name__)
 
 
@@ -66,8 +64,9 @@ def record_outside_versions(project: Project, state: State) -> None:
                 _BY, "register", "version", version, project.model, _REGISTERED,
                 {"run_id": there[version].run_id or None},
             )
-            for version, _ in new
-            if not _is_ours(there[version])
+            for version, made_at in new
+            if not is_ours(there[version].tags, there[version].source)
+            and not _registered_over_pages(session, project.model, version, made_at)
         ]  # fmt: skip
         row.versions = now
         for act in acts:
@@ -96,12 +95,15 @@ def _in_order(versions: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
     return sorted(versions, key=lambda one: int(one[0]))
 
 
-def _is_ours(found: Any) -> bool:
-    """Return whether Tidemill registered a version: it puts that on record itself, before or after.
+def _registered_over_pages(session: Session, model: str, version: str, made_at: int) -> bool:
+    """Return whether the log says who registered a version through Tidemill's pages of MLflow."""
+    of = AuditEntry.model == model, AuditEntry.action == "register", AuditEntry.at >= _moment(made_at)
+    by = AuditEntry.resource == "version", AuditEntry.resource_id == version, AuditEntry.actor != _BY
+    return session.scalar(select(AuditEntry.seq).where(*of, *by).limit(1)) is not None
 
-    Its versions have the tags of their training. So has a copy of one that MLflow made, which says of which.
-    """
-    return has_summary(found.tags) and _COPIED.match(found.source or "") is None
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
 
 
 def _deleted_by_us(session: Session, model: str, version: str, made_at: int) -> bool:
@@ -115,8 +117,7 @@ def _deleted_by_us(session: Session, model: str, version: str, made_at: int) -> 
         version: its number.
         made_at: when it was registered, in milliseconds since 1970: a number may be given again.
     """
-    since = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=made_at)
-    of = AuditEntry.model == model, AuditEntry.action.in_(_DELETIONS), AuditEntry.at >= since
+    of = AuditEntry.model == model, AuditEntry.action.in_(_DELETIONS), AuditEntry.at >= _moment(made_at)
     by = AuditEntry.resource == "version", AuditEntry.actor != _BY
     query = select(AuditEntry).where(*of, *by).order_by(AuditEntry.seq.desc())
     last = next((one for one in session.scalars(query) if _is_about(one, model, version)), None)

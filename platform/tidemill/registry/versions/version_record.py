@@ -14,9 +14,9 @@ from tidemill.tasks.natural_metric import metric_of
 from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.tracking.mlflow_tracking import TURN, shortened
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.run_values import has_summary
 from tidemill.training.tracking.training_record import (
     ReadDocument,
-    has_summary,
     read_lineage,
     read_summary,
     training_tags,

@@ -21,9 +21,10 @@ from tidemill.training.tracking.run_values import (
     RunList,
     Shown,
     TrackedRun,
+    has_summary,
     tracked_run,
 )
-from tidemill.training.tracking.training_record import has_summary, open_documents, read_lineage, read_summary
+from tidemill.training.tracking.training_record import open_documents, read_lineage, read_summary
 from tidemill.training.tracking.training_result import TrainedModel
 
 __all__ = [

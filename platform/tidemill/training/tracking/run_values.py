@@ -18,12 +18,15 @@ __all__ = [
     "PARENT",
     "ROLE",
     "STATUSES",
+    "SUMMARY_BEFORE",
+    "SUMMARY_TAG",
     "TURN",
     "UNCOMMITTED",
     "RunList",
     "Shown",
     "TrackedRun",
     "WholeRun",
+    "has_summary",
     "named_files",
     "run_moment",
     "tracked_run",
@@ -33,6 +36,10 @@ TURN = "tidemill.turn"
 ROLE = "tidemill.role"
 END = "tidemill.end"
 PARENT = "mlflow.parentRunId"
+SUMMARY_TAG = "tidemill.summary.sha256"
+"""The last tag that a training writes: a run with it is complete."""
+SUMMARY_BEFORE = "tidemill.summary"
+"""Tag with the summary itself: how earlier versions of Tidemill kept it."""
 LINEAGE_PREFIX = "tidemill.lineage."
 ORIGIN_PREFIX = "tidemill_origin."
 """How the tags of plain runs inside a project begin. Those that begin with ``tidemill.`` are trusted, and
@@ -50,6 +57,15 @@ STATUSES = ("FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED")
 Shown = Literal["searches", "trials", "all"]
 
 _NAMED = 200
+
+
+def has_summary(tags: Mapping[str, str]) -> bool:
+    """Return whether a run or version with these tags comes from a complete training of Tidemill.
+
+    >>> has_summary({SUMMARY_TAG: "9a0e"}), has_summary({"team": "rivers"})
+    (True, False)
+    """
+    return SUMMARY_TAG in tags or SUMMARY_BEFORE in tags
 
 
 def named_files(files: Sequence[str]) -> str:

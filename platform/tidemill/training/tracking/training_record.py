@@ -18,6 +18,7 @@ from mlflow import MlflowClient, MlflowException
 from tidemill.errors import RegistryError
 from tidemill.training.tracking.run_files import read_file, write_file
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.run_values import SUMMARY_BEFORE, SUMMARY_TAG
 from tidemill.training.tracking.training_result import TrainedModel
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "SUMMARY",
     "Document",
     "ReadDocument",
-    "has_summary",
     "log_lineage",
     "log_summary",
     "open_documents",
@@ -48,10 +48,8 @@ ReadDocument = Callable[[Document], str]
 
 LINEAGE = Document("lineage.json", "tidemill.lineage.sha256")
 """`Lineage`; written when the training begins."""
-SUMMARY = Document("summary.json", "tidemill.summary.sha256")
+SUMMARY = Document("summary.json", SUMMARY_TAG)
 """`TrainedModel`; written last: a run with its tag is complete."""
-_SUMMARY_BEFORE = "tidemill.summary"
-"""Tag with the summary itself: how earlier versions of Tidemill kept it."""
 _PREFIX = "tidemill.lineage."
 
 
@@ -65,17 +63,12 @@ def log_summary(client: MlflowClient, run_id: str, trained: TrainedModel) -> dic
     return _log(client, run_id, SUMMARY, trained.as_dict(), {})
 
 
-def has_summary(tags: Mapping[str, str]) -> bool:
-    """Return whether a run or version with these tags comes from a complete training of Tidemill."""
-    return SUMMARY.tag in tags or _SUMMARY_BEFORE in tags
-
-
 def training_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Return those tags of a run that a version registered from it takes over."""
     return {
         key: value
         for key, value in tags.items()
-        if key.startswith(_PREFIX) or key in (SUMMARY.tag, _SUMMARY_BEFORE)
+        if key.startswith(_PREFIX) or key in (SUMMARY.tag, SUMMARY_BEFORE)
     }
 
 
@@ -117,7 +110,7 @@ def read_summary(run_id: str, tags: Mapping[str, str], read: ReadDocument) -> Tr
     Raises:
         RegistryError: there is no summary, or it cannot be read.
     """
-    text = read(SUMMARY) if SUMMARY.tag in tags else tags.get(_SUMMARY_BEFORE)
+    text = read(SUMMARY) if SUMMARY.tag in tags else tags.get(SUMMARY_BEFORE)
     return TrainedModel.from_json(run_id, text)
 
 

@@ -3,7 +3,7 @@
 import sqlite3
 
 import pytest
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from tests.tidemill.dashboard.tracking_proxy.test_kept_records import (
     MODEL,
@@ -14,6 +14,7 @@ from tests.tidemill.dashboard.tracking_proxy.test_kept_records import (
 )
 from tests.tidemill.dashboard.tracking_proxy.test_tracking_proxy import browse, person
 from tidemill.accounts.auditing.audit_reading import AuditFilter, all_entries
+from tidemill.training.tracking.training_record import SUMMARY
 
 __all__ = ["registry", "upstream"]
 API = "/mlflow/api/2.0/mlflow"
@@ -49,6 +50,7 @@ LOST = (
     (DELETE, f"{API}/logged-models/{MODEL}", b"", MODEL),
     ("PATCH", f"{API}/logged-models/{MODEL}", b'{"model_id": "x", "status": 3}', MODEL),
 )  # fmt: skip
+OWN_TAG = {"key": SUMMARY.tag, "value": "{}"}
 FREE = (
     (DELETE, VERSION, b'{"name": "parcel-delay", "version": "1"}'),
     (DELETE, VERSION, b'{"name": "other", "version": "1"}'),
@@ -84,6 +86,33 @@ def test_other_things_are_deleted_and_put_on_record_with_who_and_what(installati
         f"POST {API.removeprefix('/mlflow')}/registered-models/alias",
     )
     assert '\\"version\\": \\"1\\"' in last.details
+
+
+def test_a_version_is_on_record_with_who_registers_it_and_the_number_that_it_gets(
+    installation, upstream, monkeypatch
+):
+    copied, tags = "models:/parcel-delay/5", [OWN_TAG]
+    made = {
+        "a": {"name": "parcel-delay", "version": "4", "source": "models:/m-1", "run_id": PLAIN_RUN},
+        "of another model": {"name": "other", "version": "9", "source": "models:/m-1"},
+        "by Tidemill": {"name": "parcel-delay", "version": "5", "source": "models:/m-2", "tags": tags},
+        "a copy": {"name": "parcel-delay", "version": "6", "source": copied, "tags": tags},
+    }  # fmt: skip
+
+    async def answer(request):
+        found = made.get((await request.json())["description"])
+        return JSONResponse({"model_version": found}) if found else Response('{"error_code": "X"}', 400)
+
+    monkeypatch.setattr(upstream, "answer", answer)
+    path = f"{API}/model-versions/create"
+    with browse(installation, person("data-scientist")) as client:
+        for what in (*made, "refused"):
+            given = client.post(path, json={"name": "parcel-delay", "description": what})
+            assert given.json() == ({"model_version": made[what]} if what in made else {"error_code": "X"})
+    entries = list(all_entries(installation.records, AuditFilter()))
+    assert {(one.actor, one.action, one.resource) for one in entries} == {("ada", "register", "version")}
+    assert {one.resource_id for one in entries} == {"4", "6", f"POST {path.removeprefix('/mlflow')}"}
+    assert len(entries) == 3
 
 
 def test_what_mlflow_refuses_is_on_record_as_refused(installation, upstream, monkeypatch):

@@ -11,10 +11,12 @@ import pytest
 from tests.tidemill.dashboard.conftest import PARAMS
 from tests.warm_commands import command
 from tidemill.accounts.api_keys import create_key
+from tidemill.accounts.auditing.audit_reading import AuditFilter, all_entries
 from tidemill.project import load_project
 from tidemill.serving.runtime.network import free_port
 from tidemill.settings import Settings
 from tidemill.state import open_state
+from tidemill.state.record_reader import Records
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
@@ -29,7 +31,9 @@ with mlflow.start_run() as run:
 client = mlflow.MlflowClient()
 print(client.get_run(run.info.run_id).data.metrics)
 print([one.path for one in client.list_artifacts(run.info.run_id, "notes")])
-client.create_registered_model("m")
+client.create_registered_model("parcel-delay")
+made = client.create_model_version("parcel-delay", run.info.artifact_uri + "/notes", run.info.run_id)
+print("version", made.version, made.source == run.info.artifact_uri + "/notes")
 try:
     client.create_experiment("elsewhere", artifact_location="/etc")
 except MlflowException as error:
@@ -62,7 +66,7 @@ def addresses(tmp_path_factory):
         roles = {"parcels": ["data-scientist"]}
         new = create_key(state, name="script", scopes=(), roles=roles, actor="ada", now=datetime.now(UTC))
         state.close()
-        yield *urls, new.secret.get_secret_value()
+        yield *urls, new.secret.get_secret_value(), folder
     finally:
         for process in running:
             process.terminate()
@@ -82,7 +86,7 @@ def wait_until_it_answers(address):
 
 
 def test_a_script_records_a_run_through_the_door(addresses, tmp_path):
-    tracking, door, token = addresses
+    tracking, door, token, folder = addresses
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"{door}/mlflow",
@@ -103,13 +107,16 @@ def test_a_script_records_a_run_through_the_door(addresses, tmp_path):
     assert "{'auc': 0.75}" in lines
     assert "['notes/a b.txt']" in lines
     assert any("kept where the server keeps them" in line for line in lines)
+    assert "version 1 True" in lines
+    on_record = list(all_entries(Records(load_project(folder, Settings()).state_url), AuditFilter()))
+    assert [one.resource_id for one in on_record if one.action == "register"] == ["1"]
     run_id = next(line for line in reversed(lines) if len(line) == 32)
     direct = httpx.get(f"{tracking}/api/2.0/mlflow/runs/get?run_id={run_id}", trust_env=False).json()
     assert direct["run"]["data"]["params"] == [{"key": "depth", "value": "3"}]
 
 
 def test_its_pages_and_an_artifact_come_through_the_door(addresses):
-    _, door, _ = addresses
+    _, door, *_ = addresses
     with httpx.Client(base_url=f"{door}/mlflow/", trust_env=False) as client:
         page = client.get("")
         assert "<title>MLflow</title>" in page.text

@@ -11,10 +11,10 @@ from tidemill.training.splits import Period, Split
 from tidemill.training.tracking.mlflow_tracking import connect, experiment_id, log_values
 from tidemill.training.tracking.run_files import read_file, write_file
 from tidemill.training.tracking.run_lineage import Lineage
+from tidemill.training.tracking.run_values import has_summary
 from tidemill.training.tracking.training_record import (
     LINEAGE,
     SUMMARY,
-    has_summary,
     log_lineage,
     log_summary,
     open_documents,
