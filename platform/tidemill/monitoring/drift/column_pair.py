@@ -15,7 +15,8 @@ from tidemill.monitoring.drift.distances import (
     wasserstein,
 )
 from tidemill.monitoring.drift.list_values import Floats, element_matrices, is_list, list_distance, norms
-from tidemill.monitoring.drift.unit_change import multiplied, other_scale, other_size, resized
+from tidemill.monitoring.drift.units.recurring_numbers import factor_of_all
+from tidemill.monitoring.drift.units.unit_change import multiplied, other_scale, other_size, resized
 
 __all__ = [
     "COMMON",
@@ -163,7 +164,11 @@ class ColumnPair(NamedTuple):
         if self.elements is not None:
             return None
         factor = other_size(*self._numbers, columns)
-        return None if factor is None else f"typical size {factor:.2g} times that of the reference"
+        if factor is None:
+            return None
+        exact = factor_of_all(*self._numbers, factor)
+        told = "by medians" if exact is None else f"its own numbers times {exact:.6g}"
+        return f"typical size {factor:.2g} times that of the reference: {told}"
 
     def multiplied(self, threshold: float, columns: int) -> str | None:
         """Return a note if numbers are those of the reference times a factor, as in another unit."""

@@ -25,7 +25,7 @@ from tidemill.monitoring.drift.column_pair import (
 from tidemill.monitoring.drift.distances import jensen_shannon_to_counts, wasserstein_to_counts
 from tidemill.monitoring.drift.drift_columns import ColumnDrift, scores_config, threshold_of
 from tidemill.monitoring.drift.list_values import is_list
-from tidemill.monitoring.drift.unit_change import LEAST_MOVE, usual_size
+from tidemill.monitoring.drift.units.unit_change import LEAST_MOVE, usual_size
 from tidemill.monitoring.kind_sections import DataDriftConfig, PredictionDriftConfig
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
 from tidemill.prediction_log.reading.window_sketch import ColumnSketch, WindowSketch

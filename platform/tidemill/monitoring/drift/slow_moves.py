@@ -15,7 +15,7 @@ import polars as pl
 
 from tidemill.monitoring.drift.column_pair import as_comparable
 from tidemill.monitoring.drift.drift_columns import ColumnDrift
-from tidemill.monitoring.drift.unit_change import sizes
+from tidemill.monitoring.drift.units.unit_change import sizes
 
 __all__ = ["WINDOWS_BACK", "grew", "moved_slowly"]
 

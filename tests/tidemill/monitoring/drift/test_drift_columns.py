@@ -277,6 +277,20 @@ def test_another_unit_is_found_where_a_few_great_values_hide_it_from_the_distanc
     assert found.at_fault
 
 
+def test_a_season_hides_no_factor_that_each_number_tells():
+    """Hundredths of summer are 60 times as large as units of winter: that is not what was done to them."""
+    draw = np.random.default_rng(3)
+    before, now = draw.gamma(2, 5, 2000).round(1), draw.gamma(2, 3, 500).round(1)
+    found = described(before.tolist(), (now * 100).round().tolist(), ROOMY)
+    assert found.broken is not None
+    assert found.broken.startswith("typical size")
+    assert found.broken.endswith("times that of the reference: its own numbers times 100")
+    assert 50 < float(found.broken.split()[2]) < 70
+    smooth = described(draw.gamma(2, 5, 2000).tolist(), (draw.gamma(2, 3, 500) * 100).tolist(), ROOMY)
+    assert smooth.broken is not None
+    assert smooth.broken.endswith("times that of the reference: by medians")
+
+
 OTHER_UNITS = {
     "around zero": lambda draw, size: draw.normal(size=size),
     "far tails": lambda draw, size: draw.lognormal(0, 1.8, size),

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.monitoring.drift.chance import beyond_chance, rare_deviation
+from tidemill.monitoring.drift.units.recurring_numbers import KNOWN, Recurring
 
 __all__ = [
     "LEAST_MOVE",
@@ -51,12 +52,6 @@ _NEAR = math.log10(1.15)
 _REST, _MOST_REST = 0.3, 0.5
 """The share of the difference that may be left once the factor is taken out; with chance, up to the other."""
 _MOST_MOVED = 300.0
-_RECUR = 0.3
-"""Numbers of which fewer are in the reference twice say nothing by being known."""
-_NEW, _KNOWN = 0.5, 0.8
-"""Of the numbers that could be known: how many are at most, in another unit, and at least, in the same."""
-_LEAST_KNOWN = 10
-_ROUNDING = 1e-6
 _GLANCE = 5_000
 """Rows of a large window that are looked at first; what is plain in them needs no look at all."""
 
@@ -127,11 +122,11 @@ def multiplied(before: Floats, now: Floats, threshold: float, columns: int) -> M
         return None
     shares = _are_shares(before, now)
     before, now = np.sort(before[before != 0]), np.sort(now[now != 0])
-    recurring = _Recurring.of(before)
+    recurring = Recurring.of(before)
     if recurring.are_new(now):
         known = {each: recurring.known(now, each) for unit in _UNITS for each in (unit, 1 / unit)}
         best = max(known, key=lambda factor: known[factor])
-        if known[best] >= _KNOWN:
+        if known[best] >= KNOWN:
             return Multiplied(best, True)
     if shares or abs(moved) < _usual_move(old, threshold):
         return None
@@ -151,10 +146,10 @@ def other_scale(before: Floats, now: Floats) -> str | None:
     ('°F for °C', None, None)
     """
     before, now = np.sort(before), np.sort(now)
-    recurring = _Recurring.of(before)
+    recurring = Recurring.of(before)
     if recurring.are_new(now):
         for name, (factor, plus) in _SCALES.items():
-            if recurring.known(now, factor, plus) >= _KNOWN:
+            if recurring.known(now, factor, plus) >= KNOWN:
                 return name
     middles = float(np.median(before)), float(np.median(now))
     others = [before + (middles[1] - middles[0])]
@@ -213,46 +208,6 @@ def _moved(old: Floats, now: Floats) -> float:
         return 0.0
     new = sizes(now)
     return float(np.median(new) - np.median(old)) if len(new) else 0.0
-
-
-class _Recurring(NamedTuple):
-    """The numbers of a reference, to tell which of a window are known."""
-
-    values: Floats
-    """Different ones, in order."""
-    share: float
-    """Of the rows whose number there is twice or more: about as many of another sample's are known."""
-
-    @classmethod
-    def of(cls, before: Floats) -> "_Recurring":
-        values, counts = np.unique(before, return_counts=True)
-        return cls(values, 1 - float((counts == 1).sum()) / max(len(before), 1))
-
-    def known(self, now: Floats, factor: float = 1.0, plus: float = 0.0) -> float:
-        """Return how many numbers are known once the reference's are changed, of those that could be."""
-        with np.errstate(over="ignore"):  # beyond all numbers, none is known
-            values = self.values * factor + plus
-        above = np.clip(np.searchsorted(values, now), 1, len(values) - 1)
-        off = np.minimum(np.abs(values[above] - now), np.abs(values[above - 1] - now))
-        return float((off <= _ROUNDING * np.abs(now)).mean()) / self.share
-
-    def are_new(self, now: Floats) -> bool:
-        """Return whether numbers would be known, and are not."""
-        return self._tell(now) and self.known(now) <= _NEW
-
-    def are_usual(self, now: Floats, moved: float) -> bool:
-        """Return whether numbers are as well known as ever, and worse if their size has moved by a factor.
-
-        Of whole numbers, a whole factor makes others that may be known, too.
-        """
-        if not self._tell(now) or (known := self.known(now)) < _KNOWN:
-            return False
-        whole = _times(abs(moved))
-        factors = [float(each) for each in (math.floor(whole), math.ceil(whole)) if each > 1]
-        return all(self.known(now, each) < known for each in factors)
-
-    def _tell(self, now: Floats) -> bool:
-        return self.share >= _RECUR and len(self.values) > 1 and len(now) >= _LEAST_KNOWN
 
 
 def _fitting(before: Floats, now: Floats, moved: float, columns: int) -> float | None:
