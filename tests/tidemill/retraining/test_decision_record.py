@@ -128,11 +128,13 @@ def test_the_status_says_of_a_hold_that_is_over_that_it_was(project: Project, st
     with state.transaction() as session:
         session.get_one(Turn, "turn_2").status = "promoted"
     assert "policy decay held from" in " ".join(told().split())
+    shown = CliRunner().invoke(app, ["policies", "history", "-p", str(project.root)], env={"COLUMNS": "250"})
+    assert shown.output.count("(what was under way has ended)") == 1
     assert a_round(project, state, now)[0].code == "cooldown"
     assert "policy decay holds since" in " ".join(told().split())
     with state.transaction() as session:
         session.get_one(Alert, "alert_1").status = "resolved"
-    assert "policy decay held from" in " ".join(told().split())
+    assert "(the alert is resolved)" in " ".join(told().split())
 
 
 def test_a_turn_that_was_made_before_the_clock_went_back_holds_none_for_as_long(

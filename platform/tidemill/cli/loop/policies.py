@@ -84,12 +84,17 @@ def history(
 ) -> None:
     """Show what the policies decided, and why: one line for each cause and reason."""
     from tidemill.cli.reading import open_reading
+    from tidemill.retraining.past_holds import why_over
     from tidemill.state.record_queries import policy_decisions
 
     folder, records = open_reading(project)
     rows = policy_decisions(records, folder.model, last)
     names = ("id", "policy", "verdict", "rule", "reason", "cause", "cause_message", "alert_id", "turn_id")
     facts = [{name: getattr(r, name) for name in (*names, "first_at", "last_at", "rounds")} for r in rows]
+    latest = {r.policy: r for r in reversed(rows)}  # the latest is the first
+    now, ended = SystemClock().now(), dict[str, str | None]()
+    for r in latest.values():
+        ended[r.id] = why_over(records, r, now)
 
     def render(console: "Console") -> None:
         ids = shorten(records.ids("turns", folder.model))
@@ -103,11 +108,15 @@ def history(
                 r.policy,
                 r.verdict,
                 r.cause_message,
-                made if r.verdict == "retrain" else r.reason,
+                made if r.verdict == "retrain" else _held(r.reason, ended.get(r.id)),
             )
         console.print(table if rows else "the policies have decided nothing yet")
 
     emit(facts, json, render)
+
+
+def _held(reason: str, ended: str | None) -> str:
+    return reason if ended is None else f"{reason} ({ended})"
 
 
 def _now(each: dict[str, Any]) -> str:

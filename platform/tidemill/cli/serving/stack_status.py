@@ -8,7 +8,6 @@ from tidemill.cli.listing import Listing
 from tidemill.cli.operations.costs import show_cost
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment, out_console
-from tidemill.cli.serving.held_policy import held_words, is_over
 from tidemill.cli.serving.turn_words import LastTurn, read_last_turn, turn_words
 from tidemill.clock import SystemClock
 from tidemill.errors import ConfigError, StackNotRunning
@@ -47,6 +46,7 @@ def status(
     """
     from tidemill.cli.reading import open_reading
     from tidemill.retraining.declaration_record import known_problems
+    from tidemill.retraining.past_holds import why_over
     from tidemill.serving.runtime.stack_record import status_in
     from tidemill.state import record_queries
     from tidemill.state.watching_facts import watching_facts
@@ -65,7 +65,7 @@ def status(
     problems = known_problems(folder, _check)
     cluster = _cluster(folder)
     watching = watching_facts(records, folder.model)
-    over = decision is not None and is_over(records, decision, turn)
+    over = None if decision is None else why_over(records, decision, SystemClock().now())
     show_stack(folder, running, replicas, problems, json, turn, decision, cluster, watching, over)
     if not json:
         for problem in problems:
@@ -128,11 +128,11 @@ def show_stack(
     decision: Any = None,
     cluster: "ClusterFacts | None" = None,
     watching: "WatchingFacts | None" = None,
-    held_over: bool = False,
+    held_over: str | None = None,
 ) -> None:
     """Show the stack of a project; ``problems``, what is wrong with its declarations, as JSON alone.
 
-    ``held_over``: whether what ``decision`` says of a policy's turn is over by now.
+    ``held_over``: why what ``decision`` says of a policy's turn is over by now; None: it is not.
     """
     from tidemill.registry.versions.registry_reader import read_alias_names
 
@@ -150,7 +150,7 @@ def show_stack(
     def render(console: "Console") -> None:
         grid = _grid(project, info, replicas, turn, champion)
         if decision is not None and decision.verdict == "hold":
-            said = held_words(decision, SystemClock().now(), over=held_over)
+            said = _held_words(decision, held_over)
             grid.add_row("policy", f"{decision.policy} {said}")
         for name, said in watching.rows() if watching is not None else ():
             grid.add_row(name, said)
@@ -202,6 +202,14 @@ def _drift(project: Any, aliases: dict[str, str]) -> list[str] | None:
             for one in alias_drift(declared, aliases)
         ]
     )
+
+
+def _held_words(decision: Any, over: str | None) -> str:
+    """Return what holds a policy, or held it."""
+    first, last = map(format_moment, (decision.first_at, decision.last_at))
+    if over is not None:
+        return f"held from {first} to {last}: {decision.reason} ({over})"
+    return f"holds since {first}: {decision.reason}"
 
 
 def _policy_facts(decision: Any) -> dict[str, Any] | None:

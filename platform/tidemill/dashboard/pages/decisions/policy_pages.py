@@ -14,6 +14,7 @@ from tidemill.dashboard.records.bounded_reading import READINGS
 from tidemill.dashboard.records.list_part import Part, read_part
 from tidemill.dashboard.visit import Here
 from tidemill.errors import TidemillError
+from tidemill.retraining.past_holds import why_over
 from tidemill.retraining.policies import Policy, load_policies
 from tidemill.state.record_reader import Row
 
@@ -47,6 +48,8 @@ class DeclaredPolicy:
     asks_when: str
     action: str | None
     last: PolicyWord | None
+    over: str | None
+    """Why its last word, a hold, holds no more, or may not; None while it does, and where it is none."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +113,15 @@ def policies(visit: Here, model: str, number: PageNumber = 1) -> Policies:
         found = visit.records.select("policy_decisions", *of, order=order, limit=1)
         if found:
             latest[each.name] = found[0]
-    known = [
-        DeclaredPolicy(
-            each.name, each.asks_when, each.action, _word(latest[each.name]) if each.name in latest else None
-        )
-        for each in declared
-    ]
+    known = [_declared(visit, each, latest.get(each.name)) for each in declared]
     past = latest_backtest(visit.records, model)
     return Policies(model, known, problem, [_word(row) for row in rows], part, past)
+
+
+def _declared(visit: Here, policy: Policy, last: Row | None) -> DeclaredPolicy:
+    word = None if last is None else _word(last)
+    over = None if last is None else why_over(visit.records, last, visit.now)
+    return DeclaredPolicy(policy.name, policy.asks_when, policy.action, word, over)
 
 
 def _word(row: Row) -> PolicyWord:

@@ -130,6 +130,21 @@ def test_policies_are_shown_with_their_last_word(browser, folder, add, now):
     page = browser.get(f"{MODEL}/policies").text
     assert "wind &lt;moved&gt;" in page
     assert "cooling down" in page
+    assert twin["declared"][0]["over"] is None
+    assert '<span class="state state-hold">' in page.partition("What they decided")[0]
+
+
+def test_a_hold_that_is_over_is_not_shown_as_what_holds_now(browser, folder, add, make_turn, now):
+    (folder / "monitoring").mkdir()
+    (folder / "monitoring" / "policies.yaml").write_text(POLICIES)
+    hold = {"rule": "under_way", "episode": "1", "reason": "a turn is under way", "first_at": now}
+    about = {"model": "parcel-delay", "policy": "keep-fresh", "cause": "c", "cause_message": "m", "rounds": 3}
+    add(make_turn(), PolicyDecision(id="d1", verdict="hold", last_at=now, **hold, **about))
+    [shown] = browser.get(f"/api/v1{MODEL}/policies").json()["declared"]
+    assert shown["over"] == "what was under way has ended"
+    latest = browser.get(f"{MODEL}/policies").text.partition("What they decided")[0]
+    assert '<span class="state state-held">held</span>' in latest
+    assert "a turn is under way (what was under way has ended)" in latest
 
 
 def test_policies_that_cannot_be_read_hide_no_decision(browser, folder):
