@@ -210,7 +210,6 @@ def _turn(
         window,
         surely=between is not None and bool(gain < 0 and between.high < 0),
         error=None if between is None else (between.high - between.low) / _ERRORS_WIDE,
-        against=old.as_of,
     )
 
 

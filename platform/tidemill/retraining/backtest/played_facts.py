@@ -7,19 +7,18 @@ from typing import Any
 import numpy as np
 
 from tidemill.retraining.backtest.played_turns import Played
-from tidemill.retraining.backtest.worse_promotions import ExpectedWorse, expected_worse
+from tidemill.retraining.backtest.worse_promotions import expected_worse
 
 __all__ = ["facts_of"]
 
 
 def facts_of(played: Sequence[Played]) -> list[dict[str, Any]]:
     """Return the facts of each strategy, in their order."""
-    worse = expected_worse(played)
-    return [_facts(each, worse[each.name]) for each in played]
+    return [_facts(each) for each in played]
 
 
-def _facts(played: Played, worse: ExpectedWorse | None) -> dict[str, Any]:
-    of = played.strategy
+def _facts(played: Played) -> dict[str, Any]:
+    of, worse = played.strategy, expected_worse(played)
     return {
         "name": played.name,
         "policies": [policy.name for policy in of.policies] if of is not None else [],

@@ -25,8 +25,6 @@ class PlayedTurn:
     """Whether the candidate was worse beyond chance: the whole 90 % interval of its gain lies below zero."""
     error: float | None = None
     """The standard error of the gain, by a paired bootstrap over days; None: unknown, or nobody asks."""
-    against: datetime | None = None
-    """What was known when the version was made that it would replace."""
 
     @property
     def passed(self) -> bool:

@@ -2,12 +2,12 @@
 
 A promotion is *wrong* by the sign of the gain that 30 days show. Of versions that differ little that sign is
 chance, so the number of wrong ones is too large where most candidates are better. The estimate here is the
-posterior of a normal model: true gains of candidates that passed the same gate scatter around a mean, and
+posterior of a normal model: true gains of candidates that passed the gate scatter around a mean, and
 what the days show has the error of a paired bootstrap beside. Mean and scatter are averaged over on a grid,
 as few candidates do not tell them (A. Gelman et al., Bayesian Data Analysis, 3rd edition, section 5.4).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,28 +33,20 @@ class ExpectedWorse:
     """The ends of the 90 % interval."""
 
 
-def expected_worse(strategies: Sequence[Played]) -> Mapping[str, ExpectedWorse | None]:
-    """Return for each strategy how many of its promotions were truly worse; None where that cannot be told.
+def expected_worse(played: Played) -> ExpectedWorse | None:
+    """Return how many promotions of a strategy were truly worse; None where that cannot be told.
 
-    Candidates of all policies that passed the same gate tell what such candidates are like. ``always`` has no
-    gate, and so tells it by its own. The oracle chooses by what the days will show, so they do not judge it.
+    Its own candidates that passed the gate tell what they are like: those of another strategy are compared
+    with other champions, and with an older one most are better. The oracle chooses by what the days will
+    show, so they do not judge it.
+
+    >>> expected_worse(Played("never", (), (), 0.0))
+    ExpectedWorse(mean=0.0, low=0, high=0)
     """
-    return {each.name: _of_one(each, strategies) for each in strategies}
-
-
-def _of_one(of: Played, strategies: Sequence[Played]) -> ExpectedWorse | None:
-    if of.name == "oracle":
+    if played.name == "oracle":
         return None
-    alike = [of] if of.strategy is None else [one for one in strategies if _same_gate(one, of)]
-    turns = (turn for one in alike for turn in one.turns if turn.passed)
-    distinct = {(turn.at, turn.window, turn.against): turn for turn in reversed(list(turns))}
-    promoted = [turn for turn in of.turns if turn.status == "promoted"]
-    return worse_of(*_numbers(promoted), *_numbers(list(distinct.values())))
-
-
-def _same_gate(one: Played, other: Played) -> bool:
-    gates = [each.strategy.rule.gate for each in (one, other) if each.strategy is not None]
-    return len(gates) == 2 and gates[0] == gates[1]
+    promoted = [turn for turn in played.turns if turn.status == "promoted"]
+    return worse_of(*_numbers(promoted), *_numbers([turn for turn in played.turns if turn.passed]))
 
 
 def _numbers(turns: Sequence[PlayedTurn]) -> tuple[Floats, Floats]:

@@ -49,7 +49,7 @@ def test_the_estimate_is_right_on_average_and_its_interval_holds_the_truth(name:
 
 
 def turn(day: int, gain: float | None, status: str = "promoted", error: float | None = 0.004) -> PlayedTurn:
-    return PlayedTurn(START + timedelta(days=day), status, "", gain, error=error, against=START)
+    return PlayedTurn(START + timedelta(days=day), status, "", gain, error=error)
 
 
 def played(name: str, *turns: PlayedTurn, rule: PromotionRule | None = None, auc: float = 0.7) -> Played:
@@ -57,35 +57,25 @@ def played(name: str, *turns: PlayedTurn, rule: PromotionRule | None = None, auc
     return Played(name, turns, (("2013-04", auc), ("2013-05", auc)), 0.0, strategy)
 
 
-def test_candidates_that_passed_the_same_gate_tell_about_each_other():
-    none, lasting = PromotionRule(proof="none"), PromotionRule(proof="lasting")
-    bad = [turn(day, -0.03) for day in range(8)]
-    close = played("close", turn(30, 0.001), rule=none)
-    alone = expected_worse([close])["close"]
-    beside = expected_worse([close, played("bad", *bad, rule=none)])["close"]
-    refused = [replace(each, status="refused") for each in bad]
-    unmoved = expected_worse([close, played("bad", *refused, rule=none), played("always", *bad)])["close"]
-    other = expected_worse([close, played("bad", *bad, rule=PromotionRule("interval"))])["close"]
-    sent_back = [replace(each, status="rolled_back") for each in bad]
-    proven = expected_worse([close, played("bad", *sent_back, rule=lasting)])
+def test_candidates_that_passed_the_gate_tell_about_each_other():
+    close = turn(30, 0.001)
+    bad = [turn(day, -0.03, "rolled_back") for day in range(8)]
+    alone, beside = (expected_worse(played("grown", close, *others)) for others in ([], bad))
     assert alone is not None
     assert beside is not None
     assert alone.mean < beside.mean
-    assert unmoved == other == alone
-    assert proven == {"close": beside, "bad": ExpectedWorse(0.0, 0, 0)}
-    twice = [close, played("again", turn(30, 0.001), rule=lasting)]
-    assert expected_worse(twice)["close"] == alone, "the same candidate does not count twice"
+    refused = [replace(each, status="refused") for each in bad]
+    assert expected_worse(played("grown", close, *refused)) == alone
+    assert expected_worse(played("grown", *bad)) == ExpectedWorse(0.0, 0, 0), "none was promoted"
 
 
 def test_what_is_not_known_is_not_estimated():
-    rule = PromotionRule()
-    found = expected_worse([
-        played("none known", turn(0, None, error=None), rule=rule),
-        played("always", turn(0, -0.01, error=0.0), turn(9, 0.01, error=0.0)),
-        played("oracle", turn(0, 0.01)),
-    ])  # fmt: skip
-    assert found == {"none known": None, "always": ExpectedWorse(1.0, 1, 1), "oracle": None}
-    some = expected_worse([played("some", turn(0, None, error=None), turn(1, 0.05), rule=rule)])["some"]
+    unknown = turn(0, None, error=None)
+    assert expected_worse(played("none known", unknown)) is None
+    assert expected_worse(played("oracle", turn(0, 0.01))) is None
+    exact = expected_worse(played("always", turn(0, -0.01, error=0.0), turn(9, 0.01, error=0.0)))
+    assert exact == ExpectedWorse(1.0, 1, 1)
+    some = expected_worse(played("some", unknown, turn(1, 0.05)))
     assert some is not None
     assert 0 < some.mean < 0.5
     assert (some.low, some.high) == (0, 1)
