@@ -151,10 +151,11 @@ def _log_origin(
     """Log to a run what it was made from: data, features, uncommitted code, cells, and the data's report."""
     lineage = replace(lineage, environment=environment(project.root))
     if uncommitted is not None:
-        lineage = replace(lineage, uncommitted=uncommitted.files)
+        lineage = replace(lineage, uncommitted=uncommitted.files, beside=uncommitted.beside or None)
     log_lineage(client, run_id, lineage)
+    if uncommitted is not None and lineage.has_patch:
+        write_file(client, run_id, PATCH, uncommitted.patch + uncommitted.texts)
     if uncommitted is not None and uncommitted.files:
-        write_file(client, run_id, PATCH, uncommitted.patch)
         client.set_tag(run_id, UNCOMMITTED, named_files(uncommitted.files))
     if (cells := keep_cells(project.home)) is not None:
         client.set_tag(run_id, CELLS, cells)

@@ -1,16 +1,28 @@
 """Finds code in a project's folder that no commit holds, and makes a patch of it."""
 
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from tidemill.data.repository.git import git, own_environment
 from tidemill.data.repository.notebook_code import is_notebook, same_code
+from tidemill.data.repository.untracked_patches import MOST_TEXTS, may_be_read, untracked_patches
 
-__all__ = ["PATCH_LIMIT", "UncommittedCode", "find_uncommitted", "is_code", "may_change_training"]
+__all__ = [
+    "IN_PATCH",
+    "PATCH_LIMIT",
+    "UncommittedCode",
+    "find_uncommitted",
+    "is_code",
+    "is_text_beside_code",
+    "may_change_training",
+]
 
 PATCH_LIMIT = 1024 * 1024
 """Largest patch, in bytes; files that would make it larger are named in its first lines instead."""
+
+IN_PATCH = "in the patch"
 
 _CODE = frozenset(
     {".cfg", ".ini", ".ipynb", ".py", ".pyx", ".r", ".sh", ".sql", ".toml", ".yaml", ".yml"}
@@ -35,6 +47,10 @@ class UncommittedCode:
     """Paths relative to the project, of tracked files that differ from the commit and of untracked code."""
     patch: bytes
     """What `git apply` needs to make them of the commit; at most about ``PATCH_LIMIT`` bytes."""
+    texts: bytes = b""
+    """The patch of small untracked texts beside the code, which it may read."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Such texts by path: `IN_PATCH`, or why they are not in ``texts``."""
 
     def __str__(self) -> str:
         count = len(self.files)
@@ -59,11 +75,8 @@ def find_uncommitted(root: Path) -> UncommittedCode:
         for file in _listed(git(root, "diff", "--name-only", "-z", "HEAD"))
         if may_change_training(file) and not _only_outputs_differ(root, file)
     ]
-    untracked = [
-        file
-        for file in _listed(git(root, "ls-files", "--others", "--exclude-standard", "-z"))
-        if is_code(file)
-    ]
+    others = _listed(git(root, "ls-files", "--others", "--exclude-standard", "-z"))
+    untracked = [file for file in others if is_code(file)]
     parts, left_out, size = [], [], 0
     for file in (*tracked, *untracked):
         source = ["HEAD", "--", file] if file in tracked else ["--no-index", "--", "/dev/null", file]
@@ -74,7 +87,22 @@ def find_uncommitted(root: Path) -> UncommittedCode:
             parts.append(part)
             size += len(part)
     head = "".join(f"# too large for this patch: {file}\n" for file in left_out).encode()
-    return UncommittedCode(tuple(sorted((*tracked, *untracked))), head + b"".join(parts))
+    texts, beside = _texts(root, others)
+    return UncommittedCode(tuple(sorted((*tracked, *untracked))), head + b"".join(parts), texts, beside)
+
+
+def _texts(root: Path, untracked: Sequence[str]) -> tuple[bytes, dict[str, str]]:
+    files = [file for file in untracked if is_text_beside_code(file)]
+    made, left_out = untracked_patches(root, files[:MOST_TEXTS])
+    further = {"…": f"more than {MOST_TEXTS} files"} if len(files) > MOST_TEXTS else {}
+    size, kept = 0, []
+    for file, part in made.items():
+        size += len(part)
+        if size > PATCH_LIMIT:
+            left_out[file] = f"the patch would be larger than {PATCH_LIMIT:,} bytes"
+        else:
+            kept.append(file)
+    return b"".join(made[file] for file in kept), {**dict.fromkeys(kept, IN_PATCH), **left_out, **further}
 
 
 def _listed(names: str) -> list[str]:
@@ -88,6 +116,15 @@ def is_code(file: str) -> bool:
     [True, False, False]
     """
     return may_change_training(file) and PurePosixPath(file).suffix.lower() in _CODE
+
+
+def is_text_beside_code(file: str) -> bool:
+    """Return whether training may read an untracked file that is no code, by its path in the project.
+
+    >>> [is_text_beside_code(path) for path in ("lookup.json", "train.py", "tests/rows.json", "run.log")]
+    [True, False, False, False]
+    """
+    return may_change_training(file) and not is_code(file) and may_be_read(file)
 
 
 def may_change_training(file: str) -> bool:

@@ -15,6 +15,7 @@ import polars as pl
 from tidemill.data.repository.dvc_command import Tell, ignore_progress
 from tidemill.data.repository.git import git, git_try
 from tidemill.data.repository.revisions import outputs_at
+from tidemill.data.repository.uncommitted_code import IN_PATCH
 from tidemill.data.versioning.checkout import checkout
 from tidemill.errors import TrainingError
 from tidemill.plurals import counted
@@ -91,7 +92,9 @@ def reproduce(
         now = json.loads((folder / ENVIRONMENT).read_text())
     changes = environment_changes(lineage, now)
     changes += [] if rebuilt else _lock_changes(project.root, lineage.git_commit)
-    return compare_models((recorded, trained.metrics), (again, metrics), changes, within)
+    return compare_models(
+        (recorded, trained.metrics), (again, metrics), changes, within, _lost_texts(lineage)
+    )
 
 
 def require_record(
@@ -111,7 +114,7 @@ def require_record(
         why = "it is not on record whether its code was committed"
     elif _CUT.encode() in patch:
         why = "its patch lacks files that were too large"
-    elif lineage.uncommitted and not patch:
+    elif lineage.has_patch and not patch:
         why = "the patch of its code that no commit held is gone"
     if why is not None or lineage is None or trained is None:
         raise TrainingError(
@@ -170,10 +173,21 @@ def _refit(
     )
     if done.returncode != 0:
         said = " ".join(done.stderr.strip().splitlines()[-3:]) or f"exit code {done.returncode}"
+        said = said.replace(f"{tree}/", "").replace(str(tree), "the project")
+        lost = "".join(f"; {one}" for one in _lost_texts(lineage))
         raise TrainingError(
-            f"the model of run {trained.run_id} cannot be fitted any more: {said}",
-            hint="its environment may have been another one: `tidemill runs show` lists its packages",
+            f"the model of run {trained.run_id} cannot be fitted any more: {said}{lost}",
+            hint="commit the files that its code reads, and train again"
+            if lost
+            else "its environment may have been another one: `tidemill runs show` lists its packages",
         )
+
+
+def _lost_texts(lineage: Lineage) -> list[str]:
+    """Return which untracked files beside the code are not with the run, and why."""
+    lost = [(file, why) for file, why in (lineage.beside or {}).items() if why != IN_PATCH]
+    said = [f"{file}, which no commit held, was not kept: {why}" for file, why in lost[:_OTHERS]]
+    return said + ([counted(len(lost) - _OTHERS, "other file")] if len(lost) > _OTHERS else [])
 
 
 def environment_changes(lineage: Lineage, now: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -43,6 +43,7 @@ def compare_models(
     again: tuple[ReferenceRows, Mapping[str, float]],
     environment: Sequence[str] = (),
     within: float = WITHIN,
+    lost: Sequence[str] = (),
 ) -> Reproduction:
     """Compare the answers and the metrics of two models.
 
@@ -51,6 +52,7 @@ def compare_models(
         again: of the model that was fitted once more.
         environment: how its environment differs.
         within: the largest difference that counts as none.
+        lost: what the code may have read that is not on record.
 
     >>> rows = [ReferenceRows(pl.DataFrame(), pl.Series([]), pl.Series([score])) for score in (0.5, 0.75)]
     >>> compare_models((rows[0], {}), (rows[0], {})).verdict
@@ -74,7 +76,7 @@ def compare_models(
         verdict = "equal"
     else:
         verdict = "differs"
-    because = reasons(other, environment) if verdict == "differs" else []
+    because = reasons(other, [*lost, *environment]) if verdict == "differs" else []
     return Reproduction(verdict, len(after.scores), largest, within, changed, list(environment), because)
 
 

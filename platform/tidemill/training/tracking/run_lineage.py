@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
+from tidemill.data.repository.uncommitted_code import IN_PATCH
 from tidemill.errors import RegistryError
 from tidemill.training.hashed_split import HashedSplit
 from tidemill.training.splits import Period, Split
@@ -61,6 +62,13 @@ class Lineage:
     parent: Mapping[str, Any] | None = None
     """``version`` and ``run_id`` of the version that it went on from: it was taught by the rows of that one,
     too. None: it was made anew."""
+    beside: Mapping[str, str] | None = None
+    """Untracked texts beside the code, by path: in the patch, too, or why not; None: there were none."""
+
+    @property
+    def has_patch(self) -> bool:
+        """Whether the run has a file `PATCH`."""
+        return bool(self.uncommitted) or IN_PATCH in (self.beside or {}).values()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -74,7 +82,7 @@ class Lineage:
         plain = {"data": dict(self.data), "packages": dict(self.packages), "as_of": self.as_of.isoformat()}
         changed = None if self.uncommitted is None else list(self.uncommitted)
         found = {**vars(self), **plain, "split": split, "uncommitted": changed}
-        for name in ("environment", "imported", "parent"):
+        for name in ("beside", "environment", "imported", "parent"):
             told = found.pop(name)
             found |= {} if told is None else {name: dict(told)}
         return found

@@ -89,7 +89,7 @@ def read_front(project: Project, run_id: str) -> list[dict[str, Any]]:
 def _whole(project: Project, run: TrackedRun, versions: tuple[str, ...]) -> WholeRun:
     lineage, trained, trouble = read_documents(project, run)
     origin, patch, missing = read_origin_of(project.home, run.origin.get("record"))
-    if lineage is not None and lineage.uncommitted:
+    if lineage is not None and lineage.has_patch:
         try:
             patch = read_file(connect(project), run.run_id, PATCH)
         except (MlflowException, OSError) as error:

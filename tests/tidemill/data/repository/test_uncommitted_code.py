@@ -7,8 +7,10 @@ import pytest
 
 from tidemill.data.repository.committed_files import committed_digests
 from tidemill.data.repository.git import git
-from tidemill.data.repository.uncommitted_code import PATCH_LIMIT, find_uncommitted
+from tidemill.data.repository.uncommitted_code import IN_PATCH, PATCH_LIMIT, find_uncommitted
+from tidemill.data.repository.untracked_patches import UNTRACKED_LIMIT
 from tidemill.training.tracking.origins.captured_code import capture_code
+from tidemill.training.tracking.origins.code_differences import code_diff
 
 
 @pytest.fixture
@@ -82,6 +84,39 @@ def test_the_patch_makes_the_folder_of_the_commit(root):
         assert ((root / name).read_bytes() if content is not None else (root / name).exists()) == (
             content if content is not None else False
         )
+
+
+def test_small_texts_that_code_may_read_are_in_a_patch_of_their_own(root):
+    for name, text in {
+        "lookup.json": '{"scale": 2}\n',
+        "data/words one.txt": "größer",
+        "map.csv": "a,b\n",
+        "api.key": "x",
+        "long.txt": "x" * (UNTRACKED_LIMIT + 1),
+        "run.log": "",
+        "build/made.txt": "",
+        ".idea/x.xml": "",
+    }.items():
+        write(root / name, text)
+    found, plain = find_uncommitted(root), capture_code(root)
+    assert (found.files, found.patch, plain.changed) == ((), b"", ())
+    assert found.beside == {
+        "lookup.json": IN_PATCH,
+        "data/words one.txt": IN_PATCH,
+        "map.csv": "it is a table: `tidemill data add` versions it",
+        "api.key": "it looks like a secret",
+        "long.txt": "it is larger than 65,536 bytes",
+    }
+    assert set(plain.texts) | set(plain.left_out) == set(found.beside)
+    commit = git(root, "rev-parse", "HEAD").strip()
+    assert code_diff(root, (commit, b""), (commit, found.texts)).files == (
+        "data/words one.txt",
+        "lookup.json",
+    )
+    git(root, "clean", "--quiet", "--force", "-d")
+    subprocess.run(["git", "apply", "-"], cwd=root, input=found.texts, check=True)
+    assert (root / "lookup.json").read_text() == '{"scale": 2}\n'
+    assert (root / "data/words one.txt").read_text() == "größer"
 
 
 def test_a_large_file_is_named_but_not_copied(root):

@@ -74,7 +74,12 @@ def test_what_differs_is_named(trained, monkeypatch):
 
     def otherwise(*given):
         [found] = whole(*given)
-        lineage = replace(found.lineage, uncommitted=(), packages={**found.lineage.packages, "numpy": "0.1"})
+        lineage = replace(
+            found.lineage,
+            uncommitted=(),
+            beside={"map.csv": "it is a table"},
+            packages={**found.lineage.packages, "numpy": "0.1"},
+        )
         return [replace(found, lineage=lineage, patch=b"")]
 
     def fit_here(tree, trained, lineage, folder, interpreter):
@@ -86,7 +91,8 @@ def test_what_differs_is_named(trained, monkeypatch):
     assert found.verdict == "differs"
     assert found.largest > 1e-4
     assert found.metrics["holdout_roc_auc"][0] != found.metrics["holdout_roc_auc"][1]
-    assert [one.partition(",")[0] for one in found.because] == ["numpy 0.1"]
+    assert [one.partition(",")[0] for one in found.because] == ["map.csv", "numpy 0.1"]
+    assert found.because[0] == "map.csv, which no commit held, was not kept: it is a table"
 
 
 @pytest.mark.parametrize(

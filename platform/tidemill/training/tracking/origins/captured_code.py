@@ -4,7 +4,6 @@ Two calls of git, whatever the number of files, and one for each notebook that w
 secrets, or hold what looks like one, and large ones are left out of the patch, and named.
 """
 
-import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +13,16 @@ from typing import NamedTuple
 
 from tidemill.data.repository.git import own_environment
 from tidemill.data.repository.notebook_code import is_notebook, same_code
-from tidemill.data.repository.uncommitted_code import PATCH_LIMIT, is_code, may_change_training
-from tidemill.training.tracking.origins.secret_patterns import holds_secret, is_secret_file
+from tidemill.data.repository.secret_patterns import holds_secret
+from tidemill.data.repository.uncommitted_code import (
+    PATCH_LIMIT,
+    is_code,
+    is_text_beside_code,
+    may_change_training,
+)
+from tidemill.data.repository.untracked_patches import MOST_TEXTS, unfit, untracked_patches
 
-__all__ = ["UNTRACKED_LIMIT", "CapturedCode", "capture_code", "new_file_patch"]
-
-UNTRACKED_LIMIT = 64 * 1024
-"""Largest untracked file that is kept, in bytes."""
+__all__ = ["CapturedCode", "capture_code"]
 
 _NOTEBOOK_LIMIT = 8 * 1024 * 1024
 """Whether the code of a larger notebook is the commit's is not asked: it would take too long."""
@@ -28,8 +30,6 @@ _SECONDS = 2.0
 """A repository whose git takes longer is not captured: a run must not wait for it."""
 _MOST = 200
 """Files that are looked at; further ones are only counted."""
-_PLAIN = re.compile(r'[^"\\\x00-\x1f\x7f]+')
-"""Names that git does not quote in patches."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class CapturedCode:
     """Why a changed file is not in the patch, by its path."""
     problem: str | None = None
     """Why the code could not be captured."""
+    texts: tuple[str, ...] = ()
+    """Untracked texts beside the code that are in the patch, too."""
 
 
 def capture_code(root: Path) -> CapturedCode:
@@ -100,12 +102,13 @@ def _capture(root: Path, state: _State) -> CapturedCode:
         for file in state.tracked
         if may_change_training(file) and not (state.commit and _only_outputs_differ(root, file))
     ]
-    untracked = [file for file in state.untracked if is_code(file) or file.endswith(".json")]
+    code = [file for file in state.untracked if is_code(file)]
+    texts = [file for file in state.untracked if is_text_beside_code(file)]
     left_out: dict[str, str] = {}
     parts: list[bytes] = []
     wanted: list[str] = []
     for file in tracked:
-        why = _unfit(root / file, file, PATCH_LIMIT)
+        why = unfit(root / file, file, PATCH_LIMIT)
         if why or len(wanted) >= _MOST:
             left_out[file] = why or f"more than {_MOST} files are changed"
         else:
@@ -115,20 +118,19 @@ def _capture(root: Path, state: _State) -> CapturedCode:
             left_out[file] = "it holds what looks like a secret"
         else:
             parts.append(part)
-    for file in untracked[:_MOST]:
-        part_or_reason = _untracked(root, file)
-        if isinstance(part_or_reason, str):
-            left_out[file] = part_or_reason
-        else:
-            parts.append(part_or_reason)
+    made, why_not = untracked_patches(root, [*code[:_MOST], *texts[:MOST_TEXTS]])
+    left_out |= why_not
     kept, size = [], 0
-    for part in parts:
+    for part in (*parts, *made.values()):
         size += len(part)
         if size > PATCH_LIMIT:
             left_out["…"] = f"the patch would be larger than {PATCH_LIMIT:,} bytes"
             break
         kept.append(part)
-    return CapturedCode(state.commit, tuple(sorted((*tracked, *untracked))), b"".join(kept), left_out)
+    beside = tuple(file for file in texts if file in made)
+    return CapturedCode(
+        state.commit, tuple(sorted((*tracked, *code))), b"".join(kept), left_out, texts=beside
+    )
 
 
 def _only_outputs_differ(root: Path, file: str) -> bool:
@@ -140,18 +142,6 @@ def _only_outputs_differ(root: Path, file: str) -> bool:
         return same_code(_git(root, "show", f"HEAD:./{file}"), path.read_bytes())
     except subprocess.CalledProcessError:
         return False  # it is new
-
-
-def _unfit(path: Path, file: str, most: int) -> str | None:
-    """Return why a file is not kept, by its name and size alone."""
-    if is_secret_file(file):
-        return "it looks like a secret"
-    if _PLAIN.fullmatch(file) is None:
-        return "its name has quotes, backslashes or control characters"
-    if path.is_symlink() or not path.is_file():
-        return None  # a deleted one, or a link, is small
-    size = path.stat().st_size
-    return f"it is larger than {most:,} bytes" if size > most else None
 
 
 def _differences(root: Path, files: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -169,47 +159,6 @@ _DIFF = (
     "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--src-prefix=a/",
     "--dst-prefix=b/",
 )  # fmt: skip
-
-
-def _untracked(root: Path, file: str) -> bytes | str:
-    """Return the patch that makes an untracked file, or why it is not kept."""
-    path = root / file
-    why = _unfit(path, file, UNTRACKED_LIMIT)
-    if why is None and path.is_symlink():
-        why = "it is a link"
-    if why is not None:
-        return why
-    content = path.read_bytes()
-    if b"\0" in content:
-        return "it is no text"
-    if holds_secret(file, content):
-        return "it holds what looks like a secret"
-    return new_file_patch(file, content, executable=os.access(path, os.X_OK))
-
-
-def new_file_patch(file: str, content: bytes, *, executable: bool = False) -> bytes:
-    r"""Return the patch that makes a file of text.
-
-    >>> print(new_file_patch("a.py", b"A = 1").decode())
-    diff --git a/a.py b/a.py
-    new file mode 100644
-    --- /dev/null
-    +++ b/a.py
-    @@ -0,0 +1,1 @@
-    +A = 1
-    \ No newline at end of file
-    <BLANKLINE>
-    """
-    head = f"diff --git a/{file} b/{file}\nnew file mode {100755 if executable else 100644}\n"
-    if not content:
-        return f"{head}index 0000000..e69de29\n".encode()
-    lines = content.split(b"\n")
-    unended = lines.pop()
-    lines += [unended] if unended else []
-    tab = "\t" if " " in file else ""  # as git ends a name with spaces
-    head += f"--- /dev/null\n+++ b/{file}{tab}\n@@ -0,0 +1,{len(lines)} @@\n"
-    end = b"\\ No newline at end of file\n" if unended else b""
-    return head.encode() + b"".join(b"+" + line + b"\n" for line in lines) + end
 
 
 def _git(root: Path, *arguments: str) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tidemill.data.repository.git import own_environment
-from tidemill.data.repository.uncommitted_code import is_code
+from tidemill.data.repository.uncommitted_code import is_code, is_text_beside_code
 
 __all__ = ["CodeDiff", "code_diff"]
 
@@ -21,7 +21,7 @@ class CodeDiff:
     text: str
     """A unified diff; empty where they are equal, or it is unknown."""
     files: tuple[str, ...]
-    """Paths of the files of code that differ."""
+    """Paths of the files of code that differ, and of texts beside it that a patch makes."""
     problem: str | None = None
     """Why it is unknown."""
 
@@ -48,7 +48,8 @@ def code_diff(root: Path, before: tuple[str | None, bytes], after: tuple[str | N
             }
             trees = [_tree(root, env, commit, patch) for commit, patch in (before, after)]
             listed = _git(root, env, "diff", "--name-only", "--no-renames", "-z", *trees).decode()
-            files = tuple(file for file in listed.split("\0") if file and is_code(file))
+            patches = before[1] + after[1]
+            files = tuple(file for file in listed.split("\0") if file and _is_shown(file, patches))
             text = _git(root, env, *_DIFF, *trees, "--", *files).decode(errors="replace") if files else ""
             return CodeDiff(text, files)
         except _Unknown as error:
@@ -59,6 +60,18 @@ def code_diff(root: Path, before: tuple[str | None, bytes], after: tuple[str | N
 
 
 _DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
+
+
+_OF_DATA_OR_PACKAGES = (".dvc", ".lock")
+"""Other sections tell how these differ."""
+
+
+def _is_shown(file: str, patches: bytes) -> bool:
+    """Return whether a file is code, or a text beside it that a patch makes or changes."""
+    if is_code(file):
+        return True
+    beside = is_text_beside_code(file) and not file.endswith(_OF_DATA_OR_PACKAGES)
+    return beside and f" b/{file}\n".encode() in patches
 
 
 class _Unknown(Exception):

@@ -7,9 +7,9 @@ from dataclasses import replace
 from difflib import unified_diff
 from pathlib import Path
 
+from tidemill.data.repository.secret_patterns import holds_secret
 from tidemill.files.atomic import replace_file
 from tidemill.training.tracking.origins.code_differences import CodeDiff
-from tidemill.training.tracking.origins.secret_patterns import holds_secret
 
 __all__ = ["CELLS_LIMIT", "keep_cells", "read_cells", "with_cells"]
 

@@ -92,6 +92,7 @@ def _origin(
         "commit": code.commit,
         "uncommitted": list(code.changed),
         "left_out": dict(code.left_out),
+        "texts": list(code.texts),
         "patch": hashlib.sha256(code.patch).hexdigest() if code.patch else None,
         "data": dict(data),
         "features": feature_digest(folder.root, str(repo or "feature_repo")),

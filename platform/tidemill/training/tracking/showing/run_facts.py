@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.data.expectations.expectations_file import expectations_digest
+from tidemill.data.repository.uncommitted_code import IN_PATCH
 from tidemill.data.versioning.content_records import read_record
 from tidemill.digits import number
 from tidemill.project import ProjectFolder
@@ -137,9 +138,13 @@ def _code(one: WholeRun) -> dict[str, str]:
         left = {f"Not kept: {file}": why for file, why in one.origin["left_out"].items()}
         problems = "; ".join(one.origin["problems"])
         facts = {"Commit": one.commit, "In no commit": unheld, "Problem": problems}
-        return _present({**facts, **left, "Patch": one.origin["patch"], **cells})
+        texts = {"Texts in the patch": ", ".join(one.origin.get("texts", ()))}
+        return _present({**facts, **texts, **left, "Patch": one.origin["patch"], **cells})
     changed = _origin_of(one.lineage)["Code that no commit holds"] if one.lineage else None
-    return _present({"Commit": one.commit, "In no commit": changed, **cells})
+    beside = (one.lineage.beside or {}) if one.lineage else {}
+    texts = {"Texts in the patch": ", ".join(file for file, how in beside.items() if how == IN_PATCH)}
+    left = {f"Not kept: {file}": how for file, how in beside.items() if how != IN_PATCH}
+    return _present({"Commit": one.commit, "In no commit": changed, **texts, **left, **cells})
 
 
 def _environment(one: WholeRun) -> dict[str, str]:

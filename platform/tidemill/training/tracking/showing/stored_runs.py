@@ -145,11 +145,12 @@ def _whole(
         raise AskMlflow  # a record of an earlier release
     run = tracked_run(row, tags, values, _pairs(database, "params", run_id))
     origin, patch, trouble = read_origin_of(folder.home, run.origin.get("record"))
-    if lineage is not None and lineage.get("uncommitted"):
+    made_of = None if lineage is None else Lineage.from_dict(lineage)
+    if made_of is not None and made_of.has_patch:
         patch = _place(folder, row["artifact_uri"], PATCH).read_bytes()
     return WholeRun(
         run=run,
-        lineage=None if lineage is None else Lineage.from_dict(lineage),
+        lineage=made_of,
         trained=None if summary is None else TrainedModel.from_json(run_id, json.dumps(summary)),
         origin=origin,
         patch=patch,

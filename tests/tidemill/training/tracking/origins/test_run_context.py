@@ -11,6 +11,7 @@ from mlflow.tracking.context import registry
 
 from tests.tidemill.training.small_project import make_project
 from tidemill.data.repository.git import git
+from tidemill.data.repository.untracked_patches import UNTRACKED_LIMIT
 from tidemill.training.tracking.origins import captured_code
 from tidemill.training.tracking.origins.captured_code import capture_code
 from tidemill.training.tracking.origins.origin_files import read_origin_of
@@ -81,7 +82,7 @@ def test_a_run_is_tagged_with_what_it_is_made_from(project):
     (root / "new one.py").write_text("NEW = 1")
     (root / "keys.py").write_text(SECRET)
     (root / ".env").write_text("TOKEN=1\n")
-    (root / "large.py").write_text("#" * (captured_code.UNTRACKED_LIMIT + 1))
+    (root / "large.py").write_text("#" * (UNTRACKED_LIMIT + 1))
     (root / "data/rows.csv.dvc").write_text("outs:\n- md5: 77c2\n  path: rows.csv\n")
     dirty = tags_of_new_run()
     assert dirty["uncommitted"].startswith("5: data/rows.csv.dvc, keys.py, large.py, new one.py, train.py")
@@ -93,7 +94,7 @@ def test_a_run_is_tagged_with_what_it_is_made_from(project):
     assert origin["packages"]["mlflow"] == mlflow.__version__
     assert origin["left_out"] == {
         "keys.py": "it holds what looks like a secret",
-        "large.py": f"it is larger than {captured_code.UNTRACKED_LIMIT:,} bytes",
+        "large.py": f"it is larger than {UNTRACKED_LIMIT:,} bytes",
     }
     assert b"correct-horse" not in patch
     again = root / ".tidemill" / "again"
