@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 from tidemill.actor_words import reason_beside, who
@@ -72,10 +73,7 @@ def describe(records: AlertRecords) -> dict[str, Any]:
             {**asdict(each), "said": each.said}
             for each in proposals_of(marks_of(records.noise, records.alarms), run.results)
         ],
-        "steps": [
-            {"step": each.step, "at": each.at, "person": each.person, "comment": each.comment}
-            for each in records.steps
-        ],
+        "steps": _steps(records),
         "notifications": [
             {
                 name: getattr(each, name)
@@ -101,6 +99,15 @@ def describe(records: AlertRecords) -> dict[str, Any]:
             (run.window_start, run.window_end),
         ),
     }
+
+
+def _steps(records: AlertRecords) -> list[dict[str, Any]]:
+    """Return the steps in order, each with the number of the opening that it belongs to, from 1."""
+    reopened = [each.step == "reopened" for each in records.steps]
+    return [
+        {"step": one.step, "at": one.at, "person": one.person, "comment": one.comment, "opening": 1 + before}
+        for one, before in zip(records.steps, accumulate(reopened), strict=True)
+    ]
 
 
 def _features(kind: str, results: Mapping[str, Any]) -> list[dict[str, Any]]:

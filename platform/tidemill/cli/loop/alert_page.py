@@ -38,7 +38,8 @@ def render_alert(console: "Console", facts: Mapping[str, Any]) -> None:
         [f"{format_moment(each['at'])}  {each['what']}: {each['why']}" for each in facts["changes"]],
     )
     _section(console, "noise", [each["said"] for each in facts["noise"]])
-    _section(console, "steps", [_step(each) for each in facts["steps"]])
+    for title, steps in _openings(facts["steps"]):
+        _section(console, title, [_step(each) for each in steps])
     _section(console, "messages", [_message(each) for each in facts["notifications"]])
     _section(console, "what policies decided", [_decision(each) for each in facts["decisions"]])
     _section(
@@ -140,6 +141,26 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return " and ".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _openings(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Return the steps of each opening with a title, the latest first.
+
+    >>> from datetime import UTC, datetime
+    >>> at = datetime(2013, 5, 1, tzinfo=UTC)
+    >>> [title for title, _ in _openings([{"opening": 1, "at": at}, {"opening": 2, "at": at}])]
+    ['steps since it was reopened', 'steps of its opening before, from 2013-05-01 00:00']
+    """
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    for each in steps:
+        found.setdefault(each["opening"], []).append(each)
+    latest = max(found, default=1)
+    titles = {latest: "steps since it was reopened" if latest > 1 else "steps"}
+    before = "steps of its opening before, from"
+    return [
+        (titles.get(one, f"{before} {format_moment(found[one][0]['at'])}"), found[one])
+        for one in sorted(found, reverse=True)
+    ]
 
 
 def _step(step: Mapping[str, Any]) -> str:

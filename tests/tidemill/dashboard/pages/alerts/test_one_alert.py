@@ -1,9 +1,11 @@
 from datetime import timedelta
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.tidemill.dashboard.test_door import client_of
 from tidemill.accounts.identities import Identity
+from tidemill.cli.main import app
 from tidemill.state.tables import PolicyDecision
 
 ADDRESS = "/models/parcel-delay/alerts/alert_1"
@@ -47,6 +49,25 @@ def test_the_page_has_evidence_steps_messages_and_what_the_loop_did(
     assert twin["answers"][0]["rounds"] == 3
     assert twin["evidence"]["labelled"] == 100
     assert "no monitoring/routes.yaml" in twin["routing"]["withheld"]
+
+
+def test_what_was_done_before_it_was_reopened_stands_under_its_opening_before(
+    browser, alert, add, step, now, folder
+):
+    done = ("comment", "it is mended"), ("resolved", None), ("reopened", None), ("acknowledged", "again")
+    for hours, (what, said) in enumerate(done, 1):
+        add(step("alert_1", what, "ada", comment=said, at=now + timedelta(hours=hours)))
+    page = browser.get(ADDRESS).text
+    said = "Since it was reopened", "again<", "In its opening before", "it is mended<"
+    places = [page.index(each) for each in said]
+    assert places == sorted(places)
+    steps = browser.get(f"/api/v1{ADDRESS}").json()["evidence"]["steps"]
+    assert [one["opening"] for one in steps if one["comment"]] == [1, 2]
+    shown = CliRunner().invoke(app, ["alerts", "show", "alert_1", "-p", str(folder)])
+    words = [" ".join(part.split()) for part in shown.output.split("\n\n")]
+    assert [one.partition(" 20")[0] for one in words if one.startswith("steps")] == [
+        "steps since it was reopened", "steps of its opening before, from",
+    ]  # fmt: skip
 
 
 def test_an_alert_of_skew_names_what_was_served_otherwise(browser, add, make_run, make_alert):
