@@ -6,7 +6,7 @@ from typing import Any
 from tidemill.digits import digits_apart
 from tidemill.tasks.natural_metric import metric_of
 
-__all__ = ["measured"]
+__all__ = ["measured", "within_chance"]
 
 Facts = Mapping[str, Any]
 
@@ -53,17 +53,17 @@ def _largest(columns: Sequence[Facts]) -> str | None:
     if not known:
         return None
     most = max(known, key=lambda each: float(each["value"] / each["threshold"]))
-    return f"{most['name']} {most['value']:.3g} (drifted from {most['threshold']:.3g}){_by_chance(most)}"
+    return f"{most['name']} {most['value']:.3g} (drifted from {most['threshold']:.3g}){within_chance(most)}"
 
 
 def _distance(column: Facts | None) -> str | None:
     if column is None or column.get("value") is None:
         return None
     said = f"{column['name']} {column['value']:.3g} (alert at {column['threshold']:.3g})"
-    return said + _by_chance(column)
+    return said + within_chance(column)
 
 
-def _by_chance(column: Facts) -> str:
+def within_chance(column: Facts) -> str:
     """Return why a distance beyond its threshold is no finding, or an empty text."""
     beyond = column.get("threshold") is not None and column["value"] >= column["threshold"]
     return ", within chance" if beyond and column.get("drifted") is False else ""

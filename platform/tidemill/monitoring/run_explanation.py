@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidemill.digits import digits_apart
+from tidemill.monitoring.measured_figures import within_chance
 from tidemill.plurals import counted
 from tidemill.tasks.natural_metric import metric_of
 
@@ -68,7 +69,8 @@ def _of_data(drift: Facts | None) -> str | None:
 def _in_words(column: Facts) -> str:
     far = "gone" if column.get("value") is None else f"{column['value']:.3g} of {column['threshold']:.3g}"
     impact = column.get("impact")
-    return f"{column['name']} {far}" + ("" if impact is None else f" (impact {impact:.2g})")
+    weight = "" if impact is None else f" (impact {impact:.2g})"
+    return f"{column['name']} {far}{weight}" + ("" if column.get("value") is None else within_chance(column))
 
 
 def _has_value(column: Facts) -> bool:
@@ -82,7 +84,7 @@ def _nearness(column: Facts) -> float:
 def _of_answers(results: Facts) -> str | None:
     measured = [results.get(name) for name in ("prediction_drift", "class_drift")]
     said = [
-        f"{each['name']} {each['value']:.3g} of {each['threshold']:.3g}"
+        f"{each['name']} {each['value']:.3g} of {each['threshold']:.3g}{within_chance(each)}"
         for each in measured
         if each is not None and _has_value(each)
     ]

@@ -23,6 +23,15 @@ def test_the_features_nearest_to_their_thresholds_are_named_first():
     )
 
 
+def test_a_distance_beyond_its_threshold_that_chance_may_bring_is_said_to_be_one():
+    rain = column("rain", 0.104) | {"drifted": False}
+    drift = {"share": 0.0, "threshold": 0.3, "drifted": [], "columns": [rain, column("wind", 0.02)]}
+    score = column("score", 0.31, 0.2) | {"drifted": False}
+    said = explain_run("ok", 500, {"data_drift": drift, "prediction_drift": score})
+    assert said["data_drift"].endswith("nearest: rain 0.104 of 0.1, within chance; wind 0.02 of 0.1")
+    assert said["prediction_drift"] == "score 0.31 of 0.2, within chance"
+
+
 @pytest.mark.parametrize(
     ("quality", "said"),
     [
