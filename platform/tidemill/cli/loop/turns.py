@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.loop.set_aside import read_later, read_set_aside, said_later, said_set_aside
+from tidemill.cli.models.version_list import said_holdout
 from tidemill.cli.options import AsJson, AsOf, ProjectDir, moment
 from tidemill.cli.output import emit, print_indented
 from tidemill.cli.progress_lines import progress
@@ -144,11 +145,13 @@ def _turn(
 def _tell_made(project: "Project", state: "State", turn: "Turn", json: bool) -> None:
     """Show what a turn came to."""
     from tidemill.registry.history.serving_history import read_decision
+    from tidemill.registry.versions.registry_reader import read_version
     from tidemill.retraining.turns.turn_steps import same_data
     from tidemill.serving.runtime.stack_record import status_in
 
     decision = read_decision(state, turn.decision_id) if turn.decision_id else None
-    changed = _uncommitted(project, turn.version)
+    version = None if turn.version is None else read_version(project, turn.version)
+    changed = None if version is None else version.lineage.get("uncommitted")
     same = same_data(state, turn, (turn.inputs or {}).get("data"))
     aside, later = read_set_aside(project, turn.data_revision), read_later(project)
 
@@ -167,7 +170,8 @@ def _tell_made(project: "Project", state: "State", turn: "Turn", json: bool) -> 
             console.print(said, soft_wrap=True)
         if changed:
             console.print(f"! trained with code that is not committed: {', '.join(changed)}", soft_wrap=True)
-        if turn.status == "registered":
+        if version is not None and turn.status == "registered":
+            print_indented(console, said_holdout(version, project.config.train.metric))
             console.print(f"  next: tidemill promote {turn.model} {turn.version}")
         if turn.status == "promoted" and status_in(project.root) is None:
             console.print("  next: tidemill up")
@@ -175,6 +179,7 @@ def _tell_made(project: "Project", state: "State", turn: "Turn", json: bool) -> 
     emit(
         {
             **_facts(turn, decision, changed),
+            "metrics": {} if version is None else version.metrics,
             "set_aside": aside,
             "later_rows": later,
             "same_as": same and same.id,
@@ -200,13 +205,6 @@ def _facts(turn: "Turn", decision: "GateDecision | None", changed: list[str] | N
     gate = decision and {name: getattr(decision, name) for name in ("passed", "reasons", "numbers")}
     found = {name: getattr(turn, name) for name in names}
     return {"turn": turn.id, **found, "uncommitted": changed, "gate": gate}
-
-
-def _uncommitted(project: Any, version: str | None) -> list[str] | None:
-    """Return the files of code that no commit held when a version was trained; None if that is unknown."""
-    from tidemill.registry.versions.registry_reader import read_version
-
-    return None if version is None else read_version(project, version).lineage.get("uncommitted")
 
 
 def _assignments(texts: list[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.output import format_moment
+from tidemill.plurals import counted
 from tidemill.tasks.natural_metric import metric_of
 
 if TYPE_CHECKING:
@@ -13,13 +14,24 @@ if TYPE_CHECKING:
 
     from tidemill.registry.versions.registry_reader import ShownVersion
 
-__all__ = ["render_versions", "version_facts"]
+__all__ = ["render_versions", "said_holdout", "version_facts"]
 
 
 def version_facts(version: "ShownVersion") -> dict[str, Any]:
     """Return what lists tell of a version, as JSON values."""
     names = ("model", "version", "aliases", "run_id", "metrics", "data_revision", "registered_at", "archived")
     return {name: getattr(version, name) for name in names}
+
+
+def said_holdout(version: "ShownVersion", metric: str) -> str:
+    """Return how good a version was on its hold-out, in one sentence."""
+    rows, value = version.metrics.get("holdout_rows"), version.metrics.get(f"holdout_{metric}")
+    if value is None:
+        return (
+            f"no {metric_of(metric).name} on a hold-out is on record: tidemill models show {version.version}"
+        )
+    beside = f" of {counted(int(rows), 'row')}" if rows else ""
+    return f"{metric_of(metric).said(value)} on the hold-out{beside} ({metric_of(metric).better})"
 
 
 def render_versions(
