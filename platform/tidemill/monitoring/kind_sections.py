@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tidemill.clock import parse_duration
+from tidemill.project.declared_share import Share
 from tidemill.tasks.task_names import TaskName, allowed_loss
 
 __all__ = [
@@ -55,7 +56,7 @@ class DataDriftConfig(Section):
     that: set ``numerical`` above the distances of single weeks of the training months.
     """
 
-    share: float = Field(default=0.3, gt=0, le=1)
+    share: Share = Field(default=0.3, gt=0, le=1)
     """Alert when at least this share of the columns has drifted."""
     numerical: float = Field(default=0.1, gt=0)
     """Threshold for numbers: Wasserstein distance, in standard deviations of the reference."""
@@ -117,7 +118,7 @@ class QualityConfig(Section):
 class FeatureSkewConfig(Section):
     """Thresholds for differences between served features and training features (`docs/skew.md`)."""
 
-    share: float = Field(default=0.01, ge=0, le=1)
+    share: Share = Field(default=0.01, ge=0, le=1)
     """Alert when at least this share of a feature's rows differs; 0: when any does."""
     tolerance: float = Field(default=1e-6, ge=0, lt=1)
     """Largest relative difference between values that count as equal."""
@@ -185,7 +186,7 @@ class DataQualityConfig(Section):
 
     dataset: str | None = None
     """The data set whose rules count; default: of all that declare a column that requests have."""
-    share: float = Field(default=0.01, gt=0, le=1)
+    share: Share = Field(default=0.01, gt=0, le=1)
     """Alert when so much more of the rows break a rule than did in training."""
     ignore: tuple[str, ...] = ()
     """Rules that do not count, as the alert names them."""
@@ -224,7 +225,7 @@ class HealthConfig(Section):
 class StalenessConfig(Section):
     """Thresholds for features that are older than their view allows."""
 
-    share: float = Field(default=0.05, ge=0, lt=1)
+    share: Share = Field(default=0.05, ge=0, lt=1)
     """Alert when more of the rows lack a view's values because these had expired."""
     max_age: dict[str, Annotated[timedelta, BeforeValidator(parse_duration)]] = Field(default_factory=dict)
     """By view: alert when its newest value is older than this at the latest request; default: its time to

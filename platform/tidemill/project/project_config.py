@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tidemill.clock import parse_duration
 from tidemill.errors import ConfigError
 from tidemill.project.declared_gates import GateConfig, StageConfig, check_stages, strictest
+from tidemill.project.declared_share import Share
 from tidemill.project.features_config import FeaturesConfig
 from tidemill.project.gate_checks import GateCheck, GateMode
 from tidemill.project.kubernetes_config import KubernetesConfig
@@ -98,9 +99,9 @@ class SplitConfig(Section):
     """By time: length of the validation period."""
     holdout_days: int = Field(default=14, ge=1)
     """By time: length of the hold-out period, the latest."""
-    validation: float = Field(default=0.15, gt=0, lt=1)
+    validation: Share = Field(default=0.15, gt=0, lt=1)
     """Not by time: share of the rows that are for validation."""
-    holdout: float = Field(default=0.15, gt=0, lt=1)
+    holdout: Share = Field(default=0.15, gt=0, lt=1)
     """Not by time: share of the rows that are held out."""
 
     @property

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tidemill.project.declared_share import Share
 from tidemill.tasks.task_names import allowed_loss
 
 __all__ = [
@@ -126,7 +127,7 @@ class JobsConfig(Section):
 class RolloutStep(Section):
     """One step of a rollout: it ends when the time has passed *and* the rows are answered."""
 
-    share: float = Field(gt=0, le=1)
+    share: Share = Field(gt=0, le=1)
     """Share of the routing keys that the canary answers."""
     minutes: float = Field(default=10.0, ge=0)
     """Least duration of the step."""
@@ -170,7 +171,7 @@ class RolloutConfig(Section):
         RolloutStep(share=1.0),
     )
     """The shares must grow."""
-    max_errors: float = Field(default=0.01, ge=0, le=1)
+    max_errors: Share = Field(default=0.01, ge=0, le=1)
     """Greatest share of its rows that the canary may fail to score; the champion answers those."""
     max_latency_ratio: float = Field(default=1.5, gt=0)
     """Greatest p99 of a call of the canary's model, as a multiple of the champion's."""

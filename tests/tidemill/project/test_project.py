@@ -87,6 +87,17 @@ def test_a_wrong_field_is_named_with_its_line(tmp_path: Path):
         load_project(tmp_path)
 
 
+def test_a_share_may_be_a_percentage_as_on_the_command_line(tmp_path: Path):
+    steps = [{"share": "20%", "minutes": 1}, {"share": "100 %"}]
+    rest = {"split": {"holdout": "12.5%"}, "serve": {"rollout": {"steps": steps, "max_errors": "2%"}}}
+    config = load_project(write(tmp_path, PARAMS | rest)).config
+    assert [step.share for step in config.serve.rollout.steps] == [0.2, 1.0]
+    assert (config.serve.rollout.max_errors, config.split.holdout) == (0.02, 0.125)
+    steps[0]["share"] = "120%"
+    with pytest.raises(ConfigError, match=r"serve\.rollout\.steps\.0\.share"):
+        load_project(write(tmp_path, PARAMS | rest))
+
+
 def numbers(section: type[BaseModel], *keys: str) -> Iterator[tuple[str, ...]]:
     for name, field in section.model_fields.items():
         listed = get_origin(field.annotation) is tuple
