@@ -42,7 +42,11 @@ def reproduce(
     ] = None,
     version: Version = None,
     within: Annotated[
-        float, typer.Option(min=0.0, help="Largest difference of two scores that counts as none.")
+        float,
+        typer.Option(
+            min=0.0,
+            help="Largest difference of two scores that counts as none; of values above 1 this share.",
+        ),
     ] = 1e-9,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="In an environment of its lock file or packages, built by uv.")
@@ -99,7 +103,10 @@ def _render(console: "Console", what: str, done: "Reproduction") -> None:
     for name, (before, now) in done.metrics.items():
         metric = metric_of(name)
         one, other = ("–" if value is None else metric.number(value, 6) for value in (before, now))
-        console.print(f"  {metric.name} {one} on record, {other} now")
+        if before is not None and now is not None and one == other:
+            console.print(f"  {metric.name} {one}, {abs(before - now):.2g} apart")
+        else:
+            console.print(f"  {metric.name} {one} on record, {other} now")
     for reason in done.because:
         print_indented(console, f"because: {reason}")
     for change in done.environment if not done.because else ():

@@ -1,18 +1,20 @@
 """Says whether a model that was fitted once more is the same, by its answers to the hold-out."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from tidemill.training.tracking.reference_rows import ReferenceRows
 
 __all__ = ["WITHIN", "Reproduction", "compare_models", "reasons"]
 
 WITHIN: Final = 1e-9
-"""Largest difference of two scores that counts as none."""
+"""Largest difference of two scores that counts as none; of values above 1 it is this share of them."""
 _UNEXPLAINED = (
     "nothing on record explains it: threads, hardware, or a family that draws at random without a seed may"
 )
@@ -28,7 +30,8 @@ class Reproduction:
     rows: int
     """Rows of the hold-out whose answers were compared."""
     largest: float | None
-    """The largest difference of two scores; None where the rows are others."""
+    """The largest difference of two scores, or of two numbers in the answers; None where the rows are
+    others."""
     within: float
     metrics: Mapping[str, tuple[float | None, float | None]]
     """On record and now, of those that differ."""
@@ -68,11 +71,11 @@ def compare_models(
         if name in metrics and metrics[name] != value
     }
     other = _other_rows(before, after)
-    largest = None if other else _largest(before.scores, after.scores)
-    same_answers = _equal(before.answers, after.answers)
-    if largest == 0 and same_answers and not changed:
+    apart = None if other else _apart(before, after)
+    largest = None if apart is None else float(apart.absolute.max(initial=0.0))
+    if largest == 0 and not changed:
         verdict: Verdict = "bit-equal"
-    elif largest is not None and largest <= within and _close(changed, within):
+    elif apart is not None and bool((apart.relative <= within).all()) and _close(changed, within):
         verdict = "equal"
     else:
         verdict = "differs"
@@ -104,17 +107,65 @@ def _other_rows(before: ReferenceRows, after: ReferenceRows) -> str | None:
     return None
 
 
-def _largest(before: pl.Series, after: pl.Series) -> float:
-    one, other = (side.cast(pl.Float64).to_numpy() for side in (before, after))
+class _Apart(NamedTuple):
+    absolute: NDArray[np.float64]
+    relative: NDArray[np.float64]
+    """The same where values are below 1: those of amounts have no more digits than those of shares."""
+
+
+def _apart(before: ReferenceRows, after: ReferenceRows) -> _Apart:
+    """Return how far the scores, and the numbers in the answers, are from each other."""
+    pairs = [(before.scores, after.scores)]
+    if before.answers is not None or after.answers is not None:
+        pairs.append(_numbers(before.answers, after.answers))
+    one, other = (
+        np.concatenate([pair[side].cast(pl.Float64).to_numpy() for pair in pairs]) for side in (0, 1)
+    )
     same = (one == other) | (np.isnan(one) & np.isnan(other))
-    apart = np.where(same, 0.0, np.abs(one - other))
-    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
+    with np.errstate(invalid="ignore"):  # of two infinite ones
+        absolute = np.nan_to_num(np.where(same, 0.0, np.abs(one - other)), nan=np.inf, posinf=np.inf)
+        relative = np.where(same, 0.0, absolute / np.fmax(1.0, np.abs(one)))
+    return _Apart(absolute, np.nan_to_num(relative, nan=np.inf, posinf=np.inf))
 
 
-def _equal(before: pl.Series | None, after: pl.Series | None) -> bool:
+def _numbers(before: pl.Series | None, after: pl.Series | None) -> tuple[pl.Series, pl.Series]:
+    """Return the numbers in answers, which are JSON; an infinite difference where anything else differs."""
     if before is None or after is None:
-        return before is after
-    return before.equals(after, null_equal=True)
+        return pl.Series([0.0]), pl.Series([np.inf])
+    pairs: list[tuple[float, float]] = []
+    for one, other in zip(before, after, strict=True):
+        if one != other:
+            pairs.extend(_number_pairs(_parsed(one), _parsed(other)))
+    return pl.Series([one for one, _ in pairs]), pl.Series([other for _, other in pairs])
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:
+        return text
+
+
+def _number_pairs(one: Any, other: Any) -> Iterator[tuple[float, float]]:
+    """Yield the numbers at the same places of two values.
+
+    >>> list(_number_pairs({"a": [0.25, 0.5]}, {"a": [0.25, 0.75]})), list(_number_pairs("a", "b"))
+    ([(0.25, 0.25), (0.5, 0.75)], [(0.0, inf)])
+    """
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for name in one:
+            yield from _number_pairs(one[name], other[name])
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for left, right in zip(one, other, strict=True):
+            yield from _number_pairs(left, right)
+    elif _is_number(one) and _is_number(other):
+        yield float(one), float(other)
+    elif one != other:
+        yield 0.0, np.inf
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _close(changed: Mapping[str, tuple[float | None, float | None]], within: float) -> bool:
