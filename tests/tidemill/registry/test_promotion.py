@@ -1,5 +1,6 @@
 """Gate, promotion, rollback, and what a kill leaves behind."""
 
+import json
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.warm_python import run_warm
+from tidemill.accounts import audit
 from tidemill.errors import (
     ApprovalNeeded,
     DecisionOutdated,
@@ -490,6 +492,35 @@ def test_a_champion_that_was_moved_in_the_registry_is_on_record_as_such(register
     reconcile(free, state)
     with state.transaction() as session:
         assert sorted(session.scalars(select(Alert.status))) == ["firing", "resolved"]
+
+
+def test_who_moves_the_champion_on_the_pages_of_mlflow_is_on_record_once(registered, state):
+    free = with_gate(registered, mode="off")
+    move(free, state, "1")
+    asked = json.dumps({"name": "small-model", "alias": CHAMPION, "version": "2"})
+
+    def ask(action):
+        act = audit.Act(
+            "bob", action, "version", "2", "small-model", details={"by": "mlflow", "asked": asked}
+        )
+        with state.transaction() as session:
+            audit.append(session, act)
+
+    ask("promote")
+    set_alias(free, CHAMPION, "2")
+    reconcile(free, state)
+    assert [(one.kind, one.actor) for one in promotions(state)] == [("promotion", "ada"), ("outside", "bob")]
+    with state.transaction() as session:
+        acts = session.query(AuditEntry.actor, AuditEntry.action).order_by(AuditEntry.seq).all()
+        [alert] = session.query(Alert).all()
+    assert [tuple(one) for one in acts[-2:]] == [("ada", "promote"), ("bob", "promote")]
+    assert "moved on Tidemill's pages of MLflow: without gate, reason and approval" in alert.message
+    move(free, state, "1", days=1)
+    ask("promote")
+    ask(f"{audit.FAILED}promote")  # MLflow refused; another client moves it later
+    set_alias(free, CHAMPION, "2")
+    reconcile(free, state)
+    assert promotions(state)[-1].actor == "registry"
 
 
 OUTSIDE_ALERT = "registry/champion-moved-outside"

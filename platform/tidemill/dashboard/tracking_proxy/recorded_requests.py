@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidemill.accounts import audit
+from tidemill.dashboard.tracking_proxy.body_fields import fields_of
 from tidemill.dashboard.tracking_proxy.forwarding import headers_given_back, headers_sent_on
 from tidemill.registry.own_versions import is_ours
 
@@ -38,15 +39,21 @@ def put_on_record(
         path: below the prefix of MLflow's pages.
         needs: what is done, and to what.
         body: what was asked.
-        version: of the project's model, that it is done to; None: what was asked says of what.
+        version: of the project's model, that it is done to; None: the one that was asked about, if one was.
     """
     visit: Visit = request.state.visit
-    action, resource = needs
+    (action, resource), model = needs, visit.installation.home.model
     details = {"by": "mlflow", "asked": body[:_KEPT_BYTES].decode("utf-8", "replace")}
-    what = version or f"{request.method} {path}"
-    act = audit.Act(visit.who, action, resource, what, visit.installation.home.model, details=details)
+    what = version or _asked_about(body, model) or f"{request.method} {path}"
+    act = audit.Act(visit.who, action, resource, what, model, details=details)
     with visit.state.transaction() as session:
         audit.append(session, act)
+
+
+def _asked_about(body: bytes, model: str) -> str | None:
+    """Return the version of a model that a request names; None where it names none, or not one alone."""
+    versions = fields_of(body, "version")
+    return versions[0] if len(versions) == 1 and fields_of(body, "name") == [model] else None
 
 
 async def forward_registration(

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from tidemill.accounts import audit
 from tidemill.ids import new_id
 from tidemill.project import Project
+from tidemill.registry.history.asked_in_mlflow import who_moved
 from tidemill.registry.versions.alias_names import CHAMPION
 from tidemill.state import State
 from tidemill.state.external_alerts import ExternalAlert, take_external
@@ -30,6 +31,7 @@ __all__ = [
 OUTSIDE = "outside"
 """The kind of such a move."""
 _WHY = "the alias champion was moved in the registry itself: without gate, reason and approval"
+_ON_PAGES = "the alias champion was moved on Tidemill's pages of MLflow: without gate, reason and approval"
 _DELETED = "the alias champion was deleted in the registry itself: without gate, reason and approval"
 _SOURCE: Final = "registry"
 _MONITOR: Final = "champion-moved-outside"
@@ -66,6 +68,7 @@ def record_outside_move(project: Project, state: State, champion: str | None) ->
         take_external(session, project.model, [_deletion(before, now, ended_at=now)], now)
         if before.to_version == champion:
             return None
+        who = who_moved(session, project.model, CHAMPION, champion, before.requested_at)
         made = Promotion(
             id=new_id("move"),
             model=project.model,
@@ -74,18 +77,18 @@ def record_outside_move(project: Project, state: State, champion: str | None) ->
             to_version=champion,
             kind=OUTSIDE,
             status="done",
-            actor="registry",
-            reason=_WHY,
+            actor=who or _SOURCE,
+            reason=_ON_PAGES if who else _WHY,
             at=now,
             requested_at=now,
         )
         session.add(made)
-        details = {"from_version": before.to_version, "id": made.id}
-        audit.append(
-            session, audit.Act("registry", "move", "version", champion, project.model, _WHY, details)
-        )
+        if who is None:  # else the log has it already
+            details = {"from_version": before.to_version, "id": made.id}
+            act = audit.Act(_SOURCE, "move", "version", champion, project.model, _WHY, details)
+            audit.append(session, act)
         take_external(session, project.model, [_alert(made)], now)
-    _log.warning("version %s of %s serves: %s", champion, project.model, _WHY)
+    _log.warning("version %s of %s serves: %s", champion, project.model, made.reason)
     return made
 
 
@@ -158,7 +161,7 @@ def _alert(move: Promotion, ended_at: datetime | None = None) -> ExternalAlert:
         fingerprint=CHAMPION,
         firing=ended_at is None,
         severity="critical",
-        message=f"version {move.to_version} serves in place of version {move.from_version}: {_WHY}; "
+        message=f"version {move.to_version} serves in place of version {move.from_version}: {move.reason}; "
         f"`tidemill rollback {move.model}` takes it back; resolve this when somebody has looked at it",
         labels={
             "alias": CHAMPION,

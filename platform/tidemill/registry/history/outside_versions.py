@@ -4,9 +4,8 @@ What the registry has is compared with what it had when it was last looked at. B
 transaction that puts the difference on record, so that each is told once.
 """
 
-import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from sqlalchemy.orm import Session
 from tidemill.accounts import audit
 from tidemill.errors import RegistryError
 from tidemill.project import Project
+from tidemill.registry.history.asked_in_mlflow import asked_of
 from tidemill.registry.own_versions import is_ours
 from tidemill.registry.versions.artifacts import CHECK_REGISTRY, connect_registry, search_versions
 from tidemill.state import State
@@ -128,10 +128,7 @@ def _is_about(entry: AuditEntry, model: str, version: str) -> bool:
     """Return whether an entry is about a version: by its number, or by what MLflow's API was asked."""
     if entry.resource_id == version:
         return True
-    try:
-        asked = json.loads(json.loads(entry.details).get("asked", ""))
-    except ValueError:
-        return False
-    if not isinstance(asked, Mapping) or asked.get("name") != model:
+    asked = asked_of(entry)
+    if asked.get("name") != model:
         return False
     return "version" not in asked or str(asked["version"]) == version

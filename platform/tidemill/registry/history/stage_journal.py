@@ -14,6 +14,7 @@ from tidemill.accounts import audit
 from tidemill.ids import new_id
 from tidemill.project import Project
 from tidemill.registry.history.alias_journal import version_exists
+from tidemill.registry.history.asked_in_mlflow import who_moved
 from tidemill.registry.history.outside_moves import OUTSIDE, tell_outside_stage
 from tidemill.registry.versions.aliases import drop_alias, set_alias
 from tidemill.registry.versions.model_versions import list_versions
@@ -23,6 +24,7 @@ from tidemill.state.tables import StageMove
 
 __all__ = ["move_stage", "reconcile_stages"]
 
+_ON_PAGES = "the alias was moved on Tidemill's pages of MLflow: without gates, reason and approval"
 _WHY = "the alias was moved in the registry itself: without gates, reason and approval"
 
 
@@ -122,6 +124,8 @@ def _record_outside(project: Project, state: State, stage: str, version: str | N
     versions = [one.version for one in list_versions(project)]
     if version is None and not versions:
         return  # MLflow makes an empty registry where its database was lost
+    with state.transaction() as session:
+        who = who_moved(session, project.model, stage, version, before.requested_at)
     made = StageMove(
         id=new_id("stage"),
         model=project.model,
@@ -136,17 +140,17 @@ def _record_outside(project: Project, state: State, stage: str, version: str | N
         reasons=[],
         numbers={},
         digest=None,
-        actor="registry",
-        reason=_WHY,
+        actor=who or "registry",
+        reason=_ON_PAGES if who else _WHY,
         at=moment,
         requested_at=moment,
     )
     details = {"from_version": made.from_version, "to_version": version, "stage": stage, "id": made.id}
     with state.transaction() as session:
         session.add(made)
-        audit.append(
-            session, audit.Act("registry", "move", "version", made.version, project.model, _WHY, details)
-        )
+        if who is None:  # else the log has it already
+            act = audit.Act("registry", "move", "version", made.version, project.model, _WHY, details)
+            audit.append(session, act)
         tell_outside_stage(session, made, moment, ended=False, left=before.to_version in (None, *versions))
 
 

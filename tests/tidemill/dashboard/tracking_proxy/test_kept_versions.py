@@ -81,10 +81,9 @@ def test_other_things_are_deleted_and_put_on_record_with_who_and_what(installati
     entries = list(all_entries(installation.records, AuditFilter()))
     assert sorted(one.action for one in entries) == ["delete"] * (len(FREE) - 1) + ["promote"] * 2
     last = entries[-1]
-    assert (last.resource, last.resource_id) == (
-        "version",
-        f"POST {API.removeprefix('/mlflow')}/registered-models/alias",
-    )
+    assert (last.resource, last.resource_id) == ("version", "1")
+    [other] = [one for one in entries if "other" in one.details]
+    assert other.resource_id == f"DELETE {VERSION.removeprefix('/mlflow')}", "of another model"
     assert '\\"version\\": \\"1\\"' in last.details
 
 
