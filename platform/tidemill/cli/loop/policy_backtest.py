@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing
+from tidemill.cli.loop.set_aside import read_later, said_unplayed
 from tidemill.cli.options import AsJson, ProjectDir, moment
 from tidemill.cli.output import emit, print_indented, print_wrapped
 from tidemill.cli.progress_lines import progress
@@ -100,6 +101,7 @@ def backtest(
     The result goes on record: the dashboard's page of policies shows the latest one.
     """
     from tidemill.project import load_project
+    from tidemill.project.moments import declared_moment
     from tidemill.state import open_state
 
     loaded = load_project(project)
@@ -120,7 +122,8 @@ def backtest(
         from tidemill.files.atomic import replace_file
 
         replace_file(svg, as_svg(loaded.model, found.metric, found.played))
-    facts = {**found.as_dict(), "id": kept}
+    later = 0 if end else read_later(loaded)
+    facts = {**found.as_dict(), "id": kept, "later_rows": later, "known_until": declared_moment(loaded)}
     emit(facts, json, lambda console: _render_backtest(console, facts, svg))
 
 
@@ -152,8 +155,10 @@ def _render_backtest(console: "Console", facts: dict[str, Any], svg: Path | None
         for turn in each["turns"]:
             gain = "" if turn["gain"] is None else f", {turn['gain']:+.4f} in the 30 days after"
             window = "" if turn["window"] is None else f", on the window: {turn['window']}"
-            said = f"{turn['status']}{window}{gain}: {turn['reason']}"
+            said = f"{turn['status'].replace('_', ' ')}{window}{gain}: {turn['reason']}"
             print_wrapped(console, f"  {turn['at']:%Y-%m-%d} {said}", "    ")
+    if facts["later_rows"]:
+        print_wrapped(console, said_unplayed(facts["later_rows"], facts["known_until"]))
     for note in facts["notes"]:
         print_indented(console, note)
     if svg is not None:

@@ -10,7 +10,7 @@ from tidemill.plurals import counted
 if TYPE_CHECKING:
     from tidemill.project import Project
 
-__all__ = ["read_later", "read_set_aside", "said_later", "said_set_aside"]
+__all__ = ["read_later", "read_set_aside", "said_later", "said_set_aside", "said_unplayed"]
 
 _REASONS = 3
 """Reasons that are named, the most frequent first."""
@@ -75,3 +75,19 @@ def said_later(rows: int, moment: datetime, label_known: str | None) -> str:
         return f"! {counted(rows, 'row')} {verb} later than {at} and {left} left out: --as-of"
     left = "it was" if one else "they were"
     return f"! the label of {counted(rows, 'row')} is known later than {at}, and {left} left out: --as-of"
+
+
+def said_unplayed(rows: int, moment: datetime) -> str:
+    """Say that a play of the past ended before the table does.
+
+    >>> from datetime import UTC
+    >>> said_unplayed(1, datetime(2026, 11, 29, 15, 8, tzinfo=UTC))
+    '! 1 row is known later than 2026-11-29 15:08 UTC, the moment of the training set, and was not played: \
+`tidemill run` makes a training set of all that is known now'
+    """
+    verb, left = ("is", "was") if rows == 1 else ("are", "were")
+    return (
+        f"! {counted(rows, 'row')} {verb} known later than {format_moment(moment)} UTC, "
+        f"the moment of the training set, and {left} not played: `tidemill run` makes a training set of all "
+        "that is known now"
+    )

@@ -29,21 +29,36 @@ def conclude(metric: str, played: Sequence[Played]) -> tuple[str, ...]:
     judged = [each for each in played if each.strategy is not None and np.isfinite(each.mean)]
     if not judged:
         return ()
+    if len(judged) > 1 and not any(each.promoted for each in judged):
+        return (
+            "nothing tells which is best, nor how often any would be wrong: none of them promoted anything",
+        )
     best = max(judged, key=lambda each: each.mean)
     fewest = min(judged, key=lambda each: (each.wrong, -each.mean))
     if fewest is best:
         if len(judged) == 1:
             return (_alone(best),)
         of = metric_of(metric).said(best.mean)
-        return (f"fewest wrong promotions and best mean: {best.name} ({of}; {_wrong(best)})", _chance(best))
+        same = [each.name for each in judged if each is not best and _result(each) == _result(best)]
+        alike = f", and the same by {'; '.join(same)}" if same else ""
+        said = f"fewest wrong promotions and best mean: {best.name} ({of}; {_wrong(best)}){alike}"
+        return (said, _chance(best))
     return (_compared(metric, fewest, best), _chance(fewest, best))
+
+
+def _result(of: Played) -> tuple[float, int, int, int]:
+    return (of.mean, of.promoted, of.judged, of.wrong)
 
 
 def _alone(of: Played) -> str:
     if not of.judged:
-        said = "promoted nothing" if not of.promoted else "promoted only in the last days"
-        return f"nothing tells how often {of.name} would be wrong: it {said}"
+        return _untold(of)
     return f"wrong promotions of {of.name}: {of.wrong} of {of.judged}; {_chance(of)}"
+
+
+def _untold(of: Played) -> str:
+    said = "promoted nothing" if not of.promoted else "promoted only in the last days"
+    return f"nothing tells how often {of.name} would be wrong: it {said}"
 
 
 def _compared(metric: str, fewest: Played, best: Played) -> str:
@@ -68,7 +83,10 @@ def _wrong(of: Played) -> str:
 
 def _chance(*some: Played) -> str:
     """Return what the numbers of promotions allow to say about shares."""
-    ends = [share_interval(each.wrong, each.judged) for each in some]
+    unknown = [_untold(each) for each in some if not each.judged]
+    if len(unknown) == len(some):
+        return "; ".join(unknown)
+    ends = [share_interval(each.wrong, each.judged) for each in some if each.judged]
     said = " and ".join(f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in ends)
     told = f"in the long run {said} may be wrong (95 % {'interval' if len(ends) == 1 else 'intervals'})"
     untold = []
@@ -76,4 +94,8 @@ def _chance(*some: Played) -> str:
         untold.append(f"{100 * _FEW:.0f} % from {100 * _MANY:.0f} %")
     if len(ends) == 2 and max(low for low, _ in ends) <= min(high for _, high in ends):
         untold.append("which of the two has fewer")
-    return f"{told}: too few promotions to tell {', or '.join(untold)}" if untold else told
+    if unknown:
+        [known] = [each.name for each in some if each.judged]
+        told = f"{known}: {told}"
+    told = f"{told}: too few promotions to tell {', or '.join(untold)}" if untold else told
+    return "; ".join([told, *unknown])

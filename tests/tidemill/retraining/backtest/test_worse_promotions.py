@@ -108,3 +108,22 @@ def test_the_play_says_what_it_means_and_no_more_than_its_promotions_allow():
     assert "costs 0.5000 of mean mae (worse in 1 of 1 months); best mean: lossy (5.0000; 50 of 100" in said
     assert told == "in the long run 0 to 4 % and 40 to 60 % may be wrong (95 % intervals)"
     assert conclude("roc_auc", [never]) == ()
+
+
+def test_policies_that_promoted_nothing_are_not_ranked_and_equal_ones_named_together():
+    none, lasting = PromotionRule(proof="none"), PromotionRule(proof="lasting")
+    good, bad = turn(0, 0.01), turn(1, -0.02)
+    idle = [played(f"grown, proof {by}", rule=lasting, auc=0.71) for by in ("interval", "lasting")]
+    said = "nothing tells which is best, nor how often any would be wrong: none of them promoted anything"
+    assert conclude("roc_auc", idle) == (said,)
+    busy = [played(name, good, bad, rule=none, auc=0.73) for name in ("grown", "sensitive")]
+    first, told = conclude("roc_auc", [*busy, *idle])
+    assert first == (
+        "fewest wrong promotions: grown, proof interval (none promoted), costs 0.0200 of mean roc_auc "
+        "(worse in 2 of 2 months); best mean: grown (0.7300; 1 of 2 wrong)"
+    )
+    assert told == (
+        "grown: in the long run 1 to 99 % may be wrong (95 % interval): too few promotions to tell 5 % from "
+        "30 %; nothing tells how often grown, proof interval would be wrong: it promoted nothing"
+    )
+    assert conclude("roc_auc", busy)[0].endswith("(roc_auc 0.7300; 1 of 2 wrong), and the same by sensitive")
