@@ -59,6 +59,7 @@ def collect(
         "history": [_plain(asdict(service)) for service in history(state, project.model)],
         "traffic": _traffic(project, spans, swaps),
         "seconds": dict(seconds),
+        "holdout_days": project.config.split.holdout_days if project.config.split.by == "time" else None,
     }
     return {**facts, "periods": periods(project.task, spans, answered, turns, runs, list(alerts.values()))}
 

@@ -23,6 +23,7 @@ Facts = Mapping[str, Any]
 
 _PIECES = re.compile(r"[^ _\n]*[ _]|[^ _\n]+")
 """Words with the space behind them, and the parts of names such as ``data_drift``."""
+_LOSSES, _OPEN = ("quality", "concept_drift"), ("firing", "acknowledged")
 _OUTCOMES = {
     "promoted": ("green", "promoted"),
     "refused": ("red", "refused by the gate"),
@@ -43,6 +44,8 @@ def render_summary(facts: Facts, console: Console) -> None:
     console.print(period_table(facts, console.width))
     if facts["gain"]:
         console.print(_gain(facts))
+    if said := _held_back(facts):
+        console.print(said)
     console.print(_traffic(facts))
     console.print(_next_steps(facts))
     if report := next((r["report_path"] for r in reversed(facts["monitor_runs"]) if r["report_path"]), None):
@@ -206,6 +209,22 @@ def _gain(facts: Facts) -> Text:
         f"{counted(gain['rows'], 'labelled row')}: {metric_of(metric).name} "
         f"{_value(metric, served['metrics'])} by what was served, "
         f"{_value(metric, first['metrics'])} by version {first['version']} left alone{sure}.\n"
+    )
+
+
+def _held_back(facts: Facts) -> Text | None:
+    """Return what to try where the quality stayed low, and the gate refused each candidate since it fell."""
+    fallen = [one for one in facts["alerts"] if one["kind"] in _LOSSES and one["status"] in _OPEN]
+    if not fallen or not (days := facts.get("holdout_days")):
+        return None
+    since = min(one["raised_at"] for one in fallen)
+    ends = [turn["status"] for turn in facts["turns"] if turn["as_of"] >= since]
+    if "refused" not in ends or "promoted" in ends:
+        return None
+    return Text(
+        f"The quality fell by {since[:10]} and stayed low, and the gate refused what was trained since. "
+        f"A candidate is judged without the last {days} days: it learns a change only when that is older. "
+        "Make split.holdout_days and validation_days shorter in params.yaml, and replay again.\n"
     )
 
 

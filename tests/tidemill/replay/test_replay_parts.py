@@ -19,7 +19,7 @@ from tidemill.replay import replay_run
 from tidemill.replay.replay_periods import periods
 from tidemill.replay.replay_request import ReplayRequest
 from tidemill.replay.replay_run import run_replay
-from tidemill.replay.replay_summary import period_table, render_summary
+from tidemill.replay.replay_summary import Facts, _held_back, period_table, render_summary
 from tidemill.replay.replay_workspace import paths_elsewhere, project_files
 from tidemill.replay.table_history import TableHistory
 from tidemill.replay.traffic_replay import PlayedSpan, instances
@@ -155,6 +155,11 @@ def test_days_are_summed_up_with_the_metric_of_the_task():
     assert [one["labels"] for one in found] == [0, 1, 2]
 
 
+def _hint(facts: Facts, alert: Facts, status: str) -> str:
+    turns = [{"status": status, "as_of": "2024-05-06T00:00:00+00:00"}]
+    return str(_held_back({**facts, "alerts": [alert], "turns": turns, "holdout_days": 137}) or "")
+
+
 def test_the_summary_speaks_of_the_metric_of_the_task_and_shows_what_failed():
     task = Multiclass("f1_macro", classes=("a", "b", "c"))
     spans = [PlayedSpan(START, START + timedelta(days=1), sent=2, failed=1)]
@@ -190,6 +195,10 @@ def test_the_summary_speaks_of_the_metric_of_the_task_and_shows_what_failed():
     assert "422 [wind] is text" in shown
     assert "…" not in shown
     assert "AUC" not in shown
+    assert "split.holdout_days" not in shown
+    fallen = {"kind": "quality", "status": "firing", "raised_at": "2024-05-06T00:00:00+00:00"}
+    assert "without the last 137 days" in _hint(facts, fallen, "refused")
+    assert _hint(facts, fallen, "promoted") == _hint(facts, fallen | {"status": "resolved"}, "refused") == ""
     own = Console(file=io.StringIO(), width=80)
     render_summary({**facts, "task": "custom", "metric": "pipelines.forecast:closeness"}, own)
     assert "sent labels closeness version drift alerts turns" in " ".join(own.file.getvalue().split())
