@@ -215,6 +215,10 @@ def check_params(file: Declaration) -> "ProjectConfig":
 
 
 def _find(start: Path) -> tuple[Path, Declaration]:
+    if not start.exists():
+        raise ProjectNotFound(
+            f"there is no folder {shown_name(start)}", hint="name a project's folder with --project DIR"
+        )
     other = ""
     for folder in (start.resolve(), *start.resolve().parents):
         file = read_declaration(folder / "params.yaml")

@@ -34,6 +34,12 @@ def test_a_project_is_found_from_a_folder_inside_it(tmp_path: Path):
     assert load_project(tmp_path / "a" / "b").root == tmp_path
 
 
+def test_a_folder_that_does_not_exist_stands_for_no_project_above_it(tmp_path: Path):
+    write(tmp_path, PARAMS)
+    with pytest.raises(ProjectNotFound, match=r"there is no folder .*train\.search"):
+        load_project(tmp_path / "train.search=grid")
+
+
 def test_a_folder_that_is_no_project(tmp_path: Path):
     write(tmp_path, {"train": 1})
     with pytest.raises(ProjectNotFound, match=str(tmp_path)) as caught:
