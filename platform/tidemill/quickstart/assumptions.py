@@ -82,8 +82,8 @@ def _watched(found: Thresholds) -> list[Assumption]:
         told = f"{named} far from all else in some parts of the table: did the unit change?"
         lines.append(Assumption("beware", told, f"correct the table, or {where}"))
     if found.exclude:
-        why = "missing, constant, new or in another unit in parts of the table, so their drift is not judged"
-        told = f"{_some(found.exclude)}: {why}"
+        named = _some(f"{name} ({how})" for name, how in found.exclude.items())
+        told = f"{named}: broken in parts of the table, so drift would alarm by itself, and is not judged"
         lines.append(Assumption("unwatched", told, f"{where}: exclude"))
     return lines
 

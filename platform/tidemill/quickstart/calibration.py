@@ -53,8 +53,8 @@ class Thresholds:
     share: float
     columns: Mapping[str, float]
     """Thresholds of columns that move more than ``numerical`` or ``categorical`` by themselves."""
-    exclude: tuple[str, ...]
-    """Columns that look broken by themselves: with new values in every piece, or one value in a whole one."""
+    exclude: Mapping[str, str]
+    """Columns that look broken by themselves, in several pieces, as with one value in a whole one: how."""
     odd: Mapping[str, int]
     """Columns that are far from everything else in a few pieces, and in how many: these say nothing of what
     is usual."""
@@ -83,13 +83,7 @@ def calibrate(choices: Choices) -> Thresholds:
     days, min_rows = _window(choices)
     pieces = _pieces(choices, _typed(choices), days, min_rows)
     names = [feature.name for feature in choices.features.chosen]
-    found = {
-        name: [
-            compare_column(name, piece.before[name], piece.now[name], _USUAL, columns=len(names))
-            for piece in pieces
-        ]
-        for name in names
-    }
+    found = {name: _compared(name, pieces, _USUAL, len(names)) for name in names}
     distances = {name: [_moved(each) for each in columns] for name, columns in found.items()}
     moved = {name: _MARGIN * _high(_ordinary(values)) for name, values in distances.items()}
     numbers = [name for name, columns in found.items() if columns[0].method == "wasserstein"]
@@ -108,7 +102,7 @@ def calibrate(choices: Choices) -> Thresholds:
         missing=min(_rounded(max(0.1, _MARGIN * _high(missing))), 1.0),
         share=0.3,
         columns=own,
-        exclude=tuple(name for name, each in found.items() if _looks_broken(each)),
+        exclude=_broken(found, pieces, own),
         odd={
             name: odd for name, values in distances.items() if (odd := len(values) - len(_ordinary(values)))
         },
@@ -134,10 +128,32 @@ def _ordinary(distances: list[float]) -> list[float]:
     return [each for each in distances if each <= limit]
 
 
-def _looks_broken(pieces: list[ColumnDrift]) -> bool:
-    """Return whether a column looks broken in several pieces, whatever its threshold."""
-    broken = [each for each in pieces if each.broken and not each.broken.startswith("distance")]
-    return len(broken) > max(1, _RARELY * len(pieces))
+def _compared(name: str, pieces: list[_Piece], config: DataDriftConfig, columns: int) -> list[ColumnDrift]:
+    return [
+        compare_column(name, piece.before[name], piece.now[name], config, columns=columns) for piece in pieces
+    ]
+
+
+def _broken(
+    found: Mapping[str, list[ColumnDrift]], pieces: list[_Piece], own: Mapping[str, float]
+) -> dict[str, str]:
+    """Return the columns that look broken by themselves, and how: with the threshold that they get.
+
+    What a season moves far seems to be multiplied beside the usual threshold, and not beside its own.
+    """
+    config, broken = _USUAL.model_copy(update={"thresholds": dict(own)}), dict[str, str]()
+    for name, columns in found.items():
+        if _looks_broken(columns) and (how := _looks_broken(_compared(name, pieces, config, len(found)))):
+            broken[name] = how
+    return broken
+
+
+def _looks_broken(pieces: list[ColumnDrift]) -> str | None:
+    """Return how a column looks broken in several pieces, besides by its distance; None: it does not."""
+    broken = [each.broken for each in pieces if each.broken and not each.broken.startswith("distance")]
+    if len(broken) <= max(1, _RARELY * len(pieces)):
+        return None
+    return f"in {len(broken)} of {len(pieces)}, the last time: {broken[-1]}"
 
 
 def _of_answers(choices: Choices, pieces: list[_Piece]) -> tuple[float, float]:

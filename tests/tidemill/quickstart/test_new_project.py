@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -443,7 +444,22 @@ def test_a_unit_that_changed_in_the_last_periods_is_not_what_is_usual(tmp_path: 
     assert "# size is far from all else in" in text
     assert told["beware"].startswith("size (in ")
     assert monitor["data_drift"]["exclude"] == ["gone"]
-    assert told["unwatched"].startswith("gone: missing, constant, new or in another unit")
+    assert re.match(r"gone \(in \d+ of \d+, the last time: .*\): broken in parts", told["unwatched"])
+
+
+@pytest.mark.usefixtures("all_pieces")
+def test_what_goes_with_the_season_is_watched_with_a_threshold_of_its_own(tmp_path: Path):
+    """Winters seem to be multiplied beside the usual threshold, and a fault would hold each turn."""
+    days, random = np.arange(900), np.random.default_rng(2)
+    celsius = (12 + 10 * np.sin(2 * np.pi * (days - 110) / 365) + random.normal(0, 3, 900)).round(1)
+    rows = {"at": [datetime(2022, 1, 1, tzinfo=UTC) + timedelta(days=int(day)) for day in days]}
+    table = pl.DataFrame(rows | {"celsius": celsius, "sold": celsius * 2 + random.normal(0, 9, 900)})
+    table = pl.concat([table] * 3).with_columns(shop=pl.int_range(2700) % 3)
+    made = draft(table, tmp_path, target="sold", time="at", key="none")
+    [monitor] = yaml.safe_load(made.files["monitoring/monitors.yaml"])["monitors"]
+    assert monitor["data_drift"]["thresholds"]["celsius"] > 1
+    assert "exclude" not in monitor["data_drift"]
+    assert "unwatched" not in {one.subject for one in made.assumptions}
 
 
 @pytest.mark.usefixtures("all_pieces")
