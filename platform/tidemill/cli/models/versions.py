@@ -237,10 +237,11 @@ def models_history(
 def _plain(value: Any) -> str:
     """Return a value as people read it: what holds several, a line each.
 
-    >>> print(_plain({"train": {"start": "2013-03-01", "end": "2013-04-01"}, "rows": 5}))
+    >>> print(_plain({"train": {"start": "2013-03-01", "end": "2013-04-01"}, "rows": 5, "lock": None}))
     train start 2013-03-01
     train end 2013-04-01
     rows 5
+    lock none
     """
     match value:
         case float():
@@ -250,6 +251,8 @@ def _plain(value: Any) -> str:
             return "\n".join(f"{name} {line}" for name, line in lines) or "–"
         case list() | tuple():
             return ", ".join(map(_plain, value)) or "–"
+        case None:
+            return "none"
         case _:
             return str(value)
 
