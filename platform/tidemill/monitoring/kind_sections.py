@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -16,15 +16,19 @@ __all__ = [
     "ConceptDriftConfig",
     "DataDriftConfig",
     "DataQualityConfig",
+    "DdmDetector",
     "FairnessConfig",
     "FeatureSkewConfig",
     "HealthConfig",
     "KpiConfig",
     "MultivariateDriftConfig",
+    "PageHinkleyDetector",
     "PredictionDriftConfig",
     "QualityConfig",
+    "RiverDetector",
     "Section",
     "StalenessConfig",
+    "SumDetector",
 ]
 
 _SHARE = 0.1
@@ -133,11 +137,58 @@ class MultivariateDriftConfig(Section):
     """Features that it does not see; those that go with time by themselves tell all windows apart."""
 
 
+class SumDetector(Section):
+    """A sum of losses whose limit is drawn from the hold-out (`monitoring.quality.error_changes`)."""
+
+    name: Literal["sum"] = "sum"
+
+
+class PageHinkleyDetector(Section):
+    """river's ``PageHinkley`` over mistakes, with river's names and defaults."""
+
+    name: Literal["page_hinkley"] = "page_hinkley"
+    min_instances: int = Field(default=30, ge=1)
+    delta: float = Field(default=0.005, ge=0)
+    threshold: float = Field(default=50.0, gt=0)
+    alpha: float = Field(default=1 - 0.0001, gt=0, le=1)
+    mode: Literal["both", "up"] = "both"
+    """river's ``down`` finds fewer mistakes alone, about which nothing alarms."""
+
+
+class DdmDetector(Section):
+    """river's ``DDM`` over mistakes, with river's names and defaults."""
+
+    name: Literal["ddm"] = "ddm"
+    warm_start: int = Field(default=30, ge=1)
+    warning_threshold: float = Field(default=2.0, gt=0)
+    drift_threshold: float = Field(default=3.0, gt=0)
+
+
+RiverDetector = PageHinkleyDetector | DdmDetector
+"""Detectors that need the package river."""
+
+
+def _as_mapping(given: object) -> object:
+    """Return a detector that is declared by its name alone as the mapping that it stands for."""
+    if isinstance(given, str):
+        return {"name": given}
+    if not isinstance(given, Mapping | Section):
+        raise ValueError("must be sum, page_hinkley or ddm, or a mapping with that as its name")
+    return given
+
+
 class ConceptDriftConfig(Section):
     """Thresholds for labels that depend on the rows in another way than in training."""
 
+    detector: Annotated[
+        SumDetector | RiverDetector, Field(discriminator="name"), BeforeValidator(_as_mapping)
+    ] = SumDetector()
+    """What watches the errors, by its name or as a mapping with the name and river's own parameters."""
     max_rise: float = Field(default=0.1, gt=0)
-    """Alert when the mean loss of a row has risen by this share of that on the hold-out."""
+    """Alert when the mean loss of a row has risen by this share of that on the hold-out.
+
+    Detectors of river: when the share of mistakes has.
+    """
     explained: float = Field(default=0.05, gt=0, le=1)
     """Alert when a model fitted on the window's labels explains this share of what the errors vary."""
 

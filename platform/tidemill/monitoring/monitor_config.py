@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,6 +23,7 @@ from tidemill.monitoring.kind_sections import (
     MultivariateDriftConfig,
     PredictionDriftConfig,
     QualityConfig,
+    RiverDetector,
     Section,
     StalenessConfig,
 )
@@ -232,6 +234,12 @@ def _misfits(project: ProjectFolder, monitor: Monitor) -> Iterator[str]:
         yield (
             f"monitor {monitor.name!r}: calibration.interval must name two numbers of an answer, such as "
             "[low, high]: a custom task has no probabilities"
+        )
+    concept = monitor.concept_drift
+    if concept is not None and isinstance(concept.detector, RiverDetector) and find_spec("river") is None:
+        yield (
+            f"monitor {monitor.name!r}: concept_drift.detector {concept.detector.name} needs the package "
+            "river, which is not installed: pip install 'tidemill[online]', or set the detector to sum"
         )
     if monitor.staleness is not None and not project.has_store:
         yield f"monitor {monitor.name!r}: staleness is for projects with a feature store"

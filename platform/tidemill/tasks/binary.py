@@ -111,6 +111,14 @@ class Binary(Task):
         """Return the log loss of each row."""
         return log_losses(np.where(truth == 1, answers, 1 - answers))
 
+    def mistakes(self, truth: npt.NDArray[Any], answers: Answers, usual: float) -> npt.NDArray[np.bool_]:
+        """Return which answers are of the wrong class, the positive one from 0.5 on.
+
+        >>> Binary("roc_auc").mistakes(np.array([1, 0, 0]), np.array([0.4, 0.5, 0.3]), 0.0).tolist()
+        [True, True, False]
+        """
+        return np.asarray((answers >= 0.5) != (truth == 1))
+
     def facts(self, truth: npt.NDArray[Any], answers: Answers) -> dict[str, float]:
         """Return ``base_rate``, the share of the positive class."""
         return {"base_rate": float(np.mean(truth)) if len(truth) else float("nan")}

@@ -169,6 +169,10 @@ class Multiclass(Task):
         """Return the log loss of each row."""
         return log_losses(answers[np.arange(len(truth)), truth.astype(np.int64)])
 
+    def mistakes(self, truth: npt.NDArray[Any], answers: Answers, usual: float) -> npt.NDArray[np.bool_]:
+        """Return where the most probable class is a wrong one."""
+        return np.asarray(answers.argmax(axis=1) != truth)
+
     def facts(self, truth: npt.NDArray[Any], answers: Answers) -> dict[str, float]:
         """Return the share of each class, ``share_<class>``, and how much of it is found, ``recall_<class>``.
 

@@ -196,6 +196,10 @@ class Task(ABC):
     def losses(self, truth: npt.NDArray[Any], answers: Answers) -> npt.NDArray[np.float64]:
         """Return the loss of each row, shape (rows,), lower is better; NaN where it is undefined."""
 
+    def mistakes(self, truth: npt.NDArray[Any], answers: Answers, usual: float) -> npt.NDArray[np.bool_]:
+        """Return which answers are of a wrong class; of numbers, which have a larger loss than ``usual``."""
+        return self.losses(truth, answers) > usual
+
     @abstractmethod
     def _measure(self, metric: str, truth: npt.NDArray[np.float64], answers: Answers) -> Measure: ...
 

@@ -1,15 +1,15 @@
 """Judges whether labels depend on the rows in another way than in training, and since when.
 
-Two signs, each enough: errors have become larger (from a moment of the window on), and the window's errors
-can be foretold from the features by a model that has seen other rows of the window. The second finds a change
-that leaves the size of the errors as it was. What either finds counts if it is so for inputs that the
-hold-out has, too: errors grow by themselves where inputs move to what the model knows less of. While values
-that the model makes use of are gone, or in another unit, none of this can be told.
+Two signs, each enough: errors have become larger (from a moment of the window on; to a detector of river:
+mistakes more), and the window's errors can be foretold from the features by a model that has seen other rows
+of the window. The second finds a change that leaves the size of the errors as it was. What either finds
+counts if it is so for inputs that the hold-out has, too: errors grow by themselves where inputs move to what
+the model knows less of. While values that the model makes use of are gone, or in another unit, none of this
+can be told.
 """
 
-from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,9 @@ from tidemill.monitoring.drift.feature_matrices import feature_matrices
 from tidemill.monitoring.drift.slow_moves import moved_slowly
 from tidemill.monitoring.example_predictions import error_of, worst_ids
 from tidemill.monitoring.findings import Finding, Judged
-from tidemill.monitoring.kind_sections import ConceptDriftConfig, DataDriftConfig
+from tidemill.monitoring.kind_sections import ConceptDriftConfig, DataDriftConfig, SumDetector
+from tidemill.monitoring.quality.concept_results import Rise, concept_alarms, concept_results, said_of
 from tidemill.monitoring.quality.error_changes import (
-    ErrorRise,
     Explained,
     error_rise,
     explained_errors,
@@ -32,6 +32,12 @@ from tidemill.monitoring.quality.error_changes import (
 )
 from tidemill.monitoring.quality.held_out import LEAST, HeldOut
 from tidemill.monitoring.quality.like_inputs import LikeInputs, like_inputs
+from tidemill.monitoring.quality.mistake_changes import (
+    MistakeRise,
+    mistake_rise,
+    mistakes_of,
+    rise_beyond_inputs,
+)
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.plurals import counted
 from tidemill.prediction_log.prediction_log import features_of
@@ -74,40 +80,35 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
     if not known.features.width:
         return Judged(unjudged="no features to compare")
     truth, answers = task.truth_of_log(rows), task.given_in_log(rows)
-    compared = _compared(task, known, features, truth, answers)
+    compared = _compared(task, known, features, truth, answers, config)
     places = np.arange(rows.height)
-    rise = error_rise(compared.losses[0], compared.losses[1])
+    rise = compared.rise()
     explained = compared.explained()
     if _far(rise, config) or _near(explained, config):
         like = compared.like()
         if min(like.known.sum(), len(like.holdout)) < _LEAST_ALIKE:
             return Judged(unjudged=_NEW_INPUTS)
         if _far(rise, config):
-            rise, places = error_rise(like.holdout, like.window), compared.places[like.known]
+            rise, places = compared.rise_beyond_inputs(rise, like)
         if _near(explained, config) and not like.known.all():
             explained = compared.explained(like.known)
     alarming = _far(rise, config) or _near(explained, config)
     if alarming and (broken := _that_matter(window, _broken(window, known.features, features))):
         return Judged(unjudged=_BROKEN.format(", ".join(broken)))
-    since = rows["at"][int(places[rise.since])]
-    said = []
-    if _far(rise, config):
-        said.append(
-            f"errors are {rise.share:.0%} larger since {since:%Y-%m-%d %H:%M} UTC (mean loss "
-            f"{rise.after:.4g}, {rise.before:.4g} on the hold-out for such inputs; allowed: "
-            f"{config.max_rise:.0%})"
-        )
-    if _near(explained, config):
-        said.append(
-            f"the window's own labels explain {explained.share:.0%} of what the errors vary "
-            f"(alert at {config.explained:.0%}): the same rows have other labels than in training"
-        )
-    details = _results(rise, explained, since, rows.height)
+    at = rows["at"][places]
+    said = concept_alarms(
+        rise if _far(rise, config) else None,
+        explained if _near(explained, config) else None,
+        at,
+        config,
+        task,
+    )
+    details = {"rows": rows.height, **concept_results(rise, explained, at, config)}
     odd = error_of(rows) if said else None
     return Judged(
         found=(Finding("concept_drift", "; ".join(said), details),) if said else (),
         results={"concept_drift": {**details, "max_rise": config.max_rise, "alert_at": config.explained}},
-        said=_said(rise, explained, config),
+        said=said_of(rise, explained, config, task),
         examples={"concept_drift": worst_ids(rows["prediction_id"], odd)},
     )
 
@@ -138,7 +139,7 @@ def _that_matter(window: WindowRows, names: list[str]) -> list[str]:
     return [name for name in names if moved.get(name, 0.0) >= _MOVES]
 
 
-def _far(rise: ErrorRise, config: ConceptDriftConfig) -> bool:
+def _far(rise: Rise, config: ConceptDriftConfig) -> bool:
     return rise.significant and rise.share >= config.max_rise
 
 
@@ -149,9 +150,10 @@ def _near(explained: Explained, config: ConceptDriftConfig) -> bool:
 class _Compared(NamedTuple):
     """The hold-out and the window as numbers, of each the hold-out first."""
 
+    config: ConceptDriftConfig
     inputs: tuple[Floats, Floats]
     losses: tuple[Floats, Floats]
-    """The window's of all its rows."""
+    """The window's of all its rows. For a detector of river: 1 where the answer is a mistake, else 0."""
     errors: Floats
     """Of the window."""
     foretold: Floats
@@ -159,6 +161,20 @@ class _Compared(NamedTuple):
     categories: list[int]
     places: npt.NDArray[np.intp]
     """Of the window's rows that are looked at closely."""
+
+    def rise(self) -> Rise:
+        """Return the rise of the losses, or of the mistakes."""
+        if isinstance(self.config.detector, SumDetector):
+            return error_rise(*self.losses)
+        return mistake_rise(self.config.detector, *self.losses, self.config.max_rise)
+
+    def rise_beyond_inputs(self, rise: Rise, like: LikeInputs) -> tuple[Rise, npt.NDArray[np.intp]]:
+        """Return a rise as it would be for the same inputs, and the places of the rows that it counts by."""
+        known = self.places[like.known]
+        if isinstance(rise, MistakeRise):
+            rows = np.arange(len(self.losses[1]))
+            return rise_beyond_inputs(rise, like.holdout, like.window, known), rows
+        return error_rise(like.holdout, like.window), known
 
     def explained(self, known: npt.NDArray[np.bool_] | None = None) -> Explained:
         """Return how much the window's own rows say about its errors; ``known``: by some of them."""
@@ -174,10 +190,15 @@ class _Compared(NamedTuple):
 
 
 def _compared(
-    task: Task, known: HeldOut, features: pl.DataFrame, truth: Floats, answers: Answers
+    task: Task,
+    known: HeldOut,
+    features: pl.DataFrame,
+    truth: Floats,
+    answers: Answers,
+    config: ConceptDriftConfig,
 ) -> _Compared:
     features = features.select(literal_names(known.features.columns))
-    losses = task.losses(known.truth, known.answers), task.losses(truth, answers)
+    losses = _losses(task, known, truth, answers, config)
     places = np.arange(features.height)
     if features.height > _MOST_ROWS:
         places = np.sort(np.random.default_rng(0).permutation(features.height)[:_MOST_ROWS])
@@ -188,7 +209,17 @@ def _compared(
     chosen = _classes(truth) if answers.ndim == 2 else None
     errors, categories = _errors(known.truth, known.answers, chosen), list(coded.categories)
     foretold = foretold_errors(before, errors, now, categories)
-    return _Compared((before, now), losses, _errors(truth, answers, chosen), foretold, categories, places)
+    own = _errors(truth, answers, chosen)
+    return _Compared(config, (before, now), losses, own, foretold, categories, places)
+
+
+def _losses(
+    task: Task, known: HeldOut, truth: Floats, answers: Answers, config: ConceptDriftConfig
+) -> tuple[Floats, Floats]:
+    """Return the losses of the hold-out and of the window; for a detector of river their mistakes."""
+    if isinstance(config.detector, SumDetector):
+        return task.losses(known.truth, known.answers), task.losses(truth, answers)
+    return mistakes_of(task, known, truth, answers)
 
 
 def _numbers(answers: Answers) -> Floats:
@@ -205,27 +236,3 @@ def _errors(truth: Floats, answers: Answers, classes: npt.NDArray[np.int64] | No
     if classes is None:
         return (truth - answers)[:, None]
     return np.asarray((truth[:, None] == classes) - answers[:, classes], dtype=np.float64)
-
-
-def _results(rise: ErrorRise, explained: Explained, since: datetime, rows: int) -> dict[str, Any]:
-    return {
-        "rows": rows,
-        "loss": rise.after,
-        "loss_on_holdout": rise.before,
-        "rise": rise.share if np.isfinite(rise.share) else None,
-        "since": since.isoformat() if rise.significant else None,
-        "statistic": rise.statistic,
-        "chance": rise.limit,
-        "explained": explained.share,
-        "explained_t": explained.t,
-    }
-
-
-def _said(rise: ErrorRise, explained: Explained, config: ConceptDriftConfig) -> str:
-    chance = "" if rise.significant else ", within chance"
-    noise = "" if explained.significant else ", within chance"
-    return (
-        f"errors at most {max(rise.share, 0.0):.1%} larger than on the hold-out{chance}, alert at "
-        f"{config.max_rise:.0%}; explained by the window's labels: {max(explained.share, 0.0):.1%}{noise}, "
-        f"alert at {config.explained:.0%}"
-    )

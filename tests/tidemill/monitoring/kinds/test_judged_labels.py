@@ -103,9 +103,42 @@ def test_a_change_within_the_window_is_dated(tmp_path: Path, kind: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("by", "times", "turned"), [(2.0, 1.0, False), (0.0, 2.0, False), (1.0, 1.0, True)])
+@pytest.mark.parametrize(
+    ("kind", "detector", "said"),
+    [
+        ("binary", {"name": "ddm", "warm_start": 100}, "are given a wrong class"),
+        ("regression", "page_hinkley", "are further off than half of the hold-out's"),
+    ],
+)
+def test_a_detector_of_river_finds_and_dates_a_change_and_a_stationary_window_is_none(
+    tmp_path: Path, kind: str, detector: Any, said: str
+):
+    sections = {"concept_drift": {"detector": detector, "explained": 1.0}}
+    name = detector["name"] if kind == "binary" else detector
+    calm = judge_window(window(tmp_path, kind, sections))["concept_drift"]
+    assert (calm.found, calm.unjudged) == ((), None)
+    assert f"river's {name} finds no rise of mistakes" in (calm.said or "")
+    (finding,) = found(window(tmp_path, kind, sections, sign=-1.0, first=1000)).values()
+    since, given = finding.details["since"], finding.details["parameters"]
+    assert "2013-04-10" <= since < "2013-04-12", "two thirds of the fortnight before the 15th"
+    assert f"river's {name} finds more mistakes since {since[:10]}" in finding.message
+    assert said in finding.message
+    assert (finding.details["detector"], given.get("warm_start", 100)) == (name, 100)
+    assert (since < finding.details["detected"]) == (name == "ddm"), "it alone warns before"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("by", "times", "turned", "detector"),
+    [
+        (2.0, 1.0, False, "sum"),
+        (0.0, 2.0, False, "sum"),
+        (1.0, 1.0, True, "sum"),
+        (2.0, 1.0, False, "page_hinkley"),
+    ],
+)
 def test_errors_that_inputs_alone_make_larger_are_no_changed_labels(
-    tmp_path: Path, by: float, times: float, turned: bool
+    tmp_path: Path, by: float, times: float, turned: bool, detector: str
 ):
     task, rng = TASKS["regression"], np.random.default_rng(7)
 
@@ -119,7 +152,7 @@ def test_errors_that_inputs_alone_make_larger_are_no_changed_labels(
     features, answers, labels = rows(by, times, 0.4 if turned else 1.0)
     made = window_of(
         project_of(tmp_path, "regression"),
-        monitor_of(concept_drift={}),
+        monitor_of(concept_drift={"detector": detector}),
         reference,
         logged(task, answers, labels, features),
     )

@@ -257,6 +257,13 @@ def test_a_store_that_cannot_be_read_leaves_the_flags(tmp_path: Path, monkeypatc
         ("custom", "calibration: {}", "calibration.interval must name two numbers of an answer"),
         ("binary", "staleness: {}", "staleness is for projects with a feature store"),
         ("binary", "fairness: {}", "fairness.by: is missing"),
+        ("binary", "concept_drift: {detector: adwin}", "concept_drift.detector: name must be 'sum', 'page"),
+        ("binary", "concept_drift: {detector: 5}", "concept_drift.detector: must be sum, page_hinkley or"),
+        (
+            "binary",
+            "concept_drift: {detector: {name: ddm, drift_treshold: 2}}",
+            "ddm.drift_treshold: there is no such field; is 'drift_threshold' meant?",
+        ),
         ("binary", "kpi: {function: profit}", "kpi.function"),
     ],
 )
@@ -271,6 +278,24 @@ def test_a_section_that_is_not_for_such_a_project_is_named(
     with pytest.raises(ConfigError, match="monitor 'weekly'") as refused:
         load_monitors(project)
     assert said in str(refused.value)
+
+
+def test_a_detector_of_river_is_refused_where_river_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = project_of(tmp_path)
+    (tmp_path / "monitoring").mkdir()
+    declared = tmp_path / "monitoring" / "monitors.yaml"
+    monkeypatch.setattr("tidemill.monitoring.monitor_config.find_spec", lambda _: None)
+    monitor = "monitors: [{{name: weekly, window: 7d, every: 7d, concept_drift: {{detector: {}}}}}]"
+    declared.write_text(monitor.format("sum"))
+    assert load_monitors(project)[0].concept_drift is not None
+    declared.write_text(monitor.format("{name: page_hinkley, threshold: 20}"))
+    with pytest.raises(
+        ConfigError, match=r"'weekly': concept_drift.detector page_hinkley needs .* river"
+    ) as no:
+        load_monitors(project)
+    assert "pip install 'tidemill[online]'" in str(no.value)
 
 
 def test_rows_of_a_version_without_a_feature_break_no_rule_of_it(tmp_path: Path):
