@@ -12,7 +12,7 @@ from tidemill.cli.models.version_arguments import (
     require_own_model,
 )
 from tidemill.cli.models.version_stages import Stage, put, take_back
-from tidemill.cli.options import AsJson, Now, ProjectDir, moment
+from tidemill.cli.options import AsJson, Now, ProjectDir, moment, not_blank
 from tidemill.cli.output import emit, print_indented
 from tidemill.clock import SystemClock
 from tidemill.errors import RegistryError, UsageError
@@ -44,7 +44,9 @@ def promote(
     model: Model = None,
     version: NamedVersion = None,
     project: ProjectDir = None,
-    reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "asked for by hand",
+    reason: Annotated[
+        str, typer.Option(help="Why; recorded with it.", callback=not_blank)
+    ] = "asked for by hand",
     stage: Stage = None,
     as_of: Now = None,
     json: AsJson = False,
@@ -99,7 +101,9 @@ def rollback(
             help="Version to go back to (default: the champion before this one).", show_default=False
         ),
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "rolled back by hand",
+    reason: Annotated[
+        str, typer.Option(help="Why; recorded with it.", callback=not_blank)
+    ] = "rolled back by hand",
     stage: Stage = None,
     json: AsJson = False,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 from tidemill.clock import parse_moment
 from tidemill.errors import UsageError
 
-__all__ = ["AsJson", "AsOf", "Now", "ProjectDir", "moment"]
+__all__ = ["AsJson", "AsOf", "GivenReason", "Now", "ProjectDir", "moment", "not_blank"]
 
 ProjectDir = Annotated[
     Path | None,
@@ -37,6 +37,22 @@ Now = Annotated[
         "default: now).",
         show_default=False,
     ),
+]
+
+
+def not_blank(text: str) -> str:
+    """Return the text of an option that goes on record as the reason of an act.
+
+    Raises:
+        typer.BadParameter: there is nothing in it.
+    """
+    if not text.strip():
+        raise typer.BadParameter("say why: it goes on record, for those who ask later")
+    return text.strip()
+
+
+GivenReason = Annotated[
+    str, typer.Option(help="Why; recorded with it.", show_default=False, callback=not_blank)
 ]
 
 

@@ -54,6 +54,22 @@ def test_the_help_names_every_command():
         assert entry.sentence in shown.output
 
 
+def test_no_decision_goes_on_record_with_a_blank_reason():
+    asking = [path for path, command in LEAVES.items() if {"reason", "comment"} & needed(command)]
+    assert len(asking) >= 9
+    for path in [*asking, ("promote",), ("rollback",)]:
+        command = LEAVES[path]
+        why = "--comment" if "comment" in {each.name for each in command.params} else "--reason"
+        given = ["1" for each in command.params if each.param_type_name == "argument" and each.required]
+        until = ["--until", "2d"] if "until" in needed(command) else []
+        shown = CliRunner().invoke(app, [*path, *given, *until, why, " "])
+        assert (shown.exit_code, "say why: it goes on record" in shown.output) == (2, True), shown.output
+
+
+def needed(command: Any) -> set[str]:
+    return {each.name for each in command.params if each.required}
+
+
 def test_the_tree_has_all_commands():
     assert {path[0] for path in LEAVES} == {entry.name for entry in ENTRIES}
     assert len(LEAVES) > 55

@@ -49,7 +49,7 @@ def test_who_asked_cannot_approve_and_another_can_which_does_it(browser, people,
         assert send(other, f"{PAGE}/{request_id}/approve", comment="yes").status_code == 403  # a viewer
         now = people.clock.now()
         grant_role(people.state, "bob", "ml-engineer", project="parcels", actor="Ada", now=now)
-        assert send(other, f"{PAGE}/{request_id}/approve", comment="").status_code == 422
+        assert send(other, f"{PAGE}/{request_id}/approve", comment=" ").status_code == 422
         answer = send(other, f"{PAGE}/{request_id}/approve", comment="yes")
         assert answer.headers["location"] == "/models/parcel-delay/acts/act_1"
         assert send(other, f"{PAGE}/{request_id}/approve", comment="yes").status_code == 422

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidemill.cli.listing import Listing
-from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.options import AsJson, ProjectDir, not_blank
 from tidemill.cli.output import emit, format_moment, print_indented
 from tidemill.clock import SystemClock
 
@@ -31,7 +31,9 @@ def silence(
         typer.Argument(help="LABEL=PATTERN; all must match.", show_default=False),
     ],
     until: Annotated[str, typer.Option(help="A moment, or how long: 2d, 6h.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why, for those who wonder.", show_default=False)],
+    reason: Annotated[
+        str, typer.Option(help="Why, for those who wonder.", show_default=False, callback=not_blank)
+    ],
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tidemill.cli.models.version_arguments import Version
-from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.options import AsJson, GivenReason, ProjectDir
 from tidemill.cli.output import as_json, emit
 from tidemill.errors import NotWritable
 
@@ -61,7 +61,7 @@ def keep_card(
     version: Annotated[
         str, typer.Argument(metavar="VERSION", help="A number or an alias.", show_default=False)
     ],
-    reason: Annotated[str, typer.Option(help="Why; recorded with it.", show_default=False)],
+    reason: GivenReason,
     project: ProjectDir = None,
     json: AsJson = False,
 ) -> None:

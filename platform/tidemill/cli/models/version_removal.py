@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.options import AsJson, GivenReason, ProjectDir
 from tidemill.cli.output import emit
 from tidemill.errors import UsageError
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 _Version = Annotated[str, typer.Argument(metavar="VERSION", help="A number or an alias.", show_default=False)]
-_Reason = Annotated[str, typer.Option(help="Why; recorded with it.", show_default=False)]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
     )
 
 
-def archive(version: _Version, reason: _Reason, project: ProjectDir = None, json: AsJson = False) -> None:
+def archive(version: _Version, reason: GivenReason, project: ProjectDir = None, json: AsJson = False) -> None:
     """Put a version away: lists leave it out, and nothing promotes or deploys it.
 
     Refused while it has an alias, is deployed, something waits for it, or a schedule or
@@ -44,7 +43,9 @@ def archive(version: _Version, reason: _Reason, project: ProjectDir = None, json
     _tell(loaded, number, "archived", json)
 
 
-def unarchive(version: _Version, reason: _Reason, project: ProjectDir = None, json: AsJson = False) -> None:
+def unarchive(
+    version: _Version, reason: GivenReason, project: ProjectDir = None, json: AsJson = False
+) -> None:
     """Bring an archived version back."""
     from tidemill.registry.version_removal import unarchive_version
 
@@ -55,7 +56,7 @@ def unarchive(version: _Version, reason: _Reason, project: ProjectDir = None, js
 
 def delete(
     version: _Version,
-    reason: _Reason,
+    reason: GivenReason,
     yes: Annotated[bool, typer.Option("--yes", help="It is meant: nothing brings it back.")] = False,
     project: ProjectDir = None,
     json: AsJson = False,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.options import AsJson, GivenReason, ProjectDir
 from tidemill.cli.output import emit, format_moment, print_indented
 from tidemill.clock import SystemClock
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["add_to", "decide", "waiting_requests"]
 
 _ID = Annotated[str, typer.Argument(metavar="ID", help="Of the request.", show_default=False)]
-_Comment = Annotated[str, typer.Option(help="Why; recorded with it.", show_default=False)]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,7 +59,7 @@ def waiting_requests(records: "Records", model: str) -> "list[Row]":
     return [row for row in approvals_waiting(records, model) if row.asked_at > since]
 
 
-def approve(id: _ID, comment: _Comment, project: ProjectDir = None, json: AsJson = False) -> None:
+def approve(id: _ID, comment: GivenReason, project: ProjectDir = None, json: AsJson = False) -> None:
     """Approve what another person asked for, and do it.
 
     It is done in the name of who asked. If it cannot be done now, the approval counts
@@ -69,7 +68,7 @@ def approve(id: _ID, comment: _Comment, project: ProjectDir = None, json: AsJson
     decide(id, "approve", comment, project, json)
 
 
-def refuse(id: _ID, comment: _Comment, project: ProjectDir = None, json: AsJson = False) -> None:
+def refuse(id: _ID, comment: GivenReason, project: ProjectDir = None, json: AsJson = False) -> None:
     """Refuse a request, or take back one's own."""
     decide(id, "refuse", comment, project, json)
 

@@ -4,14 +4,13 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.options import AsJson, ProjectDir
+from tidemill.cli.options import AsJson, GivenReason, ProjectDir
 from tidemill.cli.people.approvals import decide, waiting_requests
 from tidemill.errors import RecordNotFound, UsageError
 
 __all__ = ["add_to"]
 
 _Version = Annotated[str, typer.Argument(metavar="VERSION", help="A number or an alias.", show_default=False)]
-_Reason = Annotated[str, typer.Option(help="Why; recorded with it.", show_default=False)]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,7 +19,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog='Example: tidemill reject 3 --reason "not before the holidays"')(reject)
 
 
-def approve(version: _Version, reason: _Reason, project: ProjectDir = None, json: AsJson = False) -> None:
+def approve(version: _Version, reason: GivenReason, project: ProjectDir = None, json: AsJson = False) -> None:
     """Approve what waits about a version, and do it.
 
     The approval is bound to the version's file, to the gate's figures and to the version
@@ -29,7 +28,7 @@ def approve(version: _Version, reason: _Reason, project: ProjectDir = None, json
     decide(_waiting(version, project, "approve"), "approve", reason, project, json)
 
 
-def reject(version: _Version, reason: _Reason, project: ProjectDir = None, json: AsJson = False) -> None:
+def reject(version: _Version, reason: GivenReason, project: ProjectDir = None, json: AsJson = False) -> None:
     """Refuse what waits about a version. Who asked for it takes it back so."""
     decide(_waiting(version, project, "refuse"), "refuse", reason, project, json)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing
-from tidemill.cli.options import AsJson, Now, ProjectDir, moment
+from tidemill.cli.options import AsJson, Now, ProjectDir, moment, not_blank
 from tidemill.cli.output import emit, format_moment
 from tidemill.cli.serving.rollout import render_progress, rollout
 from tidemill.cli.serving.shares import as_percent, read_share
@@ -26,7 +26,7 @@ deploy_app = typer.Typer(
 
 Version = Annotated[str, typer.Argument(help="Number or alias of a version.", show_default=False)]
 Share = Annotated[str, typer.Option(help="Of the keys: 10% or 0.1.")]
-Reason = Annotated[str, typer.Option(help="Why; recorded with it.")]
+Reason = Annotated[str, typer.Option(help="Why; recorded with it.", callback=not_blank)]
 
 
 def add_to(app: typer.Typer) -> None:

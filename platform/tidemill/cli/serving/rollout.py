@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidemill.cli.options import AsJson, ProjectDir, moment
+from tidemill.cli.options import AsJson, ProjectDir, moment, not_blank
 from tidemill.cli.output import emit, print_indented, print_wrapped
 from tidemill.cli.progress_lines import progress
 from tidemill.cli.serving.shares import as_percent, read_share
@@ -52,7 +52,9 @@ def rollout(
     watch: _Watch = False,
     every: Annotated[float, typer.Option(help="Seconds between two checks with --watch.", min=0.1)] = 5.0,
     project: ProjectDir = None,
-    reason: Annotated[str, typer.Option(help="Why; recorded with it.")] = "rolled out by hand",
+    reason: Annotated[
+        str, typer.Option(help="Why; recorded with it.", callback=not_blank)
+    ] = "rolled out by hand",
     as_of: _AsOf = None,
     json: AsJson = False,
 ) -> None:

@@ -17,6 +17,7 @@ from tidemill.monitoring.quality.error_changes import clustering
 from tidemill.monitoring.windows.window_rows import WindowRows
 from tidemill.plurals import counted
 from tidemill.prediction_log.prediction_log import features_of
+from tidemill.project.own_code import exits_as_errors
 from tidemill.tasks.task import Task
 
 __all__ = ["judge"]
@@ -110,7 +111,8 @@ def _measured(config: KpiConfig, function: Any, window: WindowRows) -> "_Measure
     decisions = [json.loads(text) if text else {} for text in rows["decision"]]
     labels = _labels(window.task, rows) if config.labels else [None] * rows.height
     try:
-        values = np.asarray(function(decisions, labels, features_of(rows)), dtype=np.float64)
+        with exits_as_errors():
+            values = np.asarray(function(decisions, labels, features_of(rows)), dtype=np.float64)
     except Exception as error:  # the project's own code may raise anything
         raise ConfigError(
             f"{config.function} failed for {counted(rows.height, 'row')}: {type(error).__name__}: {error}",

@@ -72,9 +72,12 @@ FAILING = [
     ({"check": "function", "function": "own_gate:fails"}, "ZeroDivisionError"),
     ({"check": "function", "function": "own_gate:answers"}, "must return a tidemill.GateFinding"),
     ({"check": "function", "function": "own_gate:refuses"}, "too few rows"),
+    ({"check": "function", "function": "own_gate:exits"}, "it ends the process, by sys.exit(3)"),
     ({"check": "function", "function": "own_gate:says_nothing"}, "`said` a sentence"),
 ]
 OWN = """
+import sys
+
 from tidemill import GateFinding, GateRows
 
 def looks_fine(rows: GateRows):
@@ -89,6 +92,9 @@ def answers(rows):
 
 def refuses(rows):
     return GateFinding(rows.answers.max() > 1, "too few rows")
+
+def exits(rows):
+    sys.exit(3)
 
 def says_nothing(rows):
     return GateFinding(rows.answers.max() <= 1, None)

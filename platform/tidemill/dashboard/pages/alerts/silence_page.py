@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import FastAPI, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from tidemill.alerting.label_matchers import LABELS, Matchers, labels_of, matches, parse_matchers
 from tidemill.alerting.silences import add_silence, check_matchers, end_of, end_silence
@@ -54,7 +54,7 @@ class SilenceForm(BaseModel):
     """A silence that is asked for; labels that are left empty match everything."""
 
     until: Annotated[str, Field(min_length=1, max_length=40, description="A moment, or how long: 8h, 2d.")]
-    reason: Annotated[str, Field(min_length=1, max_length=2000)]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
     kind: Annotated[str, Field(max_length=200)] = ""
     monitor: Annotated[str, Field(max_length=200)] = ""
     version: Annotated[str, Field(max_length=200)] = ""

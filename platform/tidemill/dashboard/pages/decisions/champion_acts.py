@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from tidemill.dashboard.page import Done, add_act, add_page
 from tidemill.dashboard.pages.decisions.begun_acts import do_act
@@ -31,7 +31,7 @@ _MOVES = 200
 """Of the champion's last moves, those that a rollback can go back through."""
 _TURNS = 20
 VERSION = Field(min_length=1, max_length=100)
-REASON = Field(min_length=1, max_length=2000)
+REASON = StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from tidemill.clock import parse_moment
 from tidemill.dashboard.acting import start_turn
@@ -23,7 +23,7 @@ from tidemill.state import record_queries
 
 __all__ = ["Retraining", "add_to", "retraining"]
 
-REASON = Field(min_length=1, max_length=2000)
+REASON = StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, StringConstraints
 
 from tidemill.accounts.roles import Permission
 from tidemill.dashboard.page import Done, PageNumber, add_act, add_page
@@ -62,7 +62,7 @@ class Approvals:
 class ApprovalForm(BaseModel):
     """What a second person says."""
 
-    comment: Annotated[str, Field(min_length=1, max_length=2000)]
+    comment: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
 def approvals(visit: Here, model: str, number: PageNumber = 1) -> Approvals:

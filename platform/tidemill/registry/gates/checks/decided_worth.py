@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from tidemill.errors import ConfigError, DataError
 from tidemill.plurals import counted
 from tidemill.project.gate_checks import KpiCheck
+from tidemill.project.own_code import exits_as_errors
 from tidemill.registry.gates.judged_rows import ROUNDING, GateFinding, GateRows, Judged, Measured
 from tidemill.registry.versions.loaded_model import Scorer
 from tidemill.tasks.paired_bootstrap import mean_interval
@@ -180,18 +181,20 @@ def _worth(
     answered = zip(instances, answers.tolist(), strict=True)
     try:
         # As the log of predictions has them, from which monitors read them.
-        decisions = [
-            orjson.loads(orjson.dumps(dict(application.decide(one, rows.task.decided_on(answer))), str))
-            for one, answer in answered
-            if one is not None
-        ]
+        with exits_as_errors():
+            decisions = [
+                orjson.loads(orjson.dumps(dict(application.decide(one, rows.task.decided_on(answer))), str))
+                for one, answer in answered
+                if one is not None
+            ]
     except Exception as error:  # the project's own code may raise anything
         raise _failed("the application's decide", error) from error
     frame = rows.rows.filter(pl.Series(counts))
     features = frame.select([name for name in (scorer.features if scorer else ()) if name in frame.columns])
     labels = frame[judged.project.config.dataset.label].to_list()
     try:
-        values = np.asarray(function(decisions, labels, features), dtype=np.float64)
+        with exits_as_errors():
+            values = np.asarray(function(decisions, labels, features), dtype=np.float64)
     except Exception as error:
         raise _failed(check.function, error) from error
     if values.shape != (len(decisions),):

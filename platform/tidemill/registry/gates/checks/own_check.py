@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tidemill.project.gate_checks import FunctionCheck
+from tidemill.project.own_code import exits_as_errors
 from tidemill.registry.gates.judged_rows import GateFinding, GateRows, Judged
 
 __all__ = ["check_function"]
@@ -21,7 +22,8 @@ def check_function(check: FunctionCheck, judged: Judged) -> GateFinding:
     """
     function, rows = judged.project.load(check.function), judged.scored()
     try:
-        found = function(_copied(rows))
+        with exits_as_errors():
+            found = function(_copied(rows))
     except Exception as error:  # noqa: BLE001 — the project's own code can raise anything
         return GateFinding(False, f"{check.function} failed: {type(error).__name__}: {error}")
     if not isinstance(found, GateFinding):
