@@ -50,6 +50,12 @@ _ABOUT = frozenset(
 """Columns that tell of machine and place, and are left out."""
 _ENDS = {"failed": "FAILED", "crashed": "FAILED", "killed": "KILLED", "preempted": "KILLED"}
 _PROPOSED = 20
+_MEASURED = re.compile(
+    r"(^|[_./ -])"
+    r"(loss|acc|accuracy|mae|mse|rmse|mape|r2|auc|auroc|f1|iou|bleu|rouge|perplexity|precision|recall|score)$",
+    re.IGNORECASE,
+)
+"""Names of metrics, in the words of most scripts."""
 _CLOCK = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
 
 
@@ -190,16 +196,19 @@ def _has_numbers(export: Export, column: str) -> bool:
 def _undecided(export: Export, names: Sequence[str], counted: Sequence[str]) -> UsageError:
     """Return the error of a table of which nobody said what its metrics are.
 
-    The pages sort settings and last values by name, the settings first: where the names begin anew for the
-    last time the metrics begin, if the table was left so. It is a proposal.
+    The pages sort settings and last values by name, the settings first: where the names begin anew the
+    metrics begin, if the table was left so. If not, names that say so are proposed. It is a proposal.
     """
-    begins = max((i for i in range(1, len(names)) if names[i] < names[i - 1]), default=0)
-    proposed = [f"--metric {_quoted(name)}" for name in names[begins:] if name in counted]
+    begins = [place for place in range(1, len(names)) if names[place] < names[place - 1]]
+    said = [name for name in names if name in counted and _MEASURED.search(name)]
+    by_name = len(begins) != 1 and bool(said)
+    found = said if by_name else [name for name in names[max(begins, default=0) :] if name in counted]
+    proposed = [f"--metric {_quoted(name)}" for name in found]
     return UsageError(
         f"{export.file} does not say which of its columns are settings and which are metrics: "
         f"{', '.join(counted)}",
         hint="name the metrics, by patterns such as 'val_*' too; the others become parameters. "
-        f"By their order these may be metrics: {' '.join(proposed[:_PROPOSED])}",
+        f"By their {'names' if by_name else 'order'} these may be metrics: {' '.join(proposed[:_PROPOSED])}",
     )
 
 

@@ -58,6 +58,17 @@ def test_a_table_of_runs_has_settings_tags_and_last_values(tmp_path):
     assert find_foreign_runs(tmp_path / "export.csv", ["loss", "val_*"])[1].sha256 == elk.sha256
 
 
+def test_metrics_are_proposed_by_their_names_where_somebody_moved_the_columns(tmp_path):
+    (tmp_path / "export.csv").write_text(
+        "Name,State,Created,lr,depth,val_mae,train_mae,test_size,epoch\nowl,finished,,0.1,6,22.4,18.2,0.3,30\n"
+    )
+    with pytest.raises(UsageError) as refused:
+        find_foreign_runs(tmp_path)
+    assert refused.value.hint.endswith(
+        "By their names these may be metrics: --metric val_mae --metric train_mae"
+    )
+
+
 def test_a_chart_gives_its_points_to_the_run_of_the_table(tmp_path):
     (tmp_path / "export.csv").write_text(TABLE)
     (tmp_path / "loss.csv").write_text(CHART)
