@@ -125,7 +125,7 @@ def _gate(card: ModelCard) -> Section:
         ("Hold-out rows", _NONE if gate.rows is None else f"{gate.rows:,}"),
     ]
     if gate.gain is not None:
-        told = f"{gate.gain:+.4f}, 90 % interval {_interval(gate.low, gate.high)}; more is better"
+        told = f"{gate.gain:+.4f}, 90 % interval {_gained(gate.low, gate.high)}; more is better"
         facts.append((f"Gain in {gate.metric or 'its metric'}", told))
     return Section("Gate", facts, notes=gate.reasons)
 
@@ -220,6 +220,15 @@ def _number(value: float | None) -> str:
 
 def _value(value: object) -> str:
     return _number(value) if isinstance(value, float) else str(value)
+
+
+def _gained(low: float | None, high: float | None) -> str:
+    """Return the interval of a gain, with as many digits as the gain.
+
+    >>> _gained(0.0086596, 0.017728), _gained(None, None)
+    ('+0.0087 to +0.0177', '–')
+    """
+    return "–" if low is None or high is None else f"{low:+.4f} to {high:+.4f}"
 
 
 def _interval(low: float | None, high: float | None) -> str:

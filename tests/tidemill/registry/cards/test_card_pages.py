@@ -61,7 +61,7 @@ def test_numbers_stand_with_their_intervals_and_with_what_they_do_not_say():
     for said in (
         "| weight | number | 25.0% | 7 | 1.5 | 0.5 |",
         "| holdout | mae | 12.5 | 12 to 13.25 |",
-        "**Gain in roc_auc:** +0.0100, 90 % interval -0.002 to 0.03",
+        "**Gain in roc_auc:** +0.0100, 90 % interval -0.0020 to +0.0300",
         "| hold-out | 0.0125 | – | 800 |",
         "| slice | depot = north | roc_auc | 0.61 | 0.7 | 40 |",
         "| weekly | measured | roc_auc | 0.74 | 0.7 to 0.78 | 912 |",
