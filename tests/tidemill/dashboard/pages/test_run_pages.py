@@ -72,6 +72,8 @@ def test_plain_runs_of_other_experiments_stand_in_the_list_where_they_began_in_t
 
 def test_the_list_is_filtered_and_paged_by_the_store(browser, tracked, monkeypatch):
     found = browser.get("/api/v1/models/parcel-delay/runs?show=trials&order=best").json()
+    page = browser.get("/models/parcel-delay/runs?show=trials&status=KILLED").text
+    assert '<option value="KILLED" selected>killed</option>' in page
     assert [one["name"] for one in found["runs"]] == ["trees-2", "trees-1", "trees-0"]
     assert browser.get("/api/v1/models/parcel-delay/runs?status=FAILED").json()["runs"] == []
     for after in ("nonsense", "%C3%A9", "e30="):
