@@ -75,11 +75,13 @@ def _role(row: Row) -> str:
 
 
 def _own_counts(row: Row, counts: Sequence[Row], latest: Row | None) -> Counted:
-    """Return what replicas counted for a deployment; of a canary that is rolled out, in this rollout."""
+    """Return what replicas counted for a deployment since it began; of a rollout's canary, in the rollout."""
     role = _role(row)
     own = [count for count in counts if (count.role, count.version) == (role, row.version)]
     rolled = latest is not None and latest.status in _UNDER_WAY and latest.version == row.version
-    start = latest.baseline.get("start", {}) if latest is not None and rolled and role == "canary" else {}
+    start = row.counted_before or {}
+    if latest is not None and rolled and role == "canary":
+        start = latest.baseline.get("start", {})
     return next(iter(counted(own, start)), Counted(role, row.version, 0, 0, 0, None))
 
 

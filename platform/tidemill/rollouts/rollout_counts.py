@@ -1,4 +1,4 @@
-"""What versions have answered in one rollout: replicas' counts go on from one rollout to the next."""
+"""What versions have answered in one rollout or deployment: replicas' counts go on from one to the next."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def counted(
 
     Args:
         rows: of the replicas, those that changed first come first.
-        start: the replicas' counts when a rollout began, as its record has them.
+        start: the replicas' counts when it began, as its record has them.
         end: those of the rollout after it; None: until now.
 
     >>> row = Row(role="canary", version="7", answered=9, failed=1, dropped=0, error="ValueError: no")
@@ -50,8 +50,9 @@ def _between(
 
     def spent(what: str) -> int:
         last: int = sum(getattr(row, what) for row in rows) if end is None else after.get(what, 0)
-        return max(last - int(before.get(what, 0)), 0)
+        return max(last - int(before.get(what) or 0), 0)
 
-    failed, dropped = spent("failed"), sum(row.dropped for row in rows)
+    failed = spent("failed")
+    dropped = max(sum(row.dropped for row in rows) - int(before.get("dropped") or 0), 0)
     error = next((row.error for row in reversed(rows) if row.error), None) if failed else None
     return Counted(*key, spent("answered"), failed, dropped, error)

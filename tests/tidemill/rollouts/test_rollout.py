@@ -242,23 +242,32 @@ def test_a_shadow_answers_nobody_and_is_compared_on_the_same_requests(project, s
 def test_others_may_end_a_rollout(project, state):
     with pytest.raises(UsageError):
         find_deployment(state, project.model, "canary")
+    shadow, counters = DeployRequest("shadow", "2", 1.0, "ada", "r"), VersionCounters()
+    for before in (0, 7):  # what it counted in its deployment before
+        deploy(project, state, shadow, now())
+        assert counted_now(project) == (0, 0, None)
+        counters.scored("shadow", "2", 7, 0.001)
+        with state.transaction() as session:
+            record_counts(session, project.model, "r1", counters.counts(), now())
+        assert counters.counts()["shadow", "2"].answered == before + 7
+        assert counted_now(project) == (7, 0, None)
+        stop(project, state, ["shadow"], "enough", "ann")
     begin(project, state, "2", "ada", "r", now())
     with pytest.raises(RegistryError, match="being rolled out"):
         begin(project, state, "2", "ada", "r", now())
     with pytest.raises(RegistryError, match="being rolled out"):
         deploy(project, state, DeployRequest("canary", "2", 0.5, "ada", "r"), now())
-    counters = VersionCounters()
     report_of_replica(project, state, counters, failing=True)
-    assert counted_of_canary(project) == (40, 40, "ValueError: no")
+    assert counted_now(project) == (40, 40, "ValueError: no")
     stop(project, state, ["canary"], "enough", "ann")
     assert (list_rollouts(state, project.model)[0].status, advance(project, state, now())) == (
         "stopped",
         None,
     )
     begin(project, state, "2", "ada", "r", now())
-    assert counted_of_canary(project) == (0, 0, None), "what it answered before was in another rollout"
+    assert counted_now(project) == (0, 0, None), "what it answered before was in another rollout"
     report_of_replica(project, state, counters, failing=False)
-    assert counted_of_canary(project) == (40, 0, None)
+    assert counted_now(project) == (40, 0, None)
     third = add_version(project, 0.2)
     crown(project, third)
     assert advance(project, state, now()).rollout.outcome == (
@@ -271,7 +280,7 @@ def test_others_may_end_a_rollout(project, state):
     assert live(state, project.model)[0].version == "1"
 
 
-def counted_of_canary(project):
+def counted_now(project):
     [shown] = describe_deployments(project, Records(project.state_url), now())["deployments"]
     return shown["answered"], shown["failed"], shown["last_error"]
 

@@ -1,8 +1,9 @@
 """Reconcile our records of deployments with the registry's aliases, after kills and changes made there."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tidemill.accounts import audit
@@ -14,7 +15,7 @@ from tidemill.registry.history.stage_journal import reconcile_stages
 from tidemill.registry.versions.alias_names import CHAMPION, EXPERIMENT, alias_of, kind_of
 from tidemill.registry.versions.aliases import drop_alias, read_aliases, set_alias
 from tidemill.state import State
-from tidemill.state.tables import Deployment
+from tidemill.state.tables import Deployment, VersionCount
 
 __all__ = ["deployed", "end_deployment", "go_live", "reconcile_deployments"]
 
@@ -84,19 +85,29 @@ def _finish(project: Project, state: State, row: Deployment) -> None:
 
 def go_live(session: Session, row: Deployment) -> None:
     """Make a deployment live in place of the one of its name, in one transaction."""
-    moment = datetime.now(UTC)
+    moment, counts = datetime.now(UTC), _counted_by_now(session, row)
     for other in session.scalars(
         select(Deployment).where(
             Deployment.model == row.model, Deployment.name == row.name, Deployment.status == "live"
         )
     ):
         same = other.version == row.version
+        counts = other.counted_before if same else counts
         why = f"now with a share of {row.share:.1%}" if same else f"followed by version {row.version}"
         other.status, other.ended_at, other.ended_reason = "stopped", moment, why
         if other.actor == _BY != row.actor:
             tell_outside_deployment(session, other, moment, ended=True)
     session.flush()
-    row.status, row.live_at = "live", moment
+    row.status, row.live_at, row.counted_before = "live", moment, counts
+
+
+def _counted_by_now(session: Session, row: Deployment) -> dict[str, Any] | None:
+    """Return what replicas have counted for a version in the role that it gets: they count on."""
+    role = f"ab:{row.name}" if row.kind == "ab" else row.kind
+    of = VersionCount.model == row.model, VersionCount.role == role, VersionCount.version == row.version
+    sums = (func.sum(each) for each in (VersionCount.answered, VersionCount.failed, VersionCount.dropped))
+    found = session.execute(select(*sums).where(*of)).one()
+    return {f"{role} {row.version}": dict(zip(("answered", "failed", "dropped"), found, strict=True))}
 
 
 def _stop_the_champion(state: State, model: str, champion: str | None) -> None:

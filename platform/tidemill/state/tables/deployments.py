@@ -58,6 +58,8 @@ class Deployment(Table):
     ended_at: Mapped[datetime | None]
     """Wall-clock time when replicas stopped reading it."""
     ended_reason: Mapped[str | None]
+    counted_before: Mapped[dict[str, Any] | None]
+    """What all replicas had counted for the version in its role when it began, as `Rollout.baseline`."""
 
 
 class VersionCount(Table):
