@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidemill.monitoring.kind_sections import DdmDetector, PageHinkleyDetector, RiverDetector
+from tidemill.monitoring.quality.error_changes import clustering
 from tidemill.monitoring.quality.held_out import HeldOut
 from tidemill.tasks.task import Answers, Task
 
@@ -158,7 +159,7 @@ def rise_beyond_inputs(
     usual = float(holdout.mean())
     if len(since) < _LEAST_AFTER:
         return MistakeRise(usual, float(window.mean()), None, (0, len(window)), for_inputs=True)
-    noise = math.sqrt(holdout.var() / len(holdout) + since.var() / len(since))
+    noise = math.sqrt(holdout.var() / len(holdout) + (clustering(since) * since.std()) ** 2 / len(since))
     after = float(since.mean())
     change = rise.change if after - usual > _RARELY * noise else None
     return MistakeRise(usual, after, change, rise.rows, for_inputs=True)

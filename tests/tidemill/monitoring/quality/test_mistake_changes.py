@@ -68,5 +68,7 @@ def test_what_inputs_bring_and_what_too_few_rows_tell_is_no_rise():
     assert rise_beyond_inputs(rise, before, window, places) == rise._replace(for_inputs=True)
     expected = np.where(places < 500, 0.0, 0.3)
     assert not rise_beyond_inputs(rise, before, window - expected, places).significant
+    by_days = np.concatenate([window[:500], np.repeat([1.0, 1.0, 0.0, 1.0, 0.0], 100)])
+    assert not rise_beyond_inputs(rise, before, by_days, places).significant, "rows of a day are alike"
     few, all_wrong = places < rise.rows[0] + 20, np.where(places < rise.rows[0], window, 1.0)
     assert not rise_beyond_inputs(rise, before, all_wrong[few], places[few]).significant
