@@ -16,7 +16,11 @@ from tidemill.data.repository.git import git
 from tidemill.errors import UsageError
 from tidemill.project import load_project
 from tidemill.training.tracking.origins.origin_capture import origin_tags
+from tidemill.training.tracking.run_files import write_file
+from tidemill.training.tracking.run_values import FRONT, ROLE
 from tidemill.training.tracking.showing.run_differences import Compared, Section
+from tidemill.training.tracking.showing.stored_runs import read_project_front
+from tidemill.training.tracking.whole_runs import read_front
 
 pytestmark = pytest.mark.engine
 
@@ -81,6 +85,27 @@ def test_show_says_what_a_run_is_made_from(made):
     assert "train.py" in shown
     assert "0.3 (0.15 to 0.9)" in shown
     assert "+SPEED = 3" in json.loads(run("show", ids[0], "--json", root=root))["patch"]
+
+
+def test_show_has_the_trials_of_a_search_that_no_other_one_beats(made):
+    root, ids = made
+    project, client = load_project(root), open_store(load_project(root))
+    search = client.create_run("1", tags={ROLE: "search"}, run_name="search").info.run_id
+    assert json.loads(run("show", search, "--json", root=root))["front"] == []
+    trial = {
+        "run_id": ids[0],
+        "family": "trees",
+        "params": {"rate": 0.028443749, "depth": 3},
+        "metrics": {"neg_log_loss": -0.25, "accuracy": 0.75},
+    }
+    write_file(client, search, FRONT, json.dumps([trial]).encode())
+    assert read_front(project, search) == [trial]  # of a store elsewhere
+    write_file(client, search, "lineage.json", b"{}")
+    assert read_project_front(project, search) == [trial]
+    assert json.loads(run("show", search, "--json", root=root))["front"] == [trial]
+    lines = [" ".join(line.split()) for line in run("show", search, root=root).splitlines()]
+    assert "no other beats it log_loss accuracy parameters" in lines
+    assert f"{ids[0][:8]} 0.2500 0.7500 trees, rate 0.02844, depth 3" in lines
 
 
 def test_only_what_differs_is_shown_with_the_lines_of_code(made):

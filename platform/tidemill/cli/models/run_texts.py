@@ -1,19 +1,20 @@
 """Puts compared runs into words, and into Markdown."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from tidemill.cli.listing import shorten
+from tidemill.cli.listing import Listing, shorten
 from tidemill.cli.output import format_moment
 from tidemill.plurals import counted
+from tidemill.tasks.natural_metric import metric_of
 
 if TYPE_CHECKING:
     from tidemill.training.tracking.origins.code_differences import CodeDiff
     from tidemill.training.tracking.run_values import WholeRun
     from tidemill.training.tracking.showing.run_differences import Section
 
-__all__ = ["headline", "markdown", "said_code"]
+__all__ = ["front_table", "headline", "markdown", "said_code"]
 
 
 def headline(found: "WholeRun") -> Iterator[str]:
@@ -23,6 +24,21 @@ def headline(found: "WholeRun") -> Iterator[str]:
     yield run.status.lower() + (f" ({run.end})" if run.end else "")
     yield format_moment(run.started_at)
     yield from (f"version {version}" for version in found.versions)
+
+
+def front_table(front: "Sequence[Mapping[str, Any]]") -> Listing:
+    """Return the trials that no other one beats in all metrics of their search, each with its parameters."""
+    metrics = {name: metric_of(name) for name in front[0]["metrics"]}
+    ids = shorten([str(one["run_id"]) for one in front])
+    table = Listing("no other beats it", *(metric.name for metric in metrics.values()), "parameters")
+    for one in front:
+        numbers = (metric.number(one["metrics"][name]) for name, metric in metrics.items())
+        params = (
+            f"{name} {f'{value:.4g}' if isinstance(value, float) else value}"
+            for name, value in one["params"].items()
+        )
+        table.add_row(ids[str(one["run_id"])], *numbers, ", ".join([str(one["family"]), *params]))
+    return table
 
 
 def said_code(code: "CodeDiff") -> str:

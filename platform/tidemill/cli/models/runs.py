@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.listing import Listing, shorten
-from tidemill.cli.models.run_texts import headline, markdown, said_code
+from tidemill.cli.models.run_texts import front_table, headline, markdown, said_code
 from tidemill.cli.options import AsJson, ProjectDir
 from tidemill.cli.output import emit, format_moment
 from tidemill.errors import UsageError
@@ -129,10 +129,11 @@ def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
     from tidemill.training.tracking.origins.notebook_cells import read_cells
     from tidemill.training.tracking.showing.run_differences import decisions_on
     from tidemill.training.tracking.showing.run_facts import facts_of
-    from tidemill.training.tracking.showing.stored_runs import read_project_runs
+    from tidemill.training.tracking.showing.stored_runs import read_project_front, read_project_runs
 
     folder, records = open_reading(project)
     [found] = read_project_runs(folder, [run])
+    front = read_project_front(folder, found.run.run_id) if found.run.role == "search" else []
     facts = facts_of(folder, found, decisions_on(records, folder.model, found.versions))
 
     def render(console: "Console") -> None:
@@ -147,12 +148,14 @@ def show(run: _Id, project: ProjectDir = None, json: AsJson = False) -> None:
                 if len(values) > len(shown):
                     what = ("column", "columns") if title == "Data" else ("more package", "more packages")
                     console.print(f"… {counted(len(values) - len(shown), *what)}: --json")
+        if front:
+            console.print(front_table(front))
         if found.trouble:
             console.print(f"not all of it can be read: {found.trouble}")
 
     cells = read_cells(folder.home, found.run.origin.get("cells"))
     code = {"patch": found.patch.decode(errors="replace"), "cells": cells}
-    emit({**_described(found), "facts": facts, **code}, json, render)
+    emit({**_described(found), "facts": facts, "front": front, **code}, json, render)
 
 
 def _is_aside(name: str) -> bool:

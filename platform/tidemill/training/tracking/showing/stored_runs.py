@@ -21,6 +21,7 @@ from tidemill.training.tracking.killed_runs import TurnsAtRest
 from tidemill.training.tracking.local_documents import AskMlflow, open_database
 from tidemill.training.tracking.origins.origin_files import read_origin_of
 from tidemill.training.tracking.run_values import (
+    FRONT,
     ORIGIN_PREFIX,
     PARENT,
     ROLE,
@@ -33,6 +34,7 @@ __all__ = [
     "IS_ITS",
     "OF_PROJECT",
     "names_of",
+    "read_project_front",
     "read_project_runs",
     "versions_in",
 ]
@@ -80,6 +82,28 @@ def read_project_runs(folder: ProjectFolder, names: Sequence[str]) -> list[Whole
 
         project = load_project(folder.root)
         return read_whole_runs(project, [find_run_id(project, name) for name in names])
+
+
+def read_project_front(folder: ProjectFolder, run_id: str) -> list[dict[str, Any]]:
+    """Return the trials of a search that no other one beats in all metrics; none if it had a single one.
+
+    Each has ``run_id``, ``family``, ``params`` and ``metrics``, named and signed as on record.
+
+    Raises:
+        NotAnswering: MLflow's store is away, or the file cannot be read.
+    """
+    try:
+        database = open_database(folder)
+        if database is None:
+            return []
+        with closing(database):
+            row = database.execute("SELECT * FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
+        place = _place(folder, row["artifact_uri"], "lineage.json").parent / FRONT
+        return [dict(one) for one in json.loads(place.read_bytes())] if place.is_file() else []
+    except (AskMlflow, sqlite3.Error, ValueError):
+        from tidemill.training.tracking.whole_runs import read_front
+
+        return read_front(load_project(folder.root), run_id)
 
 
 def names_of(folder: ProjectFolder) -> dict[str, str]:
