@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from tidemill.data.profiling.number_notations import is_notation
 from tidemill.plurals import counted
+from tidemill.quickstart.calendar_effects import calendar_effects
 from tidemill.quickstart.calibration import Thresholds
 from tidemill.quickstart.choices import Assumption, Choices, default_metric
 from tidemill.quickstart.far_values import far_values
@@ -68,6 +69,11 @@ def assumptions(choices: Choices, source: str, found: Thresholds) -> list[Assump
     if prose := [name for name in choices.features.left_out if profile.columns[name].is_prose]:
         what = f"{_some(prose)}: no ready-made family reads the words of a text; one of your own can"
         lines.append(Assumption("words", what, "docs/free-text.md"))
+    if effects := calendar_effects(choices):
+        named = " and ".join(f"the {part} ({share:.0%})" for part, share in effects.items())
+        what = f"what the features leave of {choices.target.column} goes with {named}: no feature says it"
+        where = "add columns for it to the source, which requests then bring, too, and init again"
+        lines.append(Assumption("calendar", what, where))
     if suspicious := choices.features.suspicious:
         named = _some(f"{name} {why}" for name, why in suspicious.items())
         lines.append(Assumption("beware", f"{named}: is it known at the prediction?", "features.yaml"))

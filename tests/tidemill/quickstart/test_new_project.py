@@ -462,6 +462,27 @@ def test_what_goes_with_the_season_is_watched_with_a_threshold_of_its_own(tmp_pa
     assert "unwatched" not in {one.subject for one in made.assumptions}
 
 
+def test_weekends_that_no_feature_tells_are_named_and_those_that_one_tells_are_not(tmp_path: Path):
+    random, days = (
+        np.random.default_rng(3),
+        [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(n) for n in range(300)],
+    )
+    table = pl.DataFrame({"at": days * 2, "shop": ["centre"] * 300 + ["harbour"] * 300}).sort("at", "shop")
+    weekend, centre = table["at"].dt.weekday() > 5, table["shop"] == "centre"
+    sold = 50 + 30 * (weekend & ~centre).cast(pl.Int8) - 30 * (weekend & centre).cast(pl.Int8)
+    table = table.with_columns(rain=random.normal(size=600), sold=sold + random.normal(0, 9, 600))
+    told = {one.subject: one.text for one in draft(table, tmp_path, target="sold", key="none").assumptions}
+    assert re.fullmatch(
+        r".* leave of sold goes with the weekday \(\d\d%\): no feature says it", told["calendar"]
+    )
+    for known in (
+        table.with_columns(weekday=table["at"].dt.weekday()),
+        table.with_columns(sold=pl.Series(random.normal(50, 9, 600))),
+    ):
+        made = draft(known, tmp_path, target="sold", key="none")
+        assert "calendar" not in {one.subject for one in made.assumptions}
+
+
 @pytest.mark.usefixtures("all_pieces")
 @pytest.mark.parametrize("seed", range(3))
 def test_few_periods_of_the_table_itself_alarm_and_a_steady_column_is_watched_closely(
