@@ -13,9 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tidemill.actor_words import reason_beside, told, who
 from tidemill.dashboard.charts.heat_map import heat_map, heat_names
 from tidemill.dashboard.charts.histogram import histogram
-from tidemill.dashboard.charts.keys import key_of_event, key_of_series
+from tidemill.dashboard.charts.keys import key_of_event, key_of_part, key_of_series
 from tidemill.dashboard.charts.lines_by_month import line_key
-from tidemill.dashboard.charts.shares_over_time import shares_over_time
+from tidemill.dashboard.charts.shares_over_time import names_of_shares, shares_over_time
 from tidemill.dashboard.charts.time_series import time_series
 from tidemill.dashboard.page_addresses import address_of
 from tidemill.dashboard.static_files import static_address
@@ -50,6 +50,8 @@ def _environment() -> Environment:
         chart_heat_names=heat_names,
         chart_shares=shares_over_time,
         chart_histogram=histogram,
+        chart_share_names=names_of_shares,
+        chart_part=key_of_part,
         chart_mark=key_of_series,
         chart_event=key_of_event,
         chart_line=line_key,

@@ -2,9 +2,10 @@
 
 from markupsafe import Markup
 
+from tidemill.dashboard.charts.shares_over_time import COLOURS
 from tidemill.dashboard.charts.time_series import event_mark, point_mark
 
-__all__ = ["key_of_event", "key_of_series"]
+__all__ = ["key_of_event", "key_of_part", "key_of_series"]
 
 _NAMES = ("first", "second", "third")
 
@@ -21,3 +22,12 @@ def key_of_series(place: int) -> Markup:
 def key_of_event(kind: str) -> Markup:
     """Return the mark of what happened, for a square of 16."""
     return Markup(event_mark(kind, 8.0, 8.0))
+
+
+def key_of_part(place: int) -> Markup:
+    """Return the colour of the name at a place in stacked bars, for a square of 14.
+
+    >>> key_of_part(7)
+    Markup('<rect x="1" y="1" width="12" height="12" class="part part-1"/>')
+    """
+    return Markup(f'<rect x="1" y="1" width="12" height="12" class="part part-{place % COLOURS}"/>')

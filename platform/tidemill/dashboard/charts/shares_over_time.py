@@ -11,10 +11,11 @@ from tidemill.dashboard.charts.axes import NumberScale, TimeScale, number_axis, 
 from tidemill.dashboard.charts.heat_map import HeatColumn, widths
 from tidemill.dashboard.charts.svg import LEFT, RIGHT, element, picture, shortened, text
 
-__all__ = ["Divided", "shares_over_time"]
+__all__ = ["COLOURS", "Divided", "names_of_shares", "shares_over_time"]
 
 _TOP, _BOTTOM, _HEIGHT = 30.0, 180.0, 226.0
-_COLOURS = 6
+COLOURS = 6
+"""A seventh name has the colour of the first."""
 _LATE = LEFT + 0.8 * (RIGHT - LEFT)
 """Behind it a name is written to the left, or it would leave the picture."""
 
@@ -28,6 +29,11 @@ class Divided:
     counts: dict[str, float]
 
 
+def names_of_shares(windows: Sequence[Divided]) -> list[str]:
+    """Return the names in the order of their colours, and from below in each bar."""
+    return list(dict.fromkeys(name for each in windows for name in each.counts))
+
+
 def shares_over_time(
     title: str, unit: str, windows: Sequence[Divided], scale: TimeScale | None = None
 ) -> Markup:
@@ -35,7 +41,7 @@ def shares_over_time(
     if not windows:
         return Markup("")
     time = scale or TimeScale.around([each.at for each in windows])
-    names = list(dict.fromkeys(name for each in windows for name in each.counts))
+    names = names_of_shares(windows)
     most = max(sum(each.counts.values()) for each in windows) or 1.0
     numbers = NumberScale(0.0, most * 1.12, _TOP, _BOTTOM)
     drawn = [*number_axis(numbers, unit), *time_axis(time, _BOTTOM)]
@@ -69,7 +75,7 @@ def _bar(each: Divided, names: Sequence[str], numbers: NumberScale, x: float, wi
             y=top,
             width=wide,
             height=max(bottom - top - 0.5, 0.5),
-            class_=f"part part-{place % _COLOURS}",
+            class_=f"part part-{place % COLOURS}",
         )
         drawn.append(element("g", told + square))
     return drawn

@@ -1,8 +1,10 @@
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
+from markupsafe import escape
 
 from tidemill.dashboard.error_pages import API
 from tidemill.state.tables import Alert, KnownProject, MonitorRun, Promotion
@@ -205,6 +207,10 @@ def test_predictions_are_shown_by_their_middle_range_or_mean_and_by_class(browse
     assert [one["value"] for one in before] == [0.2, 0.2]
     assert twin["classes"][0]["counts"] == {EVIL: 75.0, "b": 25.0}
     assert "Predicted classes over time" in page
+    legends = re.findall(r'class="part (part-\d)"/></svg> ([^<]+)</li>', page)
+    assert legends == [("part-0", str(escape(EVIL))), ("part-1", "b")], (
+        "of the classes; of one version there is none"
+    )
 
 
 def test_features_are_ordered_by_impact_and_a_column_leads_to_its_window(browser, record):
