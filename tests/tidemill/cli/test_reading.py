@@ -449,7 +449,7 @@ def test_promote_and_rollback_mean_the_projects_model(root: Path, tmp_path: Path
 def test_an_alert_about_a_version_that_serves_no_more_says_so(root: Path, tmp_path: Path):
     told = json.loads(run(root, "alerts list --json").stdout)
     assert {alert["serves"] for alert in told} == {True}
-    assert "serves no more" not in run(root, "alerts list").stdout
+    assert "not the champion" not in run(root, "alerts list").stdout
     copy = shutil.copytree(root, tmp_path / "copy", ignore=shutil.ignore_patterns("*.lock"))
     database = sqlite3.connect(copy / ".tidemill" / "state.db")
     with database:
@@ -457,7 +457,7 @@ def test_an_alert_about_a_version_that_serves_no_more_says_so(root: Path, tmp_pa
     database.close()
     assert {alert["serves"] for alert in json.loads(run(copy, "alerts list --json").stdout)} == {False}
     shown = run(copy, "alerts list --all", columns=60).stdout
-    assert shown.count("2, serves no more") == 2  # and not for the one that is resolved
+    assert shown.count("2, not the champion") == 2  # and not for the one that is resolved
 
 
 def test_records_of_other_models_are_not_shown(root: Path):

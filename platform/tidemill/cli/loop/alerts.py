@@ -93,7 +93,7 @@ def _render_alerts(
 def _whether_it_serves(alert: Any, champion: str | None) -> str:
     """Return an alert's version, and whether another one is the champion by now, where the alert is open."""
     past = champion is not None and alert.status != "resolved" and alert.version != champion
-    return f"{alert.version}, serves no more" if past else str(alert.version)
+    return f"{alert.version}, not the champion" if past else str(alert.version)
 
 
 @alerts_app.command("show", epilog="Example: tidemill alerts show alert_01jd")

@@ -100,7 +100,8 @@ def list_runs(
             running = " and ".join(_conditions(shown, "RUNNING"))
             found = [*rest.shown(map(_read, client.search_runs([experiment.experiment_id], running))), *found]
         kept = [run for run in found if status in (None, run.status)]
-        return RunList(tuple(kept), page.token or None)
+        token = page.token.decode() if isinstance(page.token, bytes) else page.token  # of a local store
+        return RunList(tuple(kept), token or None)
 
 
 def _conditions(shown: Shown, status: str | None) -> list[str]:

@@ -1,5 +1,6 @@
 import json
 import re
+from html import unescape
 
 import pytest
 
@@ -7,6 +8,7 @@ from tests.tidemill.dashboard.conftest import PARAMS
 from tests.tidemill.dashboard.pages.mlflow_store import open_store
 from tidemill.files.locks import locked
 from tidemill.state.tables import Turn
+from tidemill.training.tracking import run_reading
 from tidemill.training.tracking.mlflow_tracking import END, PARENT, ROLE, artifact_location, connect
 from tidemill.training.tracking.run_files import write_file
 from tidemill.training.tracking.run_values import FRONT, ORIGIN_PREFIX, TURN
@@ -81,6 +83,10 @@ def test_the_list_is_filtered_and_paged_by_the_store(browser, tracked, monkeypat
         assert wrong.status_code == 422, after
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (422, "usage_error")
     assert browser.get("/models/parcel-delay/runs?show=everything").status_code == 422
+    monkeypatch.setitem(run_reading.list_runs.__kwdefaults__, "size", 2)
+    page = browser.get("/models/parcel-delay/runs?show=trials&order=best&status=FINISHED").text
+    following = re.search(r'<a rel="next" href="([^"]*)"', page).group(1)
+    assert re.findall(r"trees-\d</a>", browser.get(unescape(following)).text) == ["trees-0</a>"]
 
 
 def test_a_search_shows_its_trials_the_best_first_and_as_lines(browser, tracked):

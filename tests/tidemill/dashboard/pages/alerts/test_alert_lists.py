@@ -28,12 +28,12 @@ def test_the_list_has_what_is_open_latest_first_and_filters(browser, add, make_r
     assert ids(browser, f"{mine}?severity=critical") == ["alert_1"]
     assert ids(browser, "/alerts?kind=quality&model=parcel-delay") == ["alert_1"]
     assert browser.get(f"/api/v1{mine}").json()["open"] == {"critical": 1, "warning": 2}
-    assert "serves no more" not in browser.get("/alerts").text
+    assert "not the champion" not in browser.get("/alerts").text
     done = {"kind": "promotion", "actor": "ada", "reason": "better", "status": "done", "alias": "champion"}
     add(Promotion(id="move_9", model="parcel-delay", to_version="99", at=now, requested_at=now, **done))
     page = browser.get("/alerts").text
-    assert page.count("which serves no more") == 3
-    assert "which serves no more)" in browser.get("/models/parcel-delay").text
+    assert page.count("not the champion") == 3
+    assert "which is not the champion)" in browser.get("/models/parcel-delay").text
     assert "ada" in page
     assert "nobody" in page
     assert "<script>alert" not in page
