@@ -11,6 +11,9 @@ __all__ = ["Metric", "metric_of", "natural_values"]
 _ROWS = ("holdout_", "validation_", "expected ")
 """What names of recorded metrics begin with: the rows that they are of, or that it is an estimate."""
 
+_OTHER_END = {"_low": "_high", "_high": "_low"}
+"""What names of the ends of intervals end with."""
+
 _LONGEST = 1e15
 """From here on a float holds no digit behind the point."""
 
@@ -77,18 +80,25 @@ def metric_of(name: str) -> Metric:
 def natural_values(found: Mapping[str, float | None]) -> dict[str, float | None]:
     """Return recorded metrics by the names and with the signs that people know, in the order of their names.
 
-    One whose name another metric has keeps that of the record.
+    One whose name another metric has keeps that of the record. Of the interval of a loss, whose sign changes,
+    the ends change places.
 
     >>> natural_values({"holdout_r2": 0.5, "holdout_neg_mae": -12.0})
     {'holdout_mae': 12.0, 'holdout_r2': 0.5}
     >>> natural_values({"neg_mae": -12.0, "mae": 3.0})
     {'mae': 3.0, 'neg_mae': -12.0}
+    >>> natural_values({"neg_mae_low": -13.0, "neg_mae_high": -11.0, "r2_low": 0.1})
+    {'mae_high': 13.0, 'mae_low': 11.0, 'r2_low': 0.1}
     """
     shown: dict[str, float | None] = {}
-    for name, value in found.items():
-        metric = metric_of(name)
+    for recorded, value in found.items():
+        metric, name = metric_of(recorded), recorded
+        if metric.sign < 0 and recorded.endswith(tuple(_OTHER_END)):
+            end = "_" + recorded.rpartition("_")[2]
+            name = recorded.removesuffix(end) + _OTHER_END[end]
+            metric = metric_of(name)
         if metric.name != name and (metric.name in found or metric.name in shown):
-            shown[name] = value
+            shown[recorded] = value
         else:
             shown[metric.name] = metric.shown(value)
     return dict(sorted(shown.items()))

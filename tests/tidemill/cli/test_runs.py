@@ -15,6 +15,7 @@ from tidemill.cli.models.runs import _render_diff
 from tidemill.data.repository.git import git
 from tidemill.errors import UsageError
 from tidemill.project import load_project
+from tidemill.training.tracking.mlflow_tracking import artifact_location
 from tidemill.training.tracking.origins.origin_capture import origin_tags
 from tidemill.training.tracking.run_files import write_file
 from tidemill.training.tracking.run_values import FRONT, ROLE
@@ -39,7 +40,7 @@ def made(tmp_path_factory):
     git(root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "First")
     project = load_project(root)
     client = open_store(project)
-    experiment, ids = client.create_experiment("parcels"), []
+    experiment, ids = client.create_experiment("parcels", artifact_location(project)), []
     for depth in (3, 4):
         (root / "train.py").write_text(f"SPEED = {depth}\nFENCE = '```'\n")
         run = client.create_run(experiment, tags=origin_tags(root), run_name=f"depth {depth}").info.run_id

@@ -141,10 +141,8 @@ def _code(one: WholeRun) -> dict[str, str]:
         texts = {"Texts in the patch": ", ".join(one.origin.get("texts", ()))}
         return _present({**facts, **texts, **left, "Patch": one.origin["patch"], **cells})
     changed = _origin_of(one.lineage)["Code that no commit holds"] if one.lineage else None
-    beside = (one.lineage.beside or {}) if one.lineage else {}
-    texts = {"Texts in the patch": ", ".join(file for file, how in beside.items() if how == IN_PATCH)}
-    left = {f"Not kept: {file}": how for file, how in beside.items() if how != IN_PATCH}
-    return _present({"Commit": one.commit, "In no commit": changed, **texts, **left, **cells})
+    texts = _texts_of(one.lineage) if one.lineage else {}
+    return _present({"Commit": one.commit, "In no commit": changed, **texts, **cells})
 
 
 def _environment(one: WholeRun) -> dict[str, str]:
@@ -200,10 +198,19 @@ def _origin_of(lineage: "Lineage") -> dict[str, str]:
         "Feature definition": lineage.feature_definition,
         **_split_of(lineage),
         "Code that no commit holds": "unknown" if changed is None else ", ".join(changed) or "none",
+        **_texts_of(lineage),
         **{f"Data {path}": md5 for path, md5 in sorted(lineage.data.items())},
         **_machine(lineage.environment or {}),
         **{f"Package {name}": version for name, version in sorted(lineage.packages.items())},
     }
+
+
+def _texts_of(lineage: "Lineage") -> dict[str, str]:
+    """Return which untracked texts beside the code are with the run, and why others are not."""
+    beside = lineage.beside or {}
+    kept = ", ".join(file for file, how in beside.items() if how == IN_PATCH)
+    left = {f"Not kept: {file}": how for file, how in beside.items() if how != IN_PATCH}
+    return {**({"Texts in the patch": kept} if kept else {}), **left}
 
 
 def _split_of(lineage: "Lineage") -> dict[str, str]:
