@@ -155,7 +155,8 @@ def _render_backtest(console: "Console", facts: dict[str, Any], svg: Path | None
         for turn in each["turns"]:
             gain = "" if turn["gain"] is None else f", {turn['gain']:+.4f} in the 30 days after"
             window = "" if turn["window"] is None else f", on the window: {turn['window']}"
-            said = f"{turn['status'].replace('_', ' ')}{window}{gain}: {turn['reason']}"
+            proof = "" if turn["proof"] is None else f" (proof: {turn['proof']})"
+            said = f"{turn['status'].replace('_', ' ')}{proof}{window}{gain}: {turn['reason']}"
             print_wrapped(console, f"  {turn['at']:%Y-%m-%d} {said}", "    ")
     if facts["later_rows"]:
         print_wrapped(console, said_unplayed(facts["later_rows"], facts["known_until"]))

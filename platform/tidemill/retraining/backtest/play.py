@@ -65,7 +65,10 @@ def play_never(past: Past) -> Played:
 def play_always(past: Past) -> Played:
     """Retrain at the beginning of each month on all that is known then, without a gate."""
     served = [(begin, past.models.at(begin)) for begin, _ in months_of(past.start, past.end)]
-    turns = [_turn(past, at, "promoted", "a new month", new, old) for (_, old), (at, new) in pairwise(served)]
+    turns = [
+        _turn(past, PlayedEnd("promoted", at), "a new month", new, old)
+        for (_, old), (at, new) in pairwise(served)
+    ]
     return _scored("always", past, served, turns, {model.key: model for _, model in served[1:]})
 
 
@@ -78,7 +81,7 @@ def play_oracle(past: Past, others: Sequence[Played]) -> Played:
         best = max(known, key=lambda model: past.metric([(model, past.places(begin, end))]))
         served.append((begin, best))
     changes = [
-        _turn(past, at, "promoted", "it will be the best", new, old)
+        _turn(past, PlayedEnd("promoted", at), "it will be the best", new, old)
         for (_, old), (at, new) in pairwise(served)
         if new.as_of != old.as_of
     ]
@@ -127,8 +130,8 @@ def play_policies(
             else:
                 used[candidate.key] = candidate
                 end = _end(past, decision.policy, champion, candidate, end)
-                made.append(_turn(past, end.at, end.status, reason, candidate, champion, made=now))
-            status, busy = end
+                made.append(_turn(past, end, reason, candidate, champion, made=now))
+            status, busy = end.status, end.at
             sources = str(known_by(past.project, past.rows, now).height)
             spent = candidate.seconds if candidate is not None else 0.0
             name_of = decision.policy.name
@@ -189,15 +192,10 @@ def _end(past: Past, policy: Policy, champion: Fitted, candidate: Fitted, passed
 
 
 def _turn(
-    past: Past,
-    at: datetime,
-    status: str,
-    reason: str,
-    new: Fitted,
-    old: Fitted,
-    made: datetime | None = None,
+    past: Past, end: PlayedEnd, reason: str, new: Fitted, old: Fitted, made: datetime | None = None
 ) -> PlayedTurn:
-    """Return a turn, whose gain is that of the time after ``at``; it was made then, or earlier."""
+    """Return a turn, whose gain is that of the time after its end; it was made then, or earlier."""
+    status, at, proof = end
     later = past.places(at, min(at + _LATER, past.end))
     gain = past.metric([(new, later)]) - past.metric([(old, later)])
     window = str(new.window) if len(new.windows) > 1 else None
@@ -210,6 +208,7 @@ def _turn(
         window,
         surely=between is not None and bool(gain < 0 and between.high < 0),
         error=None if between is None else (between.high - between.low) / _ERRORS_WIDE,
+        proof=proof,
     )
 
 

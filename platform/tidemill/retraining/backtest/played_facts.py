@@ -41,6 +41,7 @@ def _facts(played: Played) -> dict[str, Any]:
                 "error": turn.error,
                 "wrong": turn.wrong,
                 "window": turn.window,
+                "proof": turn.proof,
             }
             for turn in played.turns
         ],

@@ -4,12 +4,13 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tidemill.monitoring.quality.label_maturity import label_lag
+from tidemill.plurals import counted
 from tidemill.project.serve_config import ProofConfig
 from tidemill.retraining.backtest.fitted_models import Fitted
 from tidemill.retraining.backtest.played_past import Past
 from tidemill.rollouts.live_proof import compare_live
 
-__all__ = ["PlayedEnd", "play_proof"]
+__all__ = ["PlayedEnd", "play_proof", "too_few"]
 
 
 class PlayedEnd(NamedTuple):
@@ -19,6 +20,8 @@ class PlayedEnd(NamedTuple):
     """``promoted`` or ``rolled_back``; ``rollout`` if the play ends before."""
     at: datetime
     """When it was promoted, or went back."""
+    proof: str | None = None
+    """What a proof came to, in a sentence."""
 
 
 def play_proof(
@@ -36,9 +39,9 @@ def play_proof(
         until += label_lag(rows[dataset.time_column], rows[known])
         places = places[(rows[known] <= until).to_numpy()]
     if until >= past.end:
-        return PlayedEnd("rollout", past.end)
+        return PlayedEnd("rollout", past.end, "the play ends before")
     if len(places) < config.min_labels:
-        return PlayedEnd("rolled_back", until)
+        return PlayedEnd("rolled_back", until, too_few(len(places), config))
     rows, task = past.rows[places], past.project.task
     found = compare_live(
         task,
@@ -47,5 +50,15 @@ def play_proof(
         task.truth(rows, dataset.label),
         (past.answers(candidate)[places], past.answers(champion)[places]),
         rows[dataset.time_column].dt.date().to_numpy(),
+        (f"{now:%Y-%m-%d}", f"{champion.as_of:%Y-%m-%d}"),
     )
-    return PlayedEnd("promoted" if found.passed else "rolled_back", until)
+    return PlayedEnd("promoted" if found.passed else "rolled_back", until, found.reasons[0])
+
+
+def too_few(labels: int, config: ProofConfig) -> str:
+    """Say that a proof has not the labels that it needs.
+
+    >>> too_few(312, ProofConfig())
+    '312 labels in 14 days, 500 are needed'
+    """
+    return f"{counted(labels, 'label')} in {config.days:g} days, {config.min_labels:,} are needed"

@@ -25,6 +25,8 @@ class PlayedTurn:
     """Whether the candidate was worse beyond chance: the whole 90 % interval of its gain lies below zero."""
     error: float | None = None
     """The standard error of the gain, by a paired bootstrap over days; None: unknown, or nobody asks."""
+    proof: str | None = None
+    """What a proof came to, in a sentence; None: there was none."""
 
     @property
     def passed(self) -> bool:

@@ -19,7 +19,16 @@ STRATEGY = {
     "cpu_seconds": 1.0,
     "periods": {"2023-04": -25.8},
     "policies": ["keep-fresh"],
-    "turns": [{"status": "rolled_back", "gain": 0.8, "window": None, "reason": "mae rose", "at": AT}],
+    "turns": [
+        {
+            "status": "rolled_back",
+            "gain": 0.8,
+            "window": None,
+            "reason": "mae rose",
+            "at": AT,
+            "proof": "9 labels",
+        }
+    ],
 }
 
 
@@ -29,5 +38,5 @@ def test_rows_that_the_training_set_lacks_are_told_and_statuses_are_words():
     console = Console(file=StringIO(), width=90, record=True)
     _render_backtest(console, facts, None)
     said = " ".join(console.export_text().split())
-    assert "2023-06-01 rolled back, +0.8000 in the 30 days after: mae rose" in said
+    assert "2023-06-01 rolled back (proof: 9 labels), +0.8000 in the 30 days after: mae rose" in said
     assert "! 1,188 rows are known later than 2023-06-01 00:00 UTC" in said

@@ -310,11 +310,18 @@ def test_a_rollout_s_proof_is_played_on_the_days_that_follow(project: Project, r
     old, new = of.models.at(START), of.models.at(now)
     week = ProofConfig.model_validate({"days": 7, "by": "gain", "min_labels": 100})
     ended = now + timedelta(days=17)
-    assert play_proof(of, old, new, now, week) == ("promoted", ended)
-    assert play_proof(of, new, old, now, week) == ("rolled_back", ended)
+    assert play_proof(of, old, new, now, week)[:2] == ("promoted", ended)
+    *worse, why = play_proof(of, new, old, now, week)
+    assert worse == ["rolled_back", ended]
+    assert f"of version {now:%Y-%m-%d} against 0.8493 of champion {now:%Y-%m-%d}: a gain of -0.6986" in why
     few = week.model_copy(update={"min_labels": 500})
-    assert play_proof(of, old, new, now, few) == ("rolled_back", ended), "a week has 168 rows"
-    assert play_proof(of, old, new, END - timedelta(days=17), week) == ("rollout", END)
+    assert play_proof(of, old, new, now, few) == (
+        "rolled_back",
+        ended,
+        "168 labels in 7 days, 500 are needed",
+    )
+    ends = ("rollout", END, "the play ends before")
+    assert play_proof(of, old, new, END - timedelta(days=17), week) == ends
 
 
 def test_proofs_are_played_beside_each_other_on_the_same_models(project: Project, rows: pl.DataFrame):
