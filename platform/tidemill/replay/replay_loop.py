@@ -25,7 +25,7 @@ from tidemill.serving.runtime.local_stack import LocalStack
 from tidemill.state import State, open_state
 from tidemill.state.tables import Turn
 
-__all__ = ["ReplayLoop", "Tell", "TrafficDensity", "run_scenes"]
+__all__ = ["ReplayLoop", "Tell", "TrafficDensity", "run_scenes", "span_name"]
 
 Tell = Callable[[str, str, int | None, int | None], None]
 
@@ -39,6 +39,20 @@ class TrafficDensity:
     seed: int = 0
     clients: int = 8
     """Requests at once."""
+
+
+def span_name(start: datetime, end: datetime) -> str:
+    """Return the months of ``[start, end)``, with years where they are of several.
+
+    >>> [span_name(datetime(2013, 4, 1), datetime(2013, month, 1)) for month in (5, 7)]
+    ['April', 'Apr–Jun']
+    >>> span_name(datetime(2023, 7, 1), datetime(2024, 7, 1))
+    'Jul 2023–Jun 2024'
+    """
+    last = end - timedelta(days=1)
+    if start.year != last.year:
+        return f"{start:%b %Y}–{last:%b %Y}"
+    return f"{start:%b}–{last:%b}" if (end - start).days > 31 else f"{start:%B}"
 
 
 @dataclass
@@ -101,7 +115,7 @@ class ReplayLoop:
     ) -> None:
         """Send the traffic of ``[start, end)``; after each ``step`` monitors and policies run."""
         controller = Controller(self.project, self.state, self.clock, self._on_event) if watched else None
-        name = f"{start:%b}–{end - timedelta(days=1):%b}" if (end - start).days > 31 else f"{start:%B}"
+        name = span_name(start, end)
         total = -(-(end - start) // step)
         player = self._player()
         try:
