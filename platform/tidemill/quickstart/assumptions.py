@@ -15,6 +15,8 @@ from tidemill.tasks.natural_metric import metric_of
 __all__ = ["assumptions"]
 
 _NAMED = 4
+_WIDE = 1.0
+"""Standard deviations; thresholds of categories are smaller."""
 
 
 def assumptions(choices: Choices, source: str, found: Thresholds) -> list[Assumption]:
@@ -87,6 +89,11 @@ def _watched(found: Thresholds) -> list[Assumption]:
         named = _some(f"{name} (in {many} of {found.blocks})" for name, many in odd.items())
         told = f"{named} far from all else in some parts of the table: did the unit change?"
         lines.append(Assumption("beware", told, f"correct the table, or {where}"))
+    wide = {name: value for name, value in found.columns.items() if value >= _WIDE}
+    if wide := {name: value for name, value in wide.items() if name not in found.exclude}:
+        named = _some(f"{name} ({value:g})" for name, value in wide.items())
+        told = f"{named}: alarms only beyond so many standard deviations, as it moved by itself in the table"
+        lines.append(Assumption("wide", told, f"{where}: thresholds, if that was not usual"))
     if found.exclude:
         named = _some(f"{name} ({how})" for name, how in found.exclude.items())
         told = f"{named}: broken in parts of the table, so drift would alarm by itself, and is not judged"

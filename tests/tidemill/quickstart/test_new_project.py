@@ -459,7 +459,9 @@ def test_what_goes_with_the_season_is_watched_with_a_threshold_of_its_own(tmp_pa
     [monitor] = yaml.safe_load(made.files["monitoring/monitors.yaml"])["monitors"]
     assert monitor["data_drift"]["thresholds"]["celsius"] > 1
     assert "exclude" not in monitor["data_drift"]
-    assert "unwatched" not in {one.subject for one in made.assumptions}
+    told = {one.subject: one.text for one in made.assumptions}
+    assert "unwatched" not in told
+    assert re.match(r"celsius \(1\.\d\): alarms only beyond so many standard deviations", told["wide"])
 
 
 def test_weekends_that_no_feature_tells_are_named_and_those_that_one_tells_are_not(tmp_path: Path):
