@@ -408,6 +408,7 @@ ADVANCER = """
 import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
+from tidemill.errors import RegistryError
 from tidemill.project import load_project
 from tidemill.rollouts.rollout import advance
 from tidemill.rollouts.rollout_begin import begin
@@ -427,7 +428,11 @@ for line in sys.stdin:  # each line asks for a process of its own: starting one 
     print("warm", flush=True)
     while True:
         if advance(project, state, datetime.now(UTC)) is None:
-            begin(project, state, "2", "ada", "again", datetime.now(UTC))
+            try:
+                begin(project, state, "2", "ada", "again", datetime.now(UTC))
+            except RegistryError as error:
+                if "2 is the champion" not in str(error):  # until the test has given it back to 1
+                    raise
 """
 
 
