@@ -103,7 +103,7 @@ def _what_is_left(found: "Explanation") -> str | None:
         what = "the differences" if least == left else f"the first difference, --refits {left} all"
         return f"no difference is measured: both runs are fitted first; --refits {least} measures {what}"
     if found.stopped is None:
-        return None
+        return f"--refits {left} measures the rest" if left else None
     said = f"{counted(left, 'fit')} left ({found.stopped}): the same command goes on from there"
     if any(one.gain is not None or one.problem for one in found.gains):
         return said

@@ -44,7 +44,8 @@ def explain(
         project: whose runs they are; its files and runs are not changed.
         run_a: the run to begin with, a finished training of Tidemill.
         run_b: the run whose gain is explained.
-        refits: models that may be fitted now; None: as many as it takes; 0: only name the differences.
+        refits: models that may be fitted now; None: as many as it takes; 0: none, only name the
+            differences, with what earlier calls measured.
         minutes: after so many no further fit begins.
         each_parameter: whether each parameter of the family counts alone; default: all are one difference.
         tell: the callback for progress.
@@ -64,7 +65,7 @@ def explain(
         wanted = {"a": recipe(factors, "a"), "b": recipe(factors, "b")}
         wanted |= {each.name: recipe(factors, "a", each.name) for each in factors}
         done = _Done()
-        if factors and refits != 0:
+        if factors and (refits != 0 or any(fits.is_kept(each) for each in wanted.values())):
             done = _fit_all(fits, wanted, _Budget(refits, minutes), tell)
         needed = len({fits.key(each) for each in wanted.values()}) if factors else 0
         return _explanation(project, (a.side, b.side), factors, fits.judge, done, needed)
@@ -124,7 +125,7 @@ def _fit_all(fits: FittedRecipes, wanted: Mapping[str, Recipe], budget: _Budget,
             if known is None and (known := fits.kept(chosen)) is not None:
                 done.kept += 1
             if known is None and budget.is_spent(done.made):
-                done.stopped = "budget"
+                done.stopped = None if budget.refits == 0 else "budget"
                 continue
             tell("fit", f"run {name}" if place < 2 else f"with the other {name}", place, len(wanted))
             try:
@@ -133,7 +134,7 @@ def _fit_all(fits: FittedRecipes, wanted: Mapping[str, Recipe], budget: _Budget,
                     known = fits.fit(chosen)
             except TrainingError as error:
                 if place < 2:
-                    raise
+                    raise TrainingError(f"{fits.named(name)}: {error}", hint=error.hint) from error
                 done.problems[name] = str(error)
                 continue
             done.answers[name] = seen[key] = known

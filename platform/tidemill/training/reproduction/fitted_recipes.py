@@ -19,7 +19,7 @@ from tidemill.files.declaration_files import parse_declaration
 from tidemill.project import Project, load_project
 from tidemill.tasks.task import Answers
 from tidemill.training.hashed_split import HashedSplit
-from tidemill.training.reproduction.reproduce import bring_data
+from tidemill.training.reproduction.reproduce import bring_data, lost_texts
 from tidemill.training.reproduction.run_factors import Recipe, RunSide, Which, model_of
 from tidemill.training.reproduction.swapped_fit import ANSWERS, JUDGED, REQUEST
 from tidemill.training.tracking.run_lineage import installed
@@ -115,10 +115,18 @@ class FittedRecipes:
         ]
         return hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
 
+    def named(self, which: str) -> str:
+        """Return which run is meant by ``a`` or ``b``, and what of its code is not on record."""
+        side = self._places["a" if which == "a" else "b"].side
+        return "; ".join([f"run {side.run_id[:8]}", *lost_texts(side.lineage)])
+
     def kept(self, recipe: Recipe) -> Answers | None:
         """Return the answers of a recipe that was fitted before; None if it was not."""
-        file = self._kept / f"{self.key(recipe)}.npy"
-        return np.load(file, allow_pickle=False) if file.is_file() else None
+        return np.load(self._file(recipe), allow_pickle=False) if self.is_kept(recipe) else None
+
+    def is_kept(self, recipe: Recipe) -> bool:
+        """Return whether a recipe was fitted before."""
+        return self._file(recipe).is_file()
 
     def fit(self, recipe: Recipe) -> Answers:
         """Fit a recipe, keep its answers, and return them.
@@ -142,8 +150,11 @@ class FittedRecipes:
         _run(tree, self._folder)
         found: Answers = np.load(self._folder / ANSWERS, allow_pickle=False)
         self._kept.mkdir(parents=True, exist_ok=True)
-        replace_file(self._kept / f"{self.key(recipe)}.npy", (self._folder / ANSWERS).read_bytes())
+        replace_file(self._file(recipe), (self._folder / ANSWERS).read_bytes())
         return found
+
+    def _file(self, recipe: Recipe) -> Path:
+        return self._kept / f"{self.key(recipe)}.npy"
 
     def _features(self) -> list[str]:
         """Return the features of both runs."""
@@ -169,4 +180,5 @@ def _run(tree: Path, folder: Path) -> None:
     done = subprocess.run(line, cwd=tree, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = " ".join(done.stderr.strip().splitlines()[-3:]) or f"exit code {done.returncode}"
+        said = said.replace(f"{tree}/", "").replace(str(tree), "the project")
         raise TrainingError(f"it cannot be fitted: {said}", hint="`tidemill runs diff` shows what differs")

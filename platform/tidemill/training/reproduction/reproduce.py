@@ -31,7 +31,7 @@ from tidemill.training.tracking.run_lineage import Lineage
 from tidemill.training.tracking.training_result import REFERENCE, TrainedModel
 from tidemill.training.tracking.whole_runs import read_whole_runs
 
-__all__ = ["bring_data", "code_worktree", "environment_changes", "reproduce", "require_record"]
+__all__ = ["bring_data", "code_worktree", "environment_changes", "lost_texts", "reproduce", "require_record"]
 
 _CUT = "# too large for this patch: "
 _OTHERS = 5
@@ -92,9 +92,7 @@ def reproduce(
         now = json.loads((folder / ENVIRONMENT).read_text())
     changes = environment_changes(lineage, now)
     changes += [] if rebuilt else _lock_changes(project.root, lineage.git_commit)
-    return compare_models(
-        (recorded, trained.metrics), (again, metrics), changes, within, _lost_texts(lineage)
-    )
+    return compare_models((recorded, trained.metrics), (again, metrics), changes, within, lost_texts(lineage))
 
 
 def require_record(
@@ -174,7 +172,7 @@ def _refit(
     if done.returncode != 0:
         said = " ".join(done.stderr.strip().splitlines()[-3:]) or f"exit code {done.returncode}"
         said = said.replace(f"{tree}/", "").replace(str(tree), "the project")
-        lost = "".join(f"; {one}" for one in _lost_texts(lineage))
+        lost = "".join(f"; {one}" for one in lost_texts(lineage))
         raise TrainingError(
             f"the model of run {trained.run_id} cannot be fitted any more: {said}{lost}",
             hint="commit the files that its code reads, and train again"
@@ -183,7 +181,7 @@ def _refit(
         )
 
 
-def _lost_texts(lineage: Lineage) -> list[str]:
+def lost_texts(lineage: Lineage) -> list[str]:
     """Return which untracked files beside the code are not with the run, and why."""
     lost = [(file, why) for file, why in (lineage.beside or {}).items() if why != IN_PATCH]
     said = [f"{file}, which no commit held, was not kept: {why}" for file, why in lost[:_OTHERS]]

@@ -1,5 +1,6 @@
 """Which differences between two runs made the gain: real fits of single ones, judged on the same rows."""
 
+import shutil
 import sys
 from datetime import UTC
 
@@ -98,6 +99,9 @@ def test_differences_are_named_then_measured_piece_by_piece_and_ranked(two_runs,
     assert (begun.fits, begun.kept, begun.stopped, len(fits)) == (3, 0, "budget", 3)
     assert begun.interaction is None
     assert [one.factor.name for one in begun.gains if one.gain is not None] == ["parameters"]
+    named = explain(project, a, b)
+    assert (named.gains, named.total, named.fits, named.kept) == (begun.gains, begun.total, 0, 3)
+    assert (named.stopped, len(fits)) == (None, 3)
 
     interrupted = fitted_recipes._run
 
@@ -139,3 +143,11 @@ def test_what_cannot_be_fitted_is_named_and_the_rest_is_measured(two_runs, fits,
     ]
     assert (found.interaction, found.stopped) == (None, "budget")
     assert found.total > 0.05  # where wind is noise, what learnt from such rows is better
+
+    def fail(tree, folder):
+        raise TrainingError("it cannot be fitted: no module parcels")
+
+    monkeypatch.setattr(fitted_recipes, "_run", fail)
+    shutil.rmtree(project.home / "explained")
+    with pytest.raises(TrainingError, match="run aaaaaaaa: it cannot be fitted: no module"):
+        explain(project, "a" * 32, "b" * 32, refits=1)
