@@ -25,7 +25,7 @@ from tidemill.retraining.backtest.play import (
     play_oracle,
     play_policies,
 )
-from tidemill.retraining.backtest.play_notes import coarse, fitted, unasked, unplayed
+from tidemill.retraining.backtest.play_notes import coarse, fitted, unasked, unplayed, unproven
 from tidemill.retraining.backtest.played_facts import facts_of
 from tidemill.retraining.backtest.played_past import Past
 from tidemill.retraining.backtest.played_turns import Played
@@ -145,6 +145,7 @@ def run_backtest(
             *fitted(origin, most, policies),
             *never_heard(policies),
             *unasked(policies, rules),
+            *unproven(played),
             *coarse(monitors, start, end),
         ),
         left_out,

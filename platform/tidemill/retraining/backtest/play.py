@@ -195,7 +195,7 @@ def _turn(
     past: Past, end: PlayedEnd, reason: str, new: Fitted, old: Fitted, made: datetime | None = None
 ) -> PlayedTurn:
     """Return a turn, whose gain is that of the time after its end; it was made then, or earlier."""
-    status, at, proof = end
+    status, at = end.status, end.at
     later = past.places(at, min(at + _LATER, past.end))
     gain = past.metric([(new, later)]) - past.metric([(old, later)])
     window = str(new.window) if len(new.windows) > 1 else None
@@ -208,7 +208,8 @@ def _turn(
         window,
         surely=between is not None and bool(gain < 0 and between.high < 0),
         error=None if between is None else (between.high - between.low) / _ERRORS_WIDE,
-        proof=proof,
+        proof=end.proof,
+        unproven=end.unproven,
     )
 
 

@@ -6,10 +6,11 @@ from datetime import datetime
 from tidemill.monitoring.monitor_config import Monitor
 from tidemill.plurals import counted
 from tidemill.retraining.backtest.play import step_of
+from tidemill.retraining.backtest.played_turns import Played
 from tidemill.retraining.backtest.strategies import PromotionRule
 from tidemill.retraining.policies import Policy
 
-__all__ = ["coarse", "fitted", "unasked", "unplayed"]
+__all__ = ["coarse", "fitted", "unasked", "unplayed", "unproven"]
 
 
 def unplayed(names: Sequence[str], max_fits: int) -> tuple[str, ...]:
@@ -61,3 +62,16 @@ def coarse(monitors: Sequence[Monitor], start: datetime, end: datetime) -> tuple
     if all(monitor.every >= step for monitor in monitors):
         return ()
     return (f"monitors are judged every {step.total_seconds() / 3600:.1f} hours, less often than declared",)
+
+
+def unproven(played: Sequence[Played]) -> tuple[str, ...]:
+    """Return a note of each strategy whose proofs lacked labels: it costs what a smaller proof might not."""
+    notes = []
+    for each in played:
+        if few := sum(turn.unproven for turn in each.turns):
+            of = counted(sum(turn.proof is not None for turn in each.turns), "rollout")
+            notes.append(
+                f"{each.name}: the proof had too few labels in {few} of {of}, so the version went back, "
+                "whatever it was worth: see days and min_labels of serve.rollout.proof"
+            )
+    return tuple(notes)

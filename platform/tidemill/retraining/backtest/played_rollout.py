@@ -22,6 +22,8 @@ class PlayedEnd(NamedTuple):
     """When it was promoted, or went back."""
     proof: str | None = None
     """What a proof came to, in a sentence."""
+    unproven: bool = False
+    """Whether there were too few labels to compare the versions by."""
 
 
 def play_proof(
@@ -41,7 +43,7 @@ def play_proof(
     if until >= past.end:
         return PlayedEnd("rollout", past.end, "the play ends before")
     if len(places) < config.min_labels:
-        return PlayedEnd("rolled_back", until, too_few(len(places), config))
+        return PlayedEnd("rolled_back", until, too_few(len(places), config), unproven=True)
     rows, task = past.rows[places], past.project.task
     found = compare_live(
         task,

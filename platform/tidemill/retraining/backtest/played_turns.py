@@ -27,6 +27,8 @@ class PlayedTurn:
     """The standard error of the gain, by a paired bootstrap over days; None: unknown, or nobody asks."""
     proof: str | None = None
     """What a proof came to, in a sentence; None: there was none."""
+    unproven: bool = False
+    """Whether the proof had too few labels to compare by."""
 
     @property
     def passed(self) -> bool:

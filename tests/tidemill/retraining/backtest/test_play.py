@@ -311,7 +311,8 @@ def test_a_rollout_s_proof_is_played_on_the_days_that_follow(project: Project, r
     week = ProofConfig.model_validate({"days": 7, "by": "gain", "min_labels": 100})
     ended = now + timedelta(days=17)
     assert play_proof(of, old, new, now, week)[:2] == ("promoted", ended)
-    *worse, why = play_proof(of, new, old, now, week)
+    *worse, why, unproven = play_proof(of, new, old, now, week)
+    assert not unproven
     assert worse == ["rolled_back", ended]
     assert f"of version {now:%Y-%m-%d} against 0.8493 of champion {now:%Y-%m-%d}: a gain of -0.6986" in why
     few = week.model_copy(update={"min_labels": 500})
@@ -319,8 +320,9 @@ def test_a_rollout_s_proof_is_played_on_the_days_that_follow(project: Project, r
         "rolled_back",
         ended,
         "168 labels in 7 days, 500 are needed",
+        True,
     )
-    ends = ("rollout", END, "the play ends before")
+    ends = ("rollout", END, "the play ends before", False)
     assert play_proof(of, old, new, END - timedelta(days=17), week) == ends
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tidemill.retraining.backtest.conclusion import conclude
+from tidemill.retraining.backtest.play_notes import unproven
 from tidemill.retraining.backtest.played_turns import Played, PlayedTurn
 from tidemill.retraining.backtest.strategies import PromotionRule, Strategy
 from tidemill.retraining.backtest.worse_promotions import ExpectedWorse, expected_worse, worse_of
@@ -126,4 +127,8 @@ def test_policies_that_promoted_nothing_are_not_ranked_and_equal_ones_named_toge
         "grown: in the long run 1 to 99 % may be wrong (95 % interval): too few promotions to tell 5 % from "
         "30 %; nothing tells how often grown, proof interval would be wrong: it promoted nothing"
     )
+    lacking = replace(turn(0, 0.3, "rolled_back"), proof="318 labels in 14 days", unproven=True)
+    proven = replace(turn(1, 0.3, "rolled_back"), proof="a gain of -0.1")
+    [note] = unproven([*busy, played("grown, proof lasting", lacking, proven)])
+    assert note.startswith("grown, proof lasting: the proof had too few labels in 1 of 2 rollouts, so")
     assert conclude("roc_auc", busy)[0].endswith("(roc_auc 0.7300; 1 of 2 wrong), and the same by sensitive")
