@@ -142,7 +142,8 @@ def _keys_of(file: Path, names: list[str]) -> tuple[str, ...]:
     elif not keys or "predicted_at" not in names:
         raise DataError(
             f"{file} does not say which predictions its labels belong to",
-            hint="give a column prediction_id, or predicted_at and the entity keys",
+            hint="give a column prediction_id; or predicted_at, the moment of the prediction, and its keys "
+            f"(docs/prediction-log.md); it has: {', '.join(names)}",
         )
     return keys
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -177,6 +178,12 @@ def test_a_file_that_is_no_labels_is_refused_whole(served_parcels, tmp_path, col
         import_label_file(served_parcels, file, SystemClock())
     assert message in str(refused.value)
     assert count_log(served_parcels.predictions, served_parcels.model).labels == 0
+
+
+def test_a_file_that_names_no_predictions_is_told_by_what_it_has():
+    with pytest.raises(DataError) as refused:
+        bulk_labels._keys_of(Path("late.csv"), ["id", "label"])
+    assert refused.value.hint.endswith("it has: id, label")
 
 
 def test_an_error_names_the_row_of_the_file(served_parcels, tmp_path, monkeypatch):
