@@ -1,5 +1,6 @@
 """Approvals on the dashboard: two people, one of whom cannot be both."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -56,6 +57,9 @@ def test_who_asked_cannot_approve_and_another_can_which_does_it(browser, people,
         assert done == [("carry-out", {"approval": request_id})]
     [shown] = browser.get(f"{API}{PAGE}").json()["approvals"]
     assert (shown["status"], shown["decided_by"], shown["comment"]) == ("approved", "bob", "yes")
+    page = browser.get(PAGE).text  # what stands beside each other in a cell is one piece on a narrow screen
+    assert re.search(r"<span>Ada, <time[^>]*>[^<]*</time></span>", page)
+    assert re.search(r"<span>bob, <time[^>]*>[^<]*</time>: yes</span>", page)
     again = send(browser, f"{PAGE}/{request_id}/refuse", comment="no")
     assert again.status_code == 422
     assert "by bob" in again.text
