@@ -50,9 +50,15 @@ _MOST_ROWS = 20_000
 _MOST_CLASSES = 5
 _LEAST_ALIKE = 50
 """Rows of either side that are like some of the other."""
+_MOST = 0.5
+"""Share of rows like some of the hold-out, from which on chance is reason enough for a rise of theirs."""
 _NEW_INPUTS = (
     "errors are larger, and inputs such as the hold-out hardly has: whether labels depend on them in another "
     "way cannot be told"
+)
+_FEW_ALIKE = (
+    "errors are larger, by {:.0%} for the {:,} of {:,} rows with inputs such as the hold-out has, which is "
+    "within chance for so few: whether labels depend on them in another way cannot be told"
 )
 _BROKEN = (
     "errors are other than on the hold-out, and values are broken at their source ({}): whether labels "
@@ -88,10 +94,14 @@ def judge(window: WindowRows, config: ConceptDriftConfig) -> Judged:
         like = compared.like()
         if min(like.known.sum(), len(like.holdout)) < _LEAST_ALIKE:
             return Judged(unjudged=_NEW_INPUTS)
+        too_few = False
         if _far(rise, config):
             rise, places = compared.rise_beyond_inputs(rise, like)
+            too_few = like.known.mean() < _MOST and rise.share >= config.max_rise and not rise.significant
         if _near(explained, config) and not like.known.all():
             explained = compared.explained(like.known)
+        if too_few and not _near(explained, config):
+            return Judged(unjudged=_FEW_ALIKE.format(rise.share, int(like.known.sum()), len(like.known)))
     alarming = _far(rise, config) or _near(explained, config)
     if alarming and (broken := _that_matter(window, _broken(window, known.features, features))):
         return Judged(unjudged=_BROKEN.format(", ".join(broken)))

@@ -127,6 +127,26 @@ def test_a_detector_of_river_finds_and_dates_a_change_and_a_stationary_window_is
     assert (since < finding.details["detected"]) == (name == "ddm"), "it alone warns before"
 
 
+def moved(root: Path, detector: str, by: float, times: float, sign: float, noise: float) -> WindowRows:
+    """Return a window of a regression in which the wind, which errors grow with, is another."""
+    task, rng = TASKS["regression"], np.random.default_rng(7)
+
+    def rows(
+        by: float, times: float, sign: float, noise: float
+    ) -> tuple[Any, npt.NDArray[Any], npt.NDArray[Any]]:
+        wind, rain = times * rng.normal(size=ROWS) + by, rng.normal(size=ROWS)
+        known = 12 * wind + 5 * rain  # the model says eight tenths of it
+        return {"wind": wind, "rain": rain}, 0.8 * known, sign * known + noise * rng.normal(size=ROWS)
+
+    features, answers, labels = rows(0.0, 1.0, 1.0, 5.0)
+    reference = reference_of(task, answers, labels, features)
+    features, answers, labels = rows(by, times, sign, noise)
+    declared = monitor_of(concept_drift={"detector": detector})
+    return window_of(
+        project_of(root, "regression"), declared, reference, logged(task, answers, labels, features)
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("by", "times", "turned", "detector"),
@@ -140,23 +160,15 @@ def test_a_detector_of_river_finds_and_dates_a_change_and_a_stationary_window_is
 def test_errors_that_inputs_alone_make_larger_are_no_changed_labels(
     tmp_path: Path, by: float, times: float, turned: bool, detector: str
 ):
-    task, rng = TASKS["regression"], np.random.default_rng(7)
-
-    def rows(by: float, times: float, sign: float) -> tuple[Any, npt.NDArray[Any], npt.NDArray[Any]]:
-        wind, rain = times * rng.normal(size=ROWS) + by, rng.normal(size=ROWS)
-        known = 12 * wind + 5 * rain  # the model says eight tenths of it
-        return {"wind": wind, "rain": rain}, 0.8 * known, sign * known + 5 * rng.normal(size=ROWS)
-
-    features, answers, labels = rows(0.0, 1.0, 1.0)
-    reference = reference_of(task, answers, labels, features)
-    features, answers, labels = rows(by, times, 0.4 if turned else 1.0)
-    made = window_of(
-        project_of(tmp_path, "regression"),
-        monitor_of(concept_drift={"detector": detector}),
-        reference,
-        logged(task, answers, labels, features),
-    )
+    made = moved(tmp_path, detector, by, times, 0.4 if turned else 1.0, 5.0)
     assert list(found(made)) == ["concept_drift"] * turned
+
+
+@pytest.mark.slow
+def test_too_few_rows_like_the_hold_out_tell_nothing_of_larger_errors(tmp_path: Path):
+    found = gather(judge_window(moved(tmp_path, "sum", 3.0, 1.0, 1.0, 8.0)))
+    assert found.found == ()
+    assert "rows with inputs such as the hold-out has, which is within" in found.unjudged["concept_drift"]
 
 
 @pytest.mark.slow
