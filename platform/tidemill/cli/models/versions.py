@@ -106,6 +106,8 @@ def models_show(
         lineage = {**found.lineage, "uncommitted": said} if found.lineage else {}
         if "by" in (split := lineage.get("split") or {}):
             lineage["split"] = _shares(split)
+        if beside := lineage.pop("beside", None):
+            lineage["untracked texts"] = beside
         if packages := (lineage.get("environment") or {}).get("packages"):
             lineage["environment"] = {**lineage["environment"], "packages": f"{len(packages)} in all: --json"}
         for section, values in (("metrics", natural_values(found.metrics)), ("lineage", lineage)):

@@ -217,10 +217,12 @@ def _lineage(found: Mapping[str, Any]) -> dict[str, str]:
 
     >>> _lineage({"as_of": "2013-12-01", "data": {"rows.parquet": "9a0e"}, "uncommitted": []})
     {'as of': '2013-12-01', 'data rows.parquet': '9a0e', 'uncommitted': 'none'}
+    >>> _lineage({"beside": {"lookup.json": "in the patch"}})
+    {'untracked text lookup.json': 'in the patch'}
     """
     said: dict[str, str] = {}
     for name, value in found.items():
-        words = name.replace("_", " ")
+        words = "untracked text" if name == "beside" else name.replace("_", " ")
         if isinstance(value, Mapping):
             said |= {f"{words} {key}": _plain(one) for key, one in value.items()}
         else:
