@@ -161,7 +161,7 @@ def test_a_card_shows_what_is_on_record_and_what_people_say(browser, registered,
     for said in (
         "&lt;b&gt;Ada&lt;/b&gt;",
         "depot = north",
-        "-0.0305 to 0.0034",
+        "-0.0305 to +0.0034",
         "not filled in",
         "promotion",
     ):
