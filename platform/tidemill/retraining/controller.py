@@ -195,14 +195,18 @@ class Controller:
         return make_turn(self._project, self._state, request, self._listen)
 
     def _action(self, declared: Action | None, now: datetime) -> Action:
-        """Return what becomes of a version: by default a rollout, where that can begin, and can end."""
+        """Return what becomes of a version: by default a rollout, where that can begin, and can end.
+
+        A project that asks for a proof has a rollout, too, where it cannot end: what is not proven goes back.
+        """
         if declared == "shadow" and not self._rolls_out:
             return "record"
         if declared is not None and declared != "rollout":
             return declared
         if not self._rolls_out or not is_served(self._state, self._project.model):
             return "promote"
-        if declared is None and not has_traffic(self._project, now):
+        proven = self._project.config.serve.rollout.proof is not None
+        if declared is None and not proven and not has_traffic(self._project, now):
             log.info("the version will be promoted without a rollout: too few rows are answered for one")
             return "promote"
         return "rollout"

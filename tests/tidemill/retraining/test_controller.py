@@ -1,5 +1,6 @@
 """A round of the controller: each part runs, whatever fails in another. No engine is needed for that."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tests.tidemill.retraining.test_loop_declarations import GOOD, project_with
 from tidemill.clock import ReplayClock
 from tidemill.errors import ConfigError, TurnInProgress
 from tidemill.project import Project
+from tidemill.project.serve_config import RolloutConfig, ServeConfig
 from tidemill.retraining.controller import Controller
 from tidemill.retraining.turns.turn import _record, make_turn, turn_lock
 from tidemill.retraining.turns.turn_begin import TurnRequest, count_turns
@@ -132,6 +134,9 @@ def test_what_becomes_of_a_version(tmp_path: Path):
     with state.transaction() as session:
         session.add(ReplicaState(id="r1", model=project.model, seen_at=datetime.now(UTC)))
     assert (live._action("rollout", NOW), live._action(None, NOW)) == ("rollout", "promote")  # no traffic
+    serve = ServeConfig(rollout=RolloutConfig(proof={"days": 14}))
+    asks = replace(project, config=project.config.model_copy(update={"serve": serve}))
+    assert Controller(asks, state, ReplayClock(NOW), rolls_out=True)._action(None, NOW) == "rollout"
     assert replay._action("rollout", NOW) == "promote"
     assert (live._action("shadow", NOW), replay._action("shadow", NOW)) == ("shadow", "record")
     state.close()
