@@ -7,12 +7,14 @@ from pathlib import Path, PurePosixPath
 
 from tidemill.data.repository.git import git, own_environment
 from tidemill.data.repository.notebook_code import is_notebook, same_code
+from tidemill.data.repository.secret_patterns import holds_secret, is_secret_file
 from tidemill.data.repository.untracked_patches import MOST_TEXTS, may_be_read, untracked_patches
 
 __all__ = [
     "IN_PATCH",
     "PATCH_LIMIT",
     "UncommittedCode",
+    "files_left_out",
     "find_uncommitted",
     "is_code",
     "is_text_beside_code",
@@ -20,9 +22,12 @@ __all__ = [
 ]
 
 PATCH_LIMIT = 1024 * 1024
-"""Largest patch, in bytes; files that would make it larger are named in its first lines instead."""
+"""Largest patch, in bytes; files that would make it larger are named instead."""
 
 IN_PATCH = "in the patch"
+
+_TOO_LARGE = "# too large for this patch: "
+_HIDDEN = "# not in this patch, for what looks like a secret: "
 
 _CODE = frozenset(
     {".cfg", ".ini", ".ipynb", ".py", ".pyx", ".r", ".sh", ".sql", ".toml", ".yaml", ".yml"}
@@ -46,7 +51,10 @@ class UncommittedCode:
     files: tuple[str, ...]
     """Paths relative to the project, of tracked files that differ from the commit and of untracked code."""
     patch: bytes
-    """What `git apply` needs to make them of the commit; at most about ``PATCH_LIMIT`` bytes."""
+    """What `git apply` needs to make them of the commit; at most about ``PATCH_LIMIT`` bytes.
+
+    Its first lines name files that would make it larger, that look like secrets, or hold what does.
+    """
     texts: bytes = b""
     """The patch of small untracked texts beside the code, which it may read."""
     beside: Mapping[str, str] = field(default_factory=dict)
@@ -81,14 +89,32 @@ def find_uncommitted(root: Path) -> UncommittedCode:
     for file in (*tracked, *untracked):
         source = ["HEAD", "--", file] if file in tracked else ["--no-index", "--", "/dev/null", file]
         part = _diff(root, *source) if _may_fit(root / file) else None
-        if part is None or size + len(part) > PATCH_LIMIT:
-            left_out.append(file)
+        if is_secret_file(file) or (part is not None and holds_secret(file, part)):
+            left_out.append(f"{_HIDDEN}{file}\n")
+        elif part is None or size + len(part) > PATCH_LIMIT:
+            left_out.append(f"{_TOO_LARGE}{file}\n")
         else:
             parts.append(part)
             size += len(part)
-    head = "".join(f"# too large for this patch: {file}\n" for file in left_out).encode()
+    head = "".join(left_out).encode()
     texts, beside = _texts(root, others)
     return UncommittedCode(tuple(sorted((*tracked, *untracked))), head + b"".join(parts), texts, beside)
+
+
+def files_left_out(patch: bytes) -> dict[str, str]:
+    """Return the files that a patch of `find_uncommitted` lacks, and why.
+
+    >>> files_left_out(b"# too large for this patch: rows.py\\ndiff --git a/b.py b/b.py\\n+# x\\n")
+    {'rows.py': 'too large'}
+    """
+    found = {}
+    for line in patch.decode(errors="replace").splitlines():
+        for begin, why in ((_TOO_LARGE, "too large"), (_HIDDEN, "what looks like a secret")):
+            if line.startswith(begin):
+                found[line.removeprefix(begin)] = why
+        if not line.startswith("#"):
+            break
+    return found
 
 
 def _texts(root: Path, untracked: Sequence[str]) -> tuple[bytes, dict[str, str]]:

@@ -15,7 +15,7 @@ import polars as pl
 from tidemill.data.repository.dvc_command import Tell, ignore_progress
 from tidemill.data.repository.git import git, git_try
 from tidemill.data.repository.revisions import outputs_at
-from tidemill.data.repository.uncommitted_code import IN_PATCH
+from tidemill.data.repository.uncommitted_code import IN_PATCH, files_left_out
 from tidemill.data.versioning.checkout import checkout
 from tidemill.errors import TrainingError
 from tidemill.plurals import counted
@@ -33,7 +33,6 @@ from tidemill.training.tracking.whole_runs import read_whole_runs
 
 __all__ = ["bring_data", "code_worktree", "environment_changes", "lost_texts", "reproduce", "require_record"]
 
-_CUT = "# too large for this patch: "
 _OTHERS = 5
 
 
@@ -110,8 +109,8 @@ def require_record(
         why = f"it went on from version {lineage.parent.get('version')}: reproduce that one"
     elif lineage.uncommitted is None:
         why = "it is not on record whether its code was committed"
-    elif _CUT.encode() in patch:
-        why = "its patch lacks files that were too large"
+    elif lacking := files_left_out(patch):
+        why = f"its patch lacks {', '.join(f'{file} ({cause})' for file, cause in lacking.items())}"
     elif lineage.has_patch and not patch:
         why = "the patch of its code that no commit held is gone"
     if why is not None or lineage is None or trained is None:

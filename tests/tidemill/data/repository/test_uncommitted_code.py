@@ -7,7 +7,7 @@ import pytest
 
 from tidemill.data.repository.committed_files import committed_digests
 from tidemill.data.repository.git import git
-from tidemill.data.repository.uncommitted_code import IN_PATCH, PATCH_LIMIT, find_uncommitted
+from tidemill.data.repository.uncommitted_code import IN_PATCH, PATCH_LIMIT, files_left_out, find_uncommitted
 from tidemill.data.repository.untracked_patches import UNTRACKED_LIMIT
 from tidemill.training.tracking.origins.captured_code import capture_code
 from tidemill.training.tracking.origins.code_differences import code_diff
@@ -124,9 +124,25 @@ def test_a_large_file_is_named_but_not_copied(root):
     write(root / "pipelines/stage.py", "SPEED = 2\n")
     found = find_uncommitted(root)
     assert found.files == ("pipelines/large.py", "pipelines/stage.py")
-    assert b"# too large for this patch: pipelines/large.py\n" in found.patch
+    assert files_left_out(found.patch) == {"pipelines/large.py": "too large"}
     assert b"+SPEED = 2" in found.patch
     assert len(found.patch) < PATCH_LIMIT
+
+
+def test_code_and_settings_that_hold_secrets_are_named_but_not_copied(root):
+    write(root / "pipelines/stage.py", 'API_KEY = "f00dfeedbeef"\n')
+    write(root / "pipelines/rows.py", 'ADDRESS = "postgresql://ada:hunter2@db/x"\n')
+    write(root / "db-secrets.yaml", "plain: 1\n")
+    write(root / "pipelines/new.py", "SPEED = 2\n")
+    found = find_uncommitted(root)
+    assert len(found.files) == 4
+    hidden = {"pipelines/stage.py", "pipelines/rows.py", "db-secrets.yaml"}
+    assert files_left_out(found.patch) == dict.fromkeys(hidden, "what looks like a secret")
+    assert [word for word in (b"f00d", b"hunter2", b"plain") if word in found.patch] == []
+    git(root, "checkout", "--quiet", ".")
+    git(root, "clean", "--quiet", "--force", "-d")
+    subprocess.run(["git", "apply", "-"], cwd=root, input=found.patch, check=True)
+    assert (root / "pipelines/new.py").read_text() == "SPEED = 2\n"
 
 
 def committed(root):
