@@ -71,7 +71,7 @@ def worse_of(gains: Floats, errors: Floats, others: Floats, their_errors: Floats
     ...     found = worse_of(gains, error, gains, error)
     ...     print(f"{found.mean:.1f} ({found.low} to {found.high})")
     0.0 (0 to 0)
-    1.1 (0 to 3)
+    1.2 (0 to 3)
     """
     if not len(gains):
         return ExpectedWorse(0.0, 0, 0)
