@@ -234,7 +234,7 @@ def test_an_interrupted_training_is_marked_killed(new_project, ray_of_the_sessio
     assert "train.fit_resources asks for 1 GPU, and Ray has none here: it runs on CPUs" in caplog.text
 
 
-def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ray_of_the_session):
+def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ray_of_the_session, caplog):
     project = new_project(trials=8, search="tpe", max_concurrent=1, checkpoint_seconds=0)
     script = textwrap.dedent(
         """
@@ -290,6 +290,13 @@ def test_a_search_whose_driver_was_killed_goes_on_trial_by_trial(new_project, ra
     spec = load_spec(project)
     journal = begin_for(warm, spec, "turn_3", "0" * 32, {})
     assert first_of(spec, journal) == [(trained.family, trained.params)]
+    caplog.clear()
+    gone = replace(spec, families=tuple(one for one in spec.families if one.name != trained.family))
+    assert begin_for(warm, gone, "turn_4", "1" * 32, {}).origin.earlier == ()
+    assert caplog.messages == [
+        "train.warm_start is 2, and the best of 0 earlier searches can be begun with: of others it is not on "
+        "record, or lies in no space of the families any more"
+    ]
 
 
 def test_runs_of_a_killed_training_are_marked_by_the_next(new_project):

@@ -10,6 +10,7 @@ from typing import Any
 from mlflow import MlflowClient, MlflowException
 
 from tidemill.errors import TrainingError
+from tidemill.plurals import counted
 from tidemill.project import Project
 from tidemill.training.model_spec import TrainingSpec
 from tidemill.training.search.parameter_spaces import params_at, point_of
@@ -179,13 +180,22 @@ def _best_of_earlier(
         return ()
     experiment = mlflow_tracking.experiment_id(client, project)
     runs = mlflow_tracking.find_runs(client, experiment, {mlflow_tracking.ROLE: "search"})
+    finished = [run.info.run_id for run in runs if run.info.status == "FINISHED"]
+    of = {family.name for family in spec.families}
     found: list[tuple[str, Mapping[str, Any]]] = []
-    for one in islice(
-        _kept(client, [run.info.run_id for run in runs if run.info.status == "FINISHED"]), count
-    ):
-        known = one["family"] in {family.name for family in spec.families}
-        if known and _lies_in(spec, one) and (one["family"], one["point"]) not in found:
-            found.append((one["family"], one["point"]))
+    fitting = 0
+    for one in islice(_kept(client, finished), count):
+        if one["family"] in of and _lies_in(spec, one):
+            fitting += 1
+            if (one["family"], one["point"]) not in found:
+                found.append((one["family"], one["point"]))
+    if fitting < min(count, len(finished)):
+        _log.warning(
+            "train.warm_start is %d, and the best of %s can be begun with: of others it is not on record, or "
+            "lies in no space of the families any more",
+            count,
+            counted(fitting, "earlier search", "earlier searches"),
+        )
     return tuple(found)
 
 
